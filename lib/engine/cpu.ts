@@ -1,0 +1,137 @@
+/**
+ * What the executors (interpreter, JIT run loop) need of a guest CPU, and what a guest CPU needs of the machine
+ * around it. Addresses on these interfaces: linear addresses are (lo, hi) int32 pairs or slots; physical addresses
+ * are numbers below 2^52.
+ */
+import type { HelperRegistry } from './helpers.js';
+import type { IrBuilder } from './ir/builder.js';
+
+/** Guest RAM and the map of physical pages. Implemented by lib/memory. */
+export interface PhysicalMap {
+  /** All guest RAM (and ROM contents), one view. */
+  readonly ram8: Uint8Array;
+  readonly ram16: Uint16Array;
+  readonly ram32: Int32Array;
+  readonly ramView: DataView;
+  /** Host address of ram8[0], as a number below 2^53. */
+  readonly ramAddress: number;
+  /** Byte offset in ram8 of the page that holds physical address pa, or -1 (MMIO or nothing). */
+  pageOffset(pa: number): number;
+  /** True if the page is read-only for the guest (ROM): writes go to `write`. */
+  isRom(pa: number): boolean;
+  /** MMIO or unmapped space. size 1, 2 or 4 bytes; value is unsigned. Never throws. */
+  read(pa: number, size: number): number;
+  write(pa: number, size: number, value: number): void;
+  /** One byte per RAM page (index = offset >> 12): non-zero while translations of that page exist. */
+  readonly codePages: Uint8Array;
+  /** Set by the engine: called before a write to a page whose codePages entry is set (DMA and slow-path stores). */
+  onCodeWrite: (ramOffset: number, bytes: number) => void;
+}
+
+/** I/O ports (x86). size 1, 2 or 4; value is unsigned. Never throws. */
+export interface PortSpace {
+  portIn(port: number, size: number): number;
+  portOut(port: number, size: number, value: number): void;
+}
+
+/** Local interrupt controller as the CPU sees it. */
+export interface InterruptSource {
+  /** Vector to deliver is waiting (already above the priority of the processor). */
+  pending(): boolean;
+  /** Acknowledge: returns the vector (0..255), or -1 if it went away. */
+  acknowledge(): number;
+  /** Task priority class as CR8 (0..15). */
+  getCr8(): number;
+  setCr8(v: number): void;
+  /** x2APIC and APIC_BASE MSRs. Returns false (and raises nothing) if the MSR is not his or the access is illegal. */
+  readMsr(msr: number, out: { lo: number; hi: number }): boolean;
+  writeMsr(msr: number, lo: number, hi: number): boolean;
+}
+
+/** Guest time. */
+export interface GuestClock {
+  /** Nanoseconds since machine start; stands still while paused; below 2^53. */
+  now(): number;
+}
+
+/** Thrown to deliver a guest exception. One preallocated instance per CPU; never leaves the executor. */
+export class GuestFault extends Error {
+  vector = 0;
+  errorCode = 0;
+  hasErrorCode = false;
+}
+
+/** Translates from guest code to IR. */
+export interface CodeWindow {
+  /** Bytes to decode from. */
+  buf: Uint8Array;
+  /** Index of the first byte in buf. */
+  pos: number;
+  /** Index after the last byte that may be used. */
+  end: number;
+  /** Page offset (0..4095) of buf[pos]. */
+  offset: number;
+}
+
+export const enum LiftResult {
+  OK = 0,
+  /** The first instruction needs bytes past `end`: give a window that spans both pages. */
+  NEED_MORE = 1,
+}
+
+export interface Lifter {
+  /**
+   * Decodes from win.pos on and writes IR up to and including a terminator. Stops after maxInsns instructions, at the end
+   * of the window, or where the instruction set demands it. `win.pos` is left after the last byte used.
+   */
+  lift(win: CodeWindow, mode: number, out: IrBuilder, maxInsns: number): LiftResult;
+}
+
+export interface GuestCpu {
+  readonly index: number;
+  /** The state region. */
+  readonly V: Int32Array;
+  readonly U8: Uint8Array;
+  /** Host address of the state region. */
+  readonly stateAddress: number;
+  readonly helpers: HelperRegistry<never>;
+  readonly map: PhysicalMap;
+  readonly lifter: Lifter;
+  /** Everything besides the bytes that decides what code means; part of a block's key. Kept up to date by the CPU. */
+  mode: number;
+  /** Current MMU index (TLB and jump cache table); a function of mode. */
+  mmuIdx: number;
+
+  /** Physical address of the instruction at PC (slot), checked for execution; throws GuestFault. */
+  fetchAddress(): number;
+  /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
+  load(w: number, addr: number, dst: number, acc: number): void;
+  store(w: number, addr: number, val: number, acc: number): void;
+  /** w = 1..5; semantics of LDV/STV. */
+  loadVec(w: number, addr: number, dst: number): void;
+  storeVec(w: number, addr: number, val: number): void;
+  divide(signed: boolean, w: number, quot: number, rem: number, lo: number, hi: number, divisor: number): void;
+  segmentCheck(seg: number, off: number, write: boolean, bytes: number): void;
+  alignmentFault(): never;
+  /** Delivers a thrown GuestFault of the instruction at PCBASE + (X_INSN & 0xffff): sets PC and mode, may triple-fault. */
+  deliverFault(f: GuestFault): void;
+  /** Called by the run loop between blocks when PENDING is set: takes NMI/INTR if possible. */
+  servicePending(): void;
+  /** Work owed after each block when mode demands single-instruction blocks (TF, shadow, breakpoints). May deliver #DB. */
+  afterStep(): void;
+  /** Set by HLT; cleared when an interrupt is taken. */
+  halted: boolean;
+  /** Triple fault or shutdown. */
+  shutdown: boolean;
+  /** Drops cached translations of linear addresses; called by the CPU itself; the run loop hooks it for jump caches. */
+  onFlush: (kind: FlushKind, lo: number, hi: number) => void;
+}
+
+export const enum FlushKind {
+  /** Everything, all MMU indexes. */
+  ALL = 0,
+  /** Everything but global pages (CR3 write). */
+  NON_GLOBAL = 1,
+  /** One page, address in lo, hi. */
+  PAGE = 2,
+}

@@ -1,0 +1,67 @@
+/** x86 register slots and mode bits: what the decoder, lifter, CPU and helpers agree on. */
+import { Slot, VEC_STRIDE, X87_STRIDE } from '../../state.js';
+
+/** x86 state slots. General registers are Slot.GPR + number in the encoding order RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. */
+export const enum X {
+  RAX = 8, RCX = 9, RDX = 10, RBX = 11, RSP = 12, RBP = 13, RSI = 14, RDI = 15,
+  R8 = 16, R9 = 17, R10 = 18, R11 = 19, R12 = 20, R13 = 21, R14 = 22, R15 = 23,
+  /** Segment bases ES CS SS DS FS GS (64 bits; upper half zero outside long mode). */
+  SEGBASE = 24,
+  FSBASE = 28,
+  GSBASE = 29,
+  /** EFLAGS without the six arithmetic flags: TF IF DF IOPL NT RF VM AC VIF VIP ID at their positions; bit 1 set. */
+  EFLAGS = 30,
+  /**
+   * Limits for the inline SEGCHK, unsigned 32 bits in the low word: an access of n bytes at offset o passes inline if
+   * o + n - 1 <= limit without wrapping. High word non-zero = inline check always fails (null, expand-down, wrong rights).
+   * Index by segment: reads, then writes.
+   */
+  LIMIT_R = 32,
+  LIMIT_W = 38,
+}
+export const enum Seg { ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5 }
+
+export const gpr = (r: number): number => Slot.GPR + r;
+export const xmm = (r: number): number => Slot.VEC + r * VEC_STRIDE;
+/** MMX register i aliases the significand of physical x87 register Ri. */
+export const mmx = (r: number): number => Slot.X87 + r * X87_STRIDE;
+
+/** Mode bits: the part of a block's key besides its physical address. */
+export const enum Mode {
+  /** Bits 0..1: code size, 0 = 16, 1 = 32, 2 = 64. */
+  CODE_MASK = 3,
+  CODE16 = 0,
+  CODE32 = 1,
+  CODE64 = 2,
+  /** Stack pointer is 32 bits wide (SS.B); meaningless in 64-bit code. */
+  SS32 = 4,
+  /** CPL = 3. */
+  USER = 8,
+  /** CS base is 0 and its limit 4 GiB: linear pc = EIP. Always set in 64-bit code. */
+  CSFLAT = 16,
+  /** DS, ES and SS have base 0, limit 4 GiB, are present and writable: no base added, no SEGCHK. Always set in 64-bit code. */
+  FLAT = 32,
+  /** Supervisor with EFLAGS.AC while CR4.SMAP (MMU index 2). */
+  AC = 64,
+  /** Real mode or virtual-8086: segment loads need no descriptor. */
+  REAL = 128,
+  /** Virtual-8086. */
+  V86 = 256,
+  /** Blocks of one instruction: single step (TF), instruction breakpoints, interrupt shadow. */
+  STEP = 512,
+  /** CR0.TS or CR0.EM set: x87/MMX/SSE instructions go through helpers that raise #NM or #UD as due. */
+  FPU_TRAP = 1024,
+  /** MXCSR or FCW unmasks an exception: floating point must run in helpers. */
+  FP_UNMASKED = 2048,
+  /** CR4.OSFXSR and not CR0.EM: SSE usable. */
+  SSE = 4096,
+  /** CR4.OSXSAVE and XCR0 enable AVX, protected mode: VEX encodings are valid. */
+  AVX = 8192,
+  /** CPL = 0 (privileged instructions need no check). Real mode counts as CPL 0. */
+  CPL0 = 16384,
+  /** Bits 15..17: MMU index is derived, not stored here. PE: protected mode (not real, not v86) with LDT/GDT loads. */
+  LONG = 32768,
+}
+
+/** MMU indexes. */
+export const enum Mmu { USER = 0, KERNEL = 1, KERNEL_AC = 2 }

@@ -1,0 +1,88 @@
+/**
+ * Helpers: guest semantics written as TypeScript functions, called from IR by number (ops CALL and VOP).
+ * The interpreter calls them directly; generated code yields to TypeScript, or, for a VOP that has a `native`
+ * entry which this host supports, emits the host instruction instead.
+ */
+export const enum HelperResult {
+  /** Go on with the next IR op. */
+  CONTINUE = 0,
+  /** Leave the block: PC (and perhaps mode, CR3, ...) have been set; look up the next block. */
+  DISPATCH = 1,
+}
+
+/**
+ * dst, a, b, c are slots as in the IR record (NONE if absent); imm is the literal.
+ * A helper raises a guest exception by throwing (see GuestFault in cpu.ts).
+ */
+export type HelperFn<C> = (cpu: C, dst: number, a: number, b: number, c: number, imm: number) => HelperResult;
+
+/** How an x86 host executes a vector op in one instruction. Data for the back end. */
+export interface NativeForm {
+  /** Mandatory prefix: 0 = none, 1 = 66, 2 = F3, 3 = F2 (VEX.pp numbering). */
+  readonly pp: 0 | 1 | 2 | 3;
+  /** Opcode map: 1 = 0F, 2 = 0F38, 3 = 0F3A. */
+  readonly map: 1 | 2 | 3;
+  readonly opcode: number;
+  /** REX.W / VEX.W. */
+  readonly w: 0 | 1;
+  /**
+   * Where operands go:
+   *  'rm'   dst = op(a)              dst in ModRM.reg, a in ModRM.rm
+   *  'rvm'  dst = op(a, b)           legacy form needs dst = a; VEX form dst, a (vvvv), b (rm)
+   *  'rvmi' as rvm with imm8         'rmi' as rm with imm8
+   *  'vmi'  shift by immediate: dst (vvvv in VEX, rm in legacy), group digit in `digit`
+   *  'cmp'  writes EFLAGS from a (reg) and b (rm), no dst      (COMISS, PTEST)
+   *  'fma'  dst = op(dst, a, b)      VEX only
+   *  'rvmr' dst = op(a, b, c)        VEX: c in imm8[7:4]; legacy: mask implicit in XMM0
+   *  'gr'   a is a general register (int slot) in rm, dst vector     'rg' a is a vector in rm, dst a general register
+   *  'rgi'/'gri' the same with imm8 ('gri': dst = op(a vector, b general, imm))
+   */
+  readonly form: 'rm' | 'rvm' | 'rvmi' | 'rmi' | 'vmi' | 'cmp' | 'fma' | 'rvmr' | 'gr' | 'rg' | 'rgi' | 'gri';
+  readonly digit?: number;
+  /** Host CPU feature needed for the legacy (non-VEX) encoding, or for VEX if vexOnly. */
+  readonly feature: string;
+  readonly vexOnly?: boolean;
+  /** 128-bit legacy form acts on MMX registers when used with w = 3. */
+  readonly mmx?: boolean;
+}
+
+export interface HelperInfo<C> {
+  readonly id: number;
+  readonly name: string;
+  readonly fn: HelperFn<C>;
+  /** Flags (`Fl` mask) the helper may read from / write to the FLAGS slot. */
+  readonly readsFlags: number;
+  readonly writesFlags: number;
+  /** Reads or writes MXCSR (floating point). */
+  readonly fp: boolean;
+  /** DST (rg/rgi forms) or A/B (gr/gri forms) is a general slot, not a vector. */
+  readonly native?: NativeForm;
+}
+
+export interface HelperOptions {
+  readsFlags?: number;
+  writesFlags?: number;
+  fp?: boolean;
+  native?: NativeForm;
+}
+
+/** One registry per guest architecture. Ids are dense and follow definition order. */
+export class HelperRegistry<C> {
+  readonly list: HelperInfo<C>[] = [];
+  private readonly names = new Map<string, number>();
+
+  /** @returns the helper's id. @throws if the name is taken. */
+  define(name: string, fn: HelperFn<C>, o: HelperOptions = {}): number {
+    if (this.names.has(name)) throw new Error(`helper ${name} is defined twice`);
+    const id = this.list.length;
+    this.list.push({ id, name, fn, readsFlags: o.readsFlags ?? 0, writesFlags: o.writesFlags ?? 0, fp: o.fp ?? false, native: o.native });
+    this.names.set(name, id);
+    return id;
+  }
+
+  id(name: string): number {
+    const id = this.names.get(name);
+    if (id === undefined) throw new Error(`no helper ${name}`);
+    return id;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * Writes IR records into one reused Int32Array. No allocation per op. A lifter calls `begin`, then `insn` before the
+ * ops of each guest instruction, then the op methods, the last op being a terminator.
+ */
+import { Access, NONE, Slot } from '../state.js';
+import { F, Op, REC } from './ops.js';
+
+/** Interned 64-bit constants: slots >= Slot.CONST whose values lie in the state region of every vCPU. */
+export class ConstPool {
+  private readonly index = new Map<number, Map<number, number>>();
+  private next: number = Slot.CONST;
+  /** Low and high words, indexed by slot - Slot.CONST. Copied into V of each vCPU by `attach`. */
+  readonly lo = new Int32Array(Slot.CONST_END - Slot.CONST);
+  readonly hi = new Int32Array(Slot.CONST_END - Slot.CONST);
+  private readonly states: Int32Array[] = [];
+
+  /** Makes V receive all present and future constants. */
+  attach(V: Int32Array): void {
+    this.states.push(V);
+    for (let s: number = Slot.CONST; s < this.next; s++) {
+      V[s * 2] = this.lo[s - Slot.CONST]!;
+      V[s * 2 + 1] = this.hi[s - Slot.CONST]!;
+    }
+  }
+
+  /** True when fewer than 1,024 slots are left: the engine then drops every translation and calls `reset`. */
+  get nearlyFull(): boolean {
+    return this.next > Slot.CONST_END - 1024;
+  }
+
+  reset(): void {
+    this.index.clear();
+    this.next = Slot.CONST;
+  }
+
+  /** @returns the slot of the 64-bit value hi:lo. */
+  slot(lo: number, hi: number): number {
+    lo |= 0;
+    hi |= 0;
+    let m = this.index.get(hi);
+    if (m === undefined) this.index.set(hi, (m = new Map()));
+    let s = m.get(lo);
+    if (s === undefined) {
+      if (this.next >= Slot.CONST_END) throw new Error('constant pool exhausted');
+      s = this.next++;
+      m.set(lo, s);
+      this.lo[s - Slot.CONST] = lo;
+      this.hi[s - Slot.CONST] = hi;
+      for (const V of this.states) {
+        V[s * 2] = lo;
+        V[s * 2 + 1] = hi;
+      }
+    }
+    return s;
+  }
+}
+
+export class IrBuilder {
+  /** Records, REC words each. */
+  buf = new Int32Array(4096 * REC);
+  /** Number of records. */
+  n = 0;
+  /** Guest instructions begun. */
+  insns = 0;
+  /** Highest temporary slot in use + 1. */
+  tempEnd: number = Slot.TEMP;
+  private insnWord = 0;
+
+  constructor(readonly consts: ConstPool) {}
+
+  begin(): void {
+    this.n = 0;
+    this.insns = 0;
+    this.tempEnd = Slot.TEMP;
+  }
+
+  /** Starts a guest instruction at page offset `start`; `next` is the page offset of the one after it (may be >= 4096). */
+  insn(start: number, next: number): void {
+    this.insnWord = start | (next << 16);
+    this.insns++;
+  }
+
+  /** Forgets the ops from record n on (an instruction that turned out not to fit in this block). */
+  rewind(n: number, insns: number): void {
+    this.n = n;
+    this.insns = insns;
+  }
+
+  /** True when there may be no room for another instruction. */
+  get full(): boolean {
+    return this.n > 1600 || this.tempEnd > Slot.TEMP_END - 200;
+  }
+
+  /** A fresh 64-bit temporary. */
+  temp(): number {
+    return this.tempEnd++;
+  }
+
+  /** A fresh vector temporary (32 bytes). */
+  vtemp(): number {
+    const t = (this.tempEnd + 3) & ~3;
+    this.tempEnd = t + 4;
+    return t;
+  }
+
+  /** Constant from an int32, sign-extended to 64 bits. */
+  k(v: number): number {
+    return this.consts.slot(v | 0, (v | 0) >> 31);
+  }
+
+  /** Constant from low and high word. */
+  k64(lo: number, hi: number): number {
+    return this.consts.slot(lo, hi);
+  }
+
+  /** Appends one record. */
+  emit(op: Op, w: number, cc: number, fw: number, dst: number, a: number, b: number, c: number, imm: number, aux: number): void {
+    let p = this.n * REC;
+    if (p + REC > this.buf.length) {
+      const bigger = new Int32Array(this.buf.length * 2);
+      bigger.set(this.buf);
+      this.buf = bigger;
+    }
+    const B = this.buf;
+    B[p++] = op | (w << 8) | (cc << 12) | (fw << 16);
+    B[p++] = dst;
+    B[p++] = a;
+    B[p++] = b;
+    B[p++] = c;
+    B[p++] = imm;
+    B[p++] = this.insnWord;
+    B[p] = aux;
+    this.n++;
+  }
+
+  /** dst = op(a, b), flags fw. */
+  alu(op: Op, w: number, dst: number, a: number, b: number, fw = 0): void {
+    this.emit(op, w, 0, fw, dst, a, b, NONE, 0, 0);
+  }
+
+  /** Three-operand or two-result form: field C in use. */
+  alu3(op: Op, w: number, dst: number, a: number, b: number, c: number, fw = 0, imm = 0): void {
+    this.emit(op, w, 0, fw, dst, a, b, c, imm, 0);
+  }
+
+  mov(w: number, dst: number, a: number): void {
+    this.emit(Op.MOV, w, 0, 0, dst, a, NONE, NONE, 0, 0);
+  }
+
+  /** dst = a sign-extended from width w to `bits` (16, 32, 64). */
+  sx(w: number, bits: number, dst: number, a: number): void {
+    this.emit(Op.SX, w, 0, 0, dst, a, NONE, NONE, bits, 0);
+  }
+
+  zx(w: number, dst: number, a: number): void {
+    this.emit(Op.ZX, w, 0, 0, dst, a, NONE, NONE, 0, 0);
+  }
+
+  /** dst = (a + (b << scale) + disp) truncated to w. */
+  lea(w: number, dst: number, a: number, b: number, scale: number, disp: number): void {
+    this.emit(Op.LEA, w, 0, 0, dst, a, b, scale, disp, 0);
+  }
+
+  setcc(cc: number, dst: number): void {
+    this.emit(Op.SETCC, 0, cc, 0, dst, NONE, NONE, NONE, 0, 0);
+  }
+
+  cmov(cc: number, w: number, dst: number, a: number, b: number): void {
+    this.emit(Op.CMOV, w, cc, 0, dst, a, b, NONE, 0, 0);
+  }
+
+  ld(w: number, dst: number, addr: number, acc: Access = Access.NORMAL): void {
+    this.emit(Op.LD, w, 0, 0, dst, addr, NONE, acc, 0, 0);
+  }
+
+  st(w: number, addr: number, val: number, acc: Access = Access.NORMAL): void {
+    this.emit(Op.ST, w, 0, 0, NONE, addr, val, acc, 0, 0);
+  }
+
+  ldv(w: number, dst: number, addr: number): void {
+    this.emit(Op.LDV, w, 0, 0, dst, addr, NONE, 0, 0, 0);
+  }
+
+  stv(w: number, addr: number, val: number): void {
+    this.emit(Op.STV, w, 0, 0, NONE, addr, val, 0, 0, 0);
+  }
+
+  segchk(seg: number, off: number, write: boolean, bytes: number): void {
+    this.emit(Op.SEGCHK, 0, 0, 0, NONE, off, seg, write ? 1 : 0, bytes, 0);
+  }
+
+  call(helper: number, dst = NONE, a = NONE, b = NONE, c = NONE, imm = 0): void {
+    this.emit(Op.CALL, 0, 0, 0, dst, a, b, c, imm, helper);
+  }
+
+  /** w = 3 (MMX/64), 4 or 5; fw = flags written, as the helper's table entry says. */
+  vop(helper: number, w: number, dst: number, a = NONE, b = NONE, c = NONE, imm = 0, fw = 0): void {
+    this.emit(Op.VOP, w, 0, fw, dst, a, b, c, imm, helper);
+  }
+
+  jmp(off: number): void {
+    this.emit(Op.JMP, 0, 0, 0, NONE, NONE, NONE, NONE, off, 0);
+  }
+
+  jcc(cc: number, taken: number, next: number): void {
+    this.emit(Op.JCC, 0, cc, 0, NONE, NONE, NONE, next, taken, 0);
+  }
+
+  jnz(w: number, a: number, taken: number, next: number): void {
+    this.emit(Op.JNZ, w, 0, 0, NONE, a, NONE, next, taken, 0);
+  }
+
+  /** hint: 0 jump, 1 call, 2 return. */
+  jmpi(a: number, hint = 0): void {
+    this.emit(Op.JMPI, 3, 0, 0, NONE, a, NONE, hint, 0, 0);
+  }
+
+  /** next = page offset to store to PC, or NONE if PC is already set. */
+  exit(code: number, next = NONE): void {
+    this.emit(Op.EXIT, 0, 0, 0, NONE, NONE, NONE, next, code, 0);
+  }
+
+  /** True if the last record ends the block. */
+  get ended(): boolean {
+    if (this.n === 0) return false;
+    return (this.buf[(this.n - 1) * REC + F.W0]! & 0xff) >= Op.JMP;
+  }
+}
