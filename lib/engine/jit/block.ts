@@ -1,0 +1,44 @@
+/** Translated blocks and the index that finds them by what they are: physical address and mode. */
+import type { InterpBlock } from '../interp/interp.js';
+
+export class Block {
+  /** Host code offsets of the two entries, or -1 while there is only IR for the interpreter. */
+  entryA = -1;
+  entryB = -1;
+  interp: InterpBlock | null = null;
+  /** Chain sites in this block's own code. */
+  sites: Int32Array = EMPTY;
+  /** Chain sites of other blocks (or itself) that jump here. */
+  incoming: number[] = [];
+  /** Jump cache entries (mmu index << 16 | entry) that may point here. */
+  jc: number[] = [];
+  valid = true;
+  /** Second page's ram offset if the block spans two pages, else -1. */
+  page2 = -1;
+
+  constructor(
+    /** Ram offset of the first byte. */
+    readonly ram: number,
+    readonly mode: number,
+    readonly mmuIdx: number,
+    /** Guest bytes covered. */
+    readonly bytes: number,
+    readonly insns: number,
+  ) {}
+
+  get offset(): number {
+    return this.ram & 0xfff;
+  }
+}
+
+const EMPTY = new Int32Array(0);
+
+/** Blocks of one RAM page. A spanning block is listed in both its pages. */
+export class PageBlocks {
+  readonly byKey = new Map<number, Block>();
+  /** Blocks that begin in the page before and reach into this one. */
+  readonly tails: Block[] = [];
+}
+
+/** Mode has at most 17 bits, the page offset 12. */
+export const blockKey = (offset: number, mode: number): number => offset | (mode << 12);
