@@ -64,10 +64,8 @@ napi_value Fail(napi_env env, const char* code, const char* message) {
 }
 
 napi_value Run(napi_env env, napi_callback_info info) {
-  double value;
-  Context* context = GetArgument(env, info, &value)->context;
-  // Truncation of a negative or huge value gives something outside the region.
-  uintptr_t entry = value >= 0 && value < 0x1p53 ? static_cast<uintptr_t>(value) : 0;
+  double entry;
+  Context* context = GetArgument(env, info, &entry)->context;
   if (!context->CanRun(entry)) {
     return Fail(env, "ERR_INVALID_ARG", "entry is not an address in the context's executable memory");
   }

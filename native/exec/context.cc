@@ -198,6 +198,8 @@ Context* Context::Create(uv_loop_s* loop, std::shared_ptr<Region> state, std::sh
     PrepareGuard();
     c->frame_.exec_start = reinterpret_cast<uintptr_t>(exec->exec());
     c->frame_.exec_bytes = exec->bytes();
+    c->entry_first_ = static_cast<double>(c->frame_.exec_start);
+    c->entry_end_ = static_cast<double>(c->frame_.exec_start + exec->bytes());
     exec->AddUser();
   }
   state->AddUser();
@@ -223,6 +225,7 @@ void Context::Dispose() {
   helper_ = nullptr;
   close(kick_fd_);
   frame_ = {};
+  entry_first_ = entry_end_ = 0;
   state_->RemoveUser();
   if (exec_) exec_->RemoveUser();
   state_.reset();

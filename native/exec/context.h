@@ -27,8 +27,10 @@ class Context {
   static bool Supported();
   ~Context() { Dispose(); }
 
-  bool CanRun(uintptr_t entry) const { return entry - frame_.exec_start < frame_.exec_bytes; }
-  int32_t Run(uintptr_t entry) {
+  /** In doubles, as the address comes from JavaScript: also refuses NaN, and everything once disposed. */
+  bool CanRun(double entry) const { return entry >= entry_first_ && entry < entry_end_; }
+  int32_t Run(double address) {
+    uintptr_t entry = static_cast<uintptr_t>(static_cast<int64_t>(address));
     current_frame = &frame_;
     int32_t result = reinterpret_cast<int32_t (*)(void*)>(entry)(frame_.state);
     current_frame = nullptr;
@@ -55,6 +57,8 @@ class Context {
   bool LoopHasWork(uint64_t* until) const;
 
   RunFrame frame_ = {};
+  double entry_first_ = 0;
+  double entry_end_ = 0;
   std::atomic<uint32_t>* pending_high_ = nullptr;
   std::atomic<uint64_t> deadline_{kNever};
   std::atomic<bool> waiting_{false};
