@@ -1,5 +1,5 @@
 /** Translated blocks and the index that finds them by what they are: physical address and mode. */
-import type { InterpBlock } from '../interp/interp.js';
+import type { InterpBlock } from '../interp/compile.js';
 
 export class Block {
   /** Host code offsets of the two entries, or -1 while there is only IR for the interpreter. */

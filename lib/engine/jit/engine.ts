@@ -4,7 +4,8 @@
  */
 import { type CodeWindow, FlushKind, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
 import { HelperResult, type HelperInfo } from '../helpers.js';
-import { compileForInterp, Interpreter } from '../interp/interp.js';
+import { compileForInterp } from '../interp/compile.js';
+import { Interpreter } from '../interp/interp.js';
 import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import { ExitCode, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
@@ -122,6 +123,11 @@ export class Engine {
     map.onCodeWrite = (off, n) => this.codeWrite(off, n, true);
     map.onDmaCodeWrite = (off, n) => this.codeWrite(off, n, false);
     map.onRemap = () => this.flushTranslations();
+  }
+
+  /** Bytes of generated code in use. */
+  get hostBytes(): number {
+    return this.o.host?.used ?? 0;
   }
 
   /** Runs cpu until something outside the guest's instructions must be looked at. */
@@ -401,7 +407,7 @@ export class Engine {
     const mask32 = this.o.mask32(mode);
     const host = this.o.host;
     if (host === null || single) {
-      block.interp = compileForInterp(this.ir, mask32);
+      block.interp = compileForInterp(this.ir, { mask32 });
     } else {
       const base = this.siteOwner.length;
       const n = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0, base);
