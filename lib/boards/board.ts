@@ -27,6 +27,8 @@ export interface BoardHost {
   /** isa-debug-exit: end with this status. */
   exit(status: number): void;
   setA20(on: boolean): void;
+  /** Index of the CPU that executes. */
+  currentCpu(): number;
   log(message: string): void;
   /** pending() of the interrupt source of CPU i may have changed. */
   intrChanged(i: number): void;

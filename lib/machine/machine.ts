@@ -174,6 +174,7 @@ export class Machine {
       setA20: (on) => {
         for (const c of this.cpus) c.setA20(on);
       },
+      currentCpu: () => this.engine.active?.index ?? 0,
       log: (m) => this.log(m),
       intrChanged: (i) => this.cpus[i]?.updateIntr(),
       nmi: (i) => {
