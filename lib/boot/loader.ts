@@ -19,8 +19,11 @@ export const enum Low {
   /** boot_params of Linux, hvm_start_info of PVH, or the multiboot information. */
   INFO = 0x1_0000,
   CMDLINE = 0x2_0000,
-  CMDLINE_MAX = 0x1_0000,
+
 }
+
+/** Bytes reserved for the command line. */
+const CMDLINE_MAX = 0x1_0000;
 
 export interface LoadRequest {
   memory: PhysicalMemory;
@@ -51,7 +54,7 @@ export function loadKernel(r: LoadRequest): CpuStart {
   const image = readImage(r.kernel, '--kernel');
   const c: LoadContext = { ...r, image, initrdImage: r.initrd === null ? null : readImage(r.initrd, '--initrd') };
   if (image.length === 0) throw new UsageError(`--kernel: ${r.kernel} is empty`);
-  if (Buffer.byteLength(r.append) + Buffer.byteLength(r.kernel) + 2 > Low.CMDLINE_MAX) throw new UsageError('--append: the command line is too long');
+  if (Buffer.byteLength(r.append) + Buffer.byteLength(r.kernel) + 2 > CMDLINE_MAX) throw new UsageError('--append: the command line is too long');
   if (image.length > 0x206 && image.readUInt32LE(0x202) === 0x5372_6448) return loadBzImage(c);
   if (isMultiboot(image)) return loadMultiboot(c);
   if (image.length >= 4 && image.readUInt32BE(0) === 0x7f45_4c46) return loadElf(c);

@@ -10,7 +10,7 @@ const send = (m: FromWorker): void => port.postMessage(m);
 
 /** Serial output is gathered for one turn of the event loop or this many bytes. */
 const SERIAL_CHUNK = 16384;
-let out = Buffer.alloc(SERIAL_CHUNK);
+const out = Buffer.alloc(SERIAL_CHUNK);
 let used = 0;
 let scheduled = false;
 function flush(): void {
