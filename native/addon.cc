@@ -39,12 +39,15 @@ struct Holder {
   std::shared_ptr<RegionTable> table;
   std::shared_ptr<Region> region;
   uintptr_t address;
+  /** Set while the buffer is being made: told when the finalizer runs. */
+  bool* released;
 };
 
 void ReleaseHolder(Holder* holder) {
   auto it = holder->table->find(holder->address);
   // After an explicit free the address may belong to somebody else.
   if (it != holder->table->end() && it->second == holder->region) holder->table->erase(it);
+  if (holder->released) *holder->released = true;
   delete holder;
 }
 
@@ -54,17 +57,21 @@ Napi::Value Wrap(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes) {
   auto region = std::make_shared<Region>(base, exec, bytes);
   auto table = env.GetInstanceData<Environment>()->regions;
   uintptr_t address = region->address();
-  Holder* holder = new Holder{table, region, address};
+  bool released = false;
+  Holder* holder = new Holder{table, region, address, &released};
   table->emplace(address, region);
   napi_value buffer;
   napi_status status = napi_create_external_arraybuffer(env, base, bytes, FinalizeBuffer, holder, &buffer);
   if (status != napi_ok) {
     // Larger than this Node allows for a buffer, or a runtime (Electron) that forbids external ones.
     if (env.IsExceptionPending()) env.GetAndClearPendingException();
-    ReleaseHolder(holder);
+    // Node 20 runs the finalizer when the size is over its limit, other failures do not come so far.
+    if (!released) ReleaseHolder(holder);
+    region->Free();
     return Throw(env, "ERR_NO_MEMORY",
                  "this JavaScript runtime cannot make an ArrayBuffer over " + std::to_string(bytes) + " bytes");
   }
+  holder->released = nullptr;
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", Napi::Value(env, buffer));
   result.Set("address", Napi::Number::New(env, static_cast<double>(address)));

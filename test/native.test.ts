@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -50,7 +51,12 @@ describe('memory', () => {
 
   it('refuses bad sizes and what does not fit', () => {
     for (const bad of [0, -4096, 100, 4097, NaN, Infinity]) expect(codeOf(() => native.allocRam(bad))).toBe('ERR_INVALID_ARG');
-    expect(codeOf(() => native.allocRam(2 ** 46))).toBe('ERR_NO_MEMORY');
+    for (const big of [2 ** 46, 2 ** 33, 2 ** 32 + 4096]) {
+      // What is over the limit must fail cleanly; below it (newer versions of Node) the kernel decides.
+      const code = codeOf(() => native.free(native.allocRam(big)));
+      if (big > constants.MAX_LENGTH) expect(code).toBe('ERR_NO_MEMORY');
+      else expect(['no error', 'ERR_NO_MEMORY']).toContain(code);
+    }
     expect(codeOf(() => native.free({ buffer: new ArrayBuffer(8), address: 4096 }))).toBe('ERR_INVALID_ARG');
   });
 
@@ -251,7 +257,7 @@ describe.runIf(linuxX64)('execution', () => {
         for (let k = 0; k < 50; k++) context.setDeadline(native.now() + ((i * 7 + k * 13) % 40) * 1e3);
         const at = native.now() + 50e3;
         context.setDeadline(at);
-        clearPending(); // one of the earlier ones may have fired
+        // An earlier one may have fired; what must not happen is that none does.
         context.run(exec.address);
       }
     });
@@ -264,7 +270,7 @@ describe.runIf(linuxX64)('execution', () => {
            const native = loadNative();
            setTimeout(() => native.kick(workerData.id), 20);
          });`,
-        { eval: true, workerData: { module: nativeModule, id: context.id } },
+        { eval: true, execArgv: [], workerData: { module: nativeModule, id: context.id } },
       );
       await new Promise((resolve) => worker.once('online', resolve));
       context.setDeadline(native.now() + 20e9); // a safety net
@@ -326,10 +332,35 @@ describe.runIf(linuxX64)('execution', () => {
       context.setDeadline(at);
       while (native.now() < at) if (context.wait(at + 20e9) === 1) await new Promise((resolve) => setImmediate(resolve));
       expect(native.now() - at).toBeLessThan(1e9);
+      await sleep(20);
       expect(pending()).toBe(1);
       const start = native.now();
       context.wait(start + 20e9);
       expect(native.now() - start).toBeLessThan(1e9);
+    });
+
+    it('sleeps also when the run loop lives in an immediate', async () => {
+      const interval = setInterval(() => undefined, 25);
+      let turns = 0;
+      const cpu = process.cpuUsage();
+      const at = native.now() + 100e6;
+      await new Promise<void>((resolve) => {
+        const turn = (): void => {
+          turns++;
+          while (native.now() < at) {
+            if (context.wait(at) === 1) {
+              setImmediate(turn);
+              return;
+            }
+          }
+          resolve();
+        };
+        setImmediate(turn);
+      });
+      clearInterval(interval);
+      const used = process.cpuUsage(cpu);
+      expect(turns).toBeLessThan(60);
+      expect(used.user + used.system).toBeLessThan(60_000);
     });
 
     it('gives timers, immediates and messages their turn', async () => {
@@ -353,7 +384,7 @@ describe.runIf(linuxX64)('execution', () => {
          const n = loadNative(), c = n.createContext(n.allocState(4096), null);
          const w = new Worker(\`const { workerData: d, parentPort } = require('node:worker_threads');
            import(d.m).then(({ loadNative }) => { const n = loadNative(); setTimeout(() => n.kick(d.id), 50); });\`,
-           { eval: true, workerData: { m: ${JSON.stringify(nativeModule)}, id: c.id } });
+           { eval: true, execArgv: [], workerData: { m: ${JSON.stringify(nativeModule)}, id: c.id } });
          const start = n.now(); let zero = false;
          while (!zero) if (c.wait(start + 30e9) === 1) await new Promise((r) => setImmediate(r)); else zero = true;
          console.log(n.now() - start < 20e9);`,
@@ -439,7 +470,7 @@ describe.runIf(linuxX64)('execution', () => {
          let before;
          for (let i = 0; i < 12; i++) {
            const mode = ['wait', 'exit', 'idle'][i % 3];
-           const w = new Worker(source, { eval: true, workerData: { m: ${JSON.stringify(nativeModule)}, mode } });
+           const w = new Worker(source, { eval: true, execArgv: [], workerData: { m: ${JSON.stringify(nativeModule)}, mode } });
            const gone = new Promise((r) => w.once('exit', r));
            await new Promise((r) => w.once('message', r));
            if (mode !== 'exit') w.terminate();

@@ -118,6 +118,7 @@ class Helper {
   enum : uint32_t { kTimer, kLoop };
 
   void SetTimer(uint64_t ns) {
+    if (ns == 0) ns = 1;  // zero would switch the timer off
     itimerspec spec = {};
     spec.it_value.tv_sec = static_cast<time_t>(ns / 1000000000u);
     spec.it_value.tv_nsec = static_cast<long>(ns % 1000000000u);
@@ -271,32 +272,71 @@ bool Context::WatchLoop(bool on) {
   return EnsureHelper() && helper_->WatchLoop(on);
 }
 
+namespace {
+
+/** What a walk over the loop's handles finds. */
+struct LoopSurvey {
+  /** ms from the loop's cached clock to the next timer. */
+  uint64_t due_in = UINT64_MAX;
+  int idle = 0;
+  bool closing = false;
+};
+
+void SurveyHandle(uv_handle_t* handle, void* argument) {
+  LoopSurvey* survey = static_cast<LoopSurvey*>(argument);
+  if (uv_is_closing(handle)) survey->closing = true;
+  if (!uv_is_active(handle)) return;
+  uv_handle_type type = uv_handle_get_type(handle);
+  if (type == UV_IDLE) {
+    survey->idle++;
+  } else if (type == UV_TIMER) {
+    uint64_t due_in = uv_timer_get_due_in(reinterpret_cast<uv_timer_t*>(handle));
+    if (due_in < survey->due_in) survey->due_in = due_in;
+  }
+}
+
+/** Whether one of libuv's intrusive queues holds anything; its head's first word points to itself when it does not. */
+template <typename Queue>
+bool NotEmpty(const Queue& queue) {
+  const void* const* head = reinterpret_cast<const void* const*>(&queue);
+  return *head != head;
+}
+
+}  // namespace
+
 /**
  * Whether JavaScript must get its turn now; otherwise lowers `until` to the loop's next timer. The backend descriptor alone
  * does not tell: timers, immediates and closing handles live in user space, and a descriptor JavaScript has just begun to
  * watch enters the epoll set only when the loop next runs.
  */
-bool Context::LoopHasWork(uint64_t* until) const {
+bool Context::LoopHasWork(uint64_t* until, bool (*immediates)(void*), void* argument) const {
   // A loop without a live handle reports timeout 0, which means "would exit", not "has work".
   if (!uv_loop_alive(loop_)) return false;
-  const void* const* head = reinterpret_cast<const void* const*>(&loop_->watcher_queue);
-  if (*head != head) return true;  // watchers not yet registered
+  if (NotEmpty(loop_->watcher_queue) || NotEmpty(loop_->pending_queue)) return true;
   int timeout = uv_backend_timeout(loop_);
-  if (timeout == 0) return true;
-  if (timeout > 0) {
+  uint64_t due_in = timeout < 0 ? UINT64_MAX : static_cast<uint64_t>(timeout);
+  if (timeout == 0) {
+    // Work, or merely Node's idle handle, by which it asks for immediates to be run: it stays active while they run,
+    // so a run loop driven by setImmediate would be told of work for ever, though the only immediate is itself.
+    LoopSurvey survey;
+    uv_walk(loop_, SurveyHandle, &survey);
+    if (survey.closing || survey.idle != 1 || immediates(argument)) return true;
+    due_in = survey.due_in;
+  }
+  if (due_in != UINT64_MAX) {
     // Relative to the loop's cached clock (CLOCK_MONOTONIC in ms), which may be long behind.
-    uint64_t due = (uv_now(loop_) + static_cast<uint64_t>(timeout)) * 1000000u;
+    uint64_t due = (uv_now(loop_) + due_in) * 1000000u;
     if (due <= MonotonicNs()) return true;
     if (due < *until) *until = due;
   }
   return false;
 }
 
-int Context::Wait(uint64_t until) {
+int Context::Wait(uint64_t until, bool (*immediates)(void*), void* argument) {
   uint64_t asked = until;
   uint64_t deadline = deadline_.load(std::memory_order_seq_cst);
   if (deadline < until) asked = until = deadline;
-  if (LoopHasWork(&until)) return 1;
+  if (LoopHasWork(&until, immediates, argument)) return 1;
   waiting_.store(true, std::memory_order_seq_cst);
   int result = 0;
   for (;;) {
@@ -345,8 +385,8 @@ bool Context::SetDeadline(uint64_t) { return false; }
 uint64_t Context::Expire() { return kNever; }
 void Context::Kick() {}
 bool Context::WatchLoop(bool) { return false; }
-bool Context::LoopHasWork(uint64_t*) const { return false; }
-int Context::Wait(uint64_t) { return 0; }
+bool Context::LoopHasWork(uint64_t*, bool (*)(void*), void*) const { return false; }
+int Context::Wait(uint64_t, bool (*)(void*), void*) { return 0; }
 
 #endif
 

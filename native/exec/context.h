@@ -39,7 +39,8 @@ class Context {
   /** False when the helper thread could not be started. */
   bool SetDeadline(uint64_t ns);
   void Kick();
-  int Wait(uint64_t until);
+  /** `immediates` tells whether JavaScript has immediates queued. */
+  int Wait(uint64_t until, bool (*immediates)(void*), void* argument);
   bool WatchLoop(bool on);
   void Dispose();
 
@@ -54,7 +55,7 @@ class Context {
  private:
   Context() = default;
   bool EnsureHelper();
-  bool LoopHasWork(uint64_t* until) const;
+  bool LoopHasWork(uint64_t* until, bool (*immediates)(void*), void* argument) const;
 
   RunFrame frame_ = {};
   double entry_first_ = 0;
