@@ -103,6 +103,8 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
 
   align();
   stubs.abort = asm.p;
+  // The guard passes the state address in RDI.
+  asm.lea(3, R.RBP, R.RDI, NO_INDEX, 0, STATE_BIAS);
   savePinned();
   asm.movi(2, mem(Slot.X_INSN) + 4, Yield.HOST_FAULT);
   asm.movi(3, mem(Slot.X_JIT_SP), 0);
