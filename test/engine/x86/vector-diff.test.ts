@@ -120,7 +120,7 @@ function compare(host: Host, op: VectorOp, vex: boolean, cases: number, unmasked
       trapped = true;
     }
     // What ZEROU does after a VEX.128 instruction.
-    if (vex && op.w === 4 && bytes === 32) U8.fill(0, d * 8 + 16, d * 8 + 32);
+    if (vex && op.w === 4 && bytes === 32 && !trapped) U8.fill(0, d * 8 + 16, d * 8 + 32);
     const got: Outcome = {
       trap: trapped,
       mxcsr: V[Slot.MXCSR * 2]!,

@@ -56,6 +56,7 @@ export function encode(f: NativeForm, w: number, vex: boolean, imm: number): num
 function setup(f: NativeForm, vex: boolean, mmx: boolean): number[] {
   const from = f.form === 'fma' ? C : !vex && ['rvm', 'rvmi', 'vmi', 'rvmr', 'rvg', 'gri'].includes(f.form) ? A : -1;
   if (from < 0) return [];
+  if (f.form === 'fma') return [0xc5, 0xfd, 0x6f, 0xc0 | (D << 3) | from];
   return mmx ? [0x0f, 0x6f, 0xc0 | (D << 3) | from] : [0x66, 0x0f, 0x6f, 0xc0 | (D << 3) | from];
 }
 

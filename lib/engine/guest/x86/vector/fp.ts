@@ -39,6 +39,12 @@ export function fpEnd(cpu: VectorCpu): void {
   cpu.V[Slot.MXCSR << 1]! |= f;
 }
 
+/** End of one of several steps of an operation: unmasked exceptions are raised before the next step. */
+export function fpStage(cpu: VectorCpu): void {
+  fpEnd(cpu);
+  st.flags = 0;
+}
+
 const F = new Float64Array(2);
 const U = new Uint32Array(F.buffer);
 const G = new Float32Array(1);

@@ -7,7 +7,7 @@ import { HelperResult } from '../../../helpers.js';
 import { Fl, Slot, eflagsToFlags } from '../../../state.js';
 import { F32, F64, FpFlag, roundToInt } from '../../../softfloat/softfloat.js';
 import { type Enc, type VW, type VectorOp, widths } from './def.js';
-import { FpOp, IN, IN_U32, IN_U64, OUT, OUT_U64, Rel, arith32, arith64, compare32, compare64, daz32, daz64, f32bits, f32value, fma32, fma64, fpBegin, fpEnd, sqrt32, sqrt64, st } from './fp.js';
+import { FpOp, IN, IN_U32, IN_U64, OUT, OUT_U64, Rel, arith32, arith64, compare32, compare64, daz32, daz64, f32bits, f32value, fma32, fma64, fpBegin, fpEnd, fpStage, sqrt32, sqrt64, st } from './fp.js';
 import { T, type VectorCpu, type VectorFn, type Views, fromScratch, views } from './views.js';
 
 /** Kernel of one lane of singles: bit patterns in and out; `i` is the lane. */
@@ -265,22 +265,27 @@ const horizontal64 = (op: FpOp) => (w: VW): VectorFn => (cpu, d, a, b) => {
   return HelperResult.CONTINUE;
 };
 
-/** DPPS: products selected by imm 7..4, (p0 + p1) + (p2 + p3), stored where imm 3..0 says. */
+/**
+ * DPPS: products selected by imm 7..4, (p0 + p1) + (p2 + p3), stored where imm 3..0 says. Unmasked exceptions of one stage
+ * (multiply, first additions, last addition) keep the later ones from being done (SDM vol. 2, DPPS).
+ */
 const dpps = (w: VW): VectorFn => (cpu, d, a, b, _c, imm) => {
   const v = views(cpu);
+  const n = (1 << w) >> 2;
+  const t = T.u32;
   fpBegin(cpu);
-  const p = DP;
-  for (let o = 0; o < (1 << w) >> 2; o += 4) {
-    for (let i = 0; i < 4; i++) p[i] = (imm >> (4 + i)) & 1 ? arith32(FpOp.MUL, v.u32[(a << 1) + o + i]!, v.u32[(b << 1) + o + i]!) : 0;
-    const s = arith32(FpOp.ADD, arith32(FpOp.ADD, p[0]!, p[1]!), arith32(FpOp.ADD, p[2]!, p[3]!));
-    for (let i = 0; i < 4; i++) T.u32[o + i] = (imm >> i) & 1 ? s : 0;
+  for (let i = 0; i < n; i++) t[i] = (imm >> (4 + (i & 3))) & 1 ? arith32(FpOp.MUL, v.u32[(a << 1) + i]!, v.u32[(b << 1) + i]!) : 0;
+  fpStage(cpu);
+  for (let i = 0; i < n; i += 2) t[i] = arith32(FpOp.ADD, t[i]!, t[i + 1]!);
+  fpStage(cpu);
+  for (let o = 0; o < n; o += 4) {
+    const s = arith32(FpOp.ADD, t[o]!, t[o + 2]!);
+    for (let i = 0; i < 4; i++) t[o + i] = (imm >> i) & 1 ? s : 0;
   }
   fpEnd(cpu);
   fromScratch(v, d, 1 << w);
   return HelperResult.CONTINUE;
 };
-const DP = new Uint32Array(4);
-const DP64 = new BigUint64Array(2);
 const dppd: VectorFn = (cpu, d, a, b, _c, imm) => {
   const v = views(cpu);
   fpBegin(cpu);
@@ -289,10 +294,11 @@ const dppd: VectorFn = (cpu, d, a, b, _c, imm) => {
     loadQ(v, 1, b + i);
     OUT_U64[0] = 0n;
     if ((imm >> (4 + i)) & 1) arith64(FpOp.MUL);
-    DP64[i] = OUT_U64[0]!;
+    T.u64[i] = OUT_U64[0]!;
   }
-  IN_U64[0] = DP64[0]!;
-  IN_U64[1] = DP64[1]!;
+  fpStage(cpu);
+  loadQ(T, 0, 0);
+  loadQ(T, 1, 1);
   arith64(FpOp.ADD);
   for (let i = 0; i < 2; i++) T.u64[i] = (imm >> i) & 1 ? OUT_U64[0]! : 0n;
   fpEnd(cpu);

@@ -134,7 +134,7 @@ const blendI = (t: Element) => (w: VW): VectorFn => {
   const n = (1 << w) >> (3 - s);
   return (cpu, d, a, b, _c, imm) => {
     const v = views(cpu)[t];
-    for (let i = 0; i < n; i++) v[(d << s) + i] = v[((imm >> (i & 7)) & 1 ? b : a) << s | i]!;
+    for (let i = 0; i < n; i++) v[(d << s) + i] = v[(((imm >> (i & 7)) & 1 ? b : a) << s) + i]!;
     return HelperResult.CONTINUE;
   };
 };
@@ -169,7 +169,7 @@ const perm2f128: VectorFn = (cpu, d, a, b, _c, imm) => {
 };
 const insertf128: VectorFn = (cpu, d, a, b, _c, imm) =>
   imm & 1 ? copy64(views(cpu), d, a, a + 1, b, b + 1) : copy64(views(cpu), d, b, b + 1, a + 2, a + 3);
-const extractf128: VectorFn = (cpu, d, a, _b, _c, imm) => copy64(views(cpu), d, a + (imm & 1) * 2, a + (imm & 1) * 2 + 1);
+const extractf128: VectorFn = (cpu, d, a, _b, _c, imm) => copy64(views(cpu), d, a + (imm & 1) * 2, a + (imm & 1) * 2 + 1, -1, -1);
 /** VPERMD/VPERMPS: indices in a, data in b. */
 const permd: VectorFn = (cpu, d, a, b) => {
   const v = views(cpu);
