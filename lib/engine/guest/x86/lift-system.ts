@@ -7,7 +7,7 @@ import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
 import { gpr, Mode, Seg, X } from './mode.js';
-import { M64, Mod, P, row, type Row } from './opcodes.js';
+import { M64, Mod, P, row, Size, type Row } from './opcodes.js';
 
 /** Helper without operands; the block goes on. arg = helper. */
 function plain(c: LiftContext): void {
@@ -139,11 +139,11 @@ function movToSreg(c: LiftContext): void {
 function pushSreg(c: LiftContext): void {
   const t = c.b.temp();
   c.call(H.MOV_FROM_SREG, t, NONE, NONE, NONE, c.arg);
-  c.push(c.code64 && c.insn.opsize !== 1 ? 3 : c.insn.opsize, t);
+  c.push(c.insn.opsize, t);
 }
 
 function popSreg(c: LiftContext): void {
-  const w = c.code64 && c.insn.opsize !== 1 ? 3 : c.insn.opsize;
+  const w = c.insn.opsize;
   const t = c.b.temp();
   c.stackLoad(w, t);
   const seg = c.arg;
@@ -246,10 +246,10 @@ function rows(): Row[] {
     row(0, 0x17, 'pop', popSreg, { m64: not64, arg: Seg.SS }),
     row(0, 0x1e, 'push', pushSreg, { m64: not64, arg: Seg.DS }),
     row(0, 0x1f, 'pop', popSreg, { m64: not64, arg: Seg.DS }),
-    row(1, 0xa0, 'push', pushSreg, { arg: Seg.FS }),
-    row(1, 0xa1, 'pop', popSreg, { arg: Seg.FS }),
-    row(1, 0xa8, 'push', pushSreg, { arg: Seg.GS }),
-    row(1, 0xa9, 'pop', popSreg, { arg: Seg.GS }),
+    row(1, 0xa0, 'push', pushSreg, { size: Size.D64, arg: Seg.FS }),
+    row(1, 0xa1, 'pop', popSreg, { size: Size.D64, arg: Seg.FS }),
+    row(1, 0xa8, 'push', pushSreg, { size: Size.D64, arg: Seg.GS }),
+    row(1, 0xa9, 'pop', popSreg, { size: Size.D64, arg: Seg.GS }),
 
     row(1, 0x00, 'sldt', storeSystem, { digit: 0, arg: H.SLDT }),
     row(1, 0x00, 'str', storeSystem, { digit: 1, arg: H.STR }),
