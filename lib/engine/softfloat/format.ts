@@ -234,6 +234,9 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
         if (top < emin) return zero(f, sign);
         return pack(f, sign, m << BigInt(f.p - p), top);
       }
+      // SSE: no result is delivered, and whether it is inexact is judged with unbounded exponent range.
+      noteRounding(st);
+      return zero(f, sign);
     }
     m = shiftRound(sign, sig, emin - (p - 1) - exp, st.rm);
     if (lastInexact) st.flags |= FpFlag.UE;
@@ -250,6 +253,10 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
       top -= F80_WRAP;
       if (top > f.bias) return inf(f, sign);
       return pack(f, sign, m << BigInt(f.p - p), top);
+    }
+    if ((unmasked & FpFlag.OE) !== 0) {
+      noteRounding(st);
+      return inf(f, sign);
     }
     st.flags |= FpFlag.PE;
     const toInf = st.rm === Rm.NEAREST || (st.rm === Rm.DOWN && sign) || (st.rm === Rm.UP && !sign);
