@@ -72,11 +72,12 @@ const fldF64: Fn = (cpu, _d, a, _b, c, imm) => {
   return fldSlow(cpu, F64, slots64(cpu.V)[a]!);
 };
 
-/** Denormals and NaNs. */
+/** Denormals and NaNs. An unmasked DE does not keep the value from being loaded (silicon; SDM vol. 1, 8.5.2 is vague). */
 function fldSlow(cpu: X87Cpu, f: FpFormat, bits: bigint): HelperResult {
   const s = startOp(cpu);
   const v = convert(f, F80, bits, s);
-  if (finish(cpu, s)) push(cpu, v);
+  setC1(cpu, false);
+  if ((signal(cpu, s.flags) & FpFlag.IE) === 0) push(cpu, v);
   return CONTINUE;
 }
 

@@ -200,6 +200,8 @@ function log2(u: Unpacked): { v: bigint; exact: boolean } {
 function scaled(y: Unpacked, v: bigint, exp: number, exact: boolean, s: FpStatus): bigint {
   const m = y.sig * v;
   const sign = y.sign;
+  // Processors report every result of a computed logarithm as inexact.
+  s.flags |= FpFlag.PE;
   return exact ? roundPack(F80, m < 0n ? !sign : sign, abs(m), exp + y.exp, s) : inexact(sign, m, exp + y.exp, s);
 }
 
