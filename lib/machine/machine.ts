@@ -7,14 +7,14 @@ import { PcBoard } from '../boards/pc.js';
 import { TimerQueue } from '../devices/clock.js';
 import type { GuestClock } from '../engine/cpu.js';
 import { X86Cpu } from '../engine/guest/x86/cpu.js';
-import { parseCpuModel } from '../engine/guest/x86/models.js';
+import { parseCpuModel } from '../engine/guest/x86/cpuid.js';
 import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import { passOptions } from '../engine/ir/passes.js';
+import type { PassOptions } from '../engine/ir/passes.js';
 import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
-import { VmxError } from '../errors.js';
+import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
@@ -70,6 +70,19 @@ class MachineClock implements GuestClock {
   }
 }
 
+/** IR passes by the names users switch them off with. */
+const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps' };
+
+function passOptions(disabled: readonly string[]): PassOptions {
+  const o: PassOptions = {};
+  for (const name of disabled) {
+    const key = PASSES[name];
+    if (key === undefined) throw new UsageError(`--disable-pass: no pass '${name}' (${Object.keys(PASSES).join(', ')})`);
+    o[key] = false;
+  }
+  return o;
+}
+
 export class Machine {
   readonly accel: 'jit' | 'interp';
   readonly notes: string[] = [];
@@ -82,7 +95,6 @@ export class Machine {
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
   private readonly board: Board;
-  private readonly waitSipi: boolean[] = [];
   private endState: EndState | null = null;
   private resetWanted = false;
   private turnWanted = false;
@@ -119,9 +131,8 @@ export class Machine {
       this.cpus.push(
         new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, tscKHz: TSC_KHZ }),
       );
-      this.waitSipi.push(i > 0);
     }
-    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), config.debug.perfMap === true);
+    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,
       passes: passOptions(config.debug.disablePasses ?? []),
@@ -142,7 +153,7 @@ export class Machine {
   private allocExec(): NativeExec | null {
     if (this.config.accel === 'interp') return null;
     if (process.arch !== 'x64') {
-      if (this.config.accel === 'jit') throw new VmxError('ERR_USAGE', `--accel: jit has no back end for ${process.arch} hosts yet (use interp)`);
+      if (this.config.accel === 'jit') throw new UsageError(`--accel: jit has no back end for ${process.arch} hosts yet (use interp)`);
       this.notes.push(`no JIT back end for ${process.arch} hosts: running on the interpreter`);
       return null;
     }
@@ -150,7 +161,7 @@ export class Machine {
       return this.native.allocExec(EXEC_BYTES);
     } catch (e) {
       if (!(e instanceof VmxError) || e.code !== 'ERR_NO_EXEC') throw e;
-      if (this.config.accel === 'jit') throw new VmxError('ERR_USAGE', `--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });
+      if (this.config.accel === 'jit') throw new UsageError(`--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });
       this.notes.push('this system refuses executable memory: running on the interpreter');
       return null;
     }
@@ -177,41 +188,22 @@ export class Machine {
       currentCpu: () => this.engine.active?.index ?? 0,
       log: (m) => this.log(m),
       intrChanged: (i) => this.cpus[i]?.updateIntr(),
-      nmi: (i) => {
-        const c = this.cpus[i];
-        if (c) c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! | Pending.NMI;
+      nmi: (i) => this.cpus[i]?.signalNmi(),
+      init: (i) => {
+        this.cpus[i]?.signalInit();
+        this.raise(Pending.STOP);
       },
-      init: (i) => this.event(i, () => this.initCpu(i)),
-      sipi: (i, vector) => this.event(i, () => this.sipiCpu(i, vector)),
+      sipi: (i, vector) => {
+        this.cpus[i]?.signalSipi(vector);
+        this.raise(Pending.STOP);
+      },
     };
   }
-
-  /** Runs fn between slices, with CPU i stopped. */
-  private event(i: number, fn: () => void): void {
-    this.events.push(fn);
-    const c = this.cpus[i];
-    if (c) this.raise(Pending.EVENT);
-  }
-
-  private readonly events: (() => void)[] = [];
 
   /** Makes whichever CPU is running leave its slice. */
   private raise(bit: Pending): void {
     const V = (this.engine.active ?? this.cpus[0]!).V;
     V[Slot.PENDING * 2] = V[Slot.PENDING * 2]! | bit;
-  }
-
-  private initCpu(i: number): void {
-    const c = this.cpus[i];
-    if (!c) return;
-    c.init();
-    if (i > 0) this.waitSipi[i] = true;
-  }
-
-  private sipiCpu(i: number, vector: number): void {
-    if (this.waitSipi[i] !== true) return;
-    this.waitSipi[i] = false;
-    this.cpus[i]!.sipi(vector);
   }
 
   private log(message: string): void {
@@ -225,7 +217,6 @@ export class Machine {
 
   private resetBoard(): void {
     for (const c of this.cpus) c.reset();
-    for (let i = 1; i < this.waitSipi.length; i++) this.waitSipi[i] = true;
     const start = this.board.reset();
     if (start !== null) this.cpus[0]!.applyStart(start);
     this.engine.flushTranslations();
@@ -237,7 +228,7 @@ export class Machine {
       return;
     }
     this.resetWanted = true;
-    this.raise(Pending.EVENT);
+    this.raise(Pending.STOP);
   }
 
   powerButton(): void {
@@ -318,19 +309,17 @@ export class Machine {
 
   private clearRequests(): void {
     for (const c of this.cpus) {
-      c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~(Pending.EVENT | Pending.STOP);
+      c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~Pending.STOP;
       c.V[Slot.PENDING * 2 + 1] = 0;
     }
-    for (let fn = this.events.shift(); fn !== undefined; fn = this.events.shift()) fn();
   }
 
   /** One slice for every CPU that wants one. @returns true if all are halted. */
   private runCpus(): boolean {
     let runnable = 0;
-    for (let i = 0; i < this.cpus.length; i++) if (!this.waitSipi[i] && !this.cpus[i]!.halted) runnable++;
+    for (let i = 0; i < this.cpus.length; i++) if (!this.cpus[i]!.halted) runnable++;
     let halted = true;
     for (let i = 0; i < this.cpus.length && this.endState === null; i++) {
-      if (this.waitSipi[i]) continue;
       const cpu = this.cpus[i]!;
       if (cpu.halted && cpu.V[Slot.PENDING * 2] === 0) continue;
       const now = this.clock.now();

@@ -7,9 +7,9 @@ export class Block {
   entryB = -1;
   interp: InterpBlock | null = null;
   /** Chain sites in this block's own code. */
-  sites: Int32Array = EMPTY;
+  sites: readonly ChainSite[] = [];
   /** Chain sites of other blocks (or itself) that jump here. */
-  incoming: number[] = [];
+  incoming: ChainSite[] = [];
   /** Jump cache entries (mmu index << 16 | entry) that may point here. */
   jc: number[] = [];
   valid = true;
@@ -31,7 +31,18 @@ export class Block {
   }
 }
 
-const EMPTY = new Int32Array(0);
+/** A direct jump that can be patched to go straight to another block of the same page. */
+export class ChainSite {
+  /** Where it is patched to. */
+  target: Block | null = null;
+
+  constructor(
+    readonly id: number,
+    /** What the host code needs to undo the patch. */
+    readonly cold: number,
+    readonly owner: Block,
+  ) {}
+}
 
 /** Blocks of one RAM page. A spanning block is listed in both its pages. */
 export class PageBlocks {

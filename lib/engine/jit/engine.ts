@@ -10,7 +10,7 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import { ExitCode, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
-import { Block, blockKey, PageBlocks } from './block.js';
+import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
 import type { HostCode } from './host-code.js';
 
 /** What a slice of execution ended with. */
@@ -80,10 +80,7 @@ export class Engine {
   private readonly win: CodeWindow = { buf: new Uint8Array(0), pos: 0, end: 0, offset: 0 };
   private readonly span = new Uint8Array(32);
   private current: Block | null = null;
-  /** Sites: owner block and the page offset they go to. */
-  private readonly siteOwner: (Block | null)[] = [];
-  /** Target each site is patched to. */
-  private readonly siteTarget: (Block | null)[] = [];
+  private readonly sites = new Map<number, ChainSite>();
   /** Per CPU and MMU index: the mode whose blocks its jump cache holds. */
   private readonly jcMode: Int32Array;
   private readonly jcNonGlobal: Uint8Array;
@@ -268,12 +265,12 @@ export class Engine {
           s.exits++;
           const code = V[Slot.X_AUX * 2]!;
           if (code === ExitCode.CHAIN) {
-            const site = V[Slot.X_ADDR * 2]!;
-            const owner = this.siteOwner[site] ?? null;
+            const id = V[Slot.X_ADDR * 2]!;
             const target = this.lookup(cpu);
-            if (owner !== null && owner.valid && target.entryB >= 0 && target.page2 < 0 && owner.mode === target.mode && (owner.ram & ~0xfff) === (target.ram & ~0xfff) && this.siteTarget[site] === null) {
-              host.patch(site, target.entryB);
-              this.siteTarget[site] = target;
+            const site = this.sites.get(id);
+            if (site !== undefined && site.target === null && site.owner.valid && target.page2 < 0 && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
+              host.patch(id, target.entryB);
+              site.target = target;
               target.incoming.push(site);
               s.chained++;
             }
@@ -336,9 +333,6 @@ export class Engine {
   private find(cpu: GuestCpu, single: boolean): Block {
     const V = cpu.V;
     const pcOff = V[Slot.PC * 2]! & 0xfff;
-    // A fault of the fetch itself belongs to the instruction at PC.
-    this.enterPage(V);
-    V[Slot.X_INSN * 2] = pcOff | (pcOff << 16);
     const pa = cpu.fetchAddress();
     const pageOff = this.map.pageOffset(pa);
     if (pageOff < 0) throw new VmxError('ERR_GUEST_MMIO_FETCH', `the guest executes from non-memory at physical 0x${pa.toString(16)}`);
@@ -358,21 +352,10 @@ export class Engine {
 
   /** Ram offset of the page after the one PC is in, checked for execution. */
   private secondPage(cpu: GuestCpu): number {
-    const V = cpu.V;
-    const lo = V[Slot.PC * 2]!;
-    const hi = V[Slot.PC * 2 + 1]!;
-    const next = ((lo & ~0xfff) >>> 0) + PAGE;
-    V[Slot.PC * 2] = next | 0;
-    if (next > 0xffff_ffff) V[Slot.PC * 2 + 1] = this.o.mask32(cpu.mode) ? 0 : (hi + 1) | 0;
     const global = cpu.fetchGlobal;
-    try {
-      const off = this.map.pageOffset(cpu.fetchAddress());
-      cpu.fetchGlobal = cpu.fetchGlobal && global;
-      return off;
-    } finally {
-      V[Slot.PC * 2] = lo;
-      V[Slot.PC * 2 + 1] = hi;
-    }
+    const off = this.map.pageOffset(cpu.fetchNextPage());
+    cpu.fetchGlobal = cpu.fetchGlobal && global;
+    return off;
   }
 
   private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): Block {
@@ -409,13 +392,12 @@ export class Engine {
     if (host === null || single) {
       block.interp = compileForInterp(this.ir, { mask32 });
     } else {
-      const base = this.siteOwner.length;
-      const n = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0, base);
-      const sites = new Int32Array(n);
-      for (let i = 0; i < n; i++) {
-        sites[i] = base + i;
-        this.siteOwner.push(block);
-        this.siteTarget.push(null);
+      const triples = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
+      const sites: ChainSite[] = [];
+      for (let i = 0; i < triples.length; i += 3) {
+        const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
+        sites.push(site);
+        this.sites.set(site.id, site);
       }
       block.sites = sites;
     }
@@ -504,12 +486,13 @@ export class Engine {
     const host = this.o.host;
     if (host !== null) {
       for (const site of b.incoming) {
-        if (this.siteTarget[site] === b) {
-          host.unpatch(site);
-          this.siteTarget[site] = null;
+        if (site.target === b) {
+          host.unpatch(site.id, site.cold);
+          site.target = null;
         }
       }
-      for (const site of b.sites) this.siteOwner[site] = null;
+      b.incoming.length = 0;
+      for (const site of b.sites) this.sites.delete(site.id);
     }
     for (const where of b.jc) {
       const table = where >>> 16;
@@ -536,8 +519,7 @@ export class Engine {
       this.map.codePages[off / PAGE] = 0;
     }
     this.pages.clear();
-    this.siteOwner.length = 0;
-    this.siteTarget.length = 0;
+    this.sites.clear();
     for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();

@@ -17,13 +17,13 @@ export interface HostCode {
   /** Goes on after a yield other than EXIT and HOST_FAULT. */
   resume(cpu: GuestCpu): number;
   /**
-   * Generates code; sets block.entryA and entryB. Chain sites get the ids firstSite, firstSite + 1, ...
-   * @returns the number of chain sites.
+   * Generates code; sets block.entryA and entryB.
+   * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
    */
-  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean, firstSite: number): number;
+  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
   /** Makes a chain site jump to code offset `target`. */
   patch(site: number, target: number): void;
-  unpatch(site: number): void;
+  unpatch(site: number, cold: number): void;
   /** Forgets all code and sites. */
   reset(): void;
   /** Bytes of code in use. */
