@@ -34,7 +34,7 @@ export const enum H {
   MOV_FROM_SREG, LOAD_SREG, LOAD_FAR,
   SWAPGS, RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE,
   // TLB and caches
-  INVLPG, INVPCID, WBINVD, INVD, MONITOR, MWAIT, PAUSE,
+  INVLPG, INVPCID, WBINVD, INVD, MONITOR, MWAIT,
   // ports and strings
   IN, OUT, REP, INS, OUTS,
   // arithmetic that is rare
@@ -71,7 +71,7 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.CLI] = s('cli', false, true, 'CLI when not CPL 0 (IOPL, VME, PVI rules)');
   t[H.STI] = s('sti', false, true, 'STI; followed by EXIT SHADOW (the shadow is harmless if IF was already 1)');
   t[H.PUSHF] = s('pushf', false, true, 'dst = temp: value to push, imm = operand width 1..3; used only in v86 mode (IOPL, VME rules)');
-  t[H.POPF] = s('popf', false, true, 'a = value popped, imm = operand width 1..3; sets EFLAGS and FLAGS by privilege; raises only in v86 mode, where RSP is already updated by the lifter after this call. End: EXIT NEXT');
+  t[H.POPF] = s('popf', false, true, 'a = value popped, imm = operand width 1..3; sets EFLAGS and FLAGS by privilege; raises only in v86 mode; the lifter moves RSP after this call. End: EXIT NEXT');
   t[H.HLT] = s('hlt', false, true, 'HLT: #GP(0) unless CPL 0; sets halted. End: EXIT HALT');
   t[H.CLTS] = s('clts', false, true, 'CLTS. End: EXIT NEXT');
   t[H.SMSW] = s('smsw', false, true, 'dst = temp: CR0 (64 bits); UMIP check');
@@ -120,8 +120,7 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.WBINVD] = s('wbinvd', false, true, 'WBINVD, WBNOINVD: privilege check only');
   t[H.INVD] = s('invd', false, true, 'privilege check only');
   t[H.MONITOR] = s('monitor', false, true, 'a = linear address. CPL check');
-  t[H.MWAIT] = s('mwait', false, true, 'may set halted. End: EXIT HALT if the helper set halted is decided by the run loop (EXIT NEXT)');
-  t[H.PAUSE] = s('pause', false, false, 'spin-wait hint; called only when the lifter option `pauseHelper` is set');
+  t[H.MWAIT] = s('mwait', false, true, 'CPL check; may wait. End: EXIT NEXT');
 
   t[H.IN] = s('in', false, true, 'dst = temp: value zero-extended, a = port (16), imm = width 0..2; IOPL and I/O permission bitmap');
   t[H.OUT] = s('out', false, true, 'a = port (16), b = value, imm = width 0..2');

@@ -46,6 +46,8 @@ export class Insn {
   base = -1;
   index = -1;
   scale = 0;
+  /** SIB.index with REX.X, 4 included: the vector register of a VSIB operand. Valid if ModRM.rm = 4. */
+  vindex = 0;
   disp = 0;
   riprel = false;
   /** Segment of the memory operand when there is no override: DS or SS. */

@@ -170,6 +170,18 @@ export class LiftContext {
     return t;
   }
 
+  /** LEA: general register n, width w = the effective address. No segment, no access. */
+  leaTo(n: number, w: number): void {
+    const i = this.insn;
+    const d = i.riprel ? i.next + i.disp : i.disp;
+    if (w === 1 || i.addrsize === 1 || d !== (d | 0)) {
+      this.writeReg(n, w, this.offset());
+      return;
+    }
+    const base = i.riprel ? Slot.PCBASE : i.base >= 0 ? gpr(i.base) : NONE;
+    this.b.lea(w < i.addrsize ? w : i.addrsize, gpr(n), base, i.index >= 0 ? gpr(i.index) : NONE, i.scale, d);
+  }
+
   /** Linear address of offset `off` (zero-extended slot) in the memory operand's segment; see `ea`. */
   linear(off: number, bytes: number, write: boolean): number {
     const i = this.insn;
