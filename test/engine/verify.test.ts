@@ -101,6 +101,7 @@ describe('verifier', () => {
       b.mov(0, RAX, u);
       b.insn(4, 8);
       b.ld(3, RAX, RAX);
+      b.insn(8, 12);
       raw(b, Op.DIV, 2, RAX, RAX, RDX, RCX, RDX);
       raw(b, Op.MUL, 3, NONE, RAX, RCX, RDX, 0, Fl.ALL);
       b.mov(3, Slot.PC, RAX);
