@@ -126,23 +126,25 @@ export class PcBoard implements Board {
     m.mapMmio(Pc.LAPIC, 0x1000, bus.window(() => lapics[h.currentCpu()]!));
 
     // Timers.
-    const pit = add(new I8254({ clock: h.clock, irq0: this.isa[0]! }));
+    const hpet = add(new Hpet({ clock: h.clock, gsis: this.gsi, irq0: this.isa[0]!, irq8: this.isa[8]! }));
+    m.mapMmio(Pc.HPET, 0x400, hpet.mmio);
+    const pit = add(new I8254({ clock: h.clock, irq0: hpet.pitIrq0 }));
     m.mapPorts(0x40, 4, pit.ports);
     m.mapPorts(0x61, 1, add(new Port61({ clock: h.clock, pit })).ports);
-    const rtc = add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8: this.isa[8]! }));
+    const rtc = add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8: hpet.rtcIrq8 }));
     m.mapPorts(0x70, 2, rtc.ports);
     this.fillCmos(rtc);
-    const hpet = add(new Hpet({ clock: h.clock, isa: this.isa, gsi: this.gsi, onLegacy: () => {} }));
-    m.mapMmio(Pc.HPET, 0x400, hpet.mmio);
 
     // Keyboard controller, DMA, system control.
     const kbd = add(new Ps2Keyboard({ clock: h.clock }));
-    const mouse = add(new Ps2Mouse({ clock: h.clock }));
-    const i8042 = add(new I8042({ clock: h.clock, irq1: this.isa[1]!, irq12: this.isa[12]!, keyboard: kbd, mouse, onReset: () => h.reset(), onA20: (on) => h.setA20(on) }));
-    m.mapPorts(0x60, 1, i8042.data);
-    m.mapPorts(0x64, 1, i8042.command);
+    const mouse = add(new Ps2Mouse());
+    const i8042 = add(new I8042({ irq1: this.isa[1]!, irq12: this.isa[12]!, keyboard: kbd, mouse, onReset: () => h.reset(), onA20: (on) => h.setA20(on) }));
+    m.mapPorts(0x60, 1, i8042.dataPort);
+    m.mapPorts(0x64, 1, i8042.commandPort);
     const dma = add(new I8237({ memory: m }));
-    dma.map(m);
+    m.mapPorts(0x00, 0x10, dma.low);
+    m.mapPorts(0xc0, 0x20, dma.high);
+    m.mapPorts(0x80, 0x10, dma.pages);
     m.mapPorts(0x92, 1, add(new Port92({ onA20: (on) => h.setA20(on), onReset: () => h.reset() })).ports);
 
     // Consoles.
@@ -162,11 +164,11 @@ export class PcBoard implements Board {
         onReset: () => h.reset(),
         acpiEnable: Pc.ACPI_ENABLE,
         acpiDisable: Pc.ACPI_DISABLE,
-        s5: 0,
+        gpeBytes: Pc.GPE_BYTES / 2,
       }),
     );
-    m.mapPorts(Pc.PM_BASE, 0x10, this.pm.ports);
-    m.mapPorts(Pc.GPE_BASE, Pc.GPE_BYTES, this.pm.gpe);
+    m.mapPorts(Pc.PM_BASE, 0x10, this.pm.pm);
+    m.mapPorts(Pc.GPE_BASE, Pc.GPE_BYTES, this.pm.gpe0);
     m.mapPorts(Pc.SMI_COMMAND, 2, this.pm.smi);
 
     // PCI.
@@ -188,9 +190,9 @@ export class PcBoard implements Board {
       this.disks.push(disk);
       this.virtio(pciHost, `virtio-blk${i}`, new VirtioBlk(disk, `vmx-disk${i}`, (s) => h.log(s)), add);
     });
-    const fw = add(new FwCfg({ memory: m }));
+    const fw = add(new FwCfg({ memory: m, ramSize: h.config.memory, cpus: h.config.cpus }));
     this.fillFwCfg(fw);
-    fw.map(m);
+    m.mapPorts(0x510, 12, fw.ports);
     for (const text of h.config.devices) this.option(parseDevice(text), pciHost, add);
   }
 
@@ -261,8 +263,6 @@ export class PcBoard implements Board {
       e820.writeUInt32LE(r.type, i * 20 + 16);
     });
     fw.addFile('etc/e820', e820);
-    fw.setCpus(this.host.config.cpus);
-    fw.setRamSize(this.host.config.memory);
   }
 
   reset(): CpuStart | null {

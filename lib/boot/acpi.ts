@@ -86,8 +86,8 @@ function fadt(b: AcpiBoard, dsdt: number, facs: number): Buffer {
   t[at(108)] = b.centuryRegister;
   // IAPC_BOOT_ARCH: legacy devices, 8042.
   t.writeUInt16LE(0x0003, at(109));
-  // Flags: WBINVD, PROC_C1, SLP_BUTTON (control method), RESET_REG_SUP, fixed RTC wake unsupported.
-  t.writeUInt32LE((1 << 0) | (1 << 2) | (1 << 5) | (1 << 10), at(112));
+  // Flags: WBINVD, PROC_C1, SLP_BUTTON (control method), 32-bit PM timer, RESET_REG_SUP, fixed RTC wake unsupported.
+  t.writeUInt32LE((1 << 0) | (1 << 2) | (1 << 5) | (1 << 8) | (1 << 10), at(112));
   gas(t, at(116), 1, 8, b.resetPort, 1);
   t[at(128)] = b.resetValue;
   t[at(131)] = 0;

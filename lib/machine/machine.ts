@@ -7,7 +7,9 @@ import { PcBoard } from '../boards/pc.js';
 import { TimerQueue } from '../devices/clock.js';
 import type { GuestClock } from '../engine/cpu.js';
 import { X86Cpu } from '../engine/guest/x86/cpu.js';
-import { parseCpuModel } from '../engine/guest/x86/cpuid.js';
+import { CpuModel } from '../engine/guest/x86/cpuid.js';
+import { x86Helpers, x86Lifter } from '../engine/guest/x86/guest.js';
+import { PvClock } from '../engine/guest/x86/pvclock.js';
 import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
@@ -18,6 +20,7 @@ import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
+import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
 export interface MachineHost {
@@ -123,13 +126,26 @@ export class Machine {
     if (config.memory > 0xc_0000) this.memory.mapRam(0xc_0000, config.memory - 0xc_0000, 0xc_0000);
     this.clock = new MachineClock(() => native.now());
     this.timers = new TimerQueue(this.clock);
-    const model = parseCpuModel(config.cpu);
+    const model = CpuModel.parse(config.cpu);
+    const helpers = x86Helpers();
+    const lifter = x86Lifter(helpers, model);
     const board = (this.board = new PcBoard(this.boardHost()));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
       this.contexts.push(native.createContext(state, exec));
+      const paravirt = new PvClock({
+        map: this.memory,
+        clock: this.clock,
+        tscKHz: TSC_KHZ,
+        wallMs: () => config.rtc + this.clock.now() / 1e6,
+        tsc: (out) => {
+          const t = this.cpus[i]!.tsc();
+          out.lo = t % 0x1_0000_0000;
+          out.hi = Math.floor(t / 0x1_0000_0000);
+        },
+      });
       this.cpus.push(
-        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, tscKHz: TSC_KHZ }),
+        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt }),
       );
     }
     const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
@@ -218,7 +234,7 @@ export class Machine {
   private resetBoard(): void {
     for (const c of this.cpus) c.reset();
     const start = this.board.reset();
-    if (start !== null) this.cpus[0]!.applyStart(start);
+    if (start !== null) startCpu(this.cpus[0]!, start);
     this.engine.flushTranslations();
   }
 
@@ -397,7 +413,6 @@ export class Machine {
       helpers,
       slices: this.slices,
       loopTurns: this.turns,
-      interrupts: this.cpus.reduce((n, c) => n + c.interrupts, 0),
       memory: { rss: mem.rss, guest: this.config.memory },
     };
   }

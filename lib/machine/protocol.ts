@@ -21,7 +21,6 @@ export interface MachineStats {
   helpers: Record<string, number>;
   slices: number;
   loopTurns: number;
-  interrupts: number;
   memory: { rss: number; guest: number };
 }
 
