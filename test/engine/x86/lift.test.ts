@@ -140,8 +140,8 @@ describe('lifter', () => {
     const old = new Bench(new Set());
     expect(old.calls([0xf3, 0x0f, 0xb8, 0xc0], M64)).toEqual(['ud']);
     expect(t.calls([0xf3, 0x0f, 0xb8, 0xc0], M64)).toEqual([]);
-    expect(old.ir('f30fbcc1', M64)[0]).toMatch(/^bsf/);
-    expect(t.ir('f30fbcc1', M64)[0]).toMatch(/^tzcnt/);
+    expect(old.ir('f30fbcc1', M64)[0]).toMatch(/= bsf/);
+    expect(t.ir('f30fbcc1', M64)[0]).toMatch(/= tzcnt/);
     expect(old.calls([0x48, 0x0f, 0xc7, 0x0f], M64)).toEqual(['ud']);
   });
 
