@@ -231,7 +231,11 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
         noteRounding(st);
         top += F80_WRAP;
         // Beyond even the adjusted range (FSCALE): the hardware delivers a zero.
-        if (top < emin) return zero(f, sign);
+        if (top < emin) {
+          st.flags |= FpFlag.PE;
+          st.roundedUp = false;
+          return zero(f, sign);
+        }
         return pack(f, sign, m << BigInt(f.p - p), top);
       }
       // SSE: no result is delivered, and whether it is inexact is judged with unbounded exponent range.
@@ -251,7 +255,11 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
     if ((unmasked & FpFlag.OE) !== 0 && f.explicit) {
       noteRounding(st);
       top -= F80_WRAP;
-      if (top > f.bias) return inf(f, sign);
+      if (top > f.bias) {
+        st.flags |= FpFlag.PE;
+        st.roundedUp = true;
+        return inf(f, sign);
+      }
       return pack(f, sign, m << BigInt(f.p - p), top);
     }
     if ((unmasked & FpFlag.OE) !== 0) {

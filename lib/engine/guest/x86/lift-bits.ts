@@ -110,7 +110,7 @@ function bitScan(c: LiftContext): void {
   const d = gpr(i.reg);
   const src = c.readRm(w);
   if (i.rep === 2 && (reverse ? c.features.abm : c.features.bmi1)) {
-    c.b.alu(reverse ? Op.LZCNT : Op.TZCNT, w, d, src, NONE, Fl.CF | Fl.ZF);
+    c.b.alu(reverse ? Op.LZCNT : Op.TZCNT, w, d, src, NONE, Fl.ALL & ~Fl.OF);
     return;
   }
   c.b.alu(reverse ? Op.BSR : Op.BSF, w, d, src, d, Fl.ZF);
