@@ -23,7 +23,7 @@ const ALL: PassOptions = {};
 const FX = new Int32Array(OPS.map((o) => o.fx));
 const CC = new Int32Array(CC_READS);
 
-/** How each operand of an op is read, 4 bits per field A B C DST IMM (from bit 0): one of `Use`. */
+/** How an operand is read. */
 const enum Use {
   NONE = 0,
   /** Source of which only the low w bits count. */
@@ -38,7 +38,7 @@ const enum Use {
   FIXED = 5,
 }
 const enum Shift { A = 0, B = 4, C = 8 }
-/** Forms in which DST names a destination slot. */
+/** `Use` of the fields A, B, C of each op, 4 bits each from bit 0. */
 const USES: Int32Array = (() => {
   const t = new Int32Array(Op.COUNT);
   for (let op = 0; op < Op.COUNT; op++) {
@@ -72,13 +72,15 @@ const USES: Int32Array = (() => {
 const HAS_DST = new Uint8Array(OPS.map((o) => (o.form[0] === 'd' ? 1 : 0)));
 
 const TEMPS = Slot.TEMP_END - Slot.TEMP;
-/** Replacement of each temporary: a slot, valid in the block numbered by `copyEpoch`, for reads of up to copyWidth. */
+/** Replacement of each temporary: a slot, valid in the block numbered by `copyEpoch`, for reads of widths up to `copyWidth`. */
 const copySlot = new Int32Array(TEMPS);
 const copyWidth = new Uint8Array(TEMPS);
 const copyEpoch = new Int32Array(TEMPS);
 /** Version of the copied guest register at the time of the copy. */
 const copyVersion = new Int32Array(TEMPS);
 const version = new Int32Array(Slot.TEMP);
+/** Helper calls so far: each may have changed any register. Only grows, like every version, so sums compare. */
+let calls = 0;
 let epoch = 0;
 /** Temporaries read later on in the block numbered by `useEpoch`. */
 const useEpoch = new Int32Array(TEMPS);
@@ -96,17 +98,19 @@ function replacement(s: number, w: number): number {
   const t = s - Slot.TEMP;
   if (copyEpoch[t] !== epoch || w > copyWidth[t]!) return s;
   const r = copySlot[t]!;
-  if (r < Slot.TEMP && version[r] !== copyVersion[t]) return s;
+  if (r < Slot.TEMP && version[r]! + calls !== copyVersion[t]) return s;
   return r;
 }
 
 /** Records that temporary `dst` equals slot r in its low bits of width w (3 = entirely). */
 function setCopy(dst: number, r: number, w: number): void {
+  // Registers beyond the general ones may be written as part of a vector or by floating point as a side effect.
+  if (r < Slot.GPR || (r >= Slot.X_CALL && r < Slot.TEMP)) return;
   const t = dst - Slot.TEMP;
   copySlot[t] = r;
   copyWidth[t] = w;
   copyEpoch[t] = epoch;
-  if (r < Slot.TEMP) copyVersion[t] = version[r]!;
+  if (r < Slot.TEMP) copyVersion[t] = version[r]! + calls;
 }
 
 function fold(b: IrBuilder): void {
@@ -128,7 +132,8 @@ function fold(b: IrBuilder): void {
       }
     }
     const dst = B[p + F.DST]!;
-    if (dst >= Slot.TEMP && HAS_DST[op] !== 0) {
+    if (op === Op.LEA) foldLea(b, p, w, dst);
+    else if (dst >= Slot.TEMP && HAS_DST[op] !== 0) {
       const a = B[p + F.A]!;
       switch (op) {
         case Op.MOV:
@@ -148,9 +153,6 @@ function fold(b: IrBuilder): void {
             if (bits === 64) setCopy(dst, w === 3 ? a : pool.slot(x, x >> 31), 3);
             else setCopy(dst, pool.slot(bits === 32 ? x : x & 0xffff, 0), 3);
           } else setCopy(dst, a, w);
-          break;
-        case Op.LEA:
-          foldLea(b, p, w, dst);
           break;
         case Op.ADD:
         case Op.SUB:
@@ -172,53 +174,55 @@ function fold(b: IrBuilder): void {
     if (fx & Fx.DST2) {
       const d2 = B[p + (op === Op.DIV || op === Op.IDIV ? F.IMM : F.C)]!;
       if (d2 >= 0 && d2 < Slot.TEMP) version[d2]!++;
-    } else if (op === Op.CALL) forgetRegisters();
+    } else if (op === Op.CALL) calls++;
   }
 }
 
-/** A helper may have written any guest register. */
-function forgetRegisters(): void {
-  for (let i = Slot.GPR; i < Slot.GPR + 24; i++) version[i]!++;
+/** True if constant k (index) is `lo` as far as an address of width w can tell. */
+function isInt32(b: IrBuilder, k: number, w: number): boolean {
+  return w < 3 || b.consts.hi[k] === b.consts.lo[k]! >> 31;
 }
 
-/** LEA of constants becomes a copy of a constant; constant addends move into the displacement. */
+/** LEA: constant addends move into the displacement; what is constant or a plain copy then is recorded as such. */
 function foldLea(b: IrBuilder, p: number, w: number, dst: number): void {
   const B = b.buf;
   const pool = b.consts;
   let a = B[p + F.A]!;
   let s = B[p + F.B]!;
-  const scale = B[p + F.C]!;
+  let scale = B[p + F.C]!;
   let disp = B[p + F.IMM]!;
-  if (s >= Slot.CONST) {
-    const lo = pool.lo[s - Slot.CONST]!;
-    // Only while the sum is an int32 whose sign extension is right.
-    if (pool.hi[s - Slot.CONST] === lo >> 31) {
-      const sum = lo * (1 << scale) + disp;
-      if (sum === (sum | 0)) {
-        disp = sum;
-        s = NONE;
-      }
+  if (s >= Slot.CONST && isInt32(b, s - Slot.CONST, w)) {
+    const sum = pool.lo[s - Slot.CONST]! * (1 << scale) + disp;
+    if (w < 3 || sum === (sum | 0)) {
+      disp = sum | 0;
+      s = NONE;
+      scale = 0;
     }
   }
-  if (a >= Slot.CONST && (pool.hi[a - Slot.CONST] === pool.lo[a - Slot.CONST]! >> 31)) {
+  if (a >= Slot.CONST && isInt32(b, a - Slot.CONST, w)) {
     const sum = pool.lo[a - Slot.CONST]! + disp;
-    if (sum === (sum | 0)) {
-      disp = sum;
+    if (w < 3 || sum === (sum | 0)) {
+      disp = sum | 0;
       a = NONE;
     }
   }
+  if (a === NONE && scale === 0) {
+    a = s;
+    s = NONE;
+  }
   B[p + F.A] = a;
   B[p + F.B] = s;
+  B[p + F.C] = scale;
   B[p + F.IMM] = disp;
-  if (s !== NONE) return;
+  if (s !== NONE || dst < Slot.TEMP) return;
   if (a === NONE) setCopy(dst, pool.slot(w === 1 ? disp & 0xffff : disp, w === 3 ? disp >> 31 : 0), 3);
-  else if (disp === 0 && a < Slot.CONST) setCopy(dst, a, w);
-  else if (a >= Slot.CONST && w >= 2) {
+  else if (a >= Slot.CONST) {
+    // Only w = 3 comes here: a constant too large for the displacement.
     const lo = pool.lo[a - Slot.CONST]!;
     const r = (lo + disp) | 0;
     const carry = ((lo & disp) | ((lo | disp) & ~r)) >>> 31;
-    setCopy(dst, pool.slot(r, w === 3 ? pool.hi[a - Slot.CONST]! + (disp >> 31) + carry : 0), 3);
-  }
+    setCopy(dst, pool.slot(r, pool.hi[a - Slot.CONST]! + (disp >> 31) + carry), 3);
+  } else if (disp === 0) setCopy(dst, a, w);
 }
 
 /** Slot of the constant x op y (constants by index), w = 2 or 3. */
@@ -295,7 +299,7 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
       B[p] = w0;
     } else if (fx & Fx.COUNT_FLAGS) written = 0;
 
-    if (deadTemps && (fw & FLAGS_WRITTEN[op]!) === 0) {
+    if ((deadTemps || (deadFlags && B[p + F.DST] === NONE)) && (fw & FLAGS_WRITTEN[op]!) === 0) {
       let dead = false;
       if (op === Op.PUTF || op === Op.SETCF) dead = true;
       else if (op === Op.VOP) {
