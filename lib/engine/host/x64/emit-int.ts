@@ -515,9 +515,8 @@ export function emitBt(e: Emitter, p: number, digit: number, w: number, fw: numb
   const a = ir[p + F.A]!;
   const b = ir[p + F.B]!;
   e.preFlags(fw);
-  const wo = w === 0 ? 2 : w;
   const mask = (8 << w) - 1;
-  if (dst === NONE && w !== 0) {
+  if (dst === NONE) {
     if (b >= Slot.CONST) {
       const x = a >= Slot.CONST ? e.src(a, w) : e.operand(a);
       asm.bti(w, 4, x, e.klo(b) & mask);
@@ -528,17 +527,9 @@ export function emitBt(e: Emitter, p: number, digit: number, w: number, fw: numb
   } else {
     const t = e.beginResult(w, dst, a, b, NONE);
     if (b >= Slot.CONST) {
-      asm.bti(wo, digit, t, e.klo(b) & mask);
+      asm.bti(w, digit, t, e.klo(b) & mask);
     } else {
-      let y = e.src(b, w);
-      if (w === 0) {
-        const u = e.tmp();
-        asm.movrr(2, u, y);
-        asm.alui(2, Alu.AND, u, 7);
-        y = u;
-      }
-      // The other bits of an 8-bit pinned register have to survive: BTS and friends change one bit only.
-      asm.op0f(wo, 0x83 | (digit << 3), y, t);
+      asm.op0f(w, 0x83 | (digit << 3), e.src(b, w), t);
     }
     e.endResult(w, dst, t);
   }
@@ -552,21 +543,13 @@ export function emitBsfBsr(e: Emitter, p: number, opc: number, w: number, fw: nu
   const dst = ir[p + F.DST]!;
   const b = ir[p + F.B]!;
   e.preFlags(fw);
-  const x = countSource(e, ir[p + F.A]!, w);
+  const a = ir[p + F.A]!;
+  const x = a >= Slot.CONST ? e.src(a, w) : e.operand(a);
   const t = e.tmp();
-  asm.op0f(w === 0 ? 2 : w, opc, t, x);
+  asm.op0f(w, opc, t, x);
   asm.cmov(Cc.E, w === 3 ? 3 : 2, t, e.operand(b));
   e.endResult(w, dst, t);
   e.setFlags(fw);
-}
-
-function countSource(e: Emitter, a: number, w: number): number {
-  if (w === 0) {
-    const t = e.tmp();
-    e.movzxTo(t, a, 0);
-    return t;
-  }
-  return a >= Slot.CONST ? e.src(a, w) : e.operand(a);
 }
 
 /** TZCNT LZCNT POPCNT. */
@@ -575,40 +558,11 @@ export function emitCount(e: Emitter, p: number, opc: number, w: number, fw: num
   const a = e.ir[p + F.A]!;
   const asm = e.asm;
   e.preFlags(fw);
-  if (w !== 0) {
-    const x = countSource(e, a, w);
-    const t = w === 1 ? e.tmp() : e.destReg(w, dst, a, NONE);
-    asm.opF3(w, opc, t, x);
-    e.endResult(w, dst, t);
-  } else {
-    countByte(e, opc, dst, a);
-  }
+  const x = a >= Slot.CONST ? e.src(a, w) : e.operand(a);
+  const t = w === 1 ? e.tmp() : e.destReg(w, dst, a, NONE);
+  asm.opF3(w, opc, t, x);
+  e.endResult(w, dst, t);
   e.setFlags(fw);
-}
-
-/** 8-bit counts exist on no host: shift the byte to the top of a 16-bit operand, or put a guard bit next to it. */
-function countByte(e: Emitter, opc: number, dst: number, a: number): void {
-  const asm = e.asm;
-  const t = e.tmp();
-  e.movzxTo(t, a, 0);
-  if (opc === 0xb8) {
-    asm.opF3(2, opc, t, t);
-    e.endResult(0, dst, t);
-    return;
-  }
-  if (opc === 0xbc) {
-    asm.alui(2, Alu.OR, t, 0x100);
-  } else {
-    asm.shi(2, Sh.SHL, t, 24);
-    asm.alui(2, Alu.OR, t, 0x80_0000);
-  }
-  asm.opF3(2, opc, t, t);
-  // ZF = (result = 0), then CF = (result = 8): rotates leave ZF alone and put the last bit moved into CF.
-  const u = e.tmp();
-  asm.movrr(2, u, t);
-  asm.test(2, t, t);
-  asm.shi(2, Sh.ROR, u, 4);
-  e.endResult(0, dst, t);
 }
 
 export function emitBswap(e: Emitter, p: number, w: number): void {
