@@ -111,6 +111,7 @@ export class Emitter {
     this.lastUse.fill(-1, Slot.TEMP, b.tempEnd);
     this.useWidth.fill(0, Slot.TEMP, b.tempEnd);
     for (const r of SCRATCH) this.holds[r] = -1;
+    this.lock = 0;
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;

@@ -6,6 +6,7 @@ import type { IrBuilder } from '../../ir/builder.js';
 import type { Block } from '../../jit/block.js';
 import type { HostCode } from '../../jit/host-code.js';
 import { Slot } from '../../state.js';
+import { printIr } from '../../ir/print.js';
 import { type BlockInfo, X64Backend } from './backend.js';
 
 /** Called with every block's code, for `perf` maps and dumps. */
@@ -75,7 +76,12 @@ export class X64Host implements HostCode {
     info.startOffset = block.offset;
     info.helpers = cpu.helpers;
     info.nativeFp = nativeFp;
-    const c = this.backend.compile(ir, info, this.next, this.limit);
+    let c;
+    try {
+      c = this.backend.compile(ir, info, this.next, this.limit);
+    } catch (e) {
+      throw new VmxError('ERR_INTERNAL', `back end: ${(e as Error).message}\n${printIr(ir)}`, { cause: e });
+    }
     if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
     this.next = c.end;
     block.entryA = c.entryA;
