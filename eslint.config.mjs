@@ -34,10 +34,14 @@ export default tseslint.config(
       '@typescript-eslint/ban-ts-comment': 'error',
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      // Registers share bit positions: a field may mean two things by context.
+      '@typescript-eslint/no-duplicate-enum-values': 'off',
       'no-empty': 'error',
       eqeqeq: 'error',
       'max-lines': ['error', { max: 900, skipBlankLines: true, skipComments: true }],
     },
   },
+  // The interpreter's hot switch has to stay one function.
+  { files: ['lib/engine/interp/interp.ts'], rules: { 'max-lines': 'off' } },
   ...layers,
 );
