@@ -1,5 +1,6 @@
 /** CPU models and the CPUID instruction (SDM vol. 2, CPUID; AMD APM vol. 3, appendix E). */
 import { UsageError } from '../../../errors.js';
+import { suggestion } from '../../../suggest.js';
 
 /** Feature names of one CPUID register, bit 0 first; '-' = none. Names as in /proc/cpuinfo, and sse3 for pni. */
 const names = (s: string): readonly string[] => s.trim().split(/\s+/);
@@ -52,6 +53,9 @@ const NEEDS: readonly (readonly [string, string])[] = [
   ['xsaves', 'xsavec'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
 ];
 
+/** Every feature that can be switched, in alphabetical order. */
+export const CPU_FEATURES: readonly string[] = [...KNOWN].sort();
+
 export class CpuModel {
   readonly physBits = 40;
   readonly linearBits: number;
@@ -72,12 +76,13 @@ export class CpuModel {
   static parse(text: string): CpuModel {
     const [name, ...mods] = text.split(',');
     const spec = CPU_MODELS.find((m) => m.name === name);
-    if (!spec) throw new UsageError(`unknown CPU model '${name ?? ''}' (known: ${CPU_MODELS.map((m) => m.name).join(', ')})`);
+    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}' ${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
     const set = new Set(names(spec.features));
     for (const mod of mods) {
       const raw = mod.slice(1);
       const f = ALIASES[raw] ?? raw;
-      if ((mod[0] !== '+' && mod[0] !== '-') || !KNOWN.has(f)) throw new UsageError(`unknown CPU feature '${mod}' in '${text}'`);
+      if (mod[0] !== '+' && mod[0] !== '-') throw new UsageError(`--cpu: '${mod}' must begin with + or -`);
+      if (!KNOWN.has(f)) throw new UsageError(`--cpu: unknown feature '${raw}'${suggestion(raw, [...KNOWN])}`);
       if (mod[0] === '+') set.add(f);
       else set.delete(f);
     }
