@@ -342,6 +342,8 @@ function fprem(nearest: boolean): Fn {
     const s = startOp(cpu);
     const x = st(cpu, 0);
     const y = st(cpu, 1);
+    // C0 and C3 do not change when there is no quotient (NaN, invalid operation).
+    let mask = Sw.C1 | Sw.C2;
     let cc = 0;
     let v = nanResult(x, y, s);
     if (v < 0n) {
@@ -351,6 +353,7 @@ function fprem(nearest: boolean): Fn {
         v = invalid(F80, s);
       } else {
         if (a.denormal || b.denormal) s.flags |= FpFlag.DE;
+        mask = Sw.CC;
         if (a.cls === Cls.ZERO) {
           v = x;
         } else if (b.cls === Cls.INF) {
@@ -391,7 +394,7 @@ function fprem(nearest: boolean): Fn {
       }
     }
     if (!finish(cpu, s)) return CONTINUE;
-    setCc(cpu, Sw.CC, cc);
+    setCc(cpu, mask, cc);
     setSt(cpu, 0, v);
     return CONTINUE;
   };
