@@ -91,11 +91,12 @@ const fldF80: Fn = (cpu, _d, a, b, c, imm) => {
 
 const fldSt: Fn = (cpu, _d, _a, _b, _c, imm) => {
   if (begin(cpu, imm, NONE)) return DISPATCH;
-  if (overflowed(cpu)) return CONTINUE;
+  // Underflow beats overflow (silicon).
   if (isEmpty(cpu, imm & 7)) {
     if (stackFault(cpu, false)) push(cpu, INDEFINITE);
     return CONTINUE;
   }
+  if (overflowed(cpu)) return CONTINUE;
   setC1(cpu, false);
   const i = (Slot.X87 + 2 * phys(cpu, imm & 7)) * 2;
   pushRaw(cpu, cpu.V[i]!, cpu.V[i + 1]!, cpu.V[i + 2]!);
