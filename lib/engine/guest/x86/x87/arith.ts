@@ -57,8 +57,12 @@ function readMem(cpu: X87Cpu, f: MemFormat, a: number): bigint {
       memDenormal = (hi & 0x7ff0_0000) === 0 && ((hi & 0xf_ffff) | lo) !== 0;
       return widen(F64, F80, slots64(cpu.V)[a]!);
     }
-    default:
-      return fromInt(F80, BigInt(f === 'i16' ? (lo << 16) >> 16 : lo), { rm: 0, flags: 0, daz: false, ftz: false });
+    default: {
+      const v = f === 'i16' ? (lo << 16) >> 16 : lo;
+      if (v === 0) return 0n;
+      const n = Math.clz32(Math.abs(v));
+      return (BigInt((v < 0 ? 0x8000 : 0) | (16383 + 31 - n)) << 64n) | (BigInt(Math.abs(v)) << BigInt(32 + n));
+    }
   }
 }
 
