@@ -111,6 +111,7 @@ export class Emitter {
     this.lastUse.fill(-1, Slot.TEMP, b.tempEnd);
     this.useWidth.fill(0, Slot.TEMP, b.tempEnd);
     for (const r of SCRATCH) this.holds[r] = -1;
+    this.lock = 0;
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;
@@ -231,7 +232,9 @@ export class Emitter {
       else this.asm.movi(2, r, this.klo(s));
       return;
     }
-    const x = this.operand(s);
+    // The source is read here and now: no need to lock it.
+    const at = this.regOf(s);
+    const x = at >= 0 ? at : mem(s);
     if (x === r && w === 3) return;
     // A temporary in memory is always loaded whole, see src().
     this.asm.load(w === 3 || (x >= MEM && s >= Slot.TEMP) ? 3 : 2, r, x);
