@@ -1,7 +1,12 @@
 /**
  * The interface of the C++ addon (native/addon.cc). Everything here is thin: it maps memory, makes it executable,
- * enters it, and waits. Host addresses are numbers (below 2^53). Failures throw VmxError with a stable `code`.
+ * enters it, and waits. Host addresses are numbers (below 2^53). Failures throw VmxError with a stable `code`:
+ * ERR_NO_ADDON, ERR_NO_MEMORY, ERR_NO_EXEC, ERR_NO_RESOURCE (threads, descriptors), ERR_INVALID_ARG, ERR_UNSUPPORTED (platform).
  */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { VmxError } from './errors.js';
+
 export interface NativeMemory {
   readonly buffer: ArrayBuffer;
   readonly address: number;
@@ -14,43 +19,61 @@ export interface NativeExec {
   readonly address: number;
 }
 
-/** One execution context: a thread's entry into generated code over one state region. */
+/** One execution context: a thread's entry into generated code over one state region. Use it on the thread that made it. */
 export interface NativeContext {
+  /** Names the context within the process, for `NativeAddon.kick`. */
+  readonly id: number;
   /**
-   * Calls the code at host address `entry` with the state address in RDI (X0 on ARM64). The code returns with an ordinary
-   * return instruction; result = its 32-bit return value. If it faults (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP) inside
-   * the exec region, the guard stores the faulting host address to slot X_ADDR, the signal to X_AUX (low) and the data
-   * address to X_VAL, and continues at the address in slot X_ABORT (which must return to the caller); faults elsewhere go
-   * to the previous handler.
+   * Calls the code at host address `entry`, which must lie in the context's exec region, with the state address in RDI (X0 on
+   * ARM64). The code returns with an ordinary return instruction; result = its 32-bit return value. If it faults
+   * (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP) inside the exec region, the guard stores the address of the faulting
+   * instruction to slot X_ADDR, the signal to X_AUX (low) and the data address to X_VAL (as the kernel tells it: 0 for a
+   * non-canonical address), and continues at the address in slot X_ABORT (which must return to the caller) with the state address
+   * in RDI and all other registers as they were at the fault. Faults elsewhere, or with X_ABORT = 0, go to the previous handler.
    */
   run(entry: number): number;
   /**
    * Arms the deadline: at monotonic time `ns` (process clock of `now`) a native thread stores 1 to the high word of
-   * PENDING. Infinity disarms. Re-arming replaces.
+   * PENDING, once. Infinity disarms. Re-arming replaces; it costs a system call only when the deadline moves forward
+   * beyond what the thread's timer is set to.
    */
   setDeadline(ns: number): void;
-  /** Sets the high word of PENDING now, from any thread. */
+  /** Sets the high word of PENDING now and ends a `wait`. Other threads use `NativeAddon.kick`. */
   kick(): void;
   /**
-   * Blocks until monotonic time `ns`, a kick, or until this thread's event loop has something to do (its backend
-   * descriptor is readable). Returns 1 for the loop, 0 otherwise. Never busy-waits. Clears nothing.
+   * Blocks until monotonic time `ns`, the deadline, a kick, or until this thread's event loop has something to do:
+   * its backend descriptor is readable, a timer is due, immediates or closing handles are queued, or descriptors wait
+   * to be registered. Returns 1 for the loop (go back to it before waiting again), 0 otherwise. Never busy-waits. Clears
+   * nothing: it returns at once while the high word of PENDING is set, so clear that word before. `wait(0)` asks
+   * whether the loop has something to do. May return 0 early; look at the clock.
    */
   wait(ns: number): number;
-  /** While set, the helper thread also watches the event loop's descriptor and sets PENDING (high word) when it is readable. */
+  /**
+   * While set, the helper thread also watches the event loop's descriptor and sets PENDING (high word) when something
+   * arrives there. Each arrival counts once: after clearing the word ask `wait(0)`, or call watchLoop(true) again,
+   * which looks anew (one system call). JavaScript timers are not seen; arm the deadline for them.
+   */
   watchLoop(on: boolean): void;
+  /** Stops the helper thread and lets go of the memory. Further calls do nothing, but `run` throws. */
   dispose(): void;
 }
 
 export interface NativeAddon {
-  /** Guest RAM: memfd (or anonymous) mapping, zero-filled lazily, huge-page advice. bytes: page multiple. Codes: ERR_NO_MEMORY. */
+  /**
+   * Guest RAM: anonymous mapping, zero-filled lazily, huge-page advice. bytes: page multiple. Codes: ERR_NO_MEMORY, also
+   * when the runtime cannot make an ArrayBuffer of that size. Generated code that knows the address does not keep the
+   * memory alive: hold on to the buffer.
+   */
   allocRam(bytes: number): NativeMemory;
   /** State region, page aligned, zeroed. */
   allocState(bytes: number): NativeMemory;
   /** Two aliases of one memfd. Codes: ERR_NO_EXEC (policy forbids it, or VMX_ACCEL_NO_EXEC=1 is set), ERR_NO_MEMORY. */
   allocExec(bytes: number): NativeExec;
-  /** Unmaps now. The buffer must not be used again (it is detached). */
+  /** Detaches the buffer and unmaps now, or, if contexts still use the memory, when the last of them is disposed of. */
   free(memory: NativeMemory | NativeExec): void;
   createContext(state: NativeMemory, exec: NativeExec | null): NativeContext;
+  /** Kicks the context with that id, whichever thread it belongs to. False if there is none (any more). */
+  kick(id: number): boolean;
   /** CLOCK_MONOTONIC in ns, as a double. */
   now(): number;
   /** Host CPU features by their /proc/cpuinfo names: sse2, avx2, bmi2, ... as CPUID and XCR0 report them usable. */
@@ -59,4 +82,28 @@ export interface NativeAddon {
   cpuid(leaf: number, subleaf: number): number[];
   /** Bytes of physical memory and of what is available now. */
   hostMemory(): { total: number; available: number };
+}
+
+interface AddonModule {
+  init(errorClass: typeof VmxError): NativeAddon;
+}
+
+let loaded: NativeAddon | undefined;
+
+/** Loads the addon on first use. Code: ERR_NO_ADDON if it has not been built or does not fit this Node. */
+export function loadNative(): NativeAddon {
+  if (loaded !== undefined) return loaded;
+  // This file is dist/native.js, or lib/native.ts: the package root is one up.
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  try {
+    const load = createRequire(import.meta.url)('node-gyp-build') as (directory: string) => AddonModule;
+    loaded = load(root).init(VmxError);
+  } catch (cause) {
+    throw new VmxError(
+      'ERR_NO_ADDON',
+      `the native addon is missing or does not load; build it with "npx node-gyp rebuild" in ${root}`,
+      { cause },
+    );
+  }
+  return loaded;
 }

@@ -16,33 +16,45 @@ export const enum HelperResult {
  */
 export type HelperFn<C> = (cpu: C, dst: number, a: number, b: number, c: number, imm: number) => HelperResult;
 
-/** How an x86 host executes a vector op in one instruction. Data for the back end. */
+/**
+ * How an x86 host executes a vector op in one instruction. Data for the back end.
+ *
+ * Every width has its own registration, so `pp`, `mmx`, `vexOnly` and `feature` are exact for that width: the 64-bit
+ * (MMX) registration has pp = 0 and mmx, the 256-bit one vexOnly (VEX.L = 1, from the record's w = 5). A 128-bit form that
+ * is not `vexOnly` may be encoded with or without VEX; with VEX it needs AVX besides `feature`. Scalar operations use
+ * VEX.L = 0. A memory operand was loaded into a temporary before, so all operands are registers.
+ */
 export interface NativeForm {
   /** Mandatory prefix: 0 = none, 1 = 66, 2 = F3, 3 = F2 (VEX.pp numbering). */
   readonly pp: 0 | 1 | 2 | 3;
   /** Opcode map: 1 = 0F, 2 = 0F38, 3 = 0F3A. */
   readonly map: 1 | 2 | 3;
   readonly opcode: number;
-  /** REX.W / VEX.W. */
+  /** REX.W / VEX.W. Applies to every form (64-bit general registers with 'gr', 'mg', 'rg', 'gri', 'mgi', 'rvg'). */
   readonly w: 0 | 1;
   /**
    * Where operands go:
    *  'rm'   dst = op(a)              dst in ModRM.reg, a in ModRM.rm
    *  'rvm'  dst = op(a, b)           legacy form needs dst = a; VEX form dst, a (vvvv), b (rm)
    *  'rvmi' as rvm with imm8         'rmi' as rm with imm8
+   *  'mri'  dst = op(a, imm)         a in ModRM.reg, dst in ModRM.rm (VEXTRACTF128, VCVTPS2PH; VEX only)
    *  'vmi'  shift by immediate: dst (vvvv in VEX, rm in legacy), group digit in `digit`
    *  'cmp'  writes EFLAGS from a (reg) and b (rm), no dst      (COMISS, PTEST)
-   *  'fma'  dst = op(dst, a, b)      VEX only
-   *  'rvmr' dst = op(a, b, c)        VEX: c in imm8[7:4]; legacy: mask implicit in XMM0
-   *  'gr'   a is a general register (int slot) in rm, dst vector     'rg' a is a vector in rm, dst a general register
-   *  'rgi'/'gri' the same with imm8 ('gri': dst = op(a vector, b general, imm))
+   *  'fma'  dst = op(c, a, b)        VEX only; c must be in dst first (the lifter passes c = dst), a in vvvv, b in rm
+   *  'rvmr' dst = op(a, b, c)        VEX: c in imm8[7:4]; legacy (legacyOnly, SHA256RNDS2): dst = a, c in XMM0
+   *  'gr'   dst vector (reg) = general register a (rm)
+   *  'rg'   dst general register (reg), zero-extended to 64 bits = vector a (rm)     'rgi' the same with imm8
+   *  'mg'   dst general register (rm), zero-extended = vector a (reg)                'mgi' the same with imm8
+   *  'rvg'  dst vector (reg) = op(a vector (vvvv, or dst in the legacy form), b general (rm))      'gri' the same with imm8
    */
-  readonly form: 'rm' | 'rvm' | 'rvmi' | 'rmi' | 'vmi' | 'cmp' | 'fma' | 'rvmr' | 'gr' | 'rg' | 'rgi' | 'gri';
+  readonly form: 'rm' | 'rvm' | 'rvmi' | 'rmi' | 'mri' | 'vmi' | 'cmp' | 'fma' | 'rvmr' | 'gr' | 'rg' | 'rgi' | 'mg' | 'mgi' | 'rvg' | 'gri';
   readonly digit?: number;
-  /** Host CPU feature needed for the legacy (non-VEX) encoding, or for VEX if vexOnly. */
+  /** Host CPU feature (/proc/cpuinfo name) needed for the legacy (non-VEX) encoding, or for VEX if vexOnly. */
   readonly feature: string;
   readonly vexOnly?: boolean;
-  /** 128-bit legacy form acts on MMX registers when used with w = 3. */
+  /** There is no VEX encoding (SHA). */
+  readonly legacyOnly?: boolean;
+  /** The vector operands are MMX registers (w = 3). */
   readonly mmx?: boolean;
 }
 

@@ -55,6 +55,8 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
+  /** Four slots in which TypeScript helpers put addresses and values for GuestCpu.load and store. */
+  HELPER_SCRATCH = 60,
 
   /** Low: guest MXCSR. */
   MXCSR = 64,

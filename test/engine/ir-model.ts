@@ -46,7 +46,7 @@ export function model(op: Op, w: number, a: bigint, b: bigint, c: bigint, f: num
   };
   const logic = (r: bigint): Result => ({ r: u(r), f: zsp(u(r)) });
   const keep = (mask: number, r: Result): Result => ({ ...r, f: (r.f & mask) | (f & ~mask) });
-  const count = Number(op === Op.SHLD || op === Op.SHRD ? c : b64) & (w === 3 ? 63 : 31);
+  const count = Number((op === Op.SHLD || op === Op.SHRD ? c : b64) & (w === 3 ? 63n : 31n));
   const trailing = (v: bigint): number => {
     let n = 0;
     while (n < bits && !((v >> BigInt(n)) & 1n)) n++;

@@ -14,6 +14,10 @@ const BITS = [8, 16, 32, 64, 128, 256];
 const CONDITIONS = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'];
 const FLAG_LETTERS = 'cpazso';
 
+/** Order in which the fields DST A B C IMM are printed: branch targets show the taken one first, exits their code. */
+const IN_ORDER = [0, 1, 2, 3, 4];
+const IMM_FIRST = [0, 1, 2, 4, 3];
+
 /** Ops whose width means something. */
 function hasWidth(op: Op): boolean {
   switch (op) {
@@ -68,9 +72,8 @@ export function printOp(b: IrBuilder, i: number, o: PrintOptions = {}): string {
 
   const results: string[] = [];
   const operands: string[] = [];
-  const fields = [F.DST, F.A, F.B, F.C, F.IMM];
-  for (let k = 0; k < 5; k++) {
-    const v = B[p + fields[k]!]!;
+  for (const k of op === Op.JCC || op === Op.JNZ || op === Op.EXIT ? IMM_FIRST : IN_ORDER) {
+    const v = B[p + F.DST + k]!;
     switch (info.form[k]) {
       case 'd':
       case 'D':

@@ -463,6 +463,51 @@ export class X86Cpu implements GuestCpu {
     throw this.fault(Vec.GP, 0);
   }
 
+  get fetchGlobal(): boolean {
+    return this.mmu.fetchGlobal;
+  }
+  set fetchGlobal(on: boolean) {
+    this.mmu.fetchGlobal = on;
+  }
+
+  // ---- what vector and x87 helpers ask for ---------------------------------------------------------------------------------
+
+  raise(vector: number, errorCode = 0): never {
+    throw this.fault(vector, errorCode);
+  }
+
+  raiseError(vector: number, errorCode: number): never {
+    throw this.fault(vector, errorCode);
+  }
+
+  /** #XM, or #UD if CR4.OSXMMEXCPT = 0 (SDM vol. 1, 11.5.1). */
+  raiseSimd(): never {
+    throw this.fault(this.cr4 & Cr4.OSXMMEXCPT ? Vec.XM : Vec.UD);
+  }
+
+  mxcsrChanged(): void {
+    this.updateMode();
+  }
+
+  /** Called for a pending x87 error with CR0.NE = 0: the board's FERR# line (IRQ 13). True if IGNNE# is asserted. */
+  onFerr: () => boolean = () => false;
+  ferr(): boolean {
+    return this.onFerr();
+  }
+
+  /** Guest TSC in ticks, as a number. */
+  tsc(): number {
+    this.msr.tsc();
+    return (this.outHi >>> 0) * 4294967296 + (this.outLo >>> 0);
+  }
+
+  /** One line for humans: where the CPU is. */
+  describe(): string {
+    const V = this.V;
+    const hex = (slot: number): string => `${(V[slot * 2 + 1]! >>> 0).toString(16)}${(V[slot * 2]! >>> 0).toString(16).padStart(8, '0')}`;
+    return `pc ${hex(Slot.PC)} sp ${hex(X.RSP)} cr0 ${(this.cr0 >>> 0).toString(16)} cr3 ${(this.cr3Lo >>> 0).toString(16)} cr2 ${(this.cr2Hi >>> 0).toString(16)}_${(this.cr2Lo >>> 0).toString(16)} cs ${this.seg.sel[Seg.CS]!.toString(16)}`;
+  }
+
   /** The RAM page at ramOffset has got its first translation. */
   noteCodePage(ramOffset: number): void {
     this.mmu.noteCodePage(ramOffset);

@@ -74,6 +74,8 @@ export class X86Mmu {
   private readonly ipa = new Float64Array(ITLB_ENTRIES);
   private readonly iglobal = new Uint8Array(ITLB_ENTRIES);
   private itlbUsed = false;
+  /** The last instruction fetch went through a global page. */
+  fetchGlobal = false;
 
   /** Translations of pages that never get tags (MMIO, code, ROM): saves the walk. Tag = page address | MMU index. */
   private readonly xtagLo = new Int32Array(XC_ENTRIES).fill(-1);
@@ -665,12 +667,16 @@ export class X86Mmu {
     const user = (this.cpu.mode & Mode.USER) !== 0 ? 1 : 0;
     const i = (((lo >>> 12) & 255) << 1) | user;
     const pageLo = lo & ~0xfff;
-    if (this.itagLo[i] === pageLo && this.itagHi[i] === hi) return this.ipa[i]! + (lo & 0xfff);
+    if (this.itagLo[i] === pageLo && this.itagHi[i] === hi) {
+      this.fetchGlobal = this.iglobal[i] !== 0;
+      return this.ipa[i]! + (lo & 0xfff);
+    }
     const pa = this.translate(lo, hi, Acc.FETCH, user ? Ix.USER : Ix.KERNEL);
     this.itagLo[i] = pageLo;
     this.itagHi[i] = hi;
     this.ipa[i] = pa - (pa & 0xfff);
     this.iglobal[i] = this.flags & Pg.GLOBAL;
+    this.fetchGlobal = this.iglobal[i] !== 0;
     this.itlbUsed = true;
     return pa;
   }

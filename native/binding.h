@@ -1,0 +1,26 @@
+// Shared by the files that speak Node-API.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+#include "memory/region.h"
+
+namespace vmx {
+
+/** State of one JavaScript environment (the main thread or a worker). */
+struct Environment {
+  std::shared_ptr<RegionTable> regions = std::make_shared<RegionTable>();
+  Napi::FunctionReference error_class;
+};
+
+/** Throws a VmxError with a stable code. Returns undefined, to be returned to JavaScript. */
+Napi::Value Throw(Napi::Env env, const char* code, const std::string& message);
+
+/** The region whose `address` property the argument carries, or null with a pending exception. */
+std::shared_ptr<Region> FindRegion(Napi::Env env, Napi::Value memory);
+
+/** createContext(state, exec). */
+Napi::Value CreateContext(const Napi::CallbackInfo& info);
+
+}  // namespace vmx

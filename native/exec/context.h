@@ -1,0 +1,77 @@
+// An execution context: entry into generated code, and the ways to get out of it and to sleep.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "exec/guard.h"
+#include "memory/region.h"
+
+struct uv_loop_s;
+
+namespace vmx {
+
+/** Deadline that never comes. */
+constexpr uint64_t kNever = UINT64_MAX;
+
+class Helper;
+
+/**
+ * Belongs to one JavaScript thread. Only Kick may be called from others, through KickById.
+ * After Dispose the object is an empty shell: Run refuses, the rest does nothing.
+ */
+class Context {
+ public:
+  /** Null with errno-like failure when the host has no descriptors left or the platform is not supported. */
+  static Context* Create(uv_loop_s* loop, std::shared_ptr<Region> state, std::shared_ptr<Region> exec);
+  static bool Supported();
+  ~Context() { Dispose(); }
+
+  /** In doubles, as the address comes from JavaScript: also refuses NaN, and everything once disposed. */
+  bool CanRun(double entry) const { return entry >= entry_first_ && entry < entry_end_; }
+  int32_t Run(double address) {
+    uintptr_t entry = static_cast<uintptr_t>(static_cast<int64_t>(address));
+    current_frame = &frame_;
+    int32_t result = reinterpret_cast<int32_t (*)(void*)>(entry)(frame_.state);
+    current_frame = nullptr;
+    return result;
+  }
+  /** False when the helper thread could not be started. */
+  bool SetDeadline(uint64_t ns);
+  void Kick();
+  /** `immediates` tells whether JavaScript has immediates queued. */
+  int Wait(uint64_t until, bool (*immediates)(void*), void* argument);
+  bool WatchLoop(bool on);
+  void Dispose();
+
+  bool disposed() const { return !state_; }
+  double id() const { return id_; }
+
+  /** Sets the high word of PENDING. */
+  void Raise();
+  /** The helper's timer went off: raises if the deadline has come. Returns the time to sleep until. */
+  uint64_t Expire();
+
+ private:
+  Context() = default;
+  bool EnsureHelper();
+  bool LoopHasWork(uint64_t* until, bool (*immediates)(void*), void* argument) const;
+
+  RunFrame frame_ = {};
+  double entry_first_ = 0;
+  double entry_end_ = 0;
+  std::atomic<uint32_t>* pending_high_ = nullptr;
+  std::atomic<uint64_t> deadline_{kNever};
+  std::atomic<bool> waiting_{false};
+  int kick_fd_ = -1;
+  double id_ = 0;
+  uv_loop_s* loop_ = nullptr;
+  Helper* helper_ = nullptr;
+  std::shared_ptr<Region> state_;
+  std::shared_ptr<Region> exec_;
+};
+
+/** Kicks a context of any thread. False when there is none of that id (any more). */
+bool KickById(double id);
+
+}  // namespace vmx
