@@ -160,6 +160,7 @@ export class X86Cpu implements GuestCpu {
     this.xcr0 = 1;
     this.efer = 0;
     this.msr.reset();
+    this.msr.paravirt?.reset?.();
     this.cr0 = 0x6000_0010;
     V[Slot.PENDING * 2] = 0;
     this.shutdown = false;
@@ -240,7 +241,8 @@ export class X86Cpu implements GuestCpu {
     if (this.efer & Efer.LMA && csAttr & At.L) m = Mode.CODE64 | Mode.CSFLAT | Mode.FLAT;
     else m = (csAttr & At.DB ? Mode.CODE32 : Mode.CODE16) | (seg.csFlat ? Mode.CSFLAT : 0) | (seg.flat ? Mode.FLAT : 0);
     if (this.efer & Efer.LMA) m |= Mode.LONG;
-    if (seg.attr[Seg.SS]! & At.DB) m |= Mode.SS32;
+    // In 64-bit code SS.B means nothing: leaving it out keeps one translation per block.
+    if (!(m & Mode.CODE64) && seg.attr[Seg.SS]! & At.DB) m |= Mode.SS32;
     if (cpl === 3) m |= Mode.USER | (ef & Ef.AC && cr0 & Cr0.AM ? Mode.AC : 0);
     else if (ef & Ef.AC && cr4 & Cr4.SMAP) m |= Mode.AC;
     if (cpl === 0) m |= Mode.CPL0;

@@ -14,6 +14,7 @@ const STORED: readonly number[] = [
 export interface ParavirtMsrs {
   readMsr(msr: number, out: { lo: number; hi: number }): boolean;
   writeMsr(msr: number, lo: number, hi: number): boolean;
+  reset?(): void;
 }
 
 export class Msrs {
