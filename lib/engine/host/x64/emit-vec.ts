@@ -203,6 +203,25 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
       storeV(e, 4, dst, 0);
       break;
     }
+    case 'rvg': {
+      const g = e.operand(b);
+      loadV(e, 4, 0, a);
+      two(0, g, 0);
+      storeV(e, 4, dst, 0);
+      break;
+    }
+    case 'mg':
+    case 'mgi': {
+      loadV(e, w, 0, a);
+      const t = e.destReg(3, dst, NONE, NONE);
+      two(0, t, 0);
+      if (f.form === 'mgi') asm.b(imm);
+      e.endResult(3, dst, t);
+      break;
+    }
+    case 'mri':
+      // Never chosen (VopTable).
+      throw new Error('x64 back end: form mri has no emitter');
     default: {
       // 'rg', 'rgi': result in a general register, 32 bits zero-extended or 64.
       loadV(e, w, 0, a);
