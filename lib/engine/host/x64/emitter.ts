@@ -232,7 +232,9 @@ export class Emitter {
       else this.asm.movi(2, r, this.klo(s));
       return;
     }
-    const x = this.operand(s);
+    // The source is read here and now: no need to lock it.
+    const at = this.regOf(s);
+    const x = at >= 0 ? at : mem(s);
     if (x === r && w === 3) return;
     // A temporary in memory is always loaded whole, see src().
     this.asm.load(w === 3 || (x >= MEM && s >= Slot.TEMP) ? 3 : 2, r, x);
