@@ -90,6 +90,21 @@ describe('page walks', () => {
     expect(giant.fault(() => giant.cpu.mmu.translate(0x4000_0000, 0, Acc.READ, Mmu.USER))).toEqual([14, 0xd]);
   });
 
+  it('remembers upper levels until a flush, with their rights', () => {
+    const m = paged(0x30_0007, 0, 5);
+    m.w64(0x20_3008, 0x30_1007);
+    const { mmu } = m.cpu;
+    const t = (a: number, acc: Acc): unknown => m.fault(() => mmu.translate(a, 0, acc, Mmu.USER));
+    expect(t(0x40_0000, Acc.READ)).toBeNull();
+    expect(t(0x40_1000, Acc.WRITE)).toEqual([14, 7]);
+    m.w64(0x10_2010, 0x20_3007);
+    mmu.flushPage(0x40_1000, 0);
+    expect(t(0x40_1000, Acc.WRITE)).toBeNull();
+    m.w64(0x10_2010, 0);
+    m.cpu.control.loadCr3(0x10_0000, 0);
+    expect(t(0x40_1000, Acc.READ)).toEqual([14, 4]);
+  });
+
   it('translates 1 GiB pages and 5 levels', () => {
     const m = new Machine();
     m.long();
@@ -205,6 +220,18 @@ describe('TLB', () => {
     mmu.write8(ROM_PAGE + 4, 0, Mmu.KERNEL, 9);
     expect(m.map.log).toEqual(['w1 f0004=9']);
     expect(m.map.ram8[ROM_PAGE + 4]).toBe(0);
+  });
+
+  it('tags a read-only page again after an eviction', () => {
+    const m = paged(0x30_0005);
+    const { mmu } = m.cpu;
+    mmu.read8(0x40_0000, 0, Mmu.USER);
+    // 8 MiB apart: the same entry of a direct-mapped table of 2,048 pages.
+    m.w64(0x10_2030, 0x20_0087);
+    mmu.read8(0xc0_0000, 0, Mmu.USER);
+    expect(m.tlb(Mmu.USER, 0x40_0000).r).toBe(false);
+    mmu.read8(0x40_0000, 0, Mmu.USER);
+    expect(m.tlb(Mmu.USER, 0x40_0000)).toMatchObject({ r: true, w: false });
   });
 
   it('drops what it must', () => {
