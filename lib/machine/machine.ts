@@ -157,6 +157,10 @@ export class Machine {
       fpHelperBit: Mode.FP_UNMASKED,
       mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
     });
+    this.memory.onRemap = () => {
+      for (const c of this.cpus) c.mmu.flushAll();
+      this.engine.flushTranslations();
+    };
     this.engine.helperCounts = new Float64Array(4096);
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();

@@ -93,7 +93,7 @@ export class Engine {
   private readonly jcEmpty = new Int32Array(JC_TABLE_BYTES >> 2);
 
   constructor(
-    private readonly map: PhysicalMap & { onDmaCodeWrite: (ramOffset: number, bytes: number) => void; onRemap: () => void },
+    private readonly map: PhysicalMap & { onDmaCodeWrite: (ramOffset: number, bytes: number) => void },
     readonly cpus: readonly GuestCpu[],
     private readonly o: EngineOptions,
   ) {
@@ -119,7 +119,6 @@ export class Engine {
     }
     map.onCodeWrite = (off, n) => this.codeWrite(off, n, true);
     map.onDmaCodeWrite = (off, n) => this.codeWrite(off, n, false);
-    map.onRemap = () => this.flushTranslations();
   }
 
   /** Bytes of generated code in use. */
