@@ -1,6 +1,5 @@
 // Shared by the files that speak Node-API.
 #pragma once
-#define NAPI_HAS_THREADS 1
 #include <napi.h>
 
 #include <memory>

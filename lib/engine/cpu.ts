@@ -102,8 +102,14 @@ export interface GuestCpu {
   /** Current MMU index (TLB and jump cache table); a function of mode. */
   mmuIdx: number;
 
-  /** Physical address of the instruction at PC (slot), checked for execution; throws GuestFault. */
+  /** Physical address of the instruction at PC (slot), checked for execution; throws GuestFault. Sets fetchGlobal, and X_INSN and PCBASE to PC. */
   fetchAddress(): number;
+  /** Physical address of the page after the one PC is in, for an instruction that spans both; faults belong to PC. */
+  fetchNextPage(): number;
+  /** The last fetch went through a global page (or paging is off): survives FlushKind.NON_GLOBAL. */
+  fetchGlobal: boolean;
+  /** The RAM page at this byte offset has got its first translation: no TLB entry may let writes to it pass unseen. */
+  noteCodePage(ramOffset: number): void;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

@@ -20,9 +20,16 @@ export interface FakeCpu extends GuestCpu {
   flushTlb(): void;
 }
 
-export function fakeCpu(): FakeCpu {
-  const state = new ArrayBuffer(STATE_BYTES);
-  const ram = new ArrayBuffer(RAM_BYTES);
+/** Memory to use instead of plain buffers: what generated code can reach. */
+export interface FakeMemory {
+  state: { buffer: ArrayBuffer; address: number };
+  ram: { buffer: ArrayBuffer; address: number };
+}
+
+export function fakeCpu(memory?: FakeMemory): FakeCpu {
+  const state = memory?.state.buffer ?? new ArrayBuffer(STATE_BYTES);
+  const ram = memory?.ram.buffer ?? new ArrayBuffer(RAM_BYTES);
+  const ramAddress = memory?.ram.address ?? 0;
   const V = new Int32Array(state);
   const U8 = new Uint8Array(state);
   const view = new DataView(state);
@@ -56,9 +63,9 @@ export function fakeCpu(): FakeCpu {
     throw new Error('not expected');
   };
   return {
-    index: 0, V, U8, stateAddress: 0, helpers: new HelperRegistry<never>(), pool, log, get, set, mode: 0, mmuIdx: 0, halted: false, shutdown: false,
+    index: 0, V, U8, stateAddress: memory?.state.address ?? 0, helpers: new HelperRegistry<never>(), pool, log, get, set, mode: 0, mmuIdx: 0, halted: false, shutdown: false,
     map: {
-      ram8: new Uint8Array(ram), ram16: new Uint16Array(ram), ram32: new Int32Array(ram), ramView, ramAddress: 0,
+      ram8: new Uint8Array(ram), ram16: new Uint16Array(ram), ram32: new Int32Array(ram), ramView, ramAddress,
       pageOffset: (pa) => pa, isRom: () => false, read: unexpected, write: unexpected, codePages: new Uint8Array(16), onCodeWrite: unexpected,
     },
     lifter: { lift: unexpected },
@@ -76,6 +83,9 @@ export function fakeCpu(): FakeCpu {
       V[e + 1] = Number(BigInt.asIntN(32, linear >> 32n));
       V[e + 2] = write ? V[e]! : -1;
       V[e + 3] = write ? V[e + 1]! : -1;
+      const addend = BigInt.asIntN(64, BigInt(ramAddress + ramOffset) - linear);
+      V[e + 4] = Number(BigInt.asIntN(32, addend));
+      V[e + 5] = Number(addend >> 32n);
       V[e + 6] = ramOffset | 5;
     },
     load(w, addr, dst, acc) {

@@ -4,7 +4,7 @@ import { HelperRegistry } from '#lib/engine/helpers.js';
 import type { HelperFn } from '#lib/engine/helpers.js';
 import type { PhysicalMap } from '#lib/engine/cpu.js';
 import { NONE, STATE_BYTES, Slot } from '#lib/engine/state.js';
-import { defineX87Helpers } from '#lib/engine/guest/x86/x87/helpers.js';
+import { defineFpuTraps, defineMmx, defineX87Helpers } from '#lib/engine/guest/x86/x87/helpers.js';
 import type { X87Cpu } from '#lib/engine/guest/x86/x87/helpers.js';
 import { Mode } from '#lib/engine/guest/x86/mode.js';
 import { loadNative } from '#lib/native.js';
@@ -50,14 +50,19 @@ export class TestCpu implements X87Cpu {
     this.V = new Int32Array(buffer);
     this.U8 = new Uint8Array(buffer);
     defineX87Helpers(this.registry);
+    defineMmx(this.registry);
+    defineFpuTraps(this.registry);
   }
-  raise(vector: number, errorCode?: number): never {
+  raise(vector: number): never {
+    throw new Fault(vector, undefined);
+  }
+  raiseError(vector: number, errorCode: number): never {
     throw new Fault(vector, errorCode);
   }
   load(w: number, addr: number, dst: number, acc: number): void {
     const a = this.V[addr * 2]! >>> 0;
     void acc;
-    if (a + (1 << w) > this.limit) this.raise(14, acc);
+    if (a + (1 << w) > this.limit) this.raiseError(14, acc);
     this.V[dst * 2] = w === 0 ? this.data.getUint8(a) : w === 1 ? this.data.getUint16(a, true) : this.data.getInt32(a, true);
     this.V[dst * 2 + 1] = w === 3 ? this.data.getInt32(a + 4, true) : 0;
   }

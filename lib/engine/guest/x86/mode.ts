@@ -41,7 +41,7 @@ export const enum Mode {
   CSFLAT = 16,
   /** DS, ES and SS have base 0, limit 4 GiB, are present and writable: no base added, no SEGCHK. Always set in 64-bit code. */
   FLAT = 32,
-  /** Supervisor with EFLAGS.AC while CR4.SMAP (MMU index 2). */
+  /** Supervisor with EFLAGS.AC while CR4.SMAP (MMU index 2). With USER: alignment checking is on (MMU index 3). */
   AC = 64,
   /** Real mode or virtual-8086: segment loads need no descriptor. */
   REAL = 128,
@@ -65,3 +65,10 @@ export const enum Mode {
 
 /** MMU indexes. */
 export const enum Mmu { USER = 0, KERNEL = 1, KERNEL_AC = 2 }
+/** MMU index of user mode with alignment checks (CR0.AM, EFLAGS.AC): its TLB table is never filled, so every access is checked. */
+export const MMU_ALIGN = 3;
+
+/** The MMU index that belongs to a mode word. */
+export function mmuIndexOf(mode: number): number {
+  return mode & Mode.USER ? (mode & Mode.AC ? MMU_ALIGN : Mmu.USER) : mode & Mode.AC ? Mmu.KERNEL_AC : Mmu.KERNEL;
+}

@@ -5,7 +5,7 @@
 import { HelperResult } from '../../../helpers.js';
 import type { HelperFn, HelperRegistry } from '../../../helpers.js';
 import { Access, Slot } from '../../../state.js';
-import { Mode, Seg, X } from '../mode.js';
+import { Mode, Seg, X, mmx } from '../mode.js';
 import {
   Cr0, Sw, Vector, W, afterControlLoad, fcw, fsw, init, pendingError, phys, setFcw, setTags, setTop, tags, updateSummary,
 } from './state.js';
@@ -233,13 +233,17 @@ const fwait: Fn = (cpu) => {
   return pending(cpu) ? DISPATCH : CONTINUE;
 };
 
-/** Start of an MMX instruction: #UD, #NM, #MF; then TOP = 0 and every register is valid (SDM vol. 1, 9.5.1). */
-const mmxEnter: Fn = (cpu) => {
+/**
+ * Start of an MMX instruction: #UD, #NM, #MF; then TOP = 0 and every register is valid (SDM vol. 1, 9.5.1). imm = number of
+ * the MMX register that will be written, whose exponent field becomes all ones, or -1.
+ */
+const mmxEnter: Fn = (cpu, _d, _a, _b, _c, imm) => {
   if ((cpu.cr0 & Cr0.EM) !== 0) cpu.raise(Vector.UD);
   if ((cpu.cr0 & Cr0.TS) !== 0) cpu.raise(Vector.NM);
   if (pending(cpu)) return DISPATCH;
   setTop(cpu, 0);
   setTags(cpu, 0xff);
+  if (imm >= 0) cpu.V[(mmx(imm) + 1) * 2] = 0xffff;
   return CONTINUE;
 };
 
@@ -267,8 +271,17 @@ export function defineControl<C extends X87Cpu>(r: HelperRegistry<C>): void {
   r.define('x87.fldenv', fldenv);
   r.define('x87.fnsave', fnsave);
   r.define('x87.frstor', frstor);
-  r.define('x87.fwait', fwait);
+  r.define('x86.fpu.unavailable', unavailable);
+}
+
+/** Helpers of MMX instructions, where no other part defines them. */
+export function defineMmx<C extends X87Cpu>(r: HelperRegistry<C>): void {
   r.define('x86.mmx.enter', mmxEnter);
   r.define('x86.emms', emms);
-  r.define('x86.fpu.unavailable', unavailable);
+}
+
+/** The two x87 helpers of the lifter's list (helper-names.ts), where the CPU does not define them. */
+export function defineFpuTraps<C extends X87Cpu>(r: HelperRegistry<C>): void {
+  r.define('x86.fpu_trap', unavailable);
+  r.define('x86.fwait', fwait);
 }

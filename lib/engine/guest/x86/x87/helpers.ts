@@ -1,4 +1,4 @@
-/** All helpers of the x87, MMX transitions and extended state, for a CPU's registry. */
+/** All helpers of the x87 and the extended state, for a CPU's registry. */
 import type { HelperRegistry } from '../../../helpers.js';
 import { defineArith } from './arith.js';
 import { defineControl } from './control.js';
@@ -7,6 +7,7 @@ import type { X87Cpu } from './state.js';
 import { defineTranscendental } from './transcendental.js';
 import { defineXsave } from './xsave.js';
 
+export { defineFpuTraps, defineMmx } from './control.js';
 export type { X87Cpu } from './state.js';
 
 export function defineX87Helpers<C extends X87Cpu>(r: HelperRegistry<C>): void {

@@ -20,8 +20,9 @@ export interface X87Cpu {
   readonly cr0: number;
   readonly cr4: number;
   readonly xcr0: number;
-  /** Throws a GuestFault. */
-  raise(vector: number, errorCode?: number): never;
+  /** Throw a GuestFault, without and with an error code. */
+  raise(vector: number): never;
+  raiseError(vector: number, errorCode: number): never;
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;
   /**

@@ -2,9 +2,11 @@
  * The x87 opcodes D8..DF as data: which encoding is which mnemonic, and what form its operands have. The lifter and any
  * native emission work from this table. Intel SDM vol. 2, appendix A.5 (escape opcodes).
  */
+import { NONE } from '../../../state.js';
+import { H } from '../helper-names.js';
 import { FpuKind } from '../lift-context.js';
 import type { LiftContext } from '../lift-context.js';
-import { Mod, row } from '../opcodes.js';
+import { Mod, P, row } from '../opcodes.js';
 import type { Row } from '../opcodes.js';
 import { liftX87 } from './lift-x87.js';
 
@@ -109,7 +111,7 @@ export const X87_FORMS: readonly X87Form[] = (() => {
   reg(0xdf, 1, 'fxch');
   reg(0xdd, 2, 'fst.st');
   reg(0xdd, 3, 'fstp.st');
-  reg(0xd9, 3, 'fstp.st');
+  reg(0xd9, 3, 'fstpnce');
   reg(0xdf, 2, 'fstp.st');
   reg(0xdf, 3, 'fstp.st');
   reg(0xdd, 0, 'ffree');
@@ -154,8 +156,7 @@ const handler = (c: LiftContext): void => {
 
 const isMemory = (o: Operand): boolean => o !== Operand.STACK && o !== Operand.TO_AX;
 
-/** Rows for the opcode tables. WAIT (9B) is an integer-table row that calls x86.fwait. */
-export const X87_ROWS: readonly Row[] = X87_FORMS.map((f, arg) =>
+const X87_ESCAPES: readonly Row[] = X87_FORMS.map((f, arg) =>
   row(0, f.opcode, f.helper.slice(4), handler, {
     digit: f.digit,
     mod: isMemory(f.operand) ? Mod.MEM : Mod.REG,
@@ -164,3 +165,35 @@ export const X87_ROWS: readonly Row[] = X87_FORMS.map((f, arg) =>
     arg,
   }),
 );
+
+/** Extended state: helper, bytes of the area that a segment check covers, whether it is written. */
+const STATE_FORMS: readonly { readonly name: string; readonly bytes: number; readonly write: boolean }[] = [
+  { name: 'fxsave', bytes: 512, write: true },
+  { name: 'fxrstor', bytes: 512, write: false },
+  { name: 'xsave', bytes: 576, write: true },
+  { name: 'xrstor', bytes: 576, write: false },
+  { name: 'xsaveopt', bytes: 576, write: true },
+  { name: 'xrstors', bytes: 576, write: false },
+  { name: 'xsavec', bytes: 576, write: true },
+  { name: 'xsaves', bytes: 576, write: true },
+];
+
+const stateHandler = (c: LiftContext): void => {
+  const f = STATE_FORMS[c.arg]!;
+  const wide = c.insn.w !== 0 && c.code64 ? 1 : 0;
+  c.b.call(c.helper(`x86.${f.name}`), NONE, c.ea(f.bytes, f.write), NONE, NONE, wide);
+};
+
+/** opcode, digit, index in STATE_FORMS, feature */
+const STATE_OPCODES: readonly (readonly [number, number, number, string])[] = [
+  [0xae, 0, 0, 'fxsr'], [0xae, 1, 1, 'fxsr'], [0xae, 4, 2, 'xsave'], [0xae, 5, 3, 'xsave'], [0xae, 6, 4, 'xsaveopt'],
+  [0xc7, 3, 5, 'xsaves'], [0xc7, 4, 6, 'xsavec'], [0xc7, 5, 7, 'xsaves'],
+];
+
+/** Rows for the opcode tables: D8..DF, WAIT, and 0F AE / 0F C7 of the extended state. */
+export const X87_ROWS: readonly Row[] = [
+  ...X87_ESCAPES,
+  row(0, 0x9b, 'fwait', (c) => c.call(H.FWAIT)),
+  ...STATE_OPCODES.map(([opcode, digit, arg, feature]) =>
+    row(1, opcode, STATE_FORMS[arg]!.name, stateHandler, { p: P.NP, digit, mod: Mod.MEM, feature, arg })),
+];

@@ -227,7 +227,7 @@ function inUse(cpu: X87Cpu, wide: number): number {
 /** #NM or #GP conditions of FXSAVE and FXRSTOR. */
 function checkFx(cpu: X87Cpu, a: number): void {
   if ((cpu.cr0 & (Cr0.EM | Cr0.TS)) !== 0) cpu.raise(Vector.NM);
-  if ((cpu.V[a * 2]! & 15) !== 0) cpu.raise(Vector.GP, 0);
+  if ((cpu.V[a * 2]! & 15) !== 0) cpu.raiseError(Vector.GP, 0);
 }
 
 const fxsave: HelperFn<X87Cpu> = (cpu, _dst, a, _b, _c, imm) => {
@@ -249,7 +249,7 @@ const fxrstor: HelperFn<X87Cpu> = (cpu, _dst, a, _b, _c, imm) => {
   checkFx(cpu, a);
   imm |= is64(cpu);
   readArea(cpu, a, 0, 512);
-  if ((I[6]! & ~MXCSR_MASK) !== 0) cpu.raise(Vector.GP, 0);
+  if ((I[6]! & ~MXCSR_MASK) !== 0) cpu.raiseError(Vector.GP, 0);
   getX87(cpu, (imm & 1) !== 0);
   cpu.V[W.MXCSR] = I[6]!;
   getHalves(cpu, registers(imm), 0, 160);
@@ -260,8 +260,8 @@ const fxrstor: HelperFn<X87Cpu> = (cpu, _dst, a, _b, _c, imm) => {
 function checkX(cpu: X87Cpu, a: number, supervisor: boolean): number {
   if ((cpu.cr4 & CR4_OSXSAVE) === 0) cpu.raise(Vector.UD);
   if ((cpu.cr0 & Cr0.TS) !== 0) cpu.raise(Vector.NM);
-  if (supervisor && (cpu.mode & Mode.CPL0) === 0) cpu.raise(Vector.GP, 0);
-  if ((cpu.V[a * 2]! & 63) !== 0) cpu.raise(Vector.GP, 0);
+  if (supervisor && (cpu.mode & Mode.CPL0) === 0) cpu.raiseError(Vector.GP, 0);
+  if ((cpu.V[a * 2]! & 63) !== 0) cpu.raiseError(Vector.GP, 0);
   return cpu.V[X.RAX * 2]! & cpu.xcr0 & SUPPORTED;
 }
 
@@ -351,7 +351,7 @@ function xrstor(supervisor: boolean): HelperFn<X87Cpu> {
       bad |= comp | I[h + 3]!;
       if (supervisor) bad |= 1;
     }
-    if (bad !== 0) cpu.raise(Vector.GP, 0);
+    if (bad !== 0) cpu.raiseError(Vector.GP, 0);
     const load = rfbm & bv;
     const clear = rfbm & ~bv;
     // Standard: MXCSR comes from memory whenever SSE or AVX is asked for. Compacted: it belongs to SSE.
@@ -359,7 +359,7 @@ function xrstor(supervisor: boolean): HelperFn<X87Cpu> {
     if ((load & (Xc.X87 | Xc.SSE)) !== 0) readArea(cpu, a, 0, 160 + ((load & Xc.SSE) !== 0 ? 16 * n : 0));
     else if (loadMxcsr) readArea(cpu, a, 24, 32);
     if ((load & Xc.AVX) !== 0) readArea(cpu, a, AVX_OFFSET, AVX_OFFSET + 16 * n);
-    if (loadMxcsr && (I[6]! & ~MXCSR_MASK) !== 0) cpu.raise(Vector.GP, 0);
+    if (loadMxcsr && (I[6]! & ~MXCSR_MASK) !== 0) cpu.raiseError(Vector.GP, 0);
 
     if ((load & Xc.X87) !== 0) getX87(cpu, (imm & 1) !== 0);
     else if ((clear & Xc.X87) !== 0) initX87(cpu);
@@ -374,12 +374,14 @@ function xrstor(supervisor: boolean): HelperFn<X87Cpu> {
 }
 
 export function defineXsave<C extends X87Cpu>(r: HelperRegistry<C>): void {
-  r.define('x86.fxsave', fxsave);
-  r.define('x86.fxrstor', fxrstor);
-  r.define('x86.xsave', xsave(false));
-  r.define('x86.xsaveopt', xsave(true));
-  r.define('x86.xsavec', xsavec(false));
-  r.define('x86.xsaves', xsavec(true));
-  r.define('x86.xrstor', xrstor(false));
-  r.define('x86.xrstors', xrstor(true));
+  // All of them read or write MXCSR.
+  const fp = { fp: true };
+  r.define('x86.fxsave', fxsave, fp);
+  r.define('x86.fxrstor', fxrstor, fp);
+  r.define('x86.xsave', xsave(false), fp);
+  r.define('x86.xsaveopt', xsave(true), fp);
+  r.define('x86.xsavec', xsavec(false), fp);
+  r.define('x86.xsaves', xsavec(true), fp);
+  r.define('x86.xrstor', xrstor(false), fp);
+  r.define('x86.xrstors', xrstor(true), fp);
 }

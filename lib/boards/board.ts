@@ -1,0 +1,70 @@
+/** What a board needs of the machine around it, and what the machine needs of a board. */
+import type { InterruptSource } from '../engine/cpu.js';
+import type { Device } from '../devices/device.js';
+import type { TimerQueue } from '../devices/clock.js';
+import type { PhysicalMemory } from '../memory/physical.js';
+import type { MachineConfig } from '../machine/config.js';
+
+export interface BoardHost {
+  readonly config: MachineConfig;
+  readonly memory: PhysicalMemory;
+  /**
+   * Reserves `bytes` (page multiple) of host memory besides guest RAM: for ROM and flash contents, video memory. @returns its
+   * ram offset, to be used with memory.mapRam and memory.ram8. Zero-filled.
+   */
+  extraRam(bytes: number): number;
+  readonly clock: TimerQueue;
+  /** Milliseconds since the epoch, as the guest's RTC shows it. */
+  wallClock(): number;
+  readonly tscKHz: number;
+  /** Guest TSC of CPU i in ticks (number, < 2^53). */
+  tsc(i: number): number;
+  serialOutput(bytes: Uint8Array): void;
+  /** Bytes written to the debug consoles (0xE9, 0x402). */
+  debugOutput(byte: number): void;
+  /** S5 or the like: the machine ends with status 0. */
+  powerOff(): void;
+  /** Reset of the whole machine. */
+  reset(): void;
+  /** isa-debug-exit: end with this status. */
+  exit(status: number): void;
+  setA20(on: boolean): void;
+  /** Index of the CPU that executes. */
+  currentCpu(): number;
+  log(message: string): void;
+  /** pending() of the interrupt source of CPU i may have changed. */
+  intrChanged(i: number): void;
+  nmi(i: number): void;
+  init(i: number): void;
+  sipi(i: number, vector: number): void;
+}
+
+/** Where a CPU starts when a loader has put a kernel into memory. */
+export interface CpuStart {
+  /** `long64`: 4-level paging with cr3, flat 64-bit code; `protected32`: flat 32-bit segments, no paging. */
+  mode: 'long64' | 'protected32';
+  /** Instruction pointer. */
+  rip: number;
+  /** Other general registers, by name (rax, rbx, rsi, ...); 0 if not given. */
+  regs: Partial<Record<'rax' | 'rbx' | 'rcx' | 'rdx' | 'rsi' | 'rdi' | 'rsp' | 'rbp', number>>;
+  cr3: number;
+  /** Selectors loaded into CS and the data segments, with a GDT that holds them. */
+  gdt: { base: number; limit: number };
+  cs: number;
+  ds: number;
+}
+
+export interface Board {
+  readonly devices: readonly Device[];
+  /** One per CPU. */
+  readonly interruptSources: readonly InterruptSource[];
+  /** Puts every device into its reset state and firmware tables and the kernel (again) into memory. @returns how CPU 0 starts, or null to start at the reset vector. */
+  reset(): CpuStart | null;
+  /** Bytes typed at the first serial port; @returns how many were taken (the rest must be offered again after onSerialRoom). */
+  serialInput(bytes: Uint8Array): number;
+  onSerialRoom: () => void;
+  /** ACPI power button. */
+  powerButton(): void;
+  /** Closes files. */
+  close(): void;
+}

@@ -1,0 +1,68 @@
+/** `--device NAME[,k=v...]`: the models that can be added, as data, and the parser with its messages. */
+import { UsageError } from '../errors.js';
+
+export interface DeviceModel {
+  name: string;
+  summary: string;
+  /** Property name to its explanation. */
+  props: Record<string, string>;
+}
+
+export const DEVICE_MODELS: readonly DeviceModel[] = [
+  { name: 'isa-debug-exit', summary: 'a write of v ends the machine with status (v << 1) | 1', props: { iobase: 'port (default 0xf4)', iosize: 'bytes (default 4)' } },
+  { name: 'pc-testdev', summary: 'ports used by kvm-unit-tests: echo, page flush, raise interrupts', props: {} },
+  { name: 'virtio-console', summary: 'second console, written to the log of the debug console', props: {} },
+  { name: 'virtio-rng', summary: 'entropy source', props: {} },
+];
+
+export interface DeviceOption {
+  name: string;
+  props: Record<string, string>;
+}
+
+/** Levenshtein distance, for "did you mean". */
+export function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The candidate closest to `word` if it is close enough to be a slip of the finger. */
+export function nearMiss(word: string, candidates: readonly string[]): string | null {
+  const best = [...candidates].sort((x, y) => distance(word, x) - distance(word, y))[0];
+  return best !== undefined && distance(word, best) <= Math.max(2, Math.floor(word.length / 4)) ? best : null;
+}
+
+/** @throws UsageError for unknown names and properties. */
+export function parseDevice(text: string): DeviceOption {
+  const [name, ...rest] = text.split(',') as [string, ...string[]];
+  const model = DEVICE_MODELS.find((m) => m.name === name);
+  if (!model) {
+    const near = nearMiss(name, DEVICE_MODELS.map((m) => m.name));
+    throw new UsageError(`--device: no model '${name}'${near ? ` (did you mean ${near}?)` : ''}; '--device help' lists them`);
+  }
+  const props: Record<string, string> = {};
+  for (const part of rest) {
+    const eq = part.indexOf('=');
+    const key = eq < 0 ? part : part.slice(0, eq);
+    if (!(key in model.props)) {
+      const near = nearMiss(key, Object.keys(model.props));
+      throw new UsageError(`--device: ${name} has no property '${key}'${near ? ` (did you mean ${near}?)` : ''}`);
+    }
+    props[key] = eq < 0 ? 'on' : part.slice(eq + 1);
+  }
+  return { name, props };
+}
+
+/** A property as an integer, decimal or 0x. */
+export function intProp(o: DeviceOption, key: string, fallback: number, max: number): number {
+  const v = o.props[key];
+  if (v === undefined) return fallback;
+  const n = /^(0x[0-9a-f]+|\d+)$/i.test(v) ? Number(v) : NaN;
+  if (!(n >= 0 && n <= max)) throw new UsageError(`--device: ${o.name}: ${key}=${v} is not a number from 0 to ${max}`);
+  return n;
+}

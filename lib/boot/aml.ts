@@ -1,0 +1,78 @@
+/** A small AML writer (ACPI Specification 6.5, chapter 20 "AML Specification"). Each function returns encoded bytes. */
+
+export type Aml = readonly number[];
+
+const cat = (...parts: readonly Aml[]): number[] => parts.flatMap((p) => [...p]);
+
+/** PkgLength encoding (20.2.4): the length counts itself. */
+function pkgLength(body: number): number[] {
+  if (body + 1 < 0x40) return [body + 1];
+  for (let extra = 1; extra <= 3; extra++) {
+    const total = body + 1 + extra;
+    if (total < 2 ** (4 + 8 * extra)) {
+      const out = [(extra << 6) | (total & 0xf)];
+      for (let i = 0; i < extra; i++) out.push((total >>> (4 + 8 * i)) & 0xff);
+      return out;
+    }
+  }
+  throw new RangeError('AML package too long');
+}
+
+const block = (op: readonly number[], body: readonly number[]): number[] => [...op, ...pkgLength(body.length), ...body];
+
+/** NameString: `\_SB_.PCI0`, `_CRS`, ... Segments are padded with '_'. */
+export function nameString(path: string): number[] {
+  const root = path.startsWith('\\') ? [0x5c] : [];
+  const segs = path.replace(/^\\/, '').split('.').filter((s) => s !== '');
+  const bytes = segs.flatMap((s) => [...Buffer.from(s.padEnd(4, '_'), 'latin1')]);
+  if (segs.length === 0) return [...root, 0x00];
+  if (segs.length === 1) return [...root, ...bytes];
+  if (segs.length === 2) return [...root, 0x2e, ...bytes];
+  return [...root, 0x2f, segs.length, ...bytes];
+}
+
+/** Integer constant in its shortest form; v is an integer, 0 <= v < 2^53. */
+export function integer(v: number): number[] {
+  if (v === 0) return [0x00];
+  if (v === 1) return [0x01];
+  if (v < 0x100) return [0x0a, v];
+  if (v < 0x1_0000) return [0x0b, v & 0xff, v >>> 8];
+  if (v < 0x1_0000_0000) return [0x0c, ...le32(v)];
+  return [0x0e, ...le32(v % 0x1_0000_0000), ...le32(Math.floor(v / 0x1_0000_0000))];
+}
+
+export const le16 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff];
+export const le32 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, (v >>> 24) & 0xff];
+
+export const string = (s: string): number[] => [0x0d, ...Buffer.from(s, 'latin1'), 0];
+export const name = (path: string, value: Aml): number[] => cat([0x08], nameString(path), value);
+export const scope = (path: string, ...body: readonly Aml[]): number[] => block([0x10], cat(nameString(path), ...body));
+export const device = (path: string, ...body: readonly Aml[]): number[] => block([0x5b, 0x82], cat(nameString(path), ...body));
+export const method = (path: string, args: number, ...body: readonly Aml[]): number[] => block([0x14], cat(nameString(path), [args & 7], ...body));
+export const ret = (value: Aml): number[] => cat([0xa4], value);
+export const pkg = (...items: readonly Aml[]): number[] => block([0x12], cat([items.length], ...items));
+export const buffer = (bytes: readonly number[]): number[] => block([0x11], cat(integer(bytes.length), bytes));
+
+/** Compressed EISA identifier ("PNP0A03"), 19.6.38. */
+export function eisaId(id: string): number[] {
+  const c = (i: number): number => id.charCodeAt(i) - 0x40;
+  const h = parseInt(id.slice(3), 16);
+  const v = (c(0) << 26) | (c(1) << 21) | (c(2) << 16) | h;
+  return [0x0c, (v >>> 24) & 0xff, (v >>> 16) & 0xff, (v >>> 8) & 0xff, v & 0xff];
+}
+
+/** ResourceTemplate: descriptors, then the end tag. */
+export const resources = (...descriptors: readonly Aml[]): number[] => buffer(cat(...descriptors, [0x79, 0x00]));
+
+/** I/O port descriptor (6.4.2.5), 16-bit decode. */
+export const io = (base: number, length: number): number[] => [0x47, 0x01, ...le16(base), ...le16(base), 0x01, length];
+/** IRQ descriptor without flags (6.4.2.1): edge, active high, exclusive. */
+export const irq = (n: number): number[] => [0x22, ...le16(1 << n)];
+/** Memory32Fixed (6.4.3.4). */
+export const memory32 = (base: number, length: number, writable: boolean): number[] => [0x86, 9, 0, writable ? 1 : 0, ...le32(base), ...le32(length)];
+/** Word bus number range (6.4.3.5.3). */
+export const busRange = (min: number, max: number): number[] => [0x88, 13, 0, 2, 0x0c, 0, ...le16(0), ...le16(min), ...le16(max), ...le16(0), ...le16(max - min + 1)];
+/** Word I/O range, entire range. */
+export const ioRange = (min: number, max: number): number[] => [0x88, 13, 0, 1, 0x0c, 3, ...le16(0), ...le16(min), ...le16(max), ...le16(0), ...le16(max - min + 1)];
+/** DWord memory range, non-cacheable, read-write. */
+export const memoryRange = (min: number, max: number): number[] => [0x87, 23, 0, 0, 0x0c, 1, ...le32(0), ...le32(min), ...le32(max), ...le32(0), ...le32(max - min + 1)];

@@ -1,0 +1,113 @@
+/**
+ * Direct kernel boot: recognises a kernel by content, puts it, its initrd, command line and boot information into guest
+ * RAM and says how the first CPU starts.
+ */
+import { readFileSync } from 'node:fs';
+import type { CpuStart } from '../boards/board.js';
+import type { PhysicalMemory } from '../memory/physical.js';
+import { UsageError } from '../errors.js';
+import { loadBzImage } from './bzimage.js';
+import { loadElf } from './elf.js';
+import { isMultiboot, loadMultiboot } from './multiboot.js';
+
+/** Low-memory places a direct boot uses; all below the kernel and inside conventional memory. */
+export const enum Low {
+  /** Flat GDT: null, null, code (10h), data (18h). */
+  GDT = 0x8000,
+  /** Identity page tables: PML4, PDPT, 4 page directories. */
+  PAGE_TABLES = 0x9000,
+  /** boot_params of Linux, hvm_start_info of PVH, or the multiboot information. */
+  INFO = 0x1_0000,
+  CMDLINE = 0x2_0000,
+
+}
+
+/** Bytes reserved for the command line. */
+const CMDLINE_MAX = 0x1_0000;
+
+export interface LoadRequest {
+  memory: PhysicalMemory;
+  /** Bytes of RAM from physical 0. */
+  ramBytes: number;
+  kernel: string;
+  initrd: string | null;
+  append: string;
+  /** Physical address of the ACPI RSDP, 0 if none. */
+  rsdp: number;
+}
+
+export interface LoadContext extends LoadRequest {
+  image: Buffer;
+  initrdImage: Buffer | null;
+}
+
+function readImage(file: string, option: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (e) {
+    throw new UsageError(`${option}: ${file}: ${(e as Error).message}`, { cause: e });
+  }
+}
+
+/** @throws UsageError naming --kernel or --initrd if the files cannot be used. */
+export function loadKernel(r: LoadRequest): CpuStart {
+  const image = readImage(r.kernel, '--kernel');
+  const c: LoadContext = { ...r, image, initrdImage: r.initrd === null ? null : readImage(r.initrd, '--initrd') };
+  if (image.length === 0) throw new UsageError(`--kernel: ${r.kernel} is empty`);
+  if (Buffer.byteLength(r.append) + Buffer.byteLength(r.kernel) + 2 > CMDLINE_MAX) throw new UsageError('--append: the command line is too long');
+  if (image.length > 0x206 && image.readUInt32LE(0x202) === 0x5372_6448) return loadBzImage(c);
+  if (isMultiboot(image)) return loadMultiboot(c);
+  if (image.length >= 4 && image.readUInt32BE(0) === 0x7f45_4c46) return loadElf(c);
+  throw new UsageError(`--kernel: ${r.kernel} is not a kernel (no bzImage, ELF or multiboot header)`);
+}
+
+/** Copies to guest memory; the range must be RAM. */
+export function put(c: LoadContext, pa: number, bytes: Uint8Array, what: string): void {
+  if (pa + bytes.length > c.ramBytes || !c.memory.writeFrom(pa, bytes)) {
+    throw new UsageError(`--kernel: ${c.kernel}: ${what} does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
+  }
+}
+
+/** Writes the flat GDT and returns the common part of a start state. */
+export function flatStart(c: LoadContext, mode: CpuStart['mode'], rip: number): CpuStart {
+  const gdt = Buffer.alloc(32);
+  // Code: present, ring 0, execute/read, accessed; 4 GiB. D=1 or L=1. Data: read/write.
+  gdt.writeUInt32LE(0x0000_ffff, 16);
+  gdt.writeUInt32LE(mode === 'long64' ? 0x00af_9b00 : 0x00cf_9b00, 20);
+  gdt.writeUInt32LE(0x0000_ffff, 24);
+  gdt.writeUInt32LE(0x00cf_9300, 28);
+  put(c, Low.GDT, gdt, 'the descriptor table');
+  return { mode, rip, regs: {}, cr3: 0, gdt: { base: Low.GDT, limit: 31 }, cs: 0x10, ds: 0x18 };
+}
+
+/** Identity map of the first 4 GiB with 2 MiB pages. @returns CR3. */
+export function identityPageTables(c: LoadContext): number {
+  const t = Buffer.alloc(6 * 4096);
+  const base = Low.PAGE_TABLES as number;
+  t.writeUInt32LE(base + 0x1000 + 3, 0);
+  for (let g = 0; g < 4; g++) {
+    t.writeUInt32LE(base + 0x2000 + g * 0x1000 + 3, 0x1000 + g * 8);
+    for (let i = 0; i < 512; i++) {
+      // Present, writable, page size.
+      t.writeUInt32LE(((g * 512 + i) * 0x20_0000 + 0x83) >>> 0, 0x2000 + g * 0x1000 + i * 8);
+    }
+  }
+  put(c, base, t, 'the page tables');
+  return base;
+}
+
+/** Places the initrd as high as possible below `max`, page aligned, above `floor`. @returns its address, 0 without one. */
+export function placeInitrd(c: LoadContext, floor: number, max: number): number {
+  const img = c.initrdImage;
+  if (img === null) return 0;
+  const top = Math.min(c.ramBytes, max);
+  const at = Math.floor((top - img.length) / 4096) * 4096;
+  if (at < floor) throw new UsageError(`--initrd: ${c.initrd ?? ''} (${img.length} bytes) does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
+  put(c, at, img, 'the initrd');
+  return at;
+}
+
+/** Zero-terminated command line at Low.CMDLINE. */
+export function putCmdline(c: LoadContext, text: string): void {
+  put(c, Low.CMDLINE, Buffer.from(`${text}\0`), 'the command line');
+}

@@ -1,0 +1,153 @@
+/** `vmx-accel boot`. */
+import { writeFileSync } from 'node:fs';
+import type { Argv, CommandModule } from 'yargs';
+import { DEVICE_MODELS } from '../boards/device-options.js';
+import { UsageError } from '../errors.js';
+import type { MachineOptions } from '../machine/config.js';
+import { VirtualMachine } from '../machine/virtual-machine.js';
+import { Terminal } from './terminal.js';
+
+interface BootArgs {
+  image?: string;
+  accel: string;
+  arch: string;
+  machine: string;
+  cpu: string;
+  cpus: number;
+  memory: string;
+  kernel?: string;
+  initrd?: string;
+  append?: string;
+  disk?: string[];
+  snapshot: boolean;
+  device?: string[];
+  serial: string;
+  display: string;
+  reboot: boolean;
+  exitOn?: string;
+  timeout?: number;
+  stats?: string;
+  traceFile?: string;
+  trace?: string[];
+  perfMap: boolean;
+  lockstep: boolean;
+  dump?: string[];
+  disablePass?: string[];
+}
+
+const EXIT_TIMEOUT = 124;
+
+function options(y: Argv): Argv<BootArgs> {
+  return y
+    .positional('image', { type: 'string', describe: 'a kernel (disk images need firmware, which this version lacks)' })
+    .option('accel', { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' })
+    .option('arch', { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' })
+    .option('machine', { type: 'string', default: 'pc', describe: 'board: pc' })
+    .option('cpu', { type: 'string', default: 'max', describe: 'CPU model and features: max, qemu64, max,-avx2' })
+    .option('cpus', { type: 'number', default: 1, describe: 'number of CPUs' })
+    .option('memory', { alias: 'm', type: 'string', default: '512M', describe: 'RAM' })
+    .option('kernel', { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' })
+    .option('initrd', { type: 'string', describe: 'initial RAM disk' })
+    .option('append', { type: 'string', describe: 'kernel command line' })
+    .option('disk', { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot], repeatable' })
+    .option('snapshot', { type: 'boolean', default: false, describe: 'discard all writes to disks' })
+    .option('device', { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" })
+    .option('serial', { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' })
+    .option('display', { type: 'string', default: 'none', describe: 'none' })
+    .option('reboot', { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' })
+    .option('exit-on', { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' })
+    .option('timeout', { type: 'number', describe: 'stop with status 124 after this many seconds' })
+    .option('stats', { type: 'string', describe: 'write what ran to this JSON file' })
+    .option('trace', { type: 'string', array: true, choices: ['block', 'insn', 'fault'], describe: 'write an execution trace (with --trace-file)' })
+    .option('trace-file', { type: 'string', describe: 'where the trace goes' })
+    .option('perf-map', { type: 'boolean', default: false, describe: 'write /tmp/perf-PID.map with the generated code' })
+    .option('lockstep', { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' })
+    .option('dump', { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' })
+    .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
+    .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
+    .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
+    .epilogue('On the serial console Ctrl-A X quits and Ctrl-A H lists the other keys.') as unknown as Argv<BootArgs>;
+}
+
+function listDevices(): void {
+  for (const m of DEVICE_MODELS) {
+    process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
+    for (const [k, v] of Object.entries(m.props)) process.stdout.write(`${''.padEnd(16)}   ${k}: ${v}\n`);
+  }
+}
+
+function address(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 0) throw new UsageError(`--dump: '${text}' is not an address (example: 0x1000000)`);
+  return n;
+}
+
+function machineOptions(a: BootArgs): MachineOptions {
+  if (a.image !== undefined && a.kernel !== undefined) throw new UsageError(`boot: both an image (${a.image}) and --kernel given`);
+  if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
+  if (a.timeout !== undefined && !(a.timeout > 0)) throw new UsageError('--timeout: must be a positive number of seconds');
+  if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
+  return {
+    accel: a.accel as MachineOptions['accel'],
+    arch: a.arch as MachineOptions['arch'],
+    machine: a.machine as MachineOptions['machine'],
+    cpu: a.cpu,
+    cpus: a.cpus,
+    memory: a.memory,
+    kernel: a.kernel ?? a.image,
+    initrd: a.initrd,
+    append: a.append,
+    disks: a.disk,
+    snapshot: a.snapshot,
+    devices: a.device,
+    noReboot: !a.reboot,
+    debug: {
+      traceFile: a.traceFile,
+      trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,
+      perfMap: a.perfMap,
+      lockstep: a.lockstep,
+      dump: a.dump?.map(address),
+      disablePasses: a.disablePass,
+    },
+  };
+}
+
+async function boot(a: BootArgs): Promise<number> {
+  if (a.device?.includes('help')) {
+    listDevices();
+    return 0;
+  }
+  const vm = await VirtualMachine.create(machineOptions(a));
+  vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
+  const terminal = new Terminal(a.serial, vm, a.exitOn ?? null);
+  let timedOut = false;
+  const timer = a.timeout === undefined ? null : setTimeout(() => ((timedOut = true), void vm.stop()), a.timeout * 1000);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void vm.stop());
+  terminal.open();
+  vm.start();
+  const end = await vm.wait();
+  if (timer !== null) clearTimeout(timer);
+  await terminal.close();
+  if (a.stats !== undefined) {
+    const stats = await vm.stats();
+    writeFileSync(a.stats, `${JSON.stringify({ end, ...stats }, null, 2)}\n`);
+  }
+  if (terminal.matched) return 0;
+  if (timedOut) {
+    process.stderr.write(`vmx-accel: stopped after ${a.timeout} s (--timeout)\n`);
+    return EXIT_TIMEOUT;
+  }
+  if (end.reason !== 'power-off' && end.reason !== 'exit' && end.reason !== 'stopped') process.stderr.write(`vmx-accel: ${end.message}\n`);
+  return end.status;
+}
+
+export const bootCommand: CommandModule<object, BootArgs> = {
+  command: 'boot [image]',
+  describe: 'boot a machine',
+  builder: options,
+  handler: async (a) => {
+    process.exitCode = await boot(a);
+    // Standard input may still hold the event loop.
+    process.stdin.unref?.();
+  },
+};

@@ -1,0 +1,63 @@
+/** `vmx-accel doctor`: what this host offers, and what to do where something is missing. */
+import type { CommandModule } from 'yargs';
+import { VmxError } from '../errors.js';
+import { loadNative } from '../native.js';
+
+interface Check {
+  name: string;
+  ok: boolean;
+  detail: string;
+}
+
+function attempt(name: string, fn: () => string): Check {
+  try {
+    return { name, ok: true, detail: fn() };
+  } catch (e) {
+    return { name, ok: false, detail: e instanceof VmxError ? `${e.message} (${e.code})` : String(e) };
+  }
+}
+
+/** Runs every check. */
+export function diagnose(): Check[] {
+  const checks: Check[] = [{ name: 'node', ok: true, detail: `${process.version} ${process.platform} ${process.arch}` }];
+  const addon = attempt('addon', () => {
+    loadNative();
+    return 'loaded';
+  });
+  checks.push(addon);
+  if (!addon.ok) return checks;
+  const native = loadNative();
+  checks.push(
+    attempt('executable memory', () => {
+      native.free(native.allocExec(65536));
+      return 'available: the JIT can run';
+    }),
+  );
+  checks.push({
+    name: 'jit back end',
+    ok: process.arch === 'x64',
+    detail: process.arch === 'x64' ? 'x86-64' : `none for ${process.arch}: guests run on the interpreter`,
+  });
+  checks.push(attempt('host features', () => native.cpuFeatures().filter((f) => /^(sse4_2|avx|avx2|bmi2|fma|aes|sha_ni|avx512f)$/.test(f)).join(' ')));
+  checks.push(
+    attempt('memory', () => {
+      const m = native.hostMemory();
+      return `${Math.floor(m.available / 1048576)}M of ${Math.floor(m.total / 1048576)}M available`;
+    }),
+  );
+  return checks;
+}
+
+export const doctorCommand: CommandModule = {
+  command: 'doctor',
+  describe: 'say what this host can do',
+  handler: () => {
+    const checks = diagnose();
+    const colour = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
+    for (const c of checks) {
+      const mark = c.ok ? 'ok  ' : 'FAIL';
+      process.stdout.write(`${colour ? `\x1b[${c.ok ? 32 : 31}m${mark}\x1b[0m` : mark} ${c.name.padEnd(18)} ${c.detail}\n`);
+    }
+    process.exitCode = checks.every((c) => c.ok) ? 0 : 1;
+  },
+};

@@ -1,0 +1,103 @@
+/** Joins the guest's serial port to standard input and output (or a file), with the Ctrl-A escape. */
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { UsageError } from '../errors.js';
+import type { VirtualMachine } from '../machine/virtual-machine.js';
+
+const CTRL_A = 1;
+const HELP = '\r\nCtrl-A H this help, Ctrl-A X quit, Ctrl-A P power button, Ctrl-A R reset, Ctrl-A Ctrl-A sends Ctrl-A\r\n';
+
+export class Terminal {
+  /** The text of --exit-on has appeared. */
+  matched = false;
+  private file: WriteStream | null = null;
+  private escape = false;
+  private tail = '';
+  private raw = false;
+  private readonly onInput = (chunk: Buffer): void => this.input(chunk);
+
+  constructor(
+    private readonly mode: string,
+    private readonly vm: VirtualMachine,
+    private readonly exitOn: string | null,
+  ) {
+    if (mode !== 'stdio' && mode !== 'none' && !mode.startsWith('file:')) throw new UsageError(`--serial: '${mode}' is not available (stdio, none, file:PATH are)`);
+    if (mode.startsWith('file:')) {
+      this.file = createWriteStream(mode.slice(5));
+      this.file.on('error', (e) => {
+        process.stderr.write(`vmx-accel: --serial: ${e.message}\n`);
+        void vm.stop();
+      });
+    }
+  }
+
+  open(): void {
+    this.vm.serial.on('data', (chunk: Buffer) => this.output(chunk));
+    if (this.mode !== 'stdio') return;
+    if (process.stdin.isTTY) {
+      process.stdin.setRawMode(true);
+      this.raw = true;
+    }
+    process.stdin.on('data', this.onInput);
+    process.stdin.resume();
+  }
+
+  private output(chunk: Buffer): void {
+    if (this.file !== null) this.file.write(chunk);
+    else if (this.mode === 'stdio') process.stdout.write(chunk);
+    if (this.exitOn === null || this.matched) return;
+    const text = this.tail + chunk.toString('latin1');
+    const want = Buffer.from(this.exitOn).toString('latin1');
+    if (text.includes(want)) {
+      this.matched = true;
+      void this.vm.stop();
+    }
+    this.tail = text.slice(-want.length);
+  }
+
+  private input(chunk: Buffer): void {
+    // Only a terminal has an escape key: a pipe passes every byte.
+    if (!this.raw) {
+      this.vm.serial.write(chunk);
+      return;
+    }
+    const out: number[] = [];
+    for (const b of chunk) {
+      if (this.escape) {
+        this.escape = false;
+        this.command(b, out);
+      } else if (b === CTRL_A) {
+        this.escape = true;
+      } else {
+        out.push(b);
+      }
+    }
+    if (out.length > 0) this.vm.serial.write(Buffer.from(out));
+  }
+
+  private command(b: number, out: number[]): void {
+    switch (String.fromCharCode(b).toLowerCase()) {
+      case 'x':
+        void this.vm.stop();
+        break;
+      case 'p':
+        this.vm.powerButton();
+        break;
+      case 'r':
+        this.vm.reset();
+        break;
+      case '\x01':
+        out.push(CTRL_A);
+        break;
+      default:
+        process.stdout.write(HELP);
+    }
+  }
+
+  async close(): Promise<void> {
+    process.stdin.off('data', this.onInput);
+    process.stdin.pause();
+    if (this.raw) process.stdin.setRawMode(false);
+    const f = this.file;
+    if (f !== null) await new Promise<void>((resolve) => f.end(() => resolve()));
+  }
+}

@@ -1,0 +1,377 @@
+/**
+ * PCI: configuration space, base address registers, MSI-X and INTx (PCI Local Bus Specification 3.0, chapter 6;
+ * MSI-X: 6.8.2), and the bus with configuration mechanism #1 (3.2.2.3.2).
+ */
+import { VmxError } from '../../errors.js';
+import type { Device, IoBus, IoHandler, SavedState } from '../device.js';
+
+/** Configuration header registers. */
+export const enum PciReg {
+  VENDOR = 0x00,
+  DEVICE = 0x02,
+  COMMAND = 0x04,
+  STATUS = 0x06,
+  REVISION = 0x08,
+  CLASS_PROG = 0x09,
+  CLASS = 0x0a,
+  HEADER_TYPE = 0x0e,
+  BAR0 = 0x10,
+  SUBSYS_VENDOR = 0x2c,
+  SUBSYS = 0x2e,
+  CAPABILITIES = 0x34,
+  INT_LINE = 0x3c,
+  INT_PIN = 0x3d,
+}
+export const enum PciCommand { IO = 1, MEMORY = 2, MASTER = 4, INTX_DISABLE = 0x400 }
+const STATUS_CAP_LIST = 0x10;
+const STATUS_INTX = 0x08;
+
+export interface PciIdentity {
+  vendor: number;
+  device: number;
+  /** Base class << 8 | subclass. */
+  class: number;
+  progIf?: number;
+  revision?: number;
+  subsysVendor?: number;
+  subsys?: number;
+  /** 0 = none, 1 = INTA .. 4 = INTD. */
+  pin?: number;
+  multifunction?: boolean;
+}
+
+interface Bar {
+  kind: 'io' | 'mem' | 'mem64';
+  size: number;
+  handler: IoHandler;
+  unmap: (() => void) | null;
+  mappedAt: number;
+}
+
+/** What a function needs of the board. */
+export interface PciHost {
+  bus: IoBus;
+  /** Level of an INTx pin (1..4) of device `slot`. */
+  intx(slot: number, pin: number, level: boolean): void;
+  /** A message-signalled interrupt: a 32-bit write to `address`. */
+  msi(address: number, data: number): void;
+}
+
+/** One function of a device. Subclasses add BARs and capabilities in their constructor. */
+export class PciFunction implements Device {
+  readonly config = new Uint8Array(256);
+  /** Writable bits. */
+  private readonly wmask = new Uint8Array(256);
+  /** Bits that a 1 clears. */
+  private readonly w1c = new Uint8Array(256);
+  private readonly initial = new Uint8Array(256);
+  private readonly bars: (Bar | undefined)[] = [];
+  private nextCap = 0x40;
+  private lastCap = 0;
+  private intxLevel = false;
+  private msix: MsixTable | null = null;
+  private msixCap = 0;
+
+  constructor(
+    readonly name: string,
+    protected readonly host: PciHost,
+    /** Device number << 3 | function number. */
+    readonly devfn: number,
+    id: PciIdentity,
+  ) {
+    const c = this.config;
+    this.set16(PciReg.VENDOR, id.vendor);
+    this.set16(PciReg.DEVICE, id.device);
+    c[PciReg.REVISION] = id.revision ?? 0;
+    c[PciReg.CLASS_PROG] = id.progIf ?? 0;
+    this.set16(PciReg.CLASS, id.class);
+    c[PciReg.HEADER_TYPE] = id.multifunction ? 0x80 : 0;
+    this.set16(PciReg.SUBSYS_VENDOR, id.subsysVendor ?? 0);
+    this.set16(PciReg.SUBSYS, id.subsys ?? 0);
+    c[PciReg.INT_PIN] = id.pin ?? 0;
+    this.writable(PciReg.COMMAND, [0x07, 0x04]);
+    this.writable(PciReg.INT_LINE, [0xff]);
+    this.w1c[PciReg.STATUS + 1] = 0xf9;
+  }
+
+  /** Called at the end of the subclass's constructor: what is set now is the reset state. */
+  protected sealConfig(): void {
+    this.initial.set(this.config);
+  }
+
+  protected set16(reg: number, v: number): void {
+    this.config[reg] = v & 0xff;
+    this.config[reg + 1] = v >>> 8;
+  }
+
+  protected writable(reg: number, mask: readonly number[]): void {
+    this.wmask.set(mask, reg);
+  }
+
+  /** Adds BAR n. size: power of two, >= 16 for memory, >= 4 for ports. */
+  protected addBar(n: number, kind: Bar['kind'], size: number, handler: IoHandler): void {
+    this.bars[n] = { kind, size, handler, unmap: null, mappedAt: -1 };
+    const reg = PciReg.BAR0 + n * 4;
+    this.config[reg] = kind === 'io' ? 1 : kind === 'mem64' ? 4 : 0;
+    const m = ~(size - 1) >>> 0;
+    this.writable(reg, [m & (kind === 'io' ? 0xfc : 0xf0), (m >>> 8) & 0xff, (m >>> 16) & 0xff, m >>> 24]);
+    if (kind === 'mem64') this.writable(reg + 4, [0xff, 0xff, 0xff, 0xff]);
+  }
+
+  /** Appends a capability: id, then body (from offset 2 on). @returns its offset. */
+  protected addCapability(id: number, body: readonly number[], mask: readonly number[] = []): number {
+    const at = this.nextCap;
+    this.config[at] = id;
+    this.config[at + 1] = 0;
+    this.config.set(body, at + 2);
+    if (mask.length > 0) this.writable(at + 2, mask);
+    this.config[this.lastCap === 0 ? PciReg.CAPABILITIES : this.lastCap + 1] = at;
+    this.config[PciReg.STATUS] = this.config[PciReg.STATUS]! | STATUS_CAP_LIST;
+    this.lastCap = at;
+    this.nextCap = (at + 2 + body.length + 3) & ~3;
+    return at;
+  }
+
+  /** Adds MSI-X with `vectors` entries in BAR n (its own BAR, 4 KiB). */
+  protected addMsix(n: number, vectors: number): MsixTable {
+    const t = new MsixTable(vectors, (address, data) => this.host.msi(address, data), () => this.msixEnabled(), () => this.msixMasked());
+    this.addBar(n, 'mem', 4096, t);
+    this.msixCap = this.addCapability(0x11, [...le16(vectors - 1), ...le32(n), ...le32(0x800 | n)], [0, 0xc0]);
+    this.msix = t;
+    return t;
+  }
+
+  private msixControl(): number {
+    return this.msixCap === 0 ? 0 : this.config[this.msixCap + 3]!;
+  }
+
+  msixEnabled(): boolean {
+    return (this.msixControl() & 0x80) !== 0;
+  }
+
+  private msixMasked(): boolean {
+    return (this.msixControl() & 0x40) !== 0;
+  }
+
+  get command(): number {
+    return this.config[PciReg.COMMAND]! | (this.config[PciReg.COMMAND + 1]! << 8);
+  }
+
+  get busMaster(): boolean {
+    return (this.command & PciCommand.MASTER) !== 0;
+  }
+
+  /** Drives the INTx pin. */
+  protected setIntx(level: boolean): void {
+    this.intxLevel = level;
+    this.syncIrq();
+  }
+
+  private syncIrq(): void {
+    const c = this.config;
+    c[PciReg.STATUS] = (c[PciReg.STATUS]! & ~STATUS_INTX) | (this.intxLevel ? STATUS_INTX : 0);
+    const pin = c[PciReg.INT_PIN]!;
+    if (pin !== 0) this.host.intx(this.devfn >> 3, pin, this.intxLevel && !(this.command & PciCommand.INTX_DISABLE) && !this.msixEnabled());
+  }
+
+  /** reg 0..255, size 1, 2, 4; unaligned accesses have been split by the bus. */
+  configRead(reg: number, size: number): number {
+    let v = 0;
+    for (let i = size - 1; i >= 0; i--) v = v * 256 + (this.config[reg + i] ?? 0xff);
+    return v;
+  }
+
+  configWrite(reg: number, size: number, value: number): void {
+    for (let i = 0; i < size && reg + i < 256; i++) {
+      const b = (value >>> (8 * i)) & 0xff;
+      const r = reg + i;
+      const m = this.wmask[r]!;
+      this.config[r] = ((this.config[r]! & ~m) | (b & m)) & ~(b & this.w1c[r]!);
+    }
+    if (reg < PciReg.BAR0 + 24) this.mapBars();
+    this.syncIrq();
+    this.msix?.changed();
+    this.configWritten(reg, size);
+  }
+
+  /** For subclasses: registers beyond the standard header may have changed. */
+  protected configWritten(_reg: number, _size: number): void {}
+
+  private bar32(n: number): number {
+    const r = PciReg.BAR0 + n * 4;
+    return this.config[r]! + this.config[r + 1]! * 0x100 + this.config[r + 2]! * 0x1_0000 + this.config[r + 3]! * 0x100_0000;
+  }
+
+  /** Current address of BAR n, or -1 if it does not decode. */
+  barAddress(n: number): number {
+    const b = this.bars[n];
+    if (b === undefined || !(this.command & (b.kind === 'io' ? PciCommand.IO : PciCommand.MEMORY))) return -1;
+    const low = this.bar32(n);
+    const at = b.kind === 'io' ? low - (low % 4) : low - (low % 16) + (b.kind === 'mem64' ? this.bar32(n + 1) * 0x1_0000_0000 : 0);
+    // While a guest sizes a BAR the value is all ones: nothing sensible decodes there. Address 0 counts as unassigned.
+    if (at === 0 || at + b.size > (b.kind === 'io' ? 0x1_0000 : b.kind === 'mem' ? 0xffff_ffff : 2 ** 52)) return -1;
+    return at;
+  }
+
+  private mapBars(): void {
+    this.bars.forEach((b, n) => {
+      if (b === undefined) return;
+      const at = this.barAddress(n);
+      if (at === b.mappedAt) return;
+      b.unmap?.();
+      b.unmap = at < 0 ? null : b.kind === 'io' ? this.host.bus.mapPorts(at, b.size, b.handler) : this.host.bus.mapMmio(at, b.size, b.handler);
+      b.mappedAt = at;
+    });
+  }
+
+  reset(): void {
+    this.config.set(this.initial);
+    this.intxLevel = false;
+    this.msix?.reset();
+    this.mapBars();
+    this.syncIrq();
+  }
+
+  save(): SavedState {
+    return { version: 1, config: Buffer.from(this.config).toString('base64'), intx: this.intxLevel, msix: this.msix?.save() ?? null };
+  }
+
+  restore(s: SavedState): void {
+    const config = typeof s.config === 'string' ? Buffer.from(s.config, 'base64') : null;
+    if (s.version !== 1 || config === null || config.length !== 256) throw new VmxError('ERR_BAD_STATE', `${this.name}: not a saved PCI function`);
+    for (let r = 0; r < 256; r++) this.config[r] = (this.initial[r]! & ~(this.wmask[r]! | this.w1c[r]!)) | (config[r]! & (this.wmask[r]! | this.w1c[r]!));
+    this.intxLevel = s.intx === true;
+    if (this.msix !== null && typeof s.msix === 'string') this.msix.restore(s.msix);
+    this.mapBars();
+    this.syncIrq();
+  }
+}
+
+/** MSI-X table and pending bits in one 4 KiB window: table at 0, PBA at 0x800. */
+export class MsixTable implements IoHandler {
+  private readonly table: Uint32Array;
+  private readonly pending: Uint8Array;
+
+  constructor(
+    readonly vectors: number,
+    private readonly send: (address: number, data: number) => void,
+    private readonly enabled: () => boolean,
+    private readonly masked: () => boolean,
+  ) {
+    this.table = new Uint32Array(vectors * 4);
+    this.pending = new Uint8Array(vectors);
+    this.reset();
+  }
+
+  reset(): void {
+    this.table.fill(0);
+    for (let v = 0; v < this.vectors; v++) this.table[v * 4 + 3] = 1;
+    this.pending.fill(0);
+  }
+
+  /** Raises vector v (ignored if there is none such). */
+  raise(v: number): void {
+    if (v >= this.vectors || !this.enabled()) return;
+    if (this.masked() || this.table[v * 4 + 3]! & 1) {
+      this.pending[v] = 1;
+      return;
+    }
+    this.pending[v] = 0;
+    // The upper address word must be zero for the interrupt window; others go nowhere.
+    if (this.table[v * 4 + 1] === 0) this.send(this.table[v * 4]!, this.table[v * 4 + 2]!);
+  }
+
+  /** Masks may have changed: deliver what waited. */
+  changed(): void {
+    for (let v = 0; v < this.vectors; v++) if (this.pending[v]) this.raise(v);
+  }
+
+  read(offset: number, size: number): number {
+    const word = this.word(offset & ~3);
+    return size === 4 ? word : (word >>> ((offset & 3) * 8)) & (size === 2 ? 0xffff : 0xff);
+  }
+
+  private word(offset: number): number {
+    if (offset < this.vectors * 16) return this.table[offset >> 2]!;
+    if (offset < 0x800) return 0;
+    let w = 0;
+    for (let i = 0; i < 32; i++) w |= (this.pending[(offset - 0x800) * 8 + i] ?? 0) << i;
+    return w >>> 0;
+  }
+
+  write(offset: number, size: number, value: number): void {
+    if (offset >= this.vectors * 16 || size !== 4 || offset & 3) return;
+    this.table[offset >> 2] = value;
+    this.changed();
+  }
+
+  save(): string {
+    return Buffer.concat([Buffer.from(this.table.buffer), this.pending]).toString('base64');
+  }
+
+  restore(s: string): void {
+    const b = Buffer.from(s, 'base64');
+    if (b.length !== this.vectors * 17) throw new VmxError('ERR_BAD_STATE', 'MSI-X table has another size');
+    for (let i = 0; i < this.table.length; i++) this.table[i] = b.readUInt32LE(i * 4);
+    for (let v = 0; v < this.vectors; v++) this.pending[v] = b[this.vectors * 16 + v]! & 1;
+  }
+}
+
+export const le16 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff];
+export const le32 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, v >>> 24];
+
+/** Bus 0 and the ports 0xCF8 (address) and 0xCFC (data). */
+export class PciBus implements Device {
+  readonly name = 'pci-bus';
+  private readonly functions = new Map<number, PciFunction>();
+  private address = 0;
+  readonly ports: IoHandler;
+
+  constructor() {
+    this.ports = { read: (o, s) => this.portRead(o, s), write: (o, s, v) => this.portWrite(o, s, v) };
+  }
+
+  add(f: PciFunction): void {
+    if (this.functions.has(f.devfn)) throw new VmxError('ERR_INTERNAL', `PCI slot ${f.devfn >> 3}.${f.devfn & 7} is taken twice`);
+    this.functions.set(f.devfn, f);
+  }
+
+  /** Functions in order of devfn. */
+  list(): PciFunction[] {
+    return [...this.functions.values()].sort((a, b) => a.devfn - b.devfn);
+  }
+
+  /** Offset 0..3: address register, 4..7: data. */
+  private portRead(offset: number, size: number): number {
+    if (offset < 4) return offset === 0 && size === 4 ? this.address : size === 1 ? 0xff : 0xffff;
+    const f = this.selected();
+    if (f === undefined) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
+    return f.configRead((this.address & 0xfc) + (offset - 4), size);
+  }
+
+  private portWrite(offset: number, size: number, value: number): void {
+    if (offset < 4) {
+      if (offset === 0 && size === 4) this.address = (value & 0x80ff_fffc) >>> 0;
+      return;
+    }
+    this.selected()?.configWrite((this.address & 0xfc) + (offset - 4), size, value);
+  }
+
+  private selected(): PciFunction | undefined {
+    if (this.address < 0x8000_0000 || (this.address & 0xff_0000) !== 0) return undefined;
+    return this.functions.get((this.address >>> 8) & 0xff);
+  }
+
+  reset(): void {
+    this.address = 0;
+  }
+
+  save(): SavedState {
+    return { version: 1, address: this.address };
+  }
+
+  restore(s: SavedState): void {
+    if (s.version !== 1 || typeof s.address !== 'number') throw new VmxError('ERR_BAD_STATE', 'pci-bus: not a saved state');
+    this.address = (s.address & 0x80ff_fffc) >>> 0;
+  }
+}

@@ -1,0 +1,728 @@
+/**
+ * The x86 memory management unit: page walks (SDM vol. 3, chapter 4; AMD APM vol. 2, chapter 5), the software TLB of
+ * state.ts, the instruction TLB, and memory access for slow paths and TypeScript helpers.
+ *
+ * Access rights are given as an MMU index: Mmu.USER, Mmu.KERNEL (also implicit supervisor accesses: SMAP applies whatever
+ * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
+ */
+import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { FlushKind, type PhysicalMap } from '../../cpu.js';
+import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
+import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
+import type { X86Cpu } from './cpu.js';
+
+/** Word index of the first TLB entry, and words per table. */
+const TLB_W = TLB_BASE >> 2;
+const TABLE_W = TLB_TABLE_BYTES >> 2;
+const IDX_MASK = (1 << TLB_BITS) - 1;
+const ITLB_ENTRIES = 512;
+const XC_ENTRIES = 64;
+const WC_ENTRIES = 128;
+
+/** What a translation allows, in `Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
+export const enum Pg {
+  GLOBAL = 1,
+  /** This MMU index may write. */
+  WRITE = 2,
+  DIRTY = 4,
+}
+
+/** #PF error code bits (SDM vol. 3, figure 4-12). */
+export const enum Pfe { P = 1, W = 2, U = 4, RSVD = 8, I = 16 }
+
+/** Kinds of access for `translate`. */
+export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
+
+export class X86Mmu {
+  /** Result of read64. */
+  lo = 0;
+  hi = 0;
+  /** Rights of the last translation (`Pg`). */
+  flags = 0;
+  /** False while the A20 gate masks address bit 20. */
+  a20 = true;
+
+  private readonly V: Int32Array;
+  private readonly U8: Uint8Array;
+  private readonly map: PhysicalMap;
+  private readonly ram8: Uint8Array;
+  private readonly ram16: Uint16Array;
+  private readonly ram32: Int32Array;
+  private readonly view: DataView;
+
+  // Copies of control register bits, see configure().
+  private paging = false;
+  private levels = 0;
+  private pse = false;
+  private nxe = false;
+  private wp = false;
+  private smep = false;
+  private smap = false;
+  private pge = false;
+  private root = 0;
+  private lin64 = false;
+  private linBits = 48;
+  private rsvdHi = 0;
+
+  /** Filled entries of each table, as two lists: non-global and global ones. An entry may be in both after reuse. */
+  private readonly lists = new Uint16Array(MMU_INDEXES * 2 * TLB_ENTRIES);
+  private readonly counts = new Int32Array(MMU_INDEXES * 2);
+  /** Bit 0: entry is in the non-global list; bit 1: in the global list. */
+  private readonly listed = new Uint8Array(MMU_INDEXES * TLB_ENTRIES);
+
+  private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
+  private readonly itagHi = new Int32Array(ITLB_ENTRIES);
+  private readonly ipa = new Float64Array(ITLB_ENTRIES);
+  private readonly iglobal = new Uint8Array(ITLB_ENTRIES);
+  private itlbUsed = false;
+  /** The last instruction fetch went through a global page. */
+  fetchGlobal = false;
+
+  /** Translations of pages that never get tags (MMIO, code, ROM): saves the walk. Tag = page address | MMU index. */
+  private readonly xtagLo = new Int32Array(XC_ENTRIES).fill(-1);
+  private readonly xtagHi = new Int32Array(XC_ENTRIES);
+  private readonly xpa = new Float64Array(XC_ENTRIES);
+  private readonly xflags = new Uint8Array(XC_ENTRIES);
+  private xcUsed = false;
+
+  /** Paging-structure cache: page table (last level) of a 2 MiB region, with the rights of the levels above it. */
+  private readonly wtagLo = new Int32Array(WC_ENTRIES).fill(-1);
+  private readonly wtagHi = new Int32Array(WC_ENTRIES);
+  private readonly wtable = new Float64Array(WC_ENTRIES);
+  /** Bit 0 user, bit 1 writable, bit 2 no-execute. */
+  private readonly wrights = new Uint8Array(WC_ENTRIES);
+  private wcUsed = false;
+
+  constructor(private readonly cpu: X86Cpu) {
+    this.V = cpu.V;
+    this.U8 = cpu.U8;
+    this.map = cpu.map;
+    this.ram8 = cpu.map.ram8;
+    this.ram16 = cpu.map.ram16;
+    this.ram32 = cpu.map.ram32;
+    this.view = cpu.map.ramView;
+    this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+  }
+
+  /** Takes over CR0, CR3, CR4 and EFER. Flushes nothing. */
+  configure(): void {
+    const { cr0, cr4, efer } = this.cpu;
+    this.paging = cr0 < 0;
+    this.wp = (cr0 & Cr0.WP) !== 0;
+    this.pse = (cr4 & Cr4.PSE) !== 0;
+    this.smep = (cr4 & Cr4.SMEP) !== 0;
+    this.smap = (cr4 & Cr4.SMAP) !== 0;
+    this.pge = (cr4 & Cr4.PGE) !== 0;
+    const lma = (efer & Efer.LMA) !== 0;
+    const pae = (cr4 & Cr4.PAE) !== 0;
+    this.nxe = pae && (efer & Efer.NXE) !== 0;
+    this.lin64 = lma;
+    this.linBits = lma && (cr4 & Cr4.LA57) ? 57 : 48;
+    this.levels = lma ? (cr4 & Cr4.LA57 ? 5 : 4) : pae ? 3 : 2;
+    const physHi = this.cpu.model.physBits - 32;
+    const beyond = (0x000f_ffff & ~((1 << physHi) - 1)) | 0;
+    // Legacy PAE also reserves bits 52..62 (SDM vol. 3, 4.4.2); IA-32e paging ignores them.
+    this.rsvdHi = (lma ? beyond : beyond | 0x7ff0_0000) | (this.nxe ? 0 : 0x8000_0000) | 0;
+    const lo = this.cpu.cr3Lo;
+    const hi = this.cpu.cr3Hi;
+    this.root = lma ? (hi & ((1 << physHi) - 1)) * 4294967296 + ((lo & ~0xfff) >>> 0)
+      : pae ? (lo & ~0x1f) >>> 0 : (lo & ~0xfff) >>> 0;
+  }
+
+  // ---- page walk -------------------------------------------------------------------------------------------------
+
+  /** Raises #PF for hi:lo. `code` has P and RSVD; the other bits follow from the access. */
+  private pageFault(lo: number, hi: number, code: number, acc: Acc, user: boolean): never {
+    if (acc === Acc.WRITE) code |= Pfe.W;
+    if (user) code |= Pfe.U;
+    if (acc === Acc.FETCH && (this.nxe || this.smep)) code |= Pfe.I;
+    throw this.cpu.pageFault(lo, hi, code);
+  }
+
+  private readEntryLo(ea: number): number {
+    const off = this.map.pageOffset(ea);
+    if (off < 0) return this.map.read(ea, 4) | 0;
+    return this.ram32[(off + (ea & 0xfff)) >>> 2]!;
+  }
+
+  /** Sets bits of an entry if it still reads `old`. False: another CPU changed it, walk again. */
+  private orEntry(ea: number, old: number, bits: number): boolean {
+    const off = this.map.pageOffset(ea);
+    if (off < 0) {
+      this.map.write(ea, 4, (old | bits) >>> 0);
+      return true;
+    }
+    const p = off + (ea & 0xfff);
+    if (this.map.codePages[off >>> 12]) this.map.onCodeWrite(p, 4);
+    return Atomics.compareExchange(this.ram32, p >>> 2, old, old | bits) === old;
+  }
+
+  /**
+   * Physical address for linear address hi:lo, with rights checked and accessed and dirty bits set. Sets `flags`.
+   * Non-leaf entries get their accessed bit as they are used, the leaf only when the access is allowed.
+   * @throws GuestFault #PF, or #GP for a non-canonical address
+   */
+  translate(lo: number, hi: number, acc: Acc, idx: number): number {
+    const user = idx === Ix.USER || idx === MMU_ALIGN;
+    if (!this.paging) {
+      this.flags = Pg.GLOBAL | Pg.WRITE | Pg.DIRTY;
+      return this.gate(lo >>> 0);
+    }
+    if (this.lin64) {
+      if (!canonical(hi, this.linBits)) throw this.cpu.fault(Vec.GP, 0);
+    } else hi = 0;
+    for (;;) {
+      const pa = this.levels === 2 ? this.walk32(lo, acc, user, idx) : this.walk64(lo, hi, acc, user, idx);
+      if (pa >= 0) return this.gate(pa);
+    }
+  }
+
+  private gate(pa: number): number {
+    if (!this.a20 && Math.floor(pa / 0x10_0000) & 1) return pa - 0x10_0000;
+    return pa;
+  }
+
+  /** 32-bit paging (SDM vol. 3, 4.3). Returns -1 to ask for a retry. */
+  private walk32(lo: number, acc: Acc, user: boolean, idx: number): number {
+    const pdea = this.root + ((lo >>> 22) << 2);
+    const pde = this.readEntryLo(pdea);
+    if (!(pde & 1)) this.pageFault(lo, 0, 0, acc, user);
+    if (this.pse && pde & 0x80) {
+      // PSE-36: bits 13..20 are address bits 32..39; bit 21 is reserved.
+      if (pde & 0x20_0000) this.pageFault(lo, 0, Pfe.P | Pfe.RSVD, acc, user);
+      if (!this.leaf(lo, 0, pdea, pde, (pde & 4) !== 0, (pde & 2) !== 0, false, acc, user, idx)) return -1;
+      return ((pde >>> 13) & 0xff) * 4294967296 + (((pde & 0xffc0_0000) | (lo & 0x3f_ffff)) >>> 0);
+    }
+    if (!(pde & 0x20) && !this.orEntry(pdea, pde, 0x20)) return -1;
+    const ptea = ((pde & ~0xfff) >>> 0) + ((lo >>> 10) & 0xffc);
+    const pte = this.readEntryLo(ptea);
+    if (!(pte & 1)) this.pageFault(lo, 0, 0, acc, user);
+    const both = pde & pte;
+    if (!this.leaf(lo, 0, ptea, pte, (both & 4) !== 0, (both & 2) !== 0, false, acc, user, idx)) return -1;
+    return ((pte & ~0xfff) | (lo & 0xfff)) >>> 0;
+  }
+
+  /** PAE, 4-level and 5-level paging (SDM vol. 3, 4.4 and 4.5). Returns -1 to ask for a retry. */
+  private walk64(lo: number, hi: number, acc: Acc, user: boolean, idx: number): number {
+    let table = this.root;
+    let us = true;
+    let rw = true;
+    let nx = false;
+    const pae = this.levels === 3;
+    let level = this.levels;
+    const region = lo & ~0x1f_ffff;
+    const wc = (lo >>> 21) & (WC_ENTRIES - 1);
+    if (this.wtagLo[wc] === region && this.wtagHi[wc] === hi) {
+      const r = this.wrights[wc]!;
+      us = (r & 1) !== 0;
+      rw = (r & 2) !== 0;
+      nx = (r & 4) !== 0;
+      table = this.wtable[wc]!;
+      level = 1;
+    }
+    for (; ; level--) {
+      const i = level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (lo >>> 30) | (hi << 2) : level === 4 ? hi >>> 7 : hi >>> 16;
+      const ea = table + (i & 511) * 8;
+      const eLo = this.readEntryLo(ea);
+      if (!(eLo & 1)) this.pageFault(lo, hi, 0, acc, user);
+      const eHi = this.readEntryLo(ea + 4);
+      if (pae && level === 3) {
+        // A PDPTE has no rights and no accessed bit; bits 1, 2, 5..8 and 63 are reserved (SDM vol. 3, table 4-8).
+        if (eLo & 0x1e6 || eHi & (this.rsvdHi | 0x8000_0000)) this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+        table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
+        continue;
+      }
+      if (eHi & this.rsvdHi) this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+      us = us && (eLo & 4) !== 0;
+      rw = rw && (eLo & 2) !== 0;
+      nx = nx || eHi < 0;
+      const ps = (eLo & 0x80) !== 0 && level > 1;
+      if (ps) {
+        if (level > 3 || (level === 3 && !this.cpu.model.gbPages) || eLo & (level === 3 ? 0x3fff_e000 : 0x1f_e000)) {
+          this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+        }
+      }
+      if (level === 1 || ps) {
+        if (!this.leaf(lo, hi, ea, eLo, us, rw, nx, acc, user, idx)) return -1;
+        const mask = level === 1 ? 0xfff : level === 2 ? 0x1f_ffff : 0x3fff_ffff;
+        return (eHi & 0xf_ffff) * 4294967296 + (((eLo & ~mask & ~0xfff) | (lo & mask)) >>> 0);
+      }
+      if (!(eLo & 0x20) && !this.orEntry(ea, eLo, 0x20)) return -1;
+      table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
+      if (level === 2) {
+        this.wtagLo[wc] = region;
+        this.wtagHi[wc] = hi;
+        this.wtable[wc] = table;
+        this.wrights[wc] = (us ? 1 : 0) | (rw ? 2 : 0) | (nx ? 4 : 0);
+        this.wcUsed = true;
+      }
+    }
+  }
+
+  /** Access rights (SDM vol. 3, 4.6) and accessed/dirty bits of the last entry. False asks for a retry. */
+  private leaf(lo: number, hi: number, ea: number, e: number, us: boolean, rw: boolean, nx: boolean, acc: Acc, user: boolean, idx: number): boolean {
+    let ok: boolean;
+    let writable: boolean;
+    if (user) {
+      ok = us;
+      writable = us && rw;
+      if (acc === Acc.FETCH) ok = us && !nx;
+    } else {
+      ok = acc === Acc.FETCH ? !nx && !(us && this.smep) : !(us && this.smap && idx !== Ix.KERNEL_AC);
+      writable = ok && (rw || !this.wp);
+    }
+    if (acc === Acc.WRITE) ok = writable;
+    if (!ok) this.pageFault(lo, hi, Pfe.P, acc, user);
+    const bits = acc === Acc.WRITE ? 0x60 : 0x20;
+    if ((e & bits) !== bits && !this.orEntry(ea, e, bits)) return false;
+    this.flags = (this.pge && e & 0x100 ? Pg.GLOBAL : 0) | (writable ? Pg.WRITE : 0) | ((e | bits) & 0x40 ? Pg.DIRTY : 0);
+    return true;
+  }
+
+  // ---- TLB -------------------------------------------------------------------------------------------------------
+
+  /**
+   * Enters a translation. @returns byte offset of the page in RAM, or -1 for MMIO.
+   * Pages with an enabled data breakpoint and the table for alignment checks get no entry.
+   */
+  private fill(idx: number, lo: number, hi: number, pa: number): number {
+    const off = this.map.pageOffset(pa);
+    const pageLo = lo & ~0xfff;
+    const page = pa - (pa & 0xfff);
+    const rom = off >= 0 && this.map.isRom(pa);
+    const write = off >= 0 && (this.flags & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY) && !rom && this.map.codePages[off >>> 12] === 0;
+    if (!write) {
+      const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      this.xtagLo[x] = pageLo | idx;
+      this.xtagHi[x] = hi;
+      this.xpa[x] = page;
+      this.xflags[x] = this.flags;
+      this.xcUsed = true;
+    }
+    if (off < 0 || idx === MMU_ALIGN || this.cpu.debug.watches(pageLo, hi)) return off;
+    const V = this.V;
+    const n = (lo >>> 12) & IDX_MASK;
+    const e = TLB_W + idx * TABLE_W + n * 8;
+    V[e] = pageLo;
+    V[e + 1] = hi;
+    V[e + 2] = write ? pageLo : -1;
+    V[e + 3] = write ? hi : -1;
+    const host = this.map.ramAddress + off;
+    const hostLo = host | 0;
+    V[e + 4] = hostLo - pageLo;
+    V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
+    V[e + 6] = off | this.flags;
+    V[e + 7] = pageLo | 1;
+    const g = this.flags & Pg.GLOBAL;
+    const l = idx * TLB_ENTRIES + n;
+    if (!(this.listed[l]! & (1 << g))) {
+      this.listed[l]! |= 1 << g;
+      const t = idx * 2 + g;
+      this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
+      this.counts[t]!++;
+    }
+    return off;
+  }
+
+  private dropEntry(e: number): void {
+    const V = this.V;
+    V[e] = V[e + 1] = V[e + 2] = V[e + 3] = -1;
+    V[e + 7] = 0;
+  }
+
+  /** Drops the entries of list t (table * 2 + global). */
+  private dropList(t: number): void {
+    const c = this.counts[t]!;
+    if (c === 0) return;
+    const g = t & 1;
+    const table = TLB_W + (t >> 1) * TABLE_W;
+    const l = (t >> 1) * TLB_ENTRIES;
+    const base = t * TLB_ENTRIES;
+    for (let i = 0; i < c; i++) {
+      const n = this.lists[base + i]!;
+      const e = table + n * 8;
+      // The entry may have been taken over by a translation of the other kind meanwhile.
+      if ((this.V[e + 6]! & Pg.GLOBAL) === g) this.dropEntry(e);
+      this.listed[l + n]! &= ~(1 << g);
+    }
+    this.counts[t] = 0;
+  }
+
+  /** Everything, global pages too. */
+  flushAll(): void {
+    for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
+    this.dropSmall();
+    this.cpu.onFlush(FlushKind.ALL, 0, 0);
+  }
+
+  /** Everything but global pages (MOV to CR3, SDM vol. 3, 4.10.4.1). */
+  flushNonGlobal(): void {
+    for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
+    if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
+    this.dropXc();
+    this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
+  }
+
+  /** One page, in every table (INVLPG). */
+  flushPage(lo: number, hi: number): void {
+    const pageLo = lo & ~0xfff;
+    const n = (lo >>> 12) & IDX_MASK;
+    for (let idx = 0; idx <= MMU_ALIGN; idx++) {
+      const e = TLB_W + idx * TABLE_W + n * 8;
+      if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
+    }
+    this.dropSmall();
+    this.cpu.onFlush(FlushKind.PAGE, pageLo, hi);
+  }
+
+  /** The caches that hold no global translations apart: dropped by every flush. */
+  private dropXc(): void {
+    if (this.wcUsed) this.wtagLo.fill(-1);
+    this.wcUsed = false;
+    if (this.xcUsed) this.xtagLo.fill(-1);
+    this.xcUsed = false;
+  }
+
+  private dropSmall(): void {
+    this.dropXc();
+    if (this.itlbUsed) this.itagLo.fill(-1);
+    this.itlbUsed = false;
+  }
+
+  /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
+  noteCodePage(ramOffset: number): void {
+    const page = (ramOffset & ~0xfff) | 0;
+    const V = this.V;
+    for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
+      const table = TLB_W + (t >> 1) * TABLE_W;
+      const base = t * TLB_ENTRIES;
+      const c = this.counts[t]!;
+      for (let i = 0; i < c; i++) {
+        const e = table + this.lists[base + i]! * 8;
+        if ((V[e + 6]! & ~0xfff) === page) V[e + 2] = V[e + 3] = -1;
+      }
+    }
+  }
+
+  /** Physical address for a data access on the slow path; fills the TLB. */
+  private resolve(lo: number, hi: number, acc: Acc, idx: number): number {
+    if (this.xcUsed) {
+      const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
+        const f = this.xflags[x]!;
+        if (acc === Acc.READ || (f & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY)) {
+          this.flags = f;
+          const pa = this.xpa[x]! + (lo & 0xfff);
+          // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
+          if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
+          return pa;
+        }
+      }
+    }
+    const pa = this.translate(lo, hi, acc, idx);
+    this.fill(idx, lo, hi, pa);
+    return pa;
+  }
+
+  // ---- physical access -------------------------------------------------------------------------------------------
+
+  /** Reads within one page; size 1, 2 or 4. Signed 32-bit result for size 4. */
+  private physRead(pa: number, size: number): number {
+    const off = this.map.pageOffset(pa);
+    if (off < 0) return this.map.read(pa, size) | 0;
+    const p = off + (pa & 0xfff);
+    return size === 4 ? this.view.getInt32(p, true) : size === 2 ? this.view.getUint16(p, true) : this.ram8[p]!;
+  }
+
+  private physWrite(pa: number, size: number, v: number): void {
+    const off = this.map.pageOffset(pa);
+    if (off < 0 || this.map.isRom(pa)) {
+      this.map.write(pa, size, size === 4 ? v >>> 0 : size === 2 ? v & 0xffff : v & 0xff);
+      return;
+    }
+    const p = off + (pa & 0xfff);
+    if (this.map.codePages[off >>> 12]) this.map.onCodeWrite(p, size);
+    if (size === 4) this.view.setInt32(p, v, true);
+    else if (size === 2) this.view.setUint16(p, v, true);
+    else this.ram8[p] = v;
+  }
+
+  // ---- linear access for TypeScript --------------------------------------------------------------------------------
+
+  /** Low word of linear address + n with the carry left in `carryHi`. */
+  private carryHi = 0;
+  private add(lo: number, hi: number, n: number): number {
+    const r = (lo + n) | 0;
+    this.carryHi = (r >>> 0) < (lo >>> 0) ? (this.lin64 ? (hi + 1) | 0 : 0) : hi;
+    return r;
+  }
+
+  /** Byte offset in RAM for a read of n bytes that the TLB covers, or -1. */
+  private hitRead(lo: number, hi: number, idx: number, n: number): number {
+    const V = this.V;
+    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
+    if (V[e] === (lo & ~0xfff) && V[e + 1] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
+    return -1;
+  }
+
+  private hitWrite(lo: number, hi: number, idx: number, n: number): number {
+    const V = this.V;
+    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
+    if (V[e + 2] === (lo & ~0xfff) && V[e + 3] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
+    return -1;
+  }
+
+  /** Slow-path read of 1, 2 or 4 bytes, page crossings and MMIO included. acc = WRITE checks for write permission. */
+  private slowRead(lo: number, hi: number, size: number, idx: number, acc: Acc): number {
+    if (idx === MMU_ALIGN && lo & (size - 1)) throw this.cpu.fault(Vec.AC, 0);
+    const first = 4096 - (lo & 0xfff);
+    if (first >= size) {
+      const pa = this.resolve(lo, hi, acc, idx);
+      this.cpu.debug.onData(lo, hi, size, acc === Acc.WRITE);
+      return this.physRead(pa, size);
+    }
+    const pa1 = this.resolve(lo, hi, acc, idx);
+    const lo2 = this.add(lo, hi, first);
+    const pa2 = this.resolve(lo2, this.carryHi, acc, idx);
+    this.cpu.debug.onData(lo, hi, size, acc === Acc.WRITE);
+    let v = 0;
+    for (let i = 0; i < size; i++) v |= this.physRead(i < first ? pa1 + i : pa2 + i - first, 1) << (i * 8);
+    return v;
+  }
+
+  private slowWrite(lo: number, hi: number, size: number, idx: number, v: number): void {
+    if (idx === MMU_ALIGN && lo & (size - 1)) throw this.cpu.fault(Vec.AC, 0);
+    const first = 4096 - (lo & 0xfff);
+    const pa1 = this.resolve(lo, hi, Acc.WRITE, idx);
+    if (first >= size) {
+      this.cpu.debug.onData(lo, hi, size, true);
+      this.physWrite(pa1, size, v);
+      return;
+    }
+    const lo2 = this.add(lo, hi, first);
+    const pa2 = this.resolve(lo2, this.carryHi, Acc.WRITE, idx);
+    this.cpu.debug.onData(lo, hi, size, true);
+    for (let i = 0; i < size; i++) this.physWrite(i < first ? pa1 + i : pa2 + i - first, 1, v >>> (i * 8));
+  }
+
+  read8(lo: number, hi: number, idx: number): number {
+    const p = this.hitRead(lo, hi, idx, 1);
+    return p >= 0 ? this.ram8[p]! : this.slowRead(lo, hi, 1, idx, Acc.READ);
+  }
+  read16(lo: number, hi: number, idx: number): number {
+    const p = this.hitRead(lo, hi, idx, 2);
+    if (p < 0) return this.slowRead(lo, hi, 2, idx, Acc.READ);
+    return p & 1 ? this.view.getUint16(p, true) : this.ram16[p / 2]!;
+  }
+  /** Signed 32-bit result. */
+  read32(lo: number, hi: number, idx: number): number {
+    const p = this.hitRead(lo, hi, idx, 4);
+    if (p < 0) return this.slowRead(lo, hi, 4, idx, Acc.READ);
+    return p & 3 ? this.view.getInt32(p, true) : this.ram32[p / 4]!;
+  }
+  /** Result in this.lo and this.hi. */
+  read64(lo: number, hi: number, idx: number): void {
+    const p = this.hitRead(lo, hi, idx, 8);
+    if (p >= 0) {
+      this.lo = this.view.getInt32(p, true);
+      this.hi = this.view.getInt32(p + 4, true);
+      return;
+    }
+    if (idx === MMU_ALIGN && lo & 7) throw this.cpu.fault(Vec.AC, 0);
+    const l = this.read32(lo, hi, idx);
+    const lo2 = this.add(lo, hi, 4);
+    this.hi = this.read32(lo2, this.carryHi, idx);
+    this.lo = l;
+  }
+  write8(lo: number, hi: number, idx: number, v: number): void {
+    const p = this.hitWrite(lo, hi, idx, 1);
+    if (p >= 0) this.ram8[p] = v;
+    else this.slowWrite(lo, hi, 1, idx, v);
+  }
+  write16(lo: number, hi: number, idx: number, v: number): void {
+    const p = this.hitWrite(lo, hi, idx, 2);
+    if (p >= 0) this.view.setUint16(p, v, true);
+    else this.slowWrite(lo, hi, 2, idx, v);
+  }
+  write32(lo: number, hi: number, idx: number, v: number): void {
+    const p = this.hitWrite(lo, hi, idx, 4);
+    if (p >= 0) this.view.setInt32(p, v, true);
+    else this.slowWrite(lo, hi, 4, idx, v);
+  }
+  write64(lo: number, hi: number, idx: number, vLo: number, vHi: number): void {
+    const p = this.hitWrite(lo, hi, idx, 8);
+    if (p >= 0) {
+      this.view.setInt32(p, vLo, true);
+      this.view.setInt32(p + 4, vHi, true);
+      return;
+    }
+    if (idx === MMU_ALIGN && lo & 7) throw this.cpu.fault(Vec.AC, 0);
+    const lo2 = this.add(lo, hi, 4);
+    const hi2 = this.carryHi;
+    if ((lo & 0xfff) > 4088) this.probeWrite(lo, hi, 8, idx);
+    this.write32(lo, hi, idx, vLo);
+    this.write32(lo2, hi2, idx, vHi);
+  }
+
+  /** Faults as a write of n bytes (up to one page) at hi:lo would, and changes nothing but A/D bits. */
+  probeWrite(lo: number, hi: number, n: number, idx: number): void {
+    if (this.hitWrite(lo, hi, idx, n) >= 0) return;
+    this.resolve(lo, hi, Acc.WRITE, idx);
+    const first = 4096 - (lo & 0xfff);
+    if (n > first) {
+      const lo2 = this.add(lo, hi, first);
+      this.resolve(lo2, this.carryHi, Acc.WRITE, idx);
+    }
+  }
+
+  /** Faults as a read of n bytes (up to one page) would. */
+  probeRead(lo: number, hi: number, n: number, idx: number): void {
+    if (this.hitRead(lo, hi, idx, n) >= 0) return;
+    this.resolve(lo, hi, Acc.READ, idx);
+    const first = 4096 - (lo & 0xfff);
+    if (n > first) {
+      const lo2 = this.add(lo, hi, first);
+      this.resolve(lo2, this.carryHi, Acc.READ, idx);
+    }
+  }
+
+  /** Byte offset in RAM of hi:lo for bulk reads up to the end of its page, or -1 if it is not plain RAM. May fault. */
+  bulkRead(lo: number, hi: number, idx: number): number {
+    const p = this.hitRead(lo, hi, idx, 1);
+    if (p >= 0) return p;
+    this.resolve(lo, hi, Acc.READ, idx);
+    return this.hitRead(lo, hi, idx, 1);
+  }
+
+  /** The same for writes: -1 also for ROM, code pages and watched pages. */
+  bulkWrite(lo: number, hi: number, idx: number): number {
+    const p = this.hitWrite(lo, hi, idx, 1);
+    if (p >= 0) return p;
+    this.resolve(lo, hi, Acc.WRITE, idx);
+    return this.hitWrite(lo, hi, idx, 1);
+  }
+
+  // ---- GuestCpu slow paths -----------------------------------------------------------------------------------------
+
+  private indexFor(acc: number): number {
+    return acc & Access.SYSTEM ? Ix.KERNEL : acc & Access.USER ? Ix.USER : this.cpu.mmuIdx;
+  }
+
+  load(w: number, addr: number, dst: number, acc: number): void {
+    const V = this.V;
+    const lo = V[addr * 2]!;
+    const hi = V[addr * 2 + 1]!;
+    const idx = this.indexFor(acc);
+    if (acc & Access.RMW) {
+      // The write check comes first: an atomic that may not write reports a write fault.
+      if (idx === MMU_ALIGN && lo & ((1 << w) - 1)) throw this.cpu.fault(Vec.AC, 0);
+      this.probeWrite(lo, hi, 1 << w, idx);
+    }
+    const d = dst * 2;
+    if (w === 3) {
+      this.read64(lo, hi, idx);
+      V[d] = this.lo;
+      V[d + 1] = this.hi;
+    } else if (w === 2) {
+      V[d] = this.read32(lo, hi, idx);
+      V[d + 1] = 0;
+    } else {
+      const v = w === 1 ? this.read16(lo, hi, idx) : this.read8(lo, hi, idx);
+      const m = w === 1 ? 0xffff : 0xff;
+      if (dst < Slot.TEMP) V[d] = (V[d]! & ~m) | v;
+      else {
+        V[d] = v;
+        V[d + 1] = 0;
+      }
+    }
+  }
+
+  store(w: number, addr: number, val: number, acc: number): void {
+    const V = this.V;
+    const lo = V[addr * 2]!;
+    const hi = V[addr * 2 + 1]!;
+    const idx = this.indexFor(acc);
+    const v = V[val * 2]!;
+    if (w === 3) this.write64(lo, hi, idx, v, V[val * 2 + 1]!);
+    else if (w === 2) this.write32(lo, hi, idx, v);
+    else if (w === 1) this.write16(lo, hi, idx, v & 0xffff);
+    else this.write8(lo, hi, idx, v & 0xff);
+  }
+
+  loadVec(w: number, addr: number, dst: number): void {
+    const V = this.V;
+    const lo = V[addr * 2]!;
+    const hi = V[addr * 2 + 1]!;
+    const idx = this.cpu.mmuIdx === MMU_ALIGN ? Ix.USER : this.cpu.mmuIdx;
+    const n = 1 << w;
+    const b = dst * 8;
+    const words = dst * 2;
+    const p = this.hitRead(lo, hi, idx, n);
+    if (p >= 0) {
+      for (let i = 0; i < n; i++) this.U8[b + i] = this.ram8[p + i]!;
+    } else {
+      this.probeRead(lo, hi, n, idx);
+      if (w === 1) V[words] = this.read16(lo, hi, idx);
+      else {
+        for (let i = 0; i < n; i += 4) {
+          const l = this.add(lo, hi, i);
+          V[words + (i >> 2)] = this.read32(l, this.carryHi, idx);
+        }
+      }
+    }
+    if (w === 1) V[words]! &= 0xffff;
+    for (let i = n < 4 ? 1 : n >> 2; i < 4; i++) V[words + i] = 0;
+  }
+
+  storeVec(w: number, addr: number, val: number): void {
+    const V = this.V;
+    const lo = V[addr * 2]!;
+    const hi = V[addr * 2 + 1]!;
+    const idx = this.cpu.mmuIdx === MMU_ALIGN ? Ix.USER : this.cpu.mmuIdx;
+    const n = 1 << w;
+    this.probeWrite(lo, hi, n, idx);
+    if (w === 1) this.write16(lo, hi, idx, V[val * 2]! & 0xffff);
+    else {
+      for (let i = 0; i < n; i += 4) {
+        const l = this.add(lo, hi, i);
+        this.write32(l, this.carryHi, idx, V[val * 2 + (i >> 2)]!);
+      }
+    }
+  }
+
+  // ---- instruction fetch -------------------------------------------------------------------------------------------
+
+  /** Physical address of the code at linear hi:lo for the current privilege. */
+  fetch(lo: number, hi: number): number {
+    const user = (this.cpu.mode & Mode.USER) !== 0 ? 1 : 0;
+    const i = (((lo >>> 12) & 255) << 1) | user;
+    const pageLo = lo & ~0xfff;
+    if (this.itagLo[i] === pageLo && this.itagHi[i] === hi) {
+      this.fetchGlobal = this.iglobal[i] !== 0;
+      return this.ipa[i]! + (lo & 0xfff);
+    }
+    const pa = this.translate(lo, hi, Acc.FETCH, user ? Ix.USER : Ix.KERNEL);
+    this.itagLo[i] = pageLo;
+    this.itagHi[i] = hi;
+    this.ipa[i] = pa - (pa & 0xfff);
+    this.iglobal[i] = this.flags & Pg.GLOBAL;
+    this.fetchGlobal = this.iglobal[i] !== 0;
+    this.itlbUsed = true;
+    return pa;
+  }
+
+  /** CS limit and canonical checks for the instruction pointer in hi:lo (linear). */
+  checkFetch(lo: number, hi: number): void {
+    const mode = this.cpu.mode;
+    if (mode & Mode.CSFLAT) {
+      if ((mode & Mode.CODE_MASK) === Mode.CODE64 && !canonical(hi, this.linBits)) throw this.cpu.fault(Vec.GP, 0);
+      return;
+    }
+    const ip = (lo - this.V[(X.SEGBASE + Seg.CS) * 2]!) >>> 0;
+    if (ip > this.cpu.seg.limit[Seg.CS]! >>> 0) throw this.cpu.fault(Vec.GP, 0);
+  }
+
+  get canonicalBits(): number {
+    return this.linBits;
+  }
+}

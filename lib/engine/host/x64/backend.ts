@@ -1,0 +1,268 @@
+/**
+ * The x86-64 back end: compiles the contents of an IrBuilder into the exec region.
+ *
+ * A compiled block has two entries. Entry A expects RAX = linear pc and sets PCBASE; it is used from TypeScript (through the
+ * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it.
+ *
+ * Protocol for a run loop
+ * - Once: slot X_ABORT = address(stubs.abort). Jump-cache tables must hold no tag that could be found: fill them with 0 and set
+ *   the tag of entry 0 of each table to 1 (a tag is only compared with addresses that belong to its entry).
+ * - To run a block: PC = its linear address, X_ENTRY = address(entryA); kind = context.run(address(stubs.enter)).
+ * - kind is a `Yield`. At every kind all guest registers and flags are in their slots and X_INSN's low word tells the instruction
+ *   (not at EXIT). EXIT: X_AUX low = `ExitCode`, PC is set; with CHAIN, X_ADDR low = site id. Anything else: do the work, then
+ *   kind = context.run(address(stubs.resume)); or abandon the block by simply not resuming (fault, HelperResult.DISPATCH).
+ * - LOAD, STORE: width and access flags in X_AUX, address in X_ADDR, value in X_VAL. LOAD_VEC, STORE_VEC: slot in X_AUX's high word.
+ *   CALL: X_CALL = helper, dst; X_AB = a, b; X_CI = c, imm. DIVIDE: the same with imm = remainder slot, X_AUX = width | signed << 8.
+ *   SEGCHK: X_ADDR = offset, X_AUX = segment | write << 8 | bytes << 16. ALIGN: nothing. HOST_FAULT: cannot be resumed.
+ * - Slot MXCSR is read when code is entered or resumed and written when it is left: guest instructions that access it are CALLs.
+ */
+import type { HelperRegistry } from '../../helpers.js';
+import type { IrBuilder } from '../../ir/builder.js';
+import { F, Op, REC } from '../../ir/ops.js';
+import { Slot } from '../../state.js';
+import { Alu, R, mem } from './asm.js';
+import { COLD_REC, Emitter, VopHow } from './emitter.js';
+import * as flow from './emit-flow.js';
+import * as int from './emit-int.js';
+import * as memory from './emit-mem.js';
+import * as move from './emit-move.js';
+import * as vec from './emit-vec.js';
+import { emitStubs, type Abi, type Stubs } from './stubs.js';
+import { VopTable, hostHas } from './vop-table.js';
+
+/** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
+export const PINNED_REGS: readonly number[] = [R.RBX, R.RSI, R.R8, R.R9, R.R10, R.R11, R.R14, R.R15, R.R12, R.R13];
+
+/** RAX RCX RDX RBX RSP RBP RSI RDI, R8 and R9 of an x86 guest. */
+export const DEFAULT_PINNED: readonly number[] = [8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
+
+/** Features (by /proc/cpuinfo names) without which this back end cannot be used. */
+export const REQUIRED_FEATURES: readonly string[] = ['lahf_lm', 'popcnt', 'abm', 'bmi1', 'bmi2', 'sse4_2'];
+
+export interface X64Options {
+  /** Guest slots to keep in host registers, at most 10. */
+  pinned?: readonly number[];
+  /** Host CPU features by their /proc/cpuinfo names. */
+  features: readonly string[];
+  /** Calling convention of NativeContext.run; by default the platform's. */
+  abi?: Abi;
+}
+
+/** Where code goes: the writable alias as bytes, and the address of the executable alias. */
+export interface ExecRegion {
+  readonly buffer: ArrayBuffer;
+  readonly address: number;
+}
+
+export interface BlockInfo {
+  mmuIdx: number;
+  /** Linear addresses wrap at 32 bits. */
+  mask32: boolean;
+  /** Page offset of the block's first instruction. */
+  startOffset: number;
+  helpers: HelperRegistry<never>;
+  /** False: FP helpers always run in TypeScript (unmasked exceptions). */
+  nativeFp: boolean;
+}
+
+/** Offsets in the exec region. */
+export interface CompiledBlock {
+  start: number;
+  entryA: number;
+  entryB: number;
+  /** First byte after the block, cold paths included. */
+  end: number;
+  /** Chain sites as triples: site id (= position of its rel32), target page offset, unpatched target. */
+  sites: number[];
+}
+
+/** Room that `compile` wants per IR record and in addition. Bounds the longest sequence, cold path included. */
+const ROOM_PER_OP = 224;
+const ROOM_FIXED = 1024;
+
+export class X64Backend {
+  readonly stubs: Stubs;
+  /** First offset that the caller may allocate. */
+  readonly firstFree: number;
+  readonly pinned: readonly number[];
+  private readonly u8: Uint8Array;
+  private readonly e: Emitter;
+  private readonly features: ReadonlySet<string>;
+  private readonly tables = new Map<HelperRegistry<never>, VopTable>();
+  private table: VopTable | null = null;
+  private tableOf: HelperRegistry<never> | null = null;
+  private nativeFp = true;
+  private readonly how = (helper: number, w: number): VopHow => this.table!.how(helper, w, this.nativeFp);
+
+  /** Emits the stubs at the start of the region. */
+  constructor(readonly exec: ExecRegion, options: X64Options) {
+    this.features = new Set(options.features);
+    this.pinned = options.pinned ?? DEFAULT_PINNED;
+    if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
+    const regs = PINNED_REGS.slice(0, this.pinned.length);
+    this.u8 = new Uint8Array(exec.buffer);
+    this.e = new Emitter(this.u8, this.pinned, regs);
+    this.e.asm.p = 0;
+    this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
+    this.firstFree = this.stubs.end;
+  }
+
+  /** @returns required features that are missing; the back end must not be used unless the list is empty. */
+  static missingFeatures(features: readonly string[]): string[] {
+    const have = new Set(features);
+    return REQUIRED_FEATURES.filter((f) => !hostHas(have, f));
+  }
+
+  /** Host address of an offset in the exec region. */
+  address(offset: number): number {
+    return this.exec.address + offset;
+  }
+
+  /** Stores the host address of `offset` to a slot (X_ENTRY, X_ABORT, jump cache entries). */
+  writeAddress(V: Int32Array, slot: number, offset: number): void {
+    const a = this.exec.address + offset;
+    V[slot * 2] = a | 0;
+    V[slot * 2 + 1] = Math.floor(a / 0x1_0000_0000);
+  }
+
+  /** Upper bound of the room that `compile` needs. */
+  room(ir: IrBuilder): number {
+    return ir.n * ROOM_PER_OP + ROOM_FIXED;
+  }
+
+  /**
+   * Compiles at offset `at` (rounded up to 16).
+   * @returns null if less than `room(ir)` bytes are left before `limit`.
+   */
+  compile(ir: IrBuilder, block: BlockInfo, at: number, limit: number): CompiledBlock | null {
+    if (at + this.room(ir) > limit) return null;
+    if (this.tableOf !== block.helpers) this.useTable(block.helpers);
+    this.nativeFp = block.nativeFp;
+    const e = this.e;
+    const asm = e.asm;
+    e.begin(ir, this.how);
+    asm.p = at;
+    while (asm.p & 15) asm.b(0xcc);
+    const start = asm.p;
+    asm.alui(3, Alu.AND, R.RAX, -4096);
+    asm.store(3, mem(Slot.PCBASE), R.RAX);
+    const entryB = asm.p;
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, sites: [] };
+    this.body(x);
+    for (let q = 0; q < e.coldN; q++) {
+      const r = q * COLD_REC;
+      if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+      else memory.emitColdMem(e, r, this.stubs);
+    }
+    return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
+  }
+
+  /** Makes a chain site jump to `target` (an offset, normally a block's entry B). */
+  patch(site: number, target: number): void {
+    this.e.asm.patch32(site, target);
+  }
+
+  /** Undoes `patch`: `cold` is the third member of the site's triple. */
+  unpatch(site: number, cold: number): void {
+    this.e.asm.patch32(site, cold);
+  }
+
+  private useTable(helpers: HelperRegistry<never>): void {
+    let t = this.tables.get(helpers);
+    if (t === undefined) this.tables.set(helpers, (t = new VopTable(helpers, this.features)));
+    this.table = t;
+    this.tableOf = helpers;
+  }
+
+  private body(x: flow.FlowContext): void {
+    const e = this.e;
+    const ir = e.ir;
+    const n = e.n;
+    const idx = x.mmuIdx;
+    for (let i = 0; i < n; i++) {
+      e.i = i;
+      const p = i * REC;
+      const w0 = ir[p]!;
+      const op = w0 & 0xff;
+      const w = (w0 >> 8) & 15;
+      const cc = (w0 >> 12) & 15;
+      const fw = w0 >>> 16;
+      switch (op as Op) {
+        case Op.NOP: break;
+        case Op.MOV: move.emitMov(e, p, w); break;
+        case Op.SX: move.emitSx(e, p, w); break;
+        case Op.ZX: move.emitZx(e, p, w); break;
+        case Op.EXTH: move.emitExth(e, p); break;
+        case Op.INSH: move.emitInsh(e, p); break;
+        case Op.LEA: move.emitLea(e, p, w); break;
+        case Op.SETCC: move.emitSetcc(e, p, cc); break;
+        case Op.CMOV: move.emitCmov(e, p, w, cc); break;
+        case Op.SELNZ: move.emitSelnz(e, p, w); break;
+        case Op.ADD: int.emitAlu(e, p, w, Alu.ADD, fw); break;
+        case Op.SUB: int.emitAlu(e, p, w, Alu.SUB, fw); break;
+        case Op.ADC: int.emitAlu(e, p, w, Alu.ADC, fw); break;
+        case Op.SBB: int.emitAlu(e, p, w, Alu.SBB, fw); break;
+        case Op.AND: int.emitAlu(e, p, w, Alu.AND, fw); break;
+        case Op.OR: int.emitAlu(e, p, w, Alu.OR, fw); break;
+        case Op.XOR: int.emitAlu(e, p, w, Alu.XOR, fw); break;
+        case Op.NEG: int.emitNeg(e, p, w, fw); break;
+        case Op.NOT: int.emitNot(e, p, w); break;
+        case Op.INC: int.emitIncDec(e, p, w, 0, fw); break;
+        case Op.DEC: int.emitIncDec(e, p, w, 1, fw); break;
+        case Op.SHL: case Op.SHR: case Op.SAR: case Op.ROL: case Op.ROR: case Op.RCL: case Op.RCR:
+          int.emitShift(e, p, op, w, fw);
+          break;
+        case Op.SHLD: case Op.SHRD: int.emitShiftDouble(e, p, op, w, fw); break;
+        case Op.BT: int.emitBt(e, p, 4, w, fw); break;
+        case Op.BTS: int.emitBt(e, p, 5, w, fw); break;
+        case Op.BTR: int.emitBt(e, p, 6, w, fw); break;
+        case Op.BTC: int.emitBt(e, p, 7, w, fw); break;
+        case Op.BSF: int.emitBsfBsr(e, p, 0xbc, w, fw); break;
+        case Op.BSR: int.emitBsfBsr(e, p, 0xbd, w, fw); break;
+        case Op.TZCNT: int.emitCount(e, p, 0xbc, w, fw); break;
+        case Op.LZCNT: int.emitCount(e, p, 0xbd, w, fw); break;
+        case Op.POPCNT: int.emitCount(e, p, 0xb8, w, fw); break;
+        case Op.BSWAP: int.emitBswap(e, p, w); break;
+        case Op.MUL: int.emitMul(e, p, false, w, fw); break;
+        case Op.IMUL: int.emitMul(e, p, true, w, fw); break;
+        case Op.DIV: memory.emitDivide(e, p, false, w); break;
+        case Op.IDIV: memory.emitDivide(e, p, true, w); break;
+        case Op.ANDN: int.emitVexAB(e, p, 0, 0xf2, w, fw, true); break;
+        case Op.BLSR: int.emitBls(e, p, 1, w, fw); break;
+        case Op.BLSMSK: int.emitBls(e, p, 2, w, fw); break;
+        case Op.BLSI: int.emitBls(e, p, 3, w, fw); break;
+        case Op.BEXTR: int.emitVexBA(e, p, 0xf7, w, fw); break;
+        case Op.BZHI: int.emitVexBA(e, p, 0xf5, w, fw); break;
+        case Op.PDEP: int.emitVexAB(e, p, 3, 0xf5, w, fw, false); break;
+        case Op.PEXT: int.emitVexAB(e, p, 2, 0xf5, w, fw, false); break;
+        case Op.ADOX: int.emitAdox(e, p, w, fw); break;
+        case Op.CRC32: int.emitCrc32(e, p, w); break;
+        case Op.GETF: int.emitGetf(e, p); break;
+        case Op.PUTF: int.emitPutf(e, p, fw); break;
+        case Op.SETCF: int.emitSetcf(e, p); break;
+        case Op.LD: memory.emitLoad(e, p, w, idx); break;
+        case Op.ST: memory.emitStore(e, p, w, idx); break;
+        case Op.LDV: vec.emitLoadVec(e, p, w, idx); break;
+        case Op.STV: vec.emitStoreVec(e, p, w, idx); break;
+        case Op.SEGCHK: memory.emitSegchk(e, p); break;
+        case Op.CHKALIGN: memory.emitChkalign(e, p); break;
+        case Op.MOVV: vec.emitMovv(e, p, w); break;
+        case Op.ZEROU: vec.emitZerou(e, p); break;
+        case Op.CALL: memory.emitCall(e, p, this.stubs); break;
+        case Op.VOP: {
+          const helper = ir[p + F.AUX]!;
+          if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
+          else vec.emitVop(e, p, w, fw, this.table!.form(helper));
+          break;
+        }
+        case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:
+          flow.emitTerm(e, p, op, w, cc, x);
+          return;
+        default:
+          throw new Error(`x64 back end: no op ${op}`);
+      }
+      e.endOp();
+    }
+    flow.emitNoTerm(e, x);
+  }
+}

@@ -1,0 +1,150 @@
+/** Terminators: chained jumps, jump-cache lookups, exits. Every one leaves all flags in slot FLAGS. */
+import { F, Op } from '../../ir/ops.js';
+import { Cc, ExitCode, Fl, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, STATE_BIAS } from '../../state.js';
+import { Alu, R, mem } from './asm.js';
+import type { Emitter } from './emitter.js';
+import { testSlot } from './emit-move.js';
+import { CF, Cold, addCold, landCold } from './emit-mem.js';
+import { emitPendingCheck, type Stubs } from './stubs.js';
+
+/** What terminators need to know of the block. */
+export interface FlowContext {
+  stubs: Stubs;
+  mmuIdx: number;
+  mask32: boolean;
+  /** Chain sites as triples: position of the rel32 (which is also the site's id), target page offset, unpatched target. */
+  sites: number[];
+}
+
+/** Emits a terminator. */
+export function emitTerm(e: Emitter, p: number, op: number, w: number, cc: number, x: FlowContext): void {
+  const ir = e.ir;
+  const imm = ir[p + F.IMM]!;
+  const insn = ir[p + F.INSN]!;
+  switch (op) {
+    case Op.JMP:
+      e.save(Fl.ALL);
+      goTo(e, imm, insn, x);
+      break;
+    case Op.JCC: {
+      // A full save leaves host flags alone, so the test may follow it.
+      e.save(Fl.ALL);
+      branch(e, e.cond(cc), imm, ir[p + F.C]!, insn, x);
+      break;
+    }
+    case Op.JNZ:
+      e.save(Fl.ALL);
+      e.hostF = 0;
+      testSlot(e, ir[p + F.A]!, w);
+      branch(e, Cc.NE, imm, ir[p + F.C]!, insn, x);
+      break;
+    case Op.JMPI: {
+      e.save(Fl.ALL);
+      const a = ir[p + F.A]!;
+      if (e.regOf(a) !== R.RAX) e.claim(R.RAX);
+      if (x.mask32) e.movzxTo(R.RAX, a, 2);
+      else e.movTo(R.RAX, a, 3);
+      jumpCache(e, x);
+      break;
+    }
+    default: {
+      e.save(Fl.ALL);
+      const next = ir[p + F.C]!;
+      e.asm.movi(2, mem(Slot.X_AUX), imm);
+      if (next === NONE) {
+        e.asm.jmp(x.stubs.exit);
+      } else {
+        e.asm.movi(2, R.RAX, next);
+        e.asm.jmp(x.mask32 ? x.stubs.exitOff32 : x.stubs.exitOff);
+      }
+    }
+  }
+}
+
+/** True if a jump to page offset `target` can be chained. */
+function inPage(target: number): boolean {
+  return target >= 0 && target < 4096;
+}
+
+/** True if a jump may close a loop: then PENDING has to be checked. */
+function closesLoop(target: number, insn: number): boolean {
+  return target <= (insn & 0xffff);
+}
+
+function branch(e: Emitter, cc: number, taken: number, next: number, insn: number, x: FlowContext): void {
+  const asm = e.asm;
+  if (inPage(taken) && !closesLoop(taken, insn)) {
+    site(e, asm.jccLater(cc), taken, insn);
+    goTo(e, next, insn, x);
+  } else if (inPage(next) && !closesLoop(next, insn)) {
+    site(e, asm.jccLater(cc ^ 1), next, insn);
+    goTo(e, taken, insn, x);
+  } else {
+    const pos = asm.jccLater(cc);
+    goTo(e, next, insn, x);
+    asm.patch32(pos, asm.p);
+    goTo(e, taken, insn, x);
+  }
+}
+
+function goTo(e: Emitter, target: number, insn: number, x: FlowContext): void {
+  const asm = e.asm;
+  if (inPage(target)) {
+    if (closesLoop(target, insn)) addCold(e, Cold.PENDING, emitPendingCheck(asm), insn, target, 0, 0, 0);
+    site(e, asm.jmpLater(), target, insn);
+    return;
+  }
+  if (x.mask32) {
+    asm.load(2, R.RAX, mem(Slot.PCBASE));
+    asm.alui(2, Alu.ADD, R.RAX, target);
+  } else {
+    asm.load(3, R.RAX, mem(Slot.PCBASE));
+    asm.alui(3, Alu.ADD, R.RAX, target);
+  }
+  jumpCache(e, x);
+}
+
+/** Notes a chainable jump whose rel32 is at `pos`. */
+function site(e: Emitter, pos: number, target: number, insn: number): void {
+  addCold(e, Cold.CHAIN, pos, insn, target, 0, 0, 0);
+}
+
+/** Goes to the block at the linear pc in RAX, if the jump cache knows it. */
+function jumpCache(e: Emitter, x: FlowContext): void {
+  const asm = e.asm;
+  const table = JC_BASE + x.mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
+  asm.patch32(emitPendingCheck(asm), x.stubs.pendingPc);
+  asm.movrr(2, R.RCX, R.RAX);
+  asm.shi(2, 5, R.RCX, JC_FOLD);
+  asm.alu(2, Alu.XOR, R.RCX, R.RAX);
+  asm.alui(2, Alu.AND, R.RCX, JC_ENTRIES - 1);
+  asm.shi(2, 4, R.RCX, JC_ENTRY_SHIFT);
+  asm.opm(3, 0x3b, R.RAX, R.RBP, R.RCX, 0, table);
+  asm.jcc(Cc.NE, x.stubs.missPc);
+  asm.opm(2, 0xff, 4, R.RBP, R.RCX, 0, table + 8);
+}
+
+/** Emits the cold path of a chain site or a pending check. */
+export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
+  const asm = e.asm;
+  const C = e.cold;
+  const target = C[q + CF.A]!;
+  const at = asm.p;
+  landCold(e, q);
+  asm.movi(2, R.RAX, target);
+  if (C[q] === Cold.CHAIN) {
+    const pos = C[q + CF.JUMP]!;
+    asm.movi(2, R.RCX, pos);
+    asm.jmp(x.stubs.chain);
+    x.sites.push(pos, target, at);
+  } else {
+    asm.jmp(x.stubs.pendingOff);
+  }
+}
+
+/** Falls off the end: a block without a terminator must not run into what follows. */
+export function emitNoTerm(e: Emitter, x: FlowContext): void {
+  e.save(Fl.ALL);
+  e.asm.movi(2, mem(Slot.X_AUX), ExitCode.NEXT);
+  e.asm.jmp(x.stubs.exit);
+}

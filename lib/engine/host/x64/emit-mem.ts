@@ -1,0 +1,344 @@
+/**
+ * Memory ops: the inline TLB probe, its out-of-line miss path, segment and alignment checks, and the helpers that make a
+ * yield to TypeScript. Hot code is emitted in line; each miss path is noted in `Emitter.cold` and emitted after the block.
+ */
+import { F } from '../../ir/ops.js';
+import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
+import { Alu, MEM, NO_INDEX, R, mem } from './asm.js';
+import { COLD_REC, type Emitter } from './emitter.js';
+import type { Stubs } from './stubs.js';
+
+/** Kinds of cold path. */
+export const enum Cold {
+  /** A: address register, B: register for the value or -1, C: operand code the value is loaded to. */
+  LOAD,
+  /** A: address register, B: register with the value, or -1: C is the low word of an immediate, or MEM.. in D. */
+  STORE,
+  LOAD_VEC,
+  STORE_VEC,
+  /** A: operand code of the offset. */
+  SEGCHK,
+  ALIGN,
+  DIVIDE,
+  /** A: page offset of the target. The jump there had no target yet; JUMP is the rel32's position. */
+  CHAIN,
+  /** A: page offset. PENDING was set. */
+  PENDING,
+}
+
+/**
+ * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
+ * XMM: cached vector registers to reload.
+ */
+export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11 }
+
+/** Appends a cold record; @returns its index in `e.cold`. */
+export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: number, b: number, c: number, d: number): number {
+  const q = e.coldN++ * COLD_REC;
+  const C = e.cold;
+  C[q] = kind;
+  C[q + CF.JUMP] = jump;
+  C[q + CF.BACK] = 0;
+  C[q + CF.INSN] = insn;
+  C[q + CF.A] = a;
+  C[q + CF.B] = b;
+  C[q + CF.C] = c;
+  C[q + CF.D] = d;
+  C[q + CF.JUMP2] = 0;
+  C[q + CF.JUMP3] = 0;
+  C[q + CF.JUMP4] = 0;
+  C[q + CF.XMM] = 0;
+  return q;
+}
+
+/** Displacement, relative to RBP, of a field of the TLB table of an MMU index. */
+function tlbDisp(mmuIdx: number, field: number): number {
+  return TLB_BASE + mmuIdx * TLB_TABLE_BYTES - STATE_BIAS + field;
+}
+
+/** Registers that a probe leaves behind. */
+export const probe = { addr: 0, addend: 0, free: 0, jump: 0 };
+
+/**
+ * Emits the TLB probe for `bytes` bytes at the address in slot `a`. Afterwards host address = probe.addr + probe.addend;
+ * probe.free is a scratch register. Clobbers host flags. `always`: emits an unconditional jump to the miss path.
+ */
+export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, write: boolean, always: boolean): void {
+  const asm = e.asm;
+  e.save(Fl.ALL);
+  e.hostF = 0;
+  const addr = e.src(a, 3);
+  const t = e.tmp();
+  const u = e.tmp();
+  probe.addr = addr;
+  probe.addend = t;
+  probe.free = u;
+  if (always) {
+    probe.jump = asm.jmpLater();
+    return;
+  }
+  asm.movrr(2, t, addr);
+  asm.shi(2, 5, t, 7);
+  if (bytes > 1) asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
+  else asm.movrr(3, u, addr);
+  asm.alui(2, Alu.AND, t, 0xffe0);
+  asm.alui(3, Alu.AND, u, -4096);
+  asm.opm(3, 0x3b, u, R.RBP, t, 0, tlbDisp(mmuIdx, write ? TlbField.TAG_WRITE : TlbField.TAG_READ));
+  probe.jump = asm.jccLater(Cc.NE);
+  asm.opm(3, 0x8b, t, R.RBP, t, 0, tlbDisp(mmuIdx, TlbField.ADDEND));
+}
+
+const SLOW = Access.SYSTEM | Access.USER;
+
+export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void {
+  const ir = e.ir;
+  const asm = e.asm;
+  const dst = ir[p + F.DST]!;
+  const acc = ir[p + F.C]!;
+  const slow = (acc & SLOW) !== 0;
+  emitProbe(e, mmuIdx, ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow);
+  const pd = dst >= 0 && dst < Slot.TEMP ? e.regOf(dst) : -1;
+  const r = pd >= 0 ? pd : probe.addend;
+  const narrow = pd >= 0 && w < 2;
+  const q = addCold(e, Cold.LOAD, probe.jump, ir[p + F.INSN]!, probe.addr, r, narrow ? 1 : 0, w | (acc << 8));
+  if (!slow) {
+    if (narrow) asm.opm(w, 0x8b, r, probe.addend, probe.addr, 0, 0);
+    else asm.movzxMem(w, r, probe.addend, probe.addr);
+  }
+  e.cold[q + CF.BACK] = asm.p;
+  if (dst >= Slot.TEMP) e.assign(dst, r);
+  else if (pd < 0 && dst >= 0) asm.store(w < 2 ? w : 3, mem(dst), r);
+}
+
+export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): void {
+  const ir = e.ir;
+  const asm = e.asm;
+  const val = ir[p + F.B]!;
+  const acc = ir[p + F.C]!;
+  const slow = (acc & SLOW) !== 0;
+  e.save(Fl.ALL);
+  // The value's register must not be chosen for the probe.
+  if (e.regOf(val) >= 0) e.operand(val);
+  emitProbe(e, mmuIdx, ir[p + F.A]!, 1 << w, true, slow);
+  if (e.isImm(val, w)) {
+    const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, -1, e.klo(val), w | (acc << 8));
+    if (!slow) asm.moviMem(w, probe.addend, probe.addr, e.klo(val));
+    e.cold[q + CF.BACK] = asm.p;
+    return;
+  }
+  let r = e.regOf(val);
+  const inReg = r >= 0;
+  if (!inReg) r = probe.free;
+  const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, r, inReg ? 0 : mem(val), w | (acc << 8));
+  if (!slow) {
+    if (!inReg) asm.load(w === 3 ? 3 : 2, r, mem(val));
+    asm.opm(w, 0x89, r, probe.addend, probe.addr, 0, 0);
+  }
+  e.cold[q + CF.BACK] = asm.p;
+}
+
+export function emitSegchk(e: Emitter, p: number): void {
+  const ir = e.ir;
+  const asm = e.asm;
+  const seg = ir[p + F.B]!;
+  const write = ir[p + F.C]!;
+  const bytes = ir[p + F.IMM]!;
+  e.save(Fl.ALL);
+  e.hostF = 0;
+  const off = e.src(ir[p + F.A]!, 3);
+  const limit = mem((write !== 0 ? 38 : 32) + seg);
+  asm.alui(2, Alu.CMP, limit + 4, 0);
+  const q = addCold(e, Cold.SEGCHK, asm.jccLater(Cc.NE), ir[p + F.INSN]!, off, 0, seg | (write << 8) | (bytes << 16), 0);
+  if (bytes > 1) {
+    const t = e.tmp();
+    asm.lea(3, t, off, NO_INDEX, 0, bytes - 1);
+    asm.alu(3, Alu.CMP, t, limit);
+  } else {
+    asm.alu(3, Alu.CMP, off, limit);
+  }
+  e.cold[q + CF.JUMP2] = asm.jccLater(Cc.A);
+  e.cold[q + CF.BACK] = asm.p;
+}
+
+export function emitChkalign(e: Emitter, p: number): void {
+  const ir = e.ir;
+  e.save(Fl.ALL);
+  e.hostF = 0;
+  e.asm.testi(2, e.operand(ir[p + F.A]!), ir[p + F.IMM]!);
+  const q = addCold(e, Cold.ALIGN, e.asm.jccLater(Cc.NE), ir[p + F.INSN]!, 0, 0, 0, 0);
+  e.cold[q + CF.BACK] = e.asm.p;
+}
+
+// ---- yields
+
+/** Stores two 32-bit words to a slot. */
+function words(e: Emitter, slot: number, lo: number, hi: number): void {
+  if (hi === lo >> 31) {
+    e.asm.movi(3, mem(slot), lo);
+  } else {
+    e.asm.movi(2, mem(slot), lo);
+    e.asm.movi(2, mem(slot) + 4, hi);
+  }
+}
+
+/** Fills the call record and yields. All temporaries used must be at home, all flags saved. */
+function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
+  words(e, Slot.X_CALL, helper, dst);
+  words(e, Slot.X_AB, a, b);
+  words(e, Slot.X_CI, c, imm);
+  e.asm.movi(2, mem(Slot.X_INSN), insn);
+  e.asm.call(stub);
+}
+
+/** Stores temporary s to its home if it is only in a register. */
+function homeOperand(e: Emitter, s: number): void {
+  if (s >= Slot.TEMP && s < Slot.TEMP_END && e.reg[s]! >= 0) e.toHome(s);
+}
+
+/** CALL, and VOP where the host has no instruction for it. */
+export function emitCall(e: Emitter, p: number, stubs: Stubs): void {
+  const ir = e.ir;
+  const dst = ir[p + F.DST]!;
+  e.save(Fl.ALL);
+  homeOperand(e, ir[p + F.A]!);
+  homeOperand(e, ir[p + F.B]!);
+  homeOperand(e, ir[p + F.C]!);
+  yieldCall(e, stubs.yields[Yield.CALL]!, ir[p + F.INSN]!, ir[p + F.AUX]!, dst, ir[p + F.A]!, ir[p + F.B]!, ir[p + F.C]!, ir[p + F.IMM]!);
+  if (dst >= Slot.TEMP) e.home[dst] = 1;
+  e.hostF = 0;
+  e.slotF = Fl.ALL;
+}
+
+/** DIV and IDIV: in line when the operands prove that no divide error is possible, otherwise TypeScript does it. */
+export function emitDivide(e: Emitter, p: number, signed: boolean, w: number): void {
+  const ir = e.ir;
+  const asm = e.asm;
+  const quot = ir[p + F.DST]!;
+  const lo = ir[p + F.A]!;
+  const hi = ir[p + F.B]!;
+  const div = ir[p + F.C]!;
+  const rem = ir[p + F.IMM]!;
+  e.save(Fl.ALL);
+  e.hostF = 0;
+  homeOperand(e, lo);
+  homeOperand(e, hi);
+  homeOperand(e, div);
+  e.claim(R.RAX);
+  e.claim(R.RCX);
+  e.claim(R.RDX);
+  const q = addCold(e, Cold.DIVIDE, 0, ir[p + F.INSN]!, p, quot >= Slot.TEMP ? quot : NONE, rem >= Slot.TEMP ? rem : NONE, w | (signed ? 0x100 : 0));
+  const C = e.cold;
+  if (!signed) {
+    e.movzxTo(R.RAX, lo, w);
+    e.movzxTo(R.RDX, hi, w);
+    e.movzxTo(R.RCX, div, w);
+    asm.alu(w < 2 ? 2 : w, Alu.CMP, R.RDX, R.RCX);
+    C[q + CF.JUMP] = asm.jccLater(Cc.AE);
+    if (w < 2) {
+      asm.shi(2, 4, R.RDX, 8 << w);
+      asm.alu(2, Alu.OR, R.RAX, R.RDX);
+      asm.alu(2, Alu.XOR, R.RDX, R.RDX);
+    }
+    asm.opd(w < 2 ? 2 : w, 0xf7, 6, R.RCX);
+  } else {
+    e.movsxTo(R.RCX, div, w);
+    const wo = w < 2 ? 2 : w;
+    asm.test(wo, R.RCX, R.RCX);
+    C[q + CF.JUMP] = asm.jccLater(Cc.E);
+    asm.alui(wo, Alu.CMP, R.RCX, -1);
+    C[q + CF.JUMP2] = asm.jccLater(Cc.E);
+    if (w < 2) {
+      e.movzxTo(R.RAX, lo, w);
+      e.movsxTo(R.RDX, hi, w);
+      asm.shi(2, 4, R.RDX, 8 << w);
+      asm.alu(2, Alu.OR, R.RAX, R.RDX);
+      asm.b(0x99);
+      asm.opd(2, 0xf7, 7, R.RCX);
+      // The quotient has to fit: compare with its own sign extension.
+      asm.movsx(w, 2, R.RCX, R.RAX);
+      asm.alu(2, Alu.CMP, R.RCX, R.RAX);
+      C[q + CF.JUMP3] = asm.jccLater(Cc.NE);
+    } else {
+      e.movTo(R.RAX, lo, w);
+      if (w === 3) asm.b(0x48);
+      asm.b(0x99);
+      asm.alu(w, Alu.CMP, R.RDX, e.operand(hi));
+      C[q + CF.JUMP3] = asm.jccLater(Cc.NE);
+      asm.opd(w, 0xf7, 7, R.RCX);
+    }
+  }
+  e.endResult(w, quot, R.RAX);
+  e.endResult(w, rem, R.RDX);
+  C[q + CF.BACK] = asm.p;
+}
+
+// ---- miss paths
+
+/** Points all jumps of cold record q to the cursor. */
+export function landCold(e: Emitter, q: number): void {
+  const C = e.cold;
+  const asm = e.asm;
+  for (let k: number = CF.JUMP; k <= CF.JUMP4; k = k === CF.JUMP ? CF.JUMP2 : k + 1) {
+    const pos = C[q + k]!;
+    if (pos !== 0) asm.patch32(pos, asm.p);
+  }
+}
+
+/** Emits the miss path of a memory op, check or division. */
+export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
+  const C = e.cold;
+  const asm = e.asm;
+  const insn = C[q + CF.INSN]!;
+  const a = C[q + CF.A]!;
+  const b = C[q + CF.B]!;
+  const c = C[q + CF.C]!;
+  const aux = C[q + CF.D]!;
+  landCold(e, q);
+  const kind = C[q]! as Cold;
+  switch (kind) {
+    case Cold.LOAD: {
+      access(e, a, aux, insn, stubs.yields[Yield.LOAD]!);
+      const w = aux & 0xff;
+      if (c === 1) asm.load(w, b, mem(Slot.X_VAL));
+      else asm.movzx(w, b, mem(Slot.X_VAL));
+      break;
+    }
+    case Cold.STORE:
+      if (b < 0) {
+        asm.movi(3, mem(Slot.X_VAL), c);
+      } else {
+        if (c >= MEM) asm.load(3, b, c);
+        asm.store(3, mem(Slot.X_VAL), b);
+      }
+      access(e, a, aux, insn, stubs.yields[Yield.STORE]!);
+      break;
+    case Cold.LOAD_VEC:
+    case Cold.STORE_VEC:
+      asm.movi(2, mem(Slot.X_AUX) + 4, c);
+      access(e, a, aux, insn, stubs.yields[kind === Cold.LOAD_VEC ? Yield.LOAD_VEC : Yield.STORE_VEC]!);
+      break;
+    case Cold.SEGCHK:
+      access(e, a, c, insn, stubs.yields[Yield.SEGCHK]!);
+      break;
+    case Cold.ALIGN:
+      asm.movi(2, mem(Slot.X_INSN), insn);
+      asm.call(stubs.yields[Yield.ALIGN]!);
+      break;
+    default: {
+      const ir = e.ir;
+      asm.movi(2, mem(Slot.X_AUX), aux);
+      yieldCall(e, stubs.yields[Yield.DIVIDE]!, insn, 0, ir[a + F.DST]!, ir[a + F.A]!, ir[a + F.B]!, ir[a + F.C]!, ir[a + F.IMM]!);
+      if (b >= 0) asm.load(3, R.RAX, mem(b));
+      if (c >= 0) asm.load(3, R.RDX, mem(c));
+    }
+  }
+  asm.jmp(C[q + CF.BACK]!);
+}
+
+function access(e: Emitter, addr: number, aux: number, insn: number, stub: number): void {
+  const asm = e.asm;
+  asm.store(3, mem(Slot.X_ADDR), addr);
+  asm.movi(2, mem(Slot.X_AUX), aux);
+  asm.movi(2, mem(Slot.X_INSN), insn);
+  asm.call(stub);
+}

@@ -1,0 +1,513 @@
+/**
+ * State of one compilation and the services every `emit-*` file uses: where each slot lives (host register or memory),
+ * on-the-fly allocation of the scratch registers for temporaries, and the tracking of guest flags in host flags.
+ *
+ * One backward pass (`scan`) finds the last use of each temporary, the widest read of it, and which guest flags are
+ * live before each op; the forward pass then emits code op by op.
+ */
+import { CC_READS, F, Fx, OPS, Op, REC } from '../../ir/ops.js';
+import type { ConstPool, IrBuilder } from '../../ir/builder.js';
+import { Cc, Fl, NONE, Slot } from '../../state.js';
+import { Alu, Asm, MEM, R, mem } from './asm.js';
+
+/** Operand kinds per op, precomputed from the forms in the op table. */
+const enum Opnd { A = 1, B = 2, C = 4, DST = 8, DST_C = 16, DST_IMM = 32, VDST = 64 }
+
+const OPERANDS = new Uint8Array(Op.COUNT);
+const EFFECTS = new Uint16Array(Op.COUNT);
+/** Width at which A, and B and C, are read: 0..3, or OWN for the op's own width. */
+const OWN = 4;
+const READ_A = new Uint8Array(Op.COUNT).fill(OWN);
+const READ_BC = new Uint8Array(Op.COUNT).fill(OWN);
+for (let op = 0; op < Op.COUNT; op++) {
+  const o = OPS[op]!;
+  const source = (c: string): boolean => c === 's' || c === 'v';
+  OPERANDS[op] =
+    (o.form[0] === 'd' ? (o.fx & Fx.VDST ? Opnd.VDST : Opnd.DST) : 0) |
+    (source(o.form[1]!) ? Opnd.A : 0) |
+    (source(o.form[2]!) ? Opnd.B : 0) |
+    (o.form[3] === 'D' ? Opnd.DST_C : source(o.form[3]!) ? Opnd.C : 0) |
+    (o.form[4] === 'D' ? Opnd.DST_IMM : 0);
+  EFFECTS[op] = o.fx;
+}
+READ_A[Op.EXTH] = 1;
+READ_A[Op.INSH] = 0;
+READ_BC[Op.SELNZ] = 3;
+READ_A[Op.CRC32] = 2;
+READ_A[Op.PUTF] = 2;
+for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CALL, Op.VOP, Op.JMPI, Op.MOVV]) READ_A[op] = 3;
+READ_A[Op.CHKALIGN] = 2;
+READ_BC[Op.CALL] = 3;
+READ_BC[Op.VOP] = 3;
+
+/** Bits of the FLAGS slot (LAHF/SETO format) for a compact flag mask. */
+export function slotFlagMask(m: number): number {
+  return (
+    (m & Fl.CF ? 0x100 : 0) | (m & Fl.PF ? 0x400 : 0) | (m & Fl.AF ? 0x1000 : 0) | (m & Fl.ZF ? 0x4000 : 0) |
+    (m & Fl.SF ? 0x8000 : 0) | (m & Fl.OF ? 1 : 0)
+  );
+}
+
+/** Byte 1 of slot FLAGS: SF ZF 0 AF 0 PF 1 CF. */
+export const FLAGS_LAHF = mem(Slot.FLAGS) + 1;
+
+/** How a VOP is carried out: see vop-table.ts. */
+export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2 }
+
+/** Scratch registers in order of preference; RAX last, because saving flags needs it. */
+const SCRATCH: readonly number[] = [R.RCX, R.RDX, R.RDI, R.RAX];
+
+/** Words of one cold-path record (see `cold`). */
+export const COLD_REC = 12;
+
+export class Emitter {
+  readonly asm: Asm;
+  /** IR records. */
+  ir = new Int32Array(0);
+  consts!: ConstPool;
+  n = 0;
+  /** Index of the current op. */
+  i = 0;
+
+  /** Register of each slot below TEMP_END, or -1: constant for pinned registers, changing for temporaries. */
+  readonly reg = new Int8Array(Slot.TEMP_END).fill(-1);
+  /** 1 while the home slot of a temporary has its value. */
+  readonly home = new Uint8Array(Slot.TEMP_END);
+  readonly lastUse = new Int16Array(Slot.TEMP_END);
+  /** Widest read of each temporary (0..3). */
+  readonly useWidth = new Uint8Array(Slot.TEMP_END);
+  /** Temporary in each scratch register, or -1. */
+  readonly holds = new Int32Array(16).fill(-1);
+  /** Registers in use by the current op, as bits. */
+  lock = 0;
+
+  /** Guest flags that host flags hold now. */
+  hostF = 0;
+  /** Guest flags that slot FLAGS holds now. Flags in neither are dead. */
+  slotF: number = Fl.ALL;
+  /** Flags live before each op; [n] is after the block. */
+  liveIn = new Uint8Array(2048);
+
+  /** Cold paths to emit after the block: COLD_REC words each, coldN of them. */
+  cold = new Int32Array(COLD_REC * 2048);
+  coldN = 0;
+
+  constructor(u8: Uint8Array, readonly pinned: readonly number[], readonly pinnedRegs: readonly number[]) {
+    this.asm = new Asm(u8);
+    pinned.forEach((slot, k) => {
+      this.reg[slot] = pinnedRegs[k]!;
+    });
+  }
+
+  /** Prepares for a block and makes the backward pass. `how` tells what a VOP becomes. */
+  begin(b: IrBuilder, how: (helper: number, w: number) => VopHow): void {
+    this.ir = b.buf;
+    this.consts = b.consts;
+    this.n = b.n;
+    if (this.liveIn.length <= b.n) this.liveIn = new Uint8Array(b.n * 2);
+    if (this.cold.length < (b.n + 4) * 2 * COLD_REC) this.cold = new Int32Array((b.n + 4) * 4 * COLD_REC);
+    for (let s: number = Slot.TEMP; s < b.tempEnd; s++) {
+      this.reg[s] = -1;
+      this.home[s] = 0;
+      this.lastUse[s] = -1;
+      this.useWidth[s] = 0;
+    }
+    for (const r of SCRATCH) this.holds[r] = -1;
+    this.lock = 0;
+    this.coldN = 0;
+    this.hostF = 0;
+    this.slotF = Fl.ALL;
+    this.scan(how);
+  }
+
+  private scan(how: (helper: number, w: number) => VopHow): void {
+    const ir = this.ir;
+    let live: number = Fl.ALL;
+    this.liveIn[this.n] = live;
+    for (let i = this.n - 1; i >= 0; i--) {
+      const p = i * REC;
+      const w0 = ir[p]!;
+      const op = w0 & 0xff;
+      const w = (w0 >> 8) & 15;
+      const fw = w0 >>> 16;
+      const k = OPERANDS[op]!;
+      const fx = EFFECTS[op]!;
+      if (k & Opnd.A) this.use(ir[p + F.A]!, i, READ_A[op] === OWN ? w : READ_A[op]!);
+      if (k & Opnd.B) this.use(ir[p + F.B]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
+      if (k & Opnd.C) this.use(ir[p + F.C]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
+      if ((fx & (Fx.FAULTS | Fx.TERM | Fx.READS_ALL)) !== 0) {
+        // Exact flags are needed here; only ADOX and GETF read all without being able to leave.
+        live = Fl.ALL;
+      } else if (op === Op.VOP && how(ir[p + F.AUX]!, w) === VopHow.CALL) {
+        live = Fl.ALL;
+      } else {
+        if ((fx & Fx.COUNT_FLAGS) === 0 || this.constCount(op, p, w) > 0) live &= ~fw;
+        else live |= fw;
+        if (fx & Fx.READS_CC) live |= CC_READS[(w0 >> 12) & 15]!;
+        if (fx & Fx.READS_CF) live |= op === Op.SETCF && ir[p + F.IMM] !== 2 ? 0 : Fl.CF;
+      }
+      this.liveIn[i] = live;
+    }
+  }
+
+  private use(s: number, i: number, w: number): void {
+    if (s < Slot.TEMP || s >= Slot.TEMP_END) return;
+    if (this.lastUse[s]! < 0) this.lastUse[s] = i;
+    if (this.useWidth[s]! < w) this.useWidth[s] = w;
+  }
+
+  /** Masked count of a shift or rotate if it is a constant, otherwise -1. */
+  constCount(op: number, p: number, w: number): number {
+    const s = this.ir[p + (op === Op.SHLD || op === Op.SHRD ? F.C : F.B)]!;
+    return s >= Slot.CONST ? this.klo(s) & (w === 3 ? 63 : 31) : -1;
+  }
+
+  /** Frees the registers of temporaries that the current op was the last to use. */
+  endOp(): void {
+    this.lock = 0;
+    for (let k = 0; k < 4; k++) {
+      const r = SCRATCH[k]!;
+      const s = this.holds[r]!;
+      if (s >= 0 && this.lastUse[s]! <= this.i) {
+        this.holds[r] = -1;
+        this.reg[s] = -1;
+      }
+    }
+  }
+
+  // ---- operands
+
+  klo(s: number): number {
+    return this.consts.lo[s - Slot.CONST]!;
+  }
+
+  khi(s: number): number {
+    return this.consts.hi[s - Slot.CONST]!;
+  }
+
+  /** True if slot s is a constant that fits a sign-extended 32-bit immediate at width w. */
+  isImm(s: number, w: number): boolean {
+    if (s < Slot.CONST) return false;
+    return w < 3 || this.khi(s) === this.klo(s) >> 31;
+  }
+
+  /** Register of slot s, or -1 if it is in memory. */
+  regOf(s: number): number {
+    return s < Slot.TEMP_END ? this.reg[s]! : -1;
+  }
+
+  /** Register or memory operand code of slot s, as it is now. Registers are locked until the op ends. */
+  operand(s: number): number {
+    if (s < Slot.TEMP_END) {
+      const r = this.reg[s]!;
+      if (r >= 0) {
+        this.lock |= 1 << r;
+        return r;
+      }
+    }
+    return mem(s);
+  }
+
+  /** Slot s in a register: loaded if necessary. Low w bits are valid. */
+  src(s: number, w: number): number {
+    if (s < Slot.TEMP_END) {
+      const r = this.reg[s]!;
+      if (r >= 0) {
+        this.lock |= 1 << r;
+        return r;
+      }
+    }
+    const r = this.tmp();
+    this.movTo(r, s, w);
+    if (s >= Slot.TEMP && s < Slot.TEMP_END) {
+      // A reloaded temporary stays in its register; load it whole, later readers may look at more bits.
+      this.holds[r] = s;
+      this.reg[s] = r;
+    }
+    return r;
+  }
+
+  /** Loads the low w bits of slot s into register r (up to 32 bits: zero-extended from 32). Leaves flags alone. */
+  movTo(r: number, s: number, w: number): void {
+    if (s >= Slot.CONST) {
+      if (w === 3) this.asm.movi64(r, this.klo(s), this.khi(s));
+      else this.asm.movi(2, r, this.klo(s));
+      return;
+    }
+    // The source is read here and now: no need to lock it.
+    const at = this.regOf(s);
+    const x = at >= 0 ? at : mem(s);
+    if (x === r && w === 3) return;
+    // A temporary in memory is always loaded whole, see src().
+    this.asm.load(w === 3 || (x >= MEM && s >= Slot.TEMP) ? 3 : 2, r, x);
+  }
+
+  /** Loads the low w bits of slot s into r, zero-extended to 32 bits (64 for w = 3). */
+  movzxTo(r: number, s: number, w: number): void {
+    if (s >= Slot.CONST) {
+      const k = this.klo(s);
+      if (w === 3) this.asm.movi64(r, k, this.khi(s));
+      else this.asm.movi(2, r, w === 0 ? k & 0xff : w === 1 ? k & 0xffff : k);
+    } else {
+      this.asm.movzx(w, r, this.operand(s));
+    }
+  }
+
+  /** The same, sign-extended from w < 3 to 32 bits (w = 3: plain). */
+  movsxTo(r: number, s: number, w: number): void {
+    if (s >= Slot.CONST) {
+      const k = this.klo(s);
+      if (w === 3) this.asm.movi64(r, k, this.khi(s));
+      else this.asm.movi(2, r, w === 0 ? (k << 24) >> 24 : w === 1 ? (k << 16) >> 16 : k);
+    } else if (w >= 2) {
+      this.asm.load(w, r, this.operand(s));
+    } else {
+      this.asm.movsx(w, 2, r, this.operand(s));
+    }
+  }
+
+  // ---- scratch registers
+
+  /** A free scratch register, locked for the current op. */
+  tmp(): number {
+    for (let k = 0; k < 4; k++) {
+      const r = SCRATCH[k]!;
+      if (this.holds[r]! < 0 && (this.lock & (1 << r)) === 0) {
+        this.lock |= 1 << r;
+        return r;
+      }
+    }
+    let best = -1;
+    let far = -2;
+    for (let k = 0; k < 4; k++) {
+      const r = SCRATCH[k]!;
+      if ((this.lock & (1 << r)) !== 0) continue;
+      const last = this.lastUse[this.holds[r]!]!;
+      if (last > far) {
+        far = last;
+        best = r;
+      }
+    }
+    if (best < 0) throw new Error('x64 back end: out of scratch registers');
+    this.spill(best);
+    this.lock |= 1 << best;
+    return best;
+  }
+
+  /** Moves the temporary in scratch register r to its home. */
+  spill(r: number): void {
+    const s = this.holds[r]!;
+    if (s < 0) return;
+    this.toHome(s);
+    this.holds[r] = -1;
+    this.reg[s] = -1;
+  }
+
+  /** Makes the home slot of temporary s valid (it may stay in its register too). */
+  toHome(s: number): void {
+    if (this.home[s] === 0) {
+      this.asm.store(3, mem(s), this.reg[s]!);
+      this.home[s] = 1;
+    }
+  }
+
+  /** Makes a particular scratch register free and locks it. Must come before operands are queried. */
+  claim(r: number): void {
+    const s = this.holds[r]!;
+    this.lock |= 1 << r;
+    if (s < 0) return;
+    for (let k = 0; k < 4; k++) {
+      const q = SCRATCH[k]!;
+      if (this.holds[q]! < 0 && (this.lock & (1 << q)) === 0) {
+        this.asm.movrr(3, q, r);
+        this.holds[q] = s;
+        this.reg[s] = q;
+        this.holds[r] = -1;
+        return;
+      }
+    }
+    this.spill(r);
+  }
+
+  /** Register r now holds temporary s (the value it held before is dead). */
+  assign(s: number, r: number): void {
+    const old = this.holds[r]!;
+    if (old >= 0 && old !== s) this.reg[old] = -1;
+    this.holds[r] = s;
+    this.reg[s] = r;
+    this.home[s] = 0;
+  }
+
+  /** True if s is a temporary in a register and the current op is its last reader. */
+  dying(s: number): boolean {
+    return s >= Slot.TEMP && s < Slot.TEMP_END && this.lastUse[s] === this.i && this.reg[s]! >= 0;
+  }
+
+  // ---- results
+
+  /**
+   * Register that holds the value of a and may be modified to become dst; b and c are operands still to be read and keep
+   * their values. Follow with `endResult`.
+   */
+  beginResult(w: number, dst: number, a: number, b: number, c: number): number {
+    if (dst >= 0 && dst < Slot.TEMP) {
+      const pd = this.reg[dst]!;
+      if (pd >= 0) {
+        if (a === dst) return pd;
+        if (w >= 2 && b !== dst && c !== dst) {
+          this.movTo(pd, a, w);
+          return pd;
+        }
+      }
+    }
+    if (a !== b && a !== c && this.dying(a)) {
+      const r = this.reg[a]!;
+      this.lock |= 1 << r;
+      return r;
+    }
+    const t = this.tmp();
+    this.movTo(t, a, w);
+    return t;
+  }
+
+  /**
+   * Register to be written by an instruction that reads its sources before it writes: a pinned register, the register of a
+   * dying source, or a free one.
+   */
+  destReg(w: number, dst: number, a: number, b: number): number {
+    if (dst >= 0 && dst < Slot.TEMP && w >= 2 && this.reg[dst]! >= 0) return this.reg[dst]!;
+    if (this.dying(a)) return this.operand(a);
+    if (this.dying(b)) return this.operand(b);
+    return this.tmp();
+  }
+
+  /** Writes register t, the result of an operation of width w, to dst. For w = 2 its upper half must be zero. */
+  endResult(w: number, dst: number, t: number): void {
+    if (dst === NONE) return;
+    if (dst >= Slot.TEMP) {
+      if (w < 2 && this.useWidth[dst]! > w) this.asm.movzx(w, t, t);
+      this.assign(dst, t);
+      return;
+    }
+    const pd = this.reg[dst]!;
+    if (pd >= 0) {
+      if (pd !== t) this.asm.load(w, pd, t);
+    } else {
+      this.asm.store(w < 2 ? w : 3, mem(dst), t);
+    }
+  }
+
+  // ---- flags
+
+  /** Flags live after the current op. */
+  get liveOut(): number {
+    return this.liveIn[this.i + 1]!;
+  }
+
+  /**
+   * Makes slot FLAGS hold all flags in `need`. Needs RAX when there is something to do, so call it before operands are queried.
+   * A plain save leaves host flags alone; a merge of part of the flags clobbers them.
+   */
+  save(need: number): void {
+    if ((this.hostF & need & ~this.slotF) === 0) return;
+    const asm = this.asm;
+    const h = this.hostF;
+    const locked = this.lock;
+    if ((need & ~h) === 0) {
+      this.claim(R.RAX);
+      asm.lahf();
+      asm.setcc(Cc.O, R.RAX);
+      asm.store(1, mem(Slot.FLAGS), R.RAX);
+      this.slotF = h;
+      this.lock = locked;
+      return;
+    }
+    if (h === Fl.OF) {
+      asm.setcc(Cc.O, mem(Slot.FLAGS));
+    } else if (h === Fl.CF) {
+      const t = this.tmp();
+      asm.setcc(Cc.B, t);
+      asm.alui(0, Alu.AND, FLAGS_LAHF, 0xfe);
+      asm.aluStore(0, Alu.OR, FLAGS_LAHF, t);
+      this.hostF = 0;
+    } else {
+      const m = slotFlagMask(h);
+      this.claim(R.RAX);
+      asm.lahf();
+      asm.setcc(Cc.O, R.RAX);
+      const t = this.tmp();
+      asm.movzx(1, t, mem(Slot.FLAGS));
+      asm.alui(2, Alu.AND, R.RAX, m);
+      asm.alui(2, Alu.AND, t, 0xffff & ~m);
+      asm.alu(2, Alu.OR, R.RAX, t);
+      asm.store(1, mem(Slot.FLAGS), R.RAX);
+      this.hostF = 0;
+    }
+    this.slotF |= h;
+    this.lock = locked;
+  }
+
+  /** Before an instruction that clobbers host flags and produces fw: keeps what must survive in the slot. */
+  preFlags(fw: number): void {
+    if ((this.hostF & this.liveOut & ~fw & ~this.slotF) !== 0) this.save(this.liveIn[this.i]!);
+  }
+
+  /** After it: host flags hold fw and nothing else. */
+  setFlags(fw: number): void {
+    this.hostF = fw;
+    this.slotF &= ~fw;
+  }
+
+  /** Makes host flags hold the guest flags in `mask` (all that are live, if any must be loaded). */
+  ensureHost(mask: number): void {
+    if ((mask & ~this.hostF) === 0) return;
+    this.save(this.liveIn[this.i]!);
+    const locked = this.lock;
+    const asm = this.asm;
+    this.claim(R.RAX);
+    asm.movzx(1, R.RAX, mem(Slot.FLAGS));
+    // AL is 0 or 1: adding 0x7f overflows exactly if it is 1. SAHF then loads the others.
+    asm.b(0x04);
+    asm.b(0x7f);
+    asm.sahf();
+    this.lock = locked;
+    this.hostF = Fl.ALL;
+  }
+
+  /** Makes host CF the guest's; if it must be loaded, the slot gets all other flags that are live. */
+  ensureCF(): void {
+    if (this.hostF & Fl.CF) return;
+    this.save(this.liveIn[this.i]!);
+    this.asm.bti(1, 4, mem(Slot.FLAGS), 8);
+    this.hostF = Fl.CF;
+  }
+
+  /**
+   * Prepares a test of guest condition cc.
+   * @returns the host condition to test now, which may differ if the flags had to be taken from the slot.
+   */
+  cond(cc: number): number {
+    const need = CC_READS[cc]!;
+    if ((need & ~this.hostF) === 0) return cc;
+    this.save(this.liveIn[this.i]! | need);
+    if ((need & ~this.hostF) === 0) return cc;
+    let bits = 0;
+    switch (cc & 14) {
+      case Cc.O:
+        this.asm.testi(0, mem(Slot.FLAGS), 1);
+        this.hostF = 0;
+        return cc & 1 ? Cc.E : Cc.NE;
+      case Cc.B: bits = 0x01; break;
+      case Cc.E: bits = 0x40; break;
+      case Cc.BE: bits = 0x41; break;
+      case Cc.S: bits = 0x80; break;
+      case Cc.P: bits = 0x04; break;
+      default:
+        this.ensureHost(need);
+        return cc;
+    }
+    this.asm.testi(0, FLAGS_LAHF, bits);
+    this.hostF = 0;
+    return cc & 1 ? Cc.E : Cc.NE;
+  }
+}

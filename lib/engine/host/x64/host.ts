@@ -1,0 +1,104 @@
+/** The x86-64 back end as the run loop sees it: bump allocation in the exec region, entries through the addon's contexts. */
+import { VmxError } from '../../../errors.js';
+import type { NativeContext, NativeExec } from '../../../native.js';
+import type { GuestCpu } from '../../cpu.js';
+import type { IrBuilder } from '../../ir/builder.js';
+import type { Block } from '../../jit/block.js';
+import type { HostCode } from '../../jit/host-code.js';
+import { Slot } from '../../state.js';
+import { printIr } from '../../ir/print.js';
+import { type BlockInfo, X64Backend } from './backend.js';
+
+/** Called with every block's code, for `perf` maps and dumps. */
+export type CodeListener = (block: Block, address: number, bytes: Uint8Array, ir: IrBuilder) => void;
+
+/** Room kept free so that any single block fits. */
+const RESERVE = 1024 * 1024;
+
+export class X64Host implements HostCode {
+  readonly address: number;
+  readonly missAddress: number;
+  onCode: CodeListener | null = null;
+  private readonly backend: X64Backend;
+  private readonly enterAddress: number;
+  private readonly resumeAddress: number;
+  private readonly limit: number;
+  private readonly u8: Uint8Array;
+  private next: number;
+  private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true };
+
+  /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
+  constructor(
+    exec: NativeExec,
+    private readonly contexts: readonly NativeContext[],
+    features: readonly string[],
+  ) {
+    const missing = X64Backend.missingFeatures(features);
+    if (missing.length > 0) throw new VmxError('ERR_HOST_CPU', `the JIT needs host CPU features that are missing: ${missing.join(', ')} (use --accel interp)`);
+    this.backend = new X64Backend(exec, { features });
+    this.address = exec.address;
+    this.missAddress = this.backend.address(this.backend.stubs.missPc);
+    this.enterAddress = this.backend.address(this.backend.stubs.enter);
+    this.resumeAddress = this.backend.address(this.backend.stubs.resume);
+    this.limit = exec.buffer.byteLength;
+    this.u8 = new Uint8Array(exec.buffer);
+    this.next = this.backend.firstFree;
+  }
+
+  get nearlyFull(): boolean {
+    return this.next + RESERVE > this.limit;
+  }
+
+  get used(): number {
+    return this.next;
+  }
+
+  attach(cpu: GuestCpu): void {
+    this.backend.writeAddress(cpu.V, Slot.X_ABORT, this.backend.stubs.abort);
+  }
+
+  enter(cpu: GuestCpu, entry: number): number {
+    const a = this.address + entry;
+    const V = cpu.V;
+    V[Slot.X_ENTRY * 2] = a | 0;
+    V[Slot.X_ENTRY * 2 + 1] = Math.floor(a / 0x1_0000_0000);
+    return this.contexts[cpu.index]!.run(this.enterAddress);
+  }
+
+  resume(cpu: GuestCpu): number {
+    return this.contexts[cpu.index]!.run(this.resumeAddress);
+  }
+
+  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] {
+    const info = this.info;
+    info.mmuIdx = block.mmuIdx;
+    info.mask32 = mask32;
+    info.startOffset = block.offset;
+    info.helpers = cpu.helpers;
+    info.nativeFp = nativeFp;
+    let c;
+    try {
+      c = this.backend.compile(ir, info, this.next, this.limit);
+    } catch (e) {
+      throw new VmxError('ERR_INTERNAL', `back end: ${(e as Error).message}\n${printIr(ir)}`, { cause: e });
+    }
+    if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
+    this.next = c.end;
+    block.entryA = c.entryA;
+    block.entryB = c.entryB;
+    if (this.onCode !== null) this.onCode(block, this.address + c.start, this.u8.subarray(c.start, c.end), ir);
+    return c.sites;
+  }
+
+  patch(site: number, target: number): void {
+    this.backend.patch(site, target);
+  }
+
+  unpatch(site: number, cold: number): void {
+    this.backend.unpatch(site, cold);
+  }
+
+  reset(): void {
+    this.next = this.backend.firstFree;
+  }
+}

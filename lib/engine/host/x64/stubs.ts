@@ -1,0 +1,172 @@
+/**
+ * Shared code at the start of the exec region: entering and resuming generated code, yielding to TypeScript, leaving.
+ *
+ * Generated code runs on a private stack in the state region, just below the TLB tables. A yield pushes the scratch
+ * registers there, stores the pinned registers to their slots and returns to the native caller; resuming does the reverse.
+ */
+import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, Yield } from '../../state.js';
+import { Alu, Asm, MEM, NO_INDEX, R, mem } from './asm.js';
+
+/** Byte offset in the state region of the top of the private stack (it grows down, a few words are used). */
+export const STACK_TOP = TLB_BASE;
+
+/** Calling convention of the native caller. */
+export type Abi = 'sysv' | 'win64';
+
+/** Offsets in the exec region. */
+export interface Stubs {
+  /** Starts at host address X_ENTRY with linear pc = slot PC. */
+  enter: number;
+  /** Goes on after a yield. */
+  resume: number;
+  /** Where the fault guard continues (X_ABORT). */
+  abort: number;
+  /** Called from a cold path, by `Yield` kind. */
+  yields: number[];
+  /** Exits, jumped to: X_AUX and PC are set already. */
+  exit: number;
+  /** EAX = page offset, X_AUX is set; PC = PCBASE + offset (the second one masked to 32 bits). */
+  exitOff: number;
+  exitOff32: number;
+  /** EAX = page offset within the page, ECX = chain site. */
+  chain: number;
+  /** EAX = page offset within the page: PENDING is set. */
+  pendingOff: number;
+  /** RAX = linear pc: PENDING is set. */
+  pendingPc: number;
+  /** RAX = linear pc: not in the jump cache. */
+  missPc: number;
+  /** End of the stubs. */
+  end: number;
+}
+
+/** MXCSR exception masks. */
+const MASKS = 0x1f80;
+
+/** Emits all stubs at the cursor. */
+export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
+  const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, end: 0 };
+
+  const align = (): void => {
+    while (asm.p & 15) asm.b(0xcc);
+  };
+  /** Saves the native context and sets up RBP, MXCSR and the pinned registers. */
+  const prologue = (): void => {
+    for (const r of saved) asm.push(r);
+    asm.lea(3, R.RBP, abi === 'win64' ? R.RCX : R.RDI, NO_INDEX, 0, STATE_BIAS);
+    asm.store(3, mem(Slot.X_NATIVE_SP), R.RSP);
+    // stmxcsr, then the guest's MXCSR with all exceptions masked.
+    asm.sse(0, 1, 0, 0xae, 3, mem(Slot.X_NATIVE_MXCSR));
+    asm.load(2, R.RAX, mem(Slot.MXCSR));
+    asm.alui(2, Alu.OR, R.RAX, MASKS);
+    asm.store(2, mem(Slot.X_SCRATCH), R.RAX);
+    asm.sse(0, 1, 0, 0xae, 2, mem(Slot.X_SCRATCH));
+    pinned.forEach((slot, k) => asm.load(3, pinnedRegs[k]!, mem(slot)));
+  };
+  const savePinned = (): void => pinned.forEach((slot, k) => asm.store(3, mem(slot), pinnedRegs[k]!));
+
+  // leave: back to the native caller with EAX = slot X_INSN's high word.
+  align();
+  const leave = asm.p;
+  asm.sse(0, 1, 0, 0xae, 3, mem(Slot.X_SCRATCH));
+  asm.load(2, R.RAX, mem(Slot.X_SCRATCH));
+  asm.load(2, R.RCX, mem(Slot.MXCSR));
+  // Guest MXCSR = its own mask bits, everything else from the register: c ^ ((a ^ c) & ~masks).
+  asm.alu(2, Alu.XOR, R.RAX, R.RCX);
+  asm.alui(2, Alu.AND, R.RAX, ~MASKS);
+  asm.alu(2, Alu.XOR, R.RCX, R.RAX);
+  asm.store(2, mem(Slot.MXCSR), R.RCX);
+  asm.sse(0, 1, 0, 0xae, 2, mem(Slot.X_NATIVE_MXCSR));
+  asm.load(2, R.RAX, mem(Slot.X_INSN) + 4);
+  asm.load(3, R.RSP, mem(Slot.X_NATIVE_SP));
+  for (const r of [...saved].reverse()) asm.pop(r);
+  asm.b(0xfc); // cld
+  asm.ret();
+
+  align();
+  stubs.enter = asm.p;
+  prologue();
+  asm.load(3, R.RAX, mem(Slot.PC));
+  asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
+  asm.opd(2, 0xff, 4, mem(Slot.X_ENTRY));
+
+  align();
+  stubs.resume = asm.p;
+  prologue();
+  asm.load(3, R.RSP, mem(Slot.X_JIT_SP));
+  asm.pop(R.RDI);
+  asm.pop(R.RDX);
+  asm.pop(R.RCX);
+  asm.pop(R.RAX);
+  asm.ret();
+
+  align();
+  stubs.abort = asm.p;
+  // The guard passes the state address in RDI.
+  asm.lea(3, R.RBP, R.RDI, NO_INDEX, 0, STATE_BIAS);
+  savePinned();
+  asm.movi(2, mem(Slot.X_INSN) + 4, Yield.HOST_FAULT);
+  asm.movi(3, mem(Slot.X_JIT_SP), 0);
+  asm.jmp(leave);
+
+  align();
+  const suspend = asm.p;
+  asm.push(R.RAX);
+  asm.push(R.RCX);
+  asm.push(R.RDX);
+  asm.push(R.RDI);
+  savePinned();
+  asm.store(3, mem(Slot.X_JIT_SP), R.RSP);
+  asm.jmp(leave);
+  for (let kind: number = Yield.LOAD; kind <= Yield.ALIGN; kind++) {
+    stubs.yields[kind] = asm.p;
+    asm.movi(2, mem(Slot.X_INSN) + 4, kind);
+    asm.jmp(suspend);
+  }
+
+  align();
+  stubs.exit = asm.p;
+  savePinned();
+  asm.movi(2, mem(Slot.X_INSN) + 4, Yield.EXIT);
+  asm.movi(3, mem(Slot.X_JIT_SP), 0);
+  asm.jmp(leave);
+
+  /** PC = PCBASE + offset in EAX (signed). */
+  const pcFromOff = (mask32: boolean): void => {
+    asm.movsx(2, 3, R.RAX, R.RAX);
+    asm.alu(3, Alu.ADD, R.RAX, mem(Slot.PCBASE));
+    if (mask32) asm.movrr(2, R.RAX, R.RAX);
+    asm.store(3, mem(Slot.PC), R.RAX);
+  };
+  stubs.exitOff = asm.p;
+  pcFromOff(false);
+  asm.jmp(stubs.exit);
+  stubs.exitOff32 = asm.p;
+  pcFromOff(true);
+  asm.jmp(stubs.exit);
+  stubs.chain = asm.p;
+  asm.store(2, mem(Slot.X_ADDR), R.RCX);
+  asm.movi(2, mem(Slot.X_AUX), ExitCode.CHAIN);
+  asm.jmp(stubs.exitOff);
+  stubs.pendingOff = asm.p;
+  asm.movi(2, mem(Slot.X_AUX), ExitCode.PENDING);
+  asm.jmp(stubs.exitOff);
+  stubs.pendingPc = asm.p;
+  asm.store(3, mem(Slot.PC), R.RAX);
+  asm.movi(2, mem(Slot.X_AUX), ExitCode.PENDING);
+  asm.jmp(stubs.exit);
+  stubs.missPc = asm.p;
+  asm.store(3, mem(Slot.PC), R.RAX);
+  asm.movi(2, mem(Slot.X_AUX), ExitCode.NEXT);
+  asm.jmp(stubs.exit);
+  align();
+  stubs.end = asm.p;
+  return stubs;
+}
+
+/** Jump to an exit stub if PENDING is set. */
+export function emitPendingCheck(asm: Asm): number {
+  asm.alui(3, Alu.CMP, MEM + Slot.PENDING * 8, 0);
+  return asm.jccLater(Cc.NE);
+}

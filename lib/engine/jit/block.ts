@@ -1,0 +1,55 @@
+/** Translated blocks and the index that finds them by what they are: physical address and mode. */
+import type { InterpBlock } from '../interp/compile.js';
+
+export class Block {
+  /** Host code offsets of the two entries, or -1 while there is only IR for the interpreter. */
+  entryA = -1;
+  entryB = -1;
+  interp: InterpBlock | null = null;
+  /** Chain sites in this block's own code. */
+  sites: readonly ChainSite[] = [];
+  /** Chain sites of other blocks (or itself) that jump here. */
+  incoming: ChainSite[] = [];
+  /** Jump cache entries (mmu index << 16 | entry) that may point here. */
+  jc: number[] = [];
+  valid = true;
+  /** Second page's ram offset if the block spans two pages, else -1. */
+  page2 = -1;
+
+  constructor(
+    /** Ram offset of the first byte. */
+    readonly ram: number,
+    readonly mode: number,
+    readonly mmuIdx: number,
+    /** Guest bytes covered. */
+    readonly bytes: number,
+    readonly insns: number,
+  ) {}
+
+  get offset(): number {
+    return this.ram & 0xfff;
+  }
+}
+
+/** A direct jump that can be patched to go straight to another block of the same page. */
+export class ChainSite {
+  /** Where it is patched to. */
+  target: Block | null = null;
+
+  constructor(
+    readonly id: number,
+    /** What the host code needs to undo the patch. */
+    readonly cold: number,
+    readonly owner: Block,
+  ) {}
+}
+
+/** Blocks of one RAM page. A spanning block is listed in both its pages. */
+export class PageBlocks {
+  readonly byKey = new Map<number, Block>();
+  /** Blocks that begin in the page before and reach into this one. */
+  readonly tails: Block[] = [];
+}
+
+/** Mode has at most 17 bits, the page offset 12. */
+export const blockKey = (offset: number, mode: number): number => offset | (mode << 12);

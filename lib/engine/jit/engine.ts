@@ -1,0 +1,567 @@
+/**
+ * The run loop: finds or translates the block at PC, executes it on the interpreter or as generated code, and does what
+ * the block left to do: memory slow paths, helpers, exceptions, interrupts, chaining, invalidation.
+ */
+import { type CodeWindow, FlushKind, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
+import { HelperResult, type HelperInfo } from '../helpers.js';
+import { compileForInterp } from '../interp/compile.js';
+import { Interpreter } from '../interp/interp.js';
+import { ConstPool, IrBuilder } from '../ir/builder.js';
+import { runPasses, type PassOptions } from '../ir/passes.js';
+import { ExitCode, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
+import { VmxError } from '../../errors.js';
+import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
+import type { HostCode } from './host-code.js';
+
+/** What a slice of execution ended with. */
+export const enum SliceEnd {
+  /** A native thread asked for attention (deadline, event loop), or Pending.EVENT/STOP is set. */
+  ATTENTION = 0,
+  /** The CPU executes HLT and nothing is pending. */
+  HALTED = 1,
+  /** Triple fault. */
+  SHUTDOWN = 2,
+}
+
+export interface EngineOptions {
+  /** Generated code, or null for the interpreter. */
+  host: HostCode | null;
+  passes: PassOptions;
+  /** Most guest instructions in a block. */
+  maxInsns: number;
+  /** Mode bit that asks for blocks of one instruction. */
+  stepBit: number;
+  /** Mode bits under which vector floating point must run in helpers. */
+  fpHelperBit: number;
+  /** True if linear addresses wrap at 32 bits in this mode. */
+  mask32: (mode: number) => boolean;
+}
+
+export interface EngineStats {
+  blocks: number;
+  insns: number;
+  irOps: number;
+  hostBytes: number;
+  translateNs: number;
+  flushes: number;
+  invalidated: number;
+  entries: number;
+  exits: number;
+  loads: number;
+  stores: number;
+  calls: number;
+  faults: number;
+  chained: number;
+  codeWrites: number;
+  restarts: number;
+}
+
+/** Thrown when a store would change the block that executes it: the instruction is run again on its own. */
+class Restart extends Error {}
+
+const PAGE = 4096;
+
+/** Called for each block about to run or each instruction, when tracing is on. */
+export type BlockHook = (cpu: GuestCpu, block: Block) => void;
+
+export class Engine {
+  readonly consts = new ConstPool();
+  readonly stats: EngineStats = {
+    blocks: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
+    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0,
+  };
+  /** Counts helper calls by id when set (costs a little). */
+  helperCounts: Float64Array | null = null;
+  onBlock: BlockHook | null = null;
+  private readonly ir: IrBuilder;
+  private readonly interp: Interpreter;
+  private readonly pages = new Map<number, PageBlocks>();
+  private readonly restart = new Restart();
+  private readonly win: CodeWindow = { buf: new Uint8Array(0), pos: 0, end: 0, offset: 0 };
+  private readonly span = new Uint8Array(32);
+  private current: Block | null = null;
+  private readonly sites = new Map<number, ChainSite>();
+  /** Per CPU and MMU index: the mode whose blocks its jump cache holds. */
+  private readonly jcMode: Int32Array;
+  private readonly jcNonGlobal: Uint8Array;
+  private readonly jcUsed: Uint8Array;
+  private readonly jcBlocks: (Block | null)[][];
+  /**
+   * An empty table. The key is an address that is canonical in no paging mode; should a guest jump there all the same,
+   * the entry leads to code that leaves with NEXT, and the fetch raises the exception.
+   */
+  private readonly jcEmpty = new Int32Array(JC_TABLE_BYTES >> 2);
+
+  constructor(
+    private readonly map: PhysicalMap & { onDmaCodeWrite: (ramOffset: number, bytes: number) => void },
+    readonly cpus: readonly GuestCpu[],
+    private readonly o: EngineOptions,
+  ) {
+    this.ir = new IrBuilder(this.consts);
+    this.interp = new Interpreter();
+    const tables = cpus.length * MMU_INDEXES;
+    this.jcMode = new Int32Array(tables).fill(-1);
+    this.jcNonGlobal = new Uint8Array(tables);
+    this.jcUsed = new Uint8Array(tables);
+    const miss = o.host === null ? 0 : o.host.missAddress;
+    for (let i = 0; i < this.jcEmpty.length; i += 4) {
+      this.jcEmpty[i + 1] = 0x4000_0000;
+      this.jcEmpty[i + 2] = miss | 0;
+      this.jcEmpty[i + 3] = Math.floor(miss / 0x1_0000_0000);
+    }
+    this.jcBlocks = [];
+    for (let i = 0; i < tables; i++) this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
+    for (const cpu of cpus) {
+      this.consts.attach(cpu.V);
+      for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(cpu, i, true);
+      cpu.onFlush = (kind, lo, hi) => this.flushed(cpu, kind, lo, hi);
+      if (o.host) o.host.attach(cpu);
+    }
+    map.onCodeWrite = (off, n) => this.codeWrite(off, n, true);
+    map.onDmaCodeWrite = (off, n) => this.codeWrite(off, n, false);
+  }
+
+  /** Bytes of generated code in use. */
+  get hostBytes(): number {
+    return this.o.host?.used ?? 0;
+  }
+
+  /** Runs cpu until something outside the guest's instructions must be looked at. */
+  runSlice(cpu: GuestCpu): SliceEnd {
+    const V = cpu.V;
+    let shadow = false;
+    this.active = cpu;
+    for (;;) {
+      try {
+        for (;;) {
+          if (V[Slot.PENDING * 2]! !== 0 && !shadow) cpu.servicePending();
+          if (cpu.shutdown) return SliceEnd.SHUTDOWN;
+          if (cpu.halted) return SliceEnd.HALTED;
+          if (V[Slot.PENDING * 2 + 1]! !== 0 && !shadow) return SliceEnd.ATTENTION;
+          if (V[Slot.PENDING * 2]! !== 0 && !shadow) return SliceEnd.ATTENTION;
+          const step = shadow || (cpu.mode & this.o.stepBit) !== 0;
+          const wasShadow = shadow;
+          shadow = false;
+          const exit = step ? this.runSingle(cpu) : this.runBlocks(cpu);
+          if (step && !wasShadow) cpu.afterStep();
+          if (exit === ExitCode.SHADOW) shadow = true;
+        }
+      } catch (e) {
+        this.current = null;
+        if (e === this.restart) {
+          this.stats.restarts++;
+          this.setPcToInsn(V);
+          try {
+            const exit = this.runSingle(cpu);
+            shadow = exit === ExitCode.SHADOW;
+          } catch (f) {
+            if (!(f instanceof GuestFault)) throw f;
+            this.stats.faults++;
+            cpu.deliverFault(f);
+          }
+        } else if (e instanceof GuestFault) {
+          this.stats.faults++;
+          cpu.deliverFault(e);
+        } else {
+          throw e;
+        }
+      }
+    }
+  }
+
+  /** One instruction at PC on the interpreter, outside all caches of linked code. */
+  private runSingle(cpu: GuestCpu): ExitCode {
+    const block = this.find(cpu, true);
+    return this.interpret(cpu, block);
+  }
+
+  private interpret(cpu: GuestCpu, block: Block): ExitCode {
+    this.current = block;
+    if (this.onBlock !== null) this.onBlock(cpu, block);
+    this.enterPage(cpu.V);
+    const code = this.interp.runBlock(cpu, block.interp!);
+    this.current = null;
+    return code;
+  }
+
+  private enterPage(V: Int32Array): void {
+    V[Slot.PCBASE * 2] = V[Slot.PC * 2]! & ~0xfff;
+    V[Slot.PCBASE * 2 + 1] = V[Slot.PC * 2 + 1]!;
+  }
+
+  private setPcToInsn(V: Int32Array): void {
+    const start = V[Slot.X_INSN * 2]! & 0xffff;
+    V[Slot.PC * 2] = V[Slot.PCBASE * 2]! + start;
+    V[Slot.PC * 2 + 1] = V[Slot.PCBASE * 2 + 1]!;
+  }
+
+  private runBlocks(cpu: GuestCpu): ExitCode {
+    const block = this.lookup(cpu);
+    if (this.o.host === null || block.entryA < 0) {
+      return this.interpret(cpu, block);
+    }
+    return this.runHost(cpu, block, this.o.host);
+  }
+
+  // ---- generated code ----------------------------------------------------------------------------------------
+
+  private runHost(cpu: GuestCpu, first: Block, host: HostCode): ExitCode {
+    const V = cpu.V;
+    const s = this.stats;
+    if (this.onBlock !== null) this.onBlock(cpu, first);
+    let y = host.enter(cpu, first.entryA);
+    s.entries++;
+    for (;;) {
+      switch (y as Yield) {
+        case Yield.LOAD: {
+          s.loads++;
+          const aux = V[Slot.X_AUX * 2]!;
+          cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          break;
+        }
+        case Yield.STORE: {
+          s.stores++;
+          const aux = V[Slot.X_AUX * 2]!;
+          cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          break;
+        }
+        case Yield.LOAD_VEC:
+          s.loads++;
+          cpu.loadVec(V[Slot.X_AUX * 2]! & 0xff, Slot.X_ADDR, V[Slot.X_AUX * 2 + 1]!);
+          break;
+        case Yield.STORE_VEC:
+          s.stores++;
+          cpu.storeVec(V[Slot.X_AUX * 2]! & 0xff, Slot.X_ADDR, V[Slot.X_AUX * 2 + 1]!);
+          break;
+        case Yield.CALL: {
+          s.calls++;
+          const id = V[Slot.X_CALL * 2]!;
+          const counts = this.helperCounts;
+          if (counts !== null) counts[id]!++;
+          const info = cpu.helpers.list[id] as HelperInfo<GuestCpu>;
+          const r = info.fn(cpu, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
+          if (r === HelperResult.DISPATCH) return ExitCode.NEXT;
+          break;
+        }
+        case Yield.DIVIDE: {
+          const aux = V[Slot.X_AUX * 2]!;
+          cpu.divide((aux & 0x100) !== 0, aux & 0xff, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_CI * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!);
+          break;
+        }
+        case Yield.SEGCHK: {
+          const aux = V[Slot.X_AUX * 2]!;
+          cpu.segmentCheck(aux & 0xff, Slot.X_ADDR, (aux & 0x100) !== 0, aux >>> 16);
+          break;
+        }
+        case Yield.ALIGN:
+          return cpu.alignmentFault();
+        case Yield.HOST_FAULT:
+          throw new VmxError(
+            'ERR_HOST_FAULT',
+            `generated code faulted: signal ${V[Slot.X_AUX * 2]!} at host ${hex64(V, Slot.X_ADDR)}, data ${hex64(V, Slot.X_VAL)}, guest pc ${this.describePc(cpu)}`,
+          );
+        case Yield.EXIT: {
+          s.exits++;
+          const code = V[Slot.X_AUX * 2]!;
+          if (code === ExitCode.CHAIN) {
+            const id = V[Slot.X_ADDR * 2]!;
+            const target = this.lookup(cpu);
+            const site = this.sites.get(id);
+            if (site !== undefined && site.target === null && site.owner.valid && target.page2 < 0 && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
+              host.patch(id, target.entryB);
+              site.target = target;
+              target.incoming.push(site);
+              s.chained++;
+            }
+            if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || target.entryA < 0) return ExitCode.NEXT;
+            y = host.enter(cpu, target.entryA);
+            continue;
+          }
+          if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
+          if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
+          const next = this.lookup(cpu);
+          if (next.entryA < 0) return ExitCode.NEXT;
+          y = host.enter(cpu, next.entryA);
+          continue;
+        }
+        default:
+          throw new VmxError('ERR_INTERNAL', `unknown yield ${y}`);
+      }
+      y = host.resume(cpu);
+    }
+  }
+
+  private describePc(cpu: GuestCpu): string {
+    return `${hex64(cpu.V, Slot.PCBASE)}+0x${(cpu.V[Slot.X_INSN * 2]! & 0xffff).toString(16)}`;
+  }
+
+  // ---- finding and making blocks -----------------------------------------------------------------------------
+
+  /** Block at PC through the jump cache; fills the cache. */
+  private lookup(cpu: GuestCpu): Block {
+    const V = cpu.V;
+    const lo = V[Slot.PC * 2]!;
+    const hi = V[Slot.PC * 2 + 1]!;
+    const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
+    if (this.jcMode[table] !== cpu.mode) {
+      this.clearJumpCache(cpu, cpu.mmuIdx, false);
+      this.jcMode[table] = cpu.mode;
+    }
+    const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
+    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
+    const cached = this.jcBlocks[table]![idx]!;
+    if (cached !== null && V[e] === lo && V[e + 1] === hi && cached.valid) return cached;
+    const block = this.find(cpu, false);
+    // Translating may have flushed everything: only now is the entry ours to fill.
+    V[e] = lo;
+    V[e + 1] = hi;
+    if (this.o.host !== null) {
+      const host = this.o.host.address + block.entryA;
+      V[e + 2] = host | 0;
+      V[e + 3] = Math.floor(host / 0x1_0000_0000);
+    }
+    this.jcBlocks[table]![idx] = block;
+    this.jcMode[table] = cpu.mode;
+    this.jcUsed[table] = 1;
+    if (!cpu.fetchGlobal) this.jcNonGlobal[table] = 1;
+    block.jc.push((table << 16) | idx);
+    return block;
+  }
+
+  /** Block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
+  private find(cpu: GuestCpu, single: boolean): Block {
+    const V = cpu.V;
+    const pcOff = V[Slot.PC * 2]! & 0xfff;
+    const pa = cpu.fetchAddress();
+    const pageOff = this.map.pageOffset(pa);
+    if (pageOff < 0) throw new VmxError('ERR_GUEST_MMIO_FETCH', `the guest executes from non-memory at physical 0x${pa.toString(16)}`);
+    const mode = single ? cpu.mode | this.o.stepBit : cpu.mode;
+    const key = blockKey(pcOff, mode);
+    const page = this.pages.get(pageOff);
+    if (page !== undefined) {
+      const b = page.byKey.get(key);
+      if (b !== undefined) {
+        if (b.page2 < 0) return b;
+        if (this.secondPage(cpu) === b.page2) return b;
+        this.invalidate(b);
+      }
+    }
+    return this.translate(cpu, pageOff, pcOff, mode, single);
+  }
+
+  /** Ram offset of the page after the one PC is in, checked for execution. */
+  private secondPage(cpu: GuestCpu): number {
+    const global = cpu.fetchGlobal;
+    const off = this.map.pageOffset(cpu.fetchNextPage());
+    cpu.fetchGlobal = cpu.fetchGlobal && global;
+    return off;
+  }
+
+  private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): Block {
+    if (this.consts.nearlyFull || (this.o.host !== null && this.o.host.nearlyFull)) this.flushTranslations();
+    const t0 = performance.now();
+    const w = this.win;
+    w.buf = this.map.ram8;
+    w.pos = pageOff + pcOff;
+    w.end = pageOff + PAGE;
+    w.offset = pcOff;
+    let page2 = -1;
+    this.ir.begin();
+    let start = w.pos;
+    if (cpu.lifter.lift(w, mode, this.ir, single ? 1 : this.o.maxInsns) === LiftResult.NEED_MORE) {
+      page2 = this.secondPage(cpu);
+      const have = PAGE - pcOff;
+      this.span.set(this.map.ram8.subarray(pageOff + pcOff, pageOff + PAGE));
+      if (page2 >= 0) this.span.set(this.map.ram8.subarray(page2, page2 + 15), have);
+      else this.span.fill(0xff, have, have + 15);
+      w.buf = this.span;
+      w.pos = start = 0;
+      w.end = have + 15;
+      w.offset = pcOff;
+      this.ir.begin();
+      if (cpu.lifter.lift(w, mode, this.ir, 1) === LiftResult.NEED_MORE) throw new VmxError('ERR_INTERNAL', 'instruction needs more than 15 bytes');
+    }
+    const bytes = w.pos - start;
+    const irOps = this.ir.n;
+    runPasses(this.ir, cpu.helpers, this.o.passes);
+    const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, bytes, this.ir.insns);
+    block.page2 = page2;
+    const mask32 = this.o.mask32(mode);
+    const host = this.o.host;
+    if (host === null || single) {
+      block.interp = compileForInterp(this.ir, { mask32 });
+    } else {
+      const triples = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
+      const sites: ChainSite[] = [];
+      for (let i = 0; i < triples.length; i += 3) {
+        const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
+        sites.push(site);
+        this.sites.set(site.id, site);
+      }
+      block.sites = sites;
+    }
+    let page = this.pages.get(pageOff);
+    if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
+    page.byKey.set(blockKey(pcOff, mode), block);
+    if (page2 >= 0 && page2 !== pageOff) {
+      let second = this.pages.get(page2);
+      if (second === undefined) this.pages.set(page2, (second = this.newPage(page2)));
+      second.tails.push(block);
+    }
+    const s = this.stats;
+    s.blocks++;
+    s.insns += this.ir.insns;
+    s.irOps += irOps;
+    s.translateNs += (performance.now() - t0) * 1e6;
+    return block;
+  }
+
+  private newPage(pageOff: number): PageBlocks {
+    this.map.codePages[pageOff / PAGE] = 1;
+    for (const c of this.cpus) c.noteCodePage(pageOff);
+    return new PageBlocks();
+  }
+
+  // ---- invalidation ------------------------------------------------------------------------------------------
+
+  /** Bytes [off, off+n) of RAM change. `cpuStore`: by an instruction, which is restarted alone if it changes its own block. */
+  private codeWrite(off: number, n: number, cpuStore: boolean): void {
+    this.stats.codeWrites++;
+    const pageOff = off - (off % PAGE);
+    const page = this.pages.get(pageOff);
+    if (page === undefined) {
+      this.map.codePages[pageOff / PAGE] = 0;
+      return;
+    }
+    const end = off + n;
+    for (const b of page.byKey.values()) {
+      const bEnd = b.page2 >= 0 ? pageOff + PAGE : b.ram + b.bytes;
+      if (b.ram < end && bEnd > off) this.hit(b, cpuStore);
+    }
+    if (page.tails.length > 0) {
+      for (const b of [...page.tails]) {
+        const tail = (b.ram & 0xfff) + b.bytes - PAGE;
+        if (off < pageOff + tail) this.hit(b, cpuStore);
+      }
+    }
+    if (page.byKey.size === 0 && page.tails.length === 0) {
+      this.pages.delete(pageOff);
+      this.map.codePages[pageOff / PAGE] = 0;
+    }
+  }
+
+  private hit(b: Block, cpuStore: boolean): void {
+    if (cpuStore && this.running(b)) throw this.restart;
+    this.invalidate(b);
+  }
+
+  /** True if b may be the block whose code runs now (more than one instruction: a single one finishes undisturbed). */
+  private running(b: Block): boolean {
+    if (b.insns <= 1) return false;
+    if (this.current === b) return true;
+    if (this.o.host === null || this.current !== null) return false;
+    // Generated code: chained blocks are not tracked, but the instruction at hand lies in the block or not.
+    const cpu = this.active;
+    if (cpu === null) return false;
+    const at = cpu.V[Slot.X_INSN * 2]! & 0xffff;
+    const o = b.ram & 0xfff;
+    return at >= o && at < o + b.bytes;
+  }
+
+  /** CPU whose slice is running. */
+  active: GuestCpu | null = null;
+
+  private invalidate(b: Block): void {
+    if (!b.valid) return;
+    b.valid = false;
+    this.stats.invalidated++;
+    const pageOff = b.ram - (b.ram % PAGE);
+    this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
+    if (b.page2 >= 0) {
+      const tails = this.pages.get(b.page2)?.tails;
+      const i = tails ? tails.indexOf(b) : -1;
+      if (i >= 0) tails!.splice(i, 1);
+    }
+    const host = this.o.host;
+    if (host !== null) {
+      for (const site of b.incoming) {
+        if (site.target === b) {
+          host.unpatch(site.id, site.cold);
+          site.target = null;
+        }
+      }
+      b.incoming.length = 0;
+      for (const site of b.sites) this.sites.delete(site.id);
+    }
+    for (const where of b.jc) {
+      const table = where >>> 16;
+      const idx = where & 0xffff;
+      if (this.jcBlocks[table]![idx] === b) {
+        this.jcBlocks[table]![idx] = null;
+        this.dropEntry(table, idx);
+      }
+    }
+    b.jc.length = 0;
+  }
+
+  private dropEntry(table: number, idx: number): void {
+    const V = this.cpus[Math.floor(table / MMU_INDEXES)]!.V;
+    const e = (JC_BASE + (table % MMU_INDEXES) * JC_TABLE_BYTES + idx * 16) >> 2;
+    V.set(this.jcEmpty.subarray(0, 4), e);
+  }
+
+  /** Drops every translation. */
+  flushTranslations(): void {
+    this.stats.flushes++;
+    for (const [off, page] of this.pages) {
+      for (const b of page.byKey.values()) b.valid = false;
+      this.map.codePages[off / PAGE] = 0;
+    }
+    this.pages.clear();
+    this.sites.clear();
+    for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
+    this.consts.reset();
+    if (this.o.host !== null) this.o.host.reset();
+  }
+
+  private clearJumpCache(cpu: GuestCpu, mmuIdx: number, force: boolean): void {
+    const table = cpu.index * MMU_INDEXES + mmuIdx;
+    if (!force && this.jcUsed[table] === 0) return;
+    this.jcUsed[table] = 0;
+    this.jcNonGlobal[table] = 0;
+    const e = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
+    cpu.V.set(this.jcEmpty, e);
+    this.jcBlocks[table]!.fill(null);
+  }
+
+  private flushed(cpu: GuestCpu, kind: FlushKind, lo: number, hi: number): void {
+    if (kind === FlushKind.PAGE) {
+      const page = lo & ~0xfff;
+      const before = (page - PAGE) | 0;
+      for (let i = 0; i < MMU_INDEXES; i++) {
+        const table = cpu.index * MMU_INDEXES + i;
+        if (this.jcUsed[table] === 0) continue;
+        const blocks = this.jcBlocks[table]!;
+        const e = (JC_BASE + i * JC_TABLE_BYTES) >> 2;
+        for (let k = 0; k < JC_ENTRIES; k++) {
+          if (blocks[k] === null) continue;
+          const p = cpu.V[e + k * 4]! & ~0xfff;
+          if (p === page || p === before) {
+            blocks[k] = null;
+            this.dropEntry(table, k);
+          }
+        }
+      }
+      void hi;
+      return;
+    }
+    for (let i = 0; i < MMU_INDEXES; i++) {
+      const table = cpu.index * MMU_INDEXES + i;
+      if (kind === FlushKind.ALL || this.jcNonGlobal[table] !== 0) this.clearJumpCache(cpu, i, false);
+    }
+  }
+}
+
+function hex64(V: Int32Array, slot: number): string {
+  return `0x${(V[slot * 2 + 1]! >>> 0).toString(16)}_${(V[slot * 2]! >>> 0).toString(16).padStart(8, '0')}`;
+}

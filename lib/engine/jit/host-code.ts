@@ -1,0 +1,31 @@
+/** What the run loop needs of a code generator for this host and of the memory it writes to. */
+import type { GuestCpu } from '../cpu.js';
+import type { IrBuilder } from '../ir/builder.js';
+import type { Block } from './block.js';
+
+export interface HostCode {
+  /** Executable address of code offset 0. */
+  readonly address: number;
+  /** Executable address of code that stores RAX (linear pc) to PC and leaves with ExitCode.NEXT. */
+  readonly missAddress: number;
+  /** True when the next block may not fit: the engine drops all translations and calls reset. */
+  readonly nearlyFull: boolean;
+  /** Prepares a vCPU's state region (abort path, stack). */
+  attach(cpu: GuestCpu): void;
+  /** Runs from a block entry until the first yield. @returns `Yield` kind. */
+  enter(cpu: GuestCpu, entry: number): number;
+  /** Goes on after a yield other than EXIT and HOST_FAULT. */
+  resume(cpu: GuestCpu): number;
+  /**
+   * Generates code; sets block.entryA and entryB.
+   * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
+   */
+  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  /** Makes a chain site jump to code offset `target`. */
+  patch(site: number, target: number): void;
+  unpatch(site: number, cold: number): void;
+  /** Forgets all code and sites. */
+  reset(): void;
+  /** Bytes of code in use. */
+  readonly used: number;
+}

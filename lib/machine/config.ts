@@ -1,0 +1,184 @@
+/**
+ * The configuration of a virtual machine: plain data that crosses to the machine's worker, with every user-visible
+ * check in one place. Messages name the option as the command line spells it.
+ */
+import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
+import { totalmem } from 'node:os';
+import { UsageError } from '../errors.js';
+
+export type Accel = 'auto' | 'jit' | 'interp';
+
+export interface DiskConfig {
+  file: string;
+  if: 'virtio';
+  format: 'raw';
+  readonly: boolean;
+  /** Writes go to memory and are dropped at the end. */
+  snapshot: boolean;
+}
+
+/** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
+export interface MachineOptions {
+  /** Which engine executes guest code. Default 'auto': the JIT, or the interpreter where memory may not be made executable. */
+  accel?: Accel;
+  /** Guest architecture; only x86_64 so far. */
+  arch?: 'auto' | 'x86_64';
+  /** Board; only pc so far. */
+  machine?: 'pc';
+  /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
+  cpu?: string;
+  /** Number of vCPUs, 1..16. */
+  cpus?: number;
+  /** Bytes, or text such as `512M`, `1G`. */
+  memory?: number | string;
+  /** Kernel image: bzImage, ELF (PVH or multiboot 1). */
+  kernel?: string;
+  initrd?: string;
+  /** Kernel command line. */
+  append?: string;
+  /** Disks: a file name, or an object. */
+  disks?: (string | Partial<DiskConfig> & { file: string })[];
+  /** All disks as snapshots. */
+  snapshot?: boolean;
+  /** Extra devices, `name,key=value` as on the command line. */
+  devices?: string[];
+  /** Treat a guest reset as power-off. */
+  noReboot?: boolean;
+  /** Start value of the guest's real-time clock; default now. */
+  rtc?: Date;
+  /** Tracing for developers. */
+  debug?: DebugOptions;
+}
+
+export interface DebugOptions {
+  /** File that receives a line per executed block or, with `insn`, per instruction. */
+  traceFile?: string;
+  trace?: ('block' | 'insn' | 'fault')[];
+  /** Write /tmp/perf-PID.map for `perf`. */
+  perfMap?: boolean;
+  /** Run every block on the interpreter and as generated code and stop at the first difference. */
+  lockstep?: boolean;
+  /** Guest addresses whose IR and host code are printed when translated. */
+  dump?: number[];
+  /** IR passes to switch off, by name. */
+  disablePasses?: string[];
+}
+
+export interface MachineConfig {
+  accel: Accel;
+  machine: 'pc';
+  cpu: string;
+  cpus: number;
+  /** Bytes. */
+  memory: number;
+  kernel: string | null;
+  initrd: string | null;
+  append: string;
+  disks: DiskConfig[];
+  devices: string[];
+  noReboot: boolean;
+  /** ms since the epoch. */
+  rtc: number;
+  debug: DebugOptions;
+}
+
+const MIB = 1024 * 1024;
+
+/** '512M', '1G', '4096K', '1048576' or a number of bytes. A plain number of text below 1 MiB counts as MiB, as users expect of -m. */
+export function parseSize(v: number | string, option: string): number {
+  if (typeof v === 'number') {
+    if (!Number.isFinite(v) || v < 0) throw new UsageError(`${option}: ${v} is not a size`);
+    return Math.floor(v);
+  }
+  const m = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?$/i.exec(v.trim());
+  if (!m) throw new UsageError(`${option}: '${v}' is not a size (examples: 512M, 2G)`);
+  const n = Number(m[1]);
+  const unit = (m[2] ?? '').toUpperCase();
+  const scale = unit === 'K' ? 1024 : unit === 'M' ? MIB : unit === 'G' ? 1024 * MIB : unit === 'T' ? 1024 * 1024 * MIB : n < MIB ? MIB : 1;
+  return Math.floor(n * scale);
+}
+
+function checkFile(file: string, option: string, write: boolean): void {
+  if (!existsSync(file)) throw new UsageError(`${option}: ${file}: no such file`);
+  const st = statSync(file);
+  if (st.isDirectory()) throw new UsageError(`${option}: ${file} is a directory`);
+  try {
+    accessSync(file, constants.R_OK);
+  } catch {
+    throw new UsageError(`${option}: ${file}: no permission to read`);
+  }
+  if (!write) return;
+  try {
+    closeSync(openSync(file, 'r+'));
+  } catch {
+    throw new UsageError(`${option}: ${file} is not writable (add ,readonly or ,snapshot)`);
+  }
+}
+
+const DISK_KEYS = new Set(['if', 'format', 'readonly', 'snapshot']);
+
+/** `FILE[,if=virtio][,format=raw][,readonly][,snapshot]`. */
+export function parseDisk(text: string): DiskConfig {
+  const [file, ...rest] = text.split(',');
+  const d: DiskConfig = { file: file ?? '', if: 'virtio', format: 'raw', readonly: false, snapshot: false };
+  if (d.file === '') throw new UsageError(`--disk: '${text}' names no file`);
+  for (const part of rest) {
+    const [k, v] = part.split('=', 2) as [string, string | undefined];
+    if (!DISK_KEYS.has(k)) throw new UsageError(`--disk: unknown property '${k}' (known: ${[...DISK_KEYS].join(', ')})`);
+    if (k === 'if') {
+      if (v !== 'virtio') throw new UsageError(`--disk: if=${v ?? ''} is not available (virtio is)`);
+    } else if (k === 'format') {
+      if (v !== 'raw') throw new UsageError(`--disk: format=${v ?? ''} is not available (raw is)`);
+    } else {
+      const on = v === undefined || v === 'on';
+      if (!on && v !== 'off') throw new UsageError(`--disk: ${k}=${v} must be on or off`);
+      if (k === 'readonly') d.readonly = on;
+      else d.snapshot = on;
+    }
+  }
+  return d;
+}
+
+/** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
+export function resolveConfig(o: MachineOptions): MachineConfig {
+  const accel = o.accel ?? 'auto';
+  if (!['auto', 'jit', 'interp'].includes(accel)) throw new UsageError(`--accel: '${accel}' is not available (auto, jit, interp are)`);
+  const arch = o.arch ?? 'auto';
+  if (!['auto', 'x86_64'].includes(arch)) throw new UsageError(`--arch: '${arch}' is not available (x86_64 is)`);
+  const machine = o.machine ?? 'pc';
+  if (machine !== 'pc') throw new UsageError(`--machine: '${String(machine)}' is not available (pc is)`);
+  const cpus = o.cpus ?? 1;
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) throw new UsageError(`--cpus: ${cpus} is not a number from 1 to 16`);
+  const memory = parseSize(o.memory ?? '512M', '--memory');
+  if (memory < MIB) throw new UsageError(`--memory: ${memory} bytes is less than the minimum of 1M`);
+  if (memory > totalmem()) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than this host has (${Math.floor(totalmem() / MIB)}M)`);
+  if (memory > 3 * 1024 * MIB) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than the 3G this version supports`);
+  if (o.kernel !== undefined) checkFile(o.kernel, '--kernel', false);
+  if (o.initrd !== undefined) {
+    if (o.kernel === undefined) throw new UsageError('--initrd: needs --kernel');
+    checkFile(o.initrd, '--initrd', false);
+  }
+  if (o.append !== undefined && o.kernel === undefined) throw new UsageError('--append: needs --kernel');
+  const disks: DiskConfig[] = [];
+  for (const d of o.disks ?? []) {
+    const disk: DiskConfig = typeof d === 'string' ? parseDisk(d) : { if: 'virtio', format: 'raw', readonly: false, snapshot: false, ...d };
+    if (o.snapshot) disk.snapshot = true;
+    checkFile(disk.file, '--disk', !disk.readonly && !disk.snapshot);
+    disks.push(disk);
+  }
+  return {
+    accel,
+    machine,
+    cpu: o.cpu ?? 'max',
+    cpus,
+    memory: Math.floor(memory / 4096) * 4096,
+    kernel: o.kernel ?? null,
+    initrd: o.initrd ?? null,
+    append: o.append ?? '',
+    disks,
+    devices: o.devices ?? [],
+    noReboot: o.noReboot ?? false,
+    rtc: (o.rtc ?? new Date()).getTime(),
+    debug: o.debug ?? {},
+  };
+}

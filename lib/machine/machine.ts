@@ -1,0 +1,428 @@
+/**
+ * A machine inside its worker: memory, CPUs, board, engine, and the loop that shares the thread between guest code, device
+ * timers and the event loop.
+ */
+import type { Board, BoardHost } from '../boards/board.js';
+import { PcBoard } from '../boards/pc.js';
+import { TimerQueue } from '../devices/clock.js';
+import type { GuestClock } from '../engine/cpu.js';
+import { X86Cpu } from '../engine/guest/x86/cpu.js';
+import { CpuModel } from '../engine/guest/x86/cpuid.js';
+import { x86Helpers, x86Lifter } from '../engine/guest/x86/guest.js';
+import { PvClock } from '../engine/guest/x86/pvclock.js';
+import { Mode } from '../engine/guest/x86/mode.js';
+import { X64Host } from '../engine/host/x64/host.js';
+import { Engine, SliceEnd } from '../engine/jit/engine.js';
+import type { HostCode } from '../engine/jit/host-code.js';
+import type { PassOptions } from '../engine/ir/passes.js';
+import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
+import { UsageError, VmxError } from '../errors.js';
+import { PhysicalMemory } from '../memory/physical.js';
+import { loadNative, type NativeContext, type NativeExec } from '../native.js';
+import type { MachineConfig } from './config.js';
+import { startCpu } from './start.js';
+import type { EndState, MachineStats } from './protocol.js';
+
+export interface MachineHost {
+  serialOutput(bytes: Uint8Array): void;
+  debugOutput(bytes: Uint8Array): void;
+  /** Bytes of serial input that the guest's port has accepted. */
+  serialTaken(count: number): void;
+  log(message: string): void;
+  reset(): void;
+}
+
+const EXEC_BYTES = 128 * 1024 * 1024;
+/** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
+const EXTRA_BYTES = 64 * 1024 * 1024;
+const TSC_KHZ = 1_000_000;
+/** Time slice of a CPU when several want to run, ns. */
+const SLICE_NS = 1_000_000;
+/** The event loop gets a turn at least this often, ns: JavaScript timers do not wake the loop's descriptor. */
+const TURN_NS = 10_000_000;
+/** Longest sleep, ns. */
+const LONG_NS = 1e9;
+const LOGS_PER_SECOND = 20;
+
+/** Guest time: host monotonic time minus pauses. */
+class MachineClock implements GuestClock {
+  private offset: number;
+  private stopped: number | null = 0;
+
+  constructor(private readonly host: () => number) {
+    this.offset = host();
+  }
+
+  now(): number {
+    return this.stopped ?? this.host() - this.offset;
+  }
+
+  stop(): void {
+    this.stopped ??= this.host() - this.offset;
+  }
+
+  start(): void {
+    if (this.stopped === null) return;
+    this.offset = this.host() - this.stopped;
+    this.stopped = null;
+  }
+
+  /** Host monotonic time of guest time t. */
+  toHost(t: number): number {
+    return t + this.offset;
+  }
+}
+
+/** IR passes by the names users switch them off with. */
+const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps' };
+
+function passOptions(disabled: readonly string[]): PassOptions {
+  const o: PassOptions = {};
+  for (const name of disabled) {
+    const key = PASSES[name];
+    if (key === undefined) throw new UsageError(`--disable-pass: no pass '${name}' (${Object.keys(PASSES).join(', ')})`);
+    o[key] = false;
+  }
+  return o;
+}
+
+export class Machine {
+  readonly accel: 'jit' | 'interp';
+  readonly notes: string[] = [];
+  started = false;
+  private readonly native = loadNative();
+  private readonly memory: PhysicalMemory;
+  private readonly clock: MachineClock;
+  private readonly timers: TimerQueue;
+  private readonly cpus: X86Cpu[] = [];
+  private readonly contexts: NativeContext[] = [];
+  private readonly engine: Engine;
+  private readonly board: Board;
+  private extraUsed = 0;
+  private endState: EndState | null = null;
+  private resetWanted = false;
+  private turnWanted = false;
+  private pausing: (() => void)[] = [];
+  private paused = false;
+  private resumed: (() => void) | null = null;
+  private input: Uint8Array[] = [];
+  private startedAt = 0;
+  private haltedNs = 0;
+  private slices = 0;
+  private turns = 0;
+  private lastTurn = 0;
+  private logBudget = LOGS_PER_SECOND;
+  private logWindow = 0;
+
+  constructor(
+    readonly config: MachineConfig,
+    private readonly host: MachineHost,
+  ) {
+    const native = this.native;
+    const exec = this.allocExec();
+    this.accel = exec === null ? 'interp' : 'jit';
+    const ram = native.allocRam(config.memory + EXTRA_BYTES);
+    this.memory = new PhysicalMemory(ram.buffer, ram.address);
+    this.memory.mapRam(0, Math.min(config.memory, 0xa_0000), 0);
+    if (config.memory > 0xc_0000) this.memory.mapRam(0xc_0000, config.memory - 0xc_0000, 0xc_0000);
+    this.clock = new MachineClock(() => native.now());
+    this.timers = new TimerQueue(this.clock);
+    const model = CpuModel.parse(config.cpu);
+    const helpers = x86Helpers();
+    const lifter = x86Lifter(helpers, model);
+    const board = (this.board = new PcBoard(this.boardHost()));
+    for (let i = 0; i < config.cpus; i++) {
+      const state = native.allocState(STATE_BYTES);
+      this.contexts.push(native.createContext(state, exec));
+      const paravirt = new PvClock({
+        map: this.memory,
+        clock: this.clock,
+        tscKHz: TSC_KHZ,
+        wallMs: () => config.rtc + this.clock.now() / 1e6,
+        tsc: (out) => {
+          const t = this.cpus[i]!.tsc();
+          out.lo = t % 0x1_0000_0000;
+          out.hi = Math.floor(t / 0x1_0000_0000);
+        },
+      });
+      this.cpus.push(
+        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt }),
+      );
+    }
+    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
+    this.engine = new Engine(this.memory, this.cpus, {
+      host: host64,
+      passes: passOptions(config.debug.disablePasses ?? []),
+      maxInsns: 64,
+      stepBit: Mode.STEP,
+      fpHelperBit: Mode.FP_UNMASKED,
+      mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
+    });
+    this.memory.onRemap = () => {
+      for (const c of this.cpus) c.mmu.flushAll();
+      this.engine.flushTranslations();
+    };
+    this.engine.helperCounts = new Float64Array(4096);
+    this.board.onSerialRoom = () => this.pumpInput();
+    this.resetBoard();
+  }
+
+  get contextId(): number {
+    return this.contexts[0]!.id;
+  }
+
+  private allocExec(): NativeExec | null {
+    if (this.config.accel === 'interp') return null;
+    if (process.arch !== 'x64') {
+      if (this.config.accel === 'jit') throw new UsageError(`--accel: jit has no back end for ${process.arch} hosts yet (use interp)`);
+      this.notes.push(`no JIT back end for ${process.arch} hosts: running on the interpreter`);
+      return null;
+    }
+    try {
+      return this.native.allocExec(EXEC_BYTES);
+    } catch (e) {
+      if (!(e instanceof VmxError) || e.code !== 'ERR_NO_EXEC') throw e;
+      if (this.config.accel === 'jit') throw new UsageError(`--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });
+      this.notes.push('this system refuses executable memory: running on the interpreter');
+      return null;
+    }
+  }
+
+  private boardHost(): BoardHost {
+    return {
+      config: this.config,
+      memory: this.memory,
+      extraRam: (bytes) => {
+        const at = this.config.memory + this.extraUsed;
+        if (this.extraUsed + bytes > EXTRA_BYTES) throw new VmxError('ERR_INTERNAL', 'no room left for ROM and video memory');
+        this.extraUsed += bytes;
+        return at;
+      },
+      clock: this.timers,
+      wallClock: () => this.config.rtc + this.clock.now() / 1e6,
+      tscKHz: TSC_KHZ,
+      tsc: (i) => this.cpus[i]?.tsc() ?? 0,
+      serialOutput: (bytes) => this.host.serialOutput(bytes),
+      debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),
+      powerOff: () => this.end({ reason: 'power-off', status: 0, message: 'the guest powered off' }),
+      reset: () => this.requestReset(),
+      exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
+      setA20: (on) => {
+        for (const c of this.cpus) c.setA20(on);
+      },
+      currentCpu: () => this.engine.active?.index ?? 0,
+      log: (m) => this.log(m),
+      intrChanged: (i) => this.cpus[i]?.updateIntr(),
+      nmi: (i) => this.cpus[i]?.signalNmi(),
+      init: (i) => {
+        this.cpus[i]?.signalInit();
+        this.raise(Pending.STOP);
+      },
+      sipi: (i, vector) => {
+        this.cpus[i]?.signalSipi(vector);
+        this.raise(Pending.STOP);
+      },
+    };
+  }
+
+  /** Makes whichever CPU is running leave its slice. */
+  private raise(bit: Pending): void {
+    const V = (this.engine.active ?? this.cpus[0]!).V;
+    V[Slot.PENDING * 2] = V[Slot.PENDING * 2]! | bit;
+  }
+
+  private log(message: string): void {
+    const second = Math.floor(this.clock.now() / 1e9);
+    if (second !== this.logWindow) {
+      this.logWindow = second;
+      this.logBudget = LOGS_PER_SECOND;
+    }
+    if (this.logBudget-- > 0) this.host.log(message);
+  }
+
+  private resetBoard(): void {
+    for (const c of this.cpus) c.reset();
+    const start = this.board.reset();
+    if (start !== null) startCpu(this.cpus[0]!, start);
+    this.engine.flushTranslations();
+  }
+
+  requestReset(): void {
+    if (this.config.noReboot) {
+      this.end({ reason: 'reset', status: 0, message: 'the guest reset the machine (--no-reboot)' });
+      return;
+    }
+    this.resetWanted = true;
+    this.raise(Pending.STOP);
+  }
+
+  powerButton(): void {
+    this.board.powerButton();
+  }
+
+  /** Ends the machine after the current instruction. The first reason counts. */
+  end(state: EndState): void {
+    this.endState ??= state;
+    this.raise(Pending.STOP);
+    this.resumed?.();
+  }
+
+  /** There is something for the event loop to do. */
+  wantTurn(): void {
+    this.turnWanted = true;
+  }
+
+  serialInput(bytes: Uint8Array): void {
+    this.input.push(bytes);
+    this.pumpInput();
+  }
+
+  private pumpInput(): void {
+    let taken = 0;
+    for (let chunk = this.input[0]; chunk !== undefined; chunk = this.input[0]) {
+      const n = this.board.serialInput(chunk);
+      taken += n;
+      if (n < chunk.length) {
+        this.input[0] = chunk.subarray(n);
+        break;
+      }
+      this.input.shift();
+    }
+    if (taken > 0) this.host.serialTaken(taken);
+  }
+
+  pause(): Promise<void> {
+    if (this.paused || this.endState !== null) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.pausing.push(resolve);
+      this.raise(Pending.STOP);
+    });
+  }
+
+  resume(): void {
+    this.resumed?.();
+  }
+
+  /** Runs until the machine ends. */
+  async run(): Promise<EndState> {
+    this.started = true;
+    this.startedAt = this.lastTurn = this.native.now();
+    this.clock.start();
+    const ctx0 = this.contexts[0]!;
+    ctx0.watchLoop(true);
+    try {
+      while (this.endState === null) {
+        if (this.pausing.length > 0) await this.standStill();
+        this.clearRequests();
+        if (this.resetWanted) {
+          this.resetWanted = false;
+          this.resetBoard();
+          this.host.reset();
+        }
+        this.timers.runExpired();
+        const halted = this.runCpus();
+        if (this.endState !== null) break;
+        await this.between(ctx0, halted);
+      }
+      return this.endState;
+    } finally {
+      ctx0.watchLoop(false);
+      this.board.close();
+      for (const c of this.contexts) c.dispose();
+    }
+  }
+
+  private clearRequests(): void {
+    for (const c of this.cpus) {
+      c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~Pending.STOP;
+      c.V[Slot.PENDING * 2 + 1] = 0;
+    }
+  }
+
+  /** One slice for every CPU that wants one. @returns true if all are halted. */
+  private runCpus(): boolean {
+    let runnable = 0;
+    for (let i = 0; i < this.cpus.length; i++) if (!this.cpus[i]!.halted) runnable++;
+    let halted = true;
+    for (let i = 0; i < this.cpus.length && this.endState === null; i++) {
+      const cpu = this.cpus[i]!;
+      if (cpu.halted && cpu.V[Slot.PENDING * 2] === 0) continue;
+      const now = this.clock.now();
+      let until = Math.min(this.timers.nextDeadline(), now + TURN_NS);
+      if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + SLICE_NS);
+      this.contexts[i]!.setDeadline(this.clock.toHost(until));
+      this.slices++;
+      const end = this.engine.runSlice(cpu);
+      if (end === SliceEnd.SHUTDOWN) {
+        this.tripleFault(i);
+        return false;
+      }
+      if (end !== SliceEnd.HALTED) halted = false;
+    }
+    return halted;
+  }
+
+  private tripleFault(i: number): void {
+    const message = `triple fault on CPU ${i}: ${this.cpus[i]!.describe()}`;
+    if (this.config.noReboot) this.end({ reason: 'triple-fault', status: 125, message });
+    else {
+      this.log(`${message}; resetting`);
+      this.resetWanted = true;
+    }
+  }
+
+  /** Sleeps if all CPUs are halted, and lets the event loop turn if it has work. */
+  private async between(ctx: NativeContext, halted: boolean): Promise<void> {
+    const now = this.native.now();
+    let turn = this.turnWanted || now - this.lastTurn > TURN_NS;
+    if (halted && !turn && this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0)) {
+      const deadline = this.timers.nextDeadline();
+      const until = deadline === Infinity ? now + LONG_NS : this.clock.toHost(deadline);
+      if (until > now) {
+        turn = ctx.wait(Math.min(until, now + LONG_NS)) === 1;
+        this.haltedNs += this.native.now() - now;
+      }
+    } else if (!turn) {
+      turn = ctx.wait(0) === 1;
+    }
+    if (turn) {
+      this.turnWanted = false;
+      this.turns++;
+      this.lastTurn = now;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
+  private async standStill(): Promise<void> {
+    this.clock.stop();
+    this.paused = true;
+    const resumed = new Promise<void>((resolve) => (this.resumed = resolve));
+    for (const done of this.pausing) done();
+    this.pausing = [];
+    await resumed;
+    this.resumed = null;
+    this.paused = false;
+    this.clock.start();
+  }
+
+  stats(): MachineStats {
+    const helpers: Record<string, number> = {};
+    const list = this.cpus[0]!.helpers.list as readonly { name: string; id: number }[];
+    const counts = this.engine.helperCounts!;
+    for (const h of [...list].sort((a, b) => counts[b.id]! - counts[a.id]!)) {
+      if (counts[h.id]! === 0) break;
+      helpers[h.name] = counts[h.id]!;
+    }
+    const mem = process.memoryUsage();
+    return {
+      accel: this.accel,
+      wall: this.startedAt === 0 ? 0 : (this.native.now() - this.startedAt) / 1e9,
+      halted: this.haltedNs / 1e9,
+      engine: { ...this.engine.stats, hostBytes: this.engine.hostBytes },
+      helpers,
+      slices: this.slices,
+      loopTurns: this.turns,
+      memory: { rss: mem.rss, guest: this.config.memory },
+    };
+  }
+}

@@ -1,0 +1,282 @@
+/** The public API: a virtual machine that runs in a worker of its own, so the caller's event loop stays free. */
+import { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import { Worker } from 'node:worker_threads';
+import { UsageError, VmxError } from '../errors.js';
+import { loadNative } from '../native.js';
+import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
+import type { EndState, FromWorker, MachineStats, ToWorker, WorkerInit } from './protocol.js';
+
+export type VmState = 'created' | 'running' | 'paused' | 'ended';
+
+/** Events of a VirtualMachine and their arguments. */
+export interface VmEvents {
+  start: [];
+  pause: [];
+  resume: [];
+  /** The guest reset the machine. */
+  reset: [];
+  /** The machine has ended; nothing follows. */
+  end: [EndState];
+  /** Rate-limited notes about the guest's behaviour. */
+  log: [string];
+  /** Bytes of the debug console (ports E9h and 402h). */
+  debug: [Uint8Array];
+}
+
+/** Bytes waiting for the guest's serial port before `write` reports back-pressure. */
+const SERIAL_WINDOW = 4096;
+
+/** The first serial port (COM1) as a stream: what the guest prints can be read, what is written is typed. */
+class SerialPort extends Duplex {
+  private credit = SERIAL_WINDOW;
+  private waiting: { chunk: Uint8Array; done: (e?: Error | null) => void } | null = null;
+
+  constructor(private readonly send: (bytes: Uint8Array) => void) {
+    super({ allowHalfOpen: true });
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (e?: Error | null) => void): void {
+    this.waiting = { chunk, done };
+    this.pump();
+  }
+
+  private pump(): void {
+    while (this.waiting !== null && this.credit > 0) {
+      const { chunk, done } = this.waiting;
+      const n = Math.min(this.credit, chunk.length);
+      this.credit -= n;
+      this.send(chunk.slice(0, n));
+      if (n < chunk.length) {
+        this.waiting.chunk = chunk.subarray(n);
+      } else {
+        this.waiting = null;
+        done();
+      }
+    }
+  }
+
+  /** The guest has taken n bytes. */
+  taken(n: number): void {
+    this.credit += n;
+    this.pump();
+  }
+
+  received(bytes: Uint8Array): void {
+    this.push(bytes);
+  }
+
+  finished(): void {
+    this.push(null);
+    const w = this.waiting;
+    this.waiting = null;
+    w?.done();
+  }
+}
+
+export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
+  /** The guest's first serial port. */
+  readonly serial: Duplex;
+  private readonly port: SerialPort;
+  private current: VmState = 'created';
+  private end: EndState | null = null;
+  private finalStats: MachineStats | null = null;
+  private nextId = 1;
+  private readonly replies = new Map<number, (stats?: MachineStats) => void>();
+  private readonly ended: Promise<EndState>;
+  private resolveEnded!: (e: EndState) => void;
+  private exited!: Promise<void>;
+
+  private constructor(
+    /** What the options came to. */
+    readonly config: Readonly<MachineConfig>,
+    private readonly worker: Worker,
+    private readonly contextId: number,
+    /** The engine in use. */
+    readonly accel: 'jit' | 'interp',
+  ) {
+    super();
+    this.port = new SerialPort((bytes) => this.post({ type: 'serial', bytes }));
+    this.serial = this.port;
+    this.ended = new Promise((r) => (this.resolveEnded = r));
+  }
+
+  /**
+   * Checks the options, starts the worker, allocates memory and loads the kernel. The machine does not run yet.
+   * @param signal stops the machine (at any time) when aborted.
+   * @throws UsageError for bad input, VmxError otherwise.
+   */
+  static async create(options: MachineOptions = {}, signal?: AbortSignal): Promise<VirtualMachine> {
+    const config = resolveConfig(options);
+    signal?.throwIfAborted();
+    const init: WorkerInit = { config };
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: init, stdout: false, stderr: false });
+    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    const vm = await new Promise<VirtualMachine>((resolve, reject) => {
+      worker.once('error', reject);
+      worker.once('message', (m: FromWorker) => {
+        if (m.type === 'ready') {
+          const v = new VirtualMachine(config, worker, m.contextId, m.accel);
+          v.listen();
+          resolve(v);
+          for (const note of m.notes) queueMicrotask(() => v.emit('log', note));
+        } else if (m.type === 'failed') {
+          reject(failure(m));
+        } else {
+          reject(new VmxError('ERR_INTERNAL', `unexpected message ${m.type}`));
+        }
+      });
+    }).catch(async (e: unknown) => {
+      await worker.terminate();
+      throw e;
+    });
+    vm.exited = exited;
+    if (signal) {
+      const abort = (): void => void vm.stop();
+      signal.addEventListener('abort', abort, { once: true });
+      void vm.ended.then(() => signal.removeEventListener('abort', abort));
+    }
+    return vm;
+  }
+
+  private listen(): void {
+    this.worker.on('message', (m: FromWorker) => this.message(m));
+    this.worker.on('error', (e) => this.finish({ reason: 'error', status: 1, message: e.message }, null));
+    this.worker.on('exit', () => this.finish({ reason: 'error', status: 1, message: 'the machine worker ended unexpectedly' }, null));
+  }
+
+  private message(m: FromWorker): void {
+    switch (m.type) {
+      case 'serial':
+        this.port.received(m.bytes);
+        break;
+      case 'serial-taken':
+        this.port.taken(m.count);
+        break;
+      case 'debug':
+        this.emit('debug', m.bytes);
+        break;
+      case 'log':
+        this.emit('log', m.message);
+        break;
+      case 'reset':
+        this.emit('reset');
+        break;
+      case 'done': {
+        const r = this.replies.get(m.id);
+        this.replies.delete(m.id);
+        r?.(m.stats);
+        break;
+      }
+      case 'ended':
+        this.finish(m.end, m.stats);
+        break;
+      case 'failed':
+        this.finish({ reason: 'error', status: 1, message: m.message }, null);
+        break;
+      case 'ready':
+        break;
+    }
+  }
+
+  private finish(end: EndState, stats: MachineStats | null): void {
+    if (this.end !== null) return;
+    this.end = end;
+    this.finalStats = stats;
+    this.current = 'ended';
+    for (const r of this.replies.values()) r(stats ?? undefined);
+    this.replies.clear();
+    this.port.finished();
+    this.resolveEnded(end);
+    this.emit('end', end);
+    void this.worker.terminate();
+  }
+
+  private post(m: ToWorker): void {
+    if (this.current === 'ended') return;
+    this.worker.postMessage(m);
+    // The worker may be inside generated code or asleep: this makes it look at its messages.
+    loadNative().kick(this.contextId);
+  }
+
+  private request(make: (id: number) => ToWorker): Promise<MachineStats | undefined> {
+    if (this.current === 'ended') return Promise.resolve(this.finalStats ?? undefined);
+    const id = this.nextId++;
+    return new Promise((resolve) => {
+      this.replies.set(id, resolve);
+      this.post(make(id));
+    });
+  }
+
+  get state(): VmState {
+    return this.current;
+  }
+
+  /** Starts executing. */
+  start(): void {
+    if (this.current !== 'created') throw new VmxError('ERR_STATE', `start: the machine is ${this.current}`);
+    this.current = 'running';
+    this.post({ type: 'start' });
+    this.emit('start');
+  }
+
+  /** Stops time and execution. Resolves when the guest stands still. */
+  async pause(): Promise<void> {
+    if (this.current !== 'running') return;
+    await this.request((id) => ({ type: 'pause', id }));
+    if (this.end === null) {
+      this.current = 'paused';
+      this.emit('pause');
+    }
+  }
+
+  async resume(): Promise<void> {
+    if (this.current !== 'paused') return;
+    await this.request((id) => ({ type: 'resume', id }));
+    if (this.end === null) {
+      this.current = 'running';
+      this.emit('resume');
+    }
+  }
+
+  /** Presses the ACPI power button. */
+  powerButton(): void {
+    this.post({ type: 'power-button' });
+  }
+
+  /** Resets the machine as its reset button would. */
+  reset(): void {
+    this.post({ type: 'reset' });
+  }
+
+  /** Switches the machine off now and frees its memory. */
+  async stop(): Promise<EndState> {
+    this.post({ type: 'stop' });
+    const end = await this.ended;
+    await this.exited;
+    return end;
+  }
+
+  /** Resolves when the machine has ended, by itself or by `stop`. */
+  wait(): Promise<EndState> {
+    return this.ended;
+  }
+
+  /** What ran: blocks, exits, cache, time. After the end: the final figures. */
+  async stats(): Promise<MachineStats | undefined> {
+    return this.request((id) => ({ type: 'stats', id }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+function failure(m: Extract<FromWorker, { type: 'failed' }>): VmxError {
+  if (m.code === 'ERR_USAGE') return new UsageError(m.message);
+  const e = new VmxError(m.code, m.message);
+  e.stack = m.stack;
+  return e;
+}

@@ -1,0 +1,86 @@
+/** Entry of the worker that runs one machine. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { VmxError } from '../errors.js';
+import { Machine } from './machine.js';
+import type { EndState, FromWorker, ToWorker, WorkerInit } from './protocol.js';
+
+const port = parentPort;
+if (port === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
+const send = (m: FromWorker): void => port.postMessage(m);
+
+/** Serial output is gathered for one turn of the event loop or this many bytes. */
+const SERIAL_CHUNK = 16384;
+const out = Buffer.alloc(SERIAL_CHUNK);
+let used = 0;
+let scheduled = false;
+function flush(): void {
+  scheduled = false;
+  if (used === 0) return;
+  send({ type: 'serial', bytes: Uint8Array.from(out.subarray(0, used)) });
+  used = 0;
+}
+
+function fail(e: unknown): void {
+  const err = e instanceof Error ? e : new Error(String(e));
+  send({ type: 'failed', name: err.name, code: err instanceof VmxError ? err.code : 'ERR_INTERNAL', message: err.message, stack: err.stack ?? '' });
+}
+
+try {
+  const { config } = workerData as WorkerInit;
+  const machine = new Machine(config, {
+    serialOutput(bytes) {
+      for (const b of bytes) {
+        out[used++] = b;
+        if (used === SERIAL_CHUNK) flush();
+      }
+      if (!scheduled && used > 0) {
+        scheduled = true;
+        setImmediate(flush);
+        machine.wantTurn();
+      }
+    },
+    debugOutput: (bytes) => send({ type: 'debug', bytes }),
+    log: (message) => send({ type: 'log', message }),
+    serialTaken: (count) => send({ type: 'serial-taken', count }),
+    reset: () => send({ type: 'reset' }),
+  });
+  port.on('message', (m: ToWorker) => {
+    switch (m.type) {
+      case 'start':
+        machine
+          .run()
+          .then((end: EndState) => {
+            flush();
+            send({ type: 'ended', end, stats: machine.stats() });
+          })
+          .catch(fail);
+        break;
+      case 'pause':
+        void machine.pause().then(() => send({ type: 'done', id: m.id }));
+        break;
+      case 'resume':
+        machine.resume();
+        send({ type: 'done', id: m.id });
+        break;
+      case 'stop':
+        if (machine.started) machine.end({ reason: 'stopped', status: 0, message: 'stopped' });
+        else send({ type: 'ended', end: { reason: 'stopped', status: 0, message: 'stopped' }, stats: machine.stats() });
+        break;
+      case 'power-button':
+        machine.powerButton();
+        break;
+      case 'reset':
+        machine.requestReset();
+        break;
+      case 'serial':
+        machine.serialInput(m.bytes);
+        break;
+      case 'stats':
+        send({ type: 'done', id: m.id, stats: machine.stats() });
+        break;
+    }
+  });
+  send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes });
+} catch (e) {
+  fail(e);
+}

@@ -1,0 +1,109 @@
+/**
+ * Drives any device with random accesses, time jumps, resets and save/restore round trips, from a fixed seed, and asserts
+ * what must hold for every device: nothing throws, read values fit their size, timers fire at a bounded rate, and a restored
+ * state saves identically.
+ */
+import { expect } from 'vitest';
+import type { Device, IoHandler, IrqLine } from '#lib/devices/device.js';
+import { ManualClock } from '#lib/devices/clock.js';
+import { VmxError } from '#lib/errors.js';
+
+export interface Region {
+  io: IoHandler;
+  length: number;
+  /** Access sizes to try; default 1, 2 and 4. */
+  sizes?: readonly number[];
+}
+
+export interface FuzzTarget {
+  device: Device;
+  regions: readonly Region[];
+  /** Input from outside: keys, characters, line levels. */
+  pokes?: readonly ((random: number) => void)[];
+}
+
+export interface FuzzEnv {
+  clock: ManualClock;
+  line: () => TestLine;
+}
+
+/** An interrupt line that remembers. */
+export class TestLine implements IrqLine {
+  level = false;
+  rises = 0;
+  set(level: boolean): void {
+    if (level && !this.level) this.rises++;
+    this.level = level;
+  }
+}
+
+/** mulberry32. */
+export function randomFrom(seed: number): () => number {
+  let a = seed;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return (t ^ (t >>> 14)) >>> 0;
+  };
+}
+
+/** No device may ask for more than 50,000 interrupts a second, however it is programmed. */
+const MAX_FIRED = 1000;
+const LIMITS: Record<number, number> = { 1: 0xff, 2: 0xffff, 4: 0xffffffff };
+
+export function fuzzDevice(factory: (env: FuzzEnv) => FuzzTarget, steps = 4000, seed = 1): void {
+  const random = randomFrom(seed);
+  const clock = new ManualClock(1_000_000_000);
+  const { device, regions, pokes = [] } = factory({ clock, line: () => new TestLine() });
+  for (let i = 0; i < steps; i++) {
+    const r = random() % 100;
+    if (r < 90) access(regions[random() % regions.length], random);
+    else if (r < 95) {
+      // Small steps mostly; at times hours, in one jump.
+      const fired = random() % 8 === 0 ? clock.jump(random() * 1000) : clock.advance(random() % 2_000_000);
+      if (fired > MAX_FIRED) expect.fail(`${fired} timers fired in 2 ms`);
+    } else if (r < 98 && pokes.length > 0) pokes[random() % pokes.length](random());
+    else if (r === 98) roundTrip(device, random);
+    else if (random() % 10 === 0) device.reset();
+  }
+  roundTrip(device, random);
+}
+
+function access(region: Region, random: () => number): void {
+  const sizes = region.sizes ?? [1, 2, 4];
+  const size = sizes[random() % sizes.length];
+  let offset = random() % region.length;
+  if (random() % 4 !== 0) offset -= offset % size;
+  // Interesting values more often than chance would have it.
+  const kind = random() % 4;
+  const raw = kind === 0 ? 0xffffffff : kind === 1 ? 1 << random() % 32 : kind === 2 ? random() & 0xff : random();
+  if (random() & 1) {
+    const v = region.io.read(offset, size);
+    if (!Number.isInteger(v) || v < 0 || v > LIMITS[size]) {
+      expect.fail(`read(${offset.toString(16)}, ${size}) gave ${v}`);
+    }
+  } else {
+    region.io.write(offset, size, (raw & LIMITS[size]) >>> 0);
+  }
+}
+
+/** Saves, disturbs, restores, saves again; then tries a damaged state, which must be refused or taken, never half taken. */
+function roundTrip(device: Device, random: () => number): void {
+  const text = JSON.stringify(device.save());
+  device.reset();
+  device.restore(JSON.parse(text));
+  expect(JSON.stringify(device.save())).toBe(text);
+  const damaged = JSON.parse(text);
+  const keys = Object.keys(damaged);
+  const junk = [null, -2, 1.5, 1e300, 'x', [], {}, true, undefined];
+  damaged[keys[random() % keys.length]] = junk[random() % junk.length];
+  try {
+    device.restore(damaged);
+  } catch (e) {
+    expect(e).toBeInstanceOf(VmxError);
+    expect(JSON.stringify(device.save())).toBe(text);
+    return;
+  }
+  device.restore(JSON.parse(text));
+}
