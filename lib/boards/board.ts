@@ -17,6 +17,9 @@ export interface BoardHost {
   /** Milliseconds since the epoch, as the guest's RTC shows it. */
   wallClock(): number;
   readonly tscKHz: number;
+  /** What the CPU model says about the local APIC. */
+  readonly x2apic: boolean;
+  readonly physBits: number;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
   serialOutput(bytes: Uint8Array): void;

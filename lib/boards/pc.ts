@@ -72,6 +72,10 @@ export class PcBoard implements Board {
   private readonly asserted: number[] = [0, 0, 0, 0];
   private readonly pinLevels = new Map<number, boolean>();
   private nextSlot = 2;
+  private readonly lapics: readonly LocalApic[];
+  /** Where each CPU has its local APIC's registers, null while they are not in memory. */
+  private readonly lapicBase: (number | null)[] = [];
+  private readonly lapicPages = new Set<number>();
 
   constructor(private readonly host: BoardHost) {
     const h = host;
@@ -103,11 +107,16 @@ export class PcBoard implements Board {
               },
             },
             extInt: pic,
+            x2apic: h.x2apic,
+            physBits: h.physBits,
+            onBaseChange: (base, enabled) => this.moveLapic(i, enabled ? base : null),
           }),
         ),
       );
     }
     this.interruptSources.push(...lapics);
+    this.lapics = lapics;
+    this.mapLapic(Pc.LAPIC);
     const ioapic = add(new IoApic({ bus }));
     this.gsi = [...ioapic.pins];
     this.isa = pic.irqs.map((line, n) => {
@@ -123,7 +132,6 @@ export class PcBoard implements Board {
     m.mapPorts(0xa0, 2, pic.slave);
     m.mapPorts(0x4d0, 2, pic.elcr);
     m.mapMmio(Pc.IOAPIC, 0x1000, ioapic.mmio);
-    m.mapMmio(Pc.LAPIC, 0x1000, bus.window(() => lapics[h.currentCpu()]!));
 
     // Timers.
     const hpet = add(new Hpet({ clock: h.clock, gsis: this.gsi, irq0: this.isa[0]!, irq8: this.isa[8]! }));
@@ -194,6 +202,29 @@ export class PcBoard implements Board {
     this.fillFwCfg(fw);
     m.mapPorts(0x510, 12, fw.ports);
     for (const text of h.config.devices) this.option(parseDevice(text), pciHost, add);
+  }
+
+  /** A CPU's APIC_BASE has changed. A page once used stays claimed: CPUs that have their APIC elsewhere read ones there. */
+  private moveLapic(i: number, base: number | null): void {
+    this.lapicBase[i] = base;
+    if (base !== null) this.mapLapic(base);
+  }
+
+  private mapLapic(base: number): void {
+    if (this.lapicPages.has(base)) return;
+    if (this.host.memory.pageOffset(base) >= 0) {
+      this.host.log(`local APIC at 0x${base.toString(16)} would hide memory: ignored`);
+      return;
+    }
+    this.lapicPages.add(base);
+    const here = (): LocalApic | null => {
+      const i = this.host.currentCpu();
+      return (this.lapicBase[i] ?? base) === base ? this.lapics[i]! : null;
+    };
+    this.host.memory.mapMmio(base, 0x1000, {
+      read: (offset, size) => here()?.mmio.read(offset, size) ?? (size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff),
+      write: (offset, size, value) => here()?.mmio.write(offset, size, value),
+    });
   }
 
   private virtio(pciHost: PciHost, name: string, dev: VirtioDevice, add: <T extends Device>(d: T) => T): void {

@@ -130,7 +130,7 @@ export class Machine {
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
     const lifter = x86Lifter(helpers, model);
-    const board = (this.board = new PcBoard(this.boardHost()));
+    const board = (this.board = new PcBoard(this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
       this.contexts.push(native.createContext(state, exec));
@@ -188,7 +188,7 @@ export class Machine {
     }
   }
 
-  private boardHost(): BoardHost {
+  private boardHost(model: CpuModel): BoardHost {
     return {
       config: this.config,
       memory: this.memory,
@@ -201,6 +201,8 @@ export class Machine {
       clock: this.timers,
       wallClock: () => this.config.rtc + this.clock.now() / 1e6,
       tscKHz: TSC_KHZ,
+      x2apic: model.features.has('x2apic'),
+      physBits: model.physBits,
       tsc: (i) => this.cpus[i]?.tsc() ?? 0,
       serialOutput: (bytes) => this.host.serialOutput(bytes),
       debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),

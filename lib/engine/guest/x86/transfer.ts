@@ -332,7 +332,7 @@ export class Transfer {
   iret(w: number): void {
     const { cpu, stack } = this;
     const { seg } = cpu;
-    cpu.nmiBlocked = false;
+    cpu.unblockNmi();
     stack.current();
     if (!cpu.isProtected) {
       this.iretReal(w);
