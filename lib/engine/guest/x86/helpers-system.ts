@@ -3,7 +3,7 @@ import { HelperResult, type HelperRegistry } from '../../helpers.js';
 import { Slot } from '../../state.js';
 import type { X86Cpu } from './cpu.js';
 import { Cr4, LDTR, TR, Vec, canonical } from './defs.js';
-import { Mode, X } from './mode.js';
+import { Mode, Seg, X } from './mode.js';
 
 const CONTINUE = HelperResult.CONTINUE;
 const ZF_ONLY = { writesFlags: 8, readsFlags: 63 };
@@ -153,7 +153,8 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
       mmu.read64(at, atHi, c.mmuIdx);
       bLo = mmu.lo;
       bHi = mmu.hi;
-      if (!canonical(bHi, mmu.canonicalBits)) throw c.fault(Vec.GP, 0);
+      // Whatever the paging mode: what the processor has wires for.
+      if (!canonical(bHi, c.model.linearBits)) throw c.fault(Vec.GP, 0);
     } else {
       bLo = mmu.read32(at, atHi, c.mmuIdx);
       if (w === 1) bLo &= 0xff_ffff;
@@ -253,7 +254,11 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     c.seg.loadData(s, c.V[a * 2]!);
     return CONTINUE;
   };
-  r.define('x86.load_sreg', loadSreg);
+  r.define('x86.load_sreg', (c, d, a, b, x, s) => {
+    loadSreg(c, d, a, b, x, s);
+    if (s === Seg.SS) c.debug.holdTraps();
+    return CONTINUE;
+  });
   r.define('x86.load_far', loadSreg);
 
   // Segment bases.
