@@ -17,6 +17,7 @@ const TABLE_W = TLB_TABLE_BYTES >> 2;
 const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
+const WC_ENTRIES = 128;
 
 /** What a translation allows, in `Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
 export const enum Pg {
@@ -83,6 +84,14 @@ export class X86Mmu {
   private readonly xpa = new Float64Array(XC_ENTRIES);
   private readonly xflags = new Uint8Array(XC_ENTRIES);
   private xcUsed = false;
+
+  /** Paging-structure cache: page table (last level) of a 2 MiB region, with the rights of the levels above it. */
+  private readonly wtagLo = new Int32Array(WC_ENTRIES).fill(-1);
+  private readonly wtagHi = new Int32Array(WC_ENTRIES);
+  private readonly wtable = new Float64Array(WC_ENTRIES);
+  /** Bit 0 user, bit 1 writable, bit 2 no-execute. */
+  private readonly wrights = new Uint8Array(WC_ENTRIES);
+  private wcUsed = false;
 
   constructor(private readonly cpu: X86Cpu) {
     this.V = cpu.V;
@@ -160,7 +169,7 @@ export class X86Mmu {
       return this.gate(lo >>> 0);
     }
     if (this.lin64) {
-      if (!canonical(hi, this.linBits)) throw this.cpu.fault(Vec.GP, 0);
+      if (!canonical(hi, this.linBits)) throw this.cpu.fault(acc !== Acc.FETCH && this.cpu.stackUse.of(acc === Acc.WRITE) ? Vec.SS : Vec.GP, 0);
     } else hi = 0;
     for (;;) {
       const pa = this.levels === 2 ? this.walk32(lo, acc, user, idx) : this.walk64(lo, hi, acc, user, idx);
@@ -200,7 +209,18 @@ export class X86Mmu {
     let rw = true;
     let nx = false;
     const pae = this.levels === 3;
-    for (let level = this.levels; ; level--) {
+    let level = this.levels;
+    const region = lo & ~0x1f_ffff;
+    const wc = (lo >>> 21) & (WC_ENTRIES - 1);
+    if (this.wtagLo[wc] === region && this.wtagHi[wc] === hi) {
+      const r = this.wrights[wc]!;
+      us = (r & 1) !== 0;
+      rw = (r & 2) !== 0;
+      nx = (r & 4) !== 0;
+      table = this.wtable[wc]!;
+      level = 1;
+    }
+    for (; ; level--) {
       const i = level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (lo >>> 30) | (hi << 2) : level === 4 ? hi >>> 7 : hi >>> 16;
       const ea = table + (i & 511) * 8;
       const eLo = this.readEntryLo(ea);
@@ -229,6 +249,13 @@ export class X86Mmu {
       }
       if (!(eLo & 0x20) && !this.orEntry(ea, eLo, 0x20)) return -1;
       table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
+      if (level === 2) {
+        this.wtagLo[wc] = region;
+        this.wtagHi[wc] = hi;
+        this.wtable[wc] = table;
+        this.wrights[wc] = (us ? 1 : 0) | (rw ? 2 : 0) | (nx ? 4 : 0);
+        this.wcUsed = true;
+      }
     }
   }
 
@@ -348,7 +375,10 @@ export class X86Mmu {
     this.cpu.onFlush(FlushKind.PAGE, pageLo, hi);
   }
 
+  /** The caches that hold no global translations apart: dropped by every flush. */
   private dropXc(): void {
+    if (this.wcUsed) this.wtagLo.fill(-1);
+    this.wcUsed = false;
     if (this.xcUsed) this.xtagLo.fill(-1);
     this.xcUsed = false;
   }
@@ -383,8 +413,8 @@ export class X86Mmu {
         if (acc === Acc.READ || (f & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY)) {
           this.flags = f;
           const pa = this.xpa[x]! + (lo & 0xfff);
-          // A code page loses that state when it is written: then it deserves a tag again.
-          if (acc === Acc.WRITE) this.fill(idx, lo, hi, pa);
+          // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
+          if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
           return pa;
         }
       }

@@ -3,7 +3,7 @@ import { F, Op } from '../../ir/ops.js';
 import { Cc, ExitCode, Fl, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, STATE_BIAS } from '../../state.js';
 import { Alu, R, mem } from './asm.js';
 import type { Emitter } from './emitter.js';
-import { testSlot } from './emit-int.js';
+import { testSlot } from './emit-move.js';
 import { CF, Cold, addCold, landCold } from './emit-mem.js';
 import { emitPendingCheck, type Stubs } from './stubs.js';
 
