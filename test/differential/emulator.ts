@@ -5,7 +5,7 @@
 import type { NativeAddon, NativeContext } from '#lib/native.js';
 import { CpuModel } from '#lib/engine/guest/x86/cpuid.js';
 import { X86Cpu } from '#lib/engine/guest/x86/cpu.js';
-import { Cr0, Cr4, Efer } from '#lib/engine/guest/x86/defs.js';
+import { Cr0, Cr4, Efer, TR } from '#lib/engine/guest/x86/defs.js';
 import { x86Helpers, x86Lifter } from '#lib/engine/guest/x86/guest.js';
 import { Mode, Seg, X } from '#lib/engine/guest/x86/mode.js';
 import { X64Host } from '#lib/engine/host/x64/host.js';
@@ -74,6 +74,8 @@ export class Emulator implements Executor {
     cpu.seg.set(Seg.CS, USER_CS, 0, -1, CODE64_USER);
     cpu.seg.set(Seg.SS, USER_SS, 0, -1, DATA_USER);
     for (const seg of [Seg.DS, Seg.ES, Seg.FS, Seg.GS]) cpu.seg.set(seg, 0, 0, 0, NULL_SEGMENT);
+    // No I/O permission bitmap.
+    cpu.seg.set(TR, 0x40, 0, 0x20, 0x8b);
     cpu.V[X.EFLAGS * 2] = 0x202;
     cpu.mmu.configure();
     cpu.updateMode();
@@ -152,6 +154,9 @@ export class Emulator implements Executor {
       if (out.pc === this.exitPc && this.fault === 14) end = End.EXIT;
       else {
         out.signal = signalOf(this.fault);
+        // A trap: the native guard reports the address of the INT3 itself.
+        if (this.fault === 3) out.pc--;
+
         if (this.fault === 14) out.address = (cpu.cr2Hi >>> 0) * 2 ** 32 + (cpu.cr2Lo >>> 0);
         out.message = `vector ${this.fault}`;
       }

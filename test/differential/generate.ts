@@ -222,7 +222,9 @@ export class Generator {
         rep = row.p === P.F3 ? 0xf3 : row.p === P.F2 ? 0xf2 : r.pick([0xf3, 0xf2]);
         if ((row.p & (P.F3 | P.F2)) !== 0 && r.chance(8) && row.size !== Size.F64 && name !== 'movq2dq' && name !== 'movdq2q') p66 = true;
       } else if (row.p === P.ANY) {
-        if (string ? r.chance(50) : name === 'bsf' ? r.chance(40) : r.chance(4)) rep = r.pick([0xf3, 0xf2]);
+        // With F3 AMD processors take LOOPNE for LOOPE: undocumented, left out.
+        if (name.startsWith('loop')) rep = 0;
+        else if (string ? r.chance(50) : name === 'bsf' ? r.chance(40) : r.chance(4)) rep = r.pick([0xf3, 0xf2]);
       }
       if (name === 'bswap' && p66) return null;
     }
@@ -370,6 +372,14 @@ export class Generator {
       // Make the comparison succeed now and then.
       b.bytes.push(0x48, 0xa1, ...le(Number(want & 0xffff_ffffn) | 0, 4), ...le(Number(want >> 32n), 4));
       b.set(RAX);
+    }
+    if (name === 'bsf' && rep !== 0xf3 && bits === 32) {
+      // A zero source leaves the destination undefined: unchanged (AMD), or with its upper half cleared (Intel).
+      if (mem) {
+        if (this.outside(want)) return null;
+        this.patches.push({ at: Number(want) - this.layout.data, bytes: le(r.next() | (1 << r.below(32)), 4) });
+        if (id > 0) return null;
+      } else b.movabs(rm, r.bits64() | (1n << BigInt(r.below(32))));
     }
     const gather = /^vp?gather/.test(name);
     if (gather) {

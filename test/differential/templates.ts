@@ -26,10 +26,13 @@ export interface Template {
  * (descriptor tables, TSC, CPUID), or are approximations by definition.
  */
 const EXCLUDED: ReadonlySet<string> = new Set(
-  ('callf jmpf retf iret int syscall sysret sysenter sysexit rsm sldt str sgdt sidt smsw lar lsl verr verw lss lfs lgs rdpmc rdtsc rdtscp rdpid rdrand rdseed cpuid ' +
+  ('int1 callf jmpf retf iret int syscall sysret sysenter sysexit rsm sldt str sgdt sidt smsw lar lsl verr verw lss lfs lgs rdpmc rdtsc rdtscp rdpid rdrand rdseed cpuid ' +
     'monitor mwait xgetbv rdfsbase rdgsbase wrfsbase wrgsbase swapgs invlpg rcpps rcpss rsqrtps rsqrtss ' +
     'xsave xrstor xsaveopt xrstors xsavec xsaves fnstenv fnsave fldenv frstor fxsave fxrstor').split(' '),
 );
+
+/** Always fault at CPL 3: they would cut most sequences of their family short. */
+const FAULTING: ReadonlySet<string> = new Set(['in', 'out', 'ins', 'outs', 'int3', 'ud0', 'ud1', 'ud2']);
 
 function excluded(r: Row): string | undefined {
   if (r.m64 === M64.NOT64) return 'not in 64-bit mode';
@@ -75,7 +78,7 @@ export function templates(host: ReadonlySet<string>): TemplateSet {
         return;
       }
       const id = `${row.name} ${row.vex ? 'vex.' : ''}${row.map}:${row.opcode.toString(16)}${row.digit >= 0 ? `/${row.digit}` : ''}${row.rm >= 0 ? `.${row.rm}` : ''} p${row.p} m${row.mod}${row.vex ? ` l${row.l}w${row.w}` : ''}`;
-      out.push({ row, family: family ?? vectorFamily(row), id });
+      out.push({ row, family: FAULTING.has(row.name) ? 'system' : family ?? vectorFamily(row), id });
     });
   };
   add(ALU_ROWS, 'alu');
