@@ -19,6 +19,7 @@ import { X86Mmu } from './mmu.js';
 import { Mode, Seg, X, mmuIndexOf } from './mode.js';
 import { Msrs, type ParavirtMsrs } from './msr.js';
 import { Segments } from './segments.js';
+import { usesStackSegment } from './stack-access.js';
 import { Strings } from './strings.js';
 import { Tasks } from './tasks.js';
 import { Transfer } from './transfer.js';
@@ -351,6 +352,32 @@ export class X86Cpu implements GuestCpu {
     this.cr2Lo = lo;
     this.cr2Hi = hi;
     return this.fault(Vec.PF, code);
+  }
+
+  /** #GP(0), or #SS(0) for the stack segment, at the non-canonical address hi:lo. */
+  nonCanonical(lo: number, hi: number, isFetch: boolean): GuestFault {
+    const V = this.V;
+    if (isFetch || (this.mode & Mode.CODE_MASK) !== Mode.CODE64) return this.fault(Vec.GP, 0);
+    this.insnPc();
+    const pcLo = this.ipLo;
+    const pcHi = this.ipHi;
+    const code = new Uint8Array(15);
+    try {
+      const first = 4096 - (pcLo & 0xfff);
+      for (let at = 0; at < 15; at += first) {
+        const pa = this.mmu.fetch((pcLo + at) | 0, pcHi);
+        const off = this.map.pageOffset(pa) + (pa & 0xfff);
+        code.set(this.map.ram8.subarray(off, off + Math.min(15 - at, 4096 - (pa & 0xfff))), at);
+        if (first >= 15) break;
+      }
+    } catch (e) {
+      // The instruction ends before the page that cannot be read.
+      if (!(e instanceof GuestFault)) throw e;
+    }
+    const below = (V[X.RSP * 2]! - 8) | 0;
+    const belowHi = (V[X.RSP * 2 + 1]! - (V[X.RSP * 2]! >>> 0 < 8 ? 1 : 0)) | 0;
+    const atStack = (lo === below && hi === belowHi) || (lo === V[X.RSP * 2] && hi === V[X.RSP * 2 + 1]);
+    return this.fault(usesStackSegment(code, atStack) ? Vec.SS : Vec.GP, 0);
   }
 
   deliverFault(f: GuestFault): void {
