@@ -53,6 +53,8 @@ export interface LapicOptions {
   directedEoi?: boolean;
   /** x2APIC in CPUID, so that the mode can be entered. Default true. */
   x2apic?: boolean;
+  /** Width of physical addresses, for the reserved bits of APIC_BASE. Default 52. */
+  physBits?: number;
   /** The register page moved or went away (enabled: xAPIC mode). */
   onBaseChange?: (base: number, enabled: boolean) => void;
 }
@@ -155,6 +157,10 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     setBit(s.isr, v);
     this.sync();
     return v;
+  }
+
+  enabled(): boolean {
+    return (this.s.baseLo & ApicBase.EN) !== 0;
   }
 
   getCr8(): number {
@@ -407,7 +413,9 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
 
   private mmioRead(offset: number, size: number): number {
     const byte = offset & 15;
-    if (byte > 3 || (this.s.baseLo & (ApicBase.EN | ApicBase.EXTD)) !== ApicBase.EN) return 0;
+    // Off, or in x2APIC mode, nothing answers at the address.
+    if ((this.s.baseLo & (ApicBase.EN | ApicBase.EXTD)) !== ApicBase.EN) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
+    if (byte > 3) return 0;
     const reg = offset & 0xff0;
     if (!isRegister(reg)) {
       this.error(Esr.ILLEGAL_REGISTER);
@@ -634,8 +642,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
   private writeBase(lo: number, hi: number): boolean {
     const s = this.s;
     const reserved = 0x2ff | (this.x2apicAllowed ? 0 : ApicBase.EXTD);
-    // Physical addresses have at most 52 bits.
-    if (lo & reserved || hi >>> 20 !== 0) return false;
+    if (lo & reserved || hi >>> ((this.o.physBits ?? 52) - 32) !== 0) return false;
     const from = s.baseLo & (ApicBase.EN | ApicBase.EXTD);
     const to = lo & (ApicBase.EN | ApicBase.EXTD);
     if (to === ApicBase.EXTD) return false;
