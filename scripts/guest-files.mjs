@@ -61,8 +61,8 @@ export function debianKernel(meta = 'linux-image-cloud-amd64') {
   return join(boot, kernel);
 }
 
-/** Appends one file to a cpio archive in the "newc" format (cpio(5)). */
-function cpioEntry(name, mode, data, ino) {
+/** One member of a cpio archive in the "newc" format (cpio(5)). */
+export function cpioEntry(name, mode, data, ino) {
   const hex = (n) => n.toString(16).toUpperCase().padStart(8, '0');
   const nameBytes = Buffer.from(`${name}\0`);
   const head = Buffer.from(`070701${[ino, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, nameBytes.length, 0].map(hex).join('')}`);
@@ -87,11 +87,11 @@ export PS1='~ # ' TERM=linux HOME=/
 exec setsid cttyhack sh
 `;
 
-/** An initramfs with busybox and an init that starts a shell on the console. */
-export function busyboxInitramfs() {
-  const file = join(cacheDir, 'initramfs.cpio.gz');
+/** An initramfs with busybox (of the named Debian architecture) and an init that starts a shell on the console. */
+export function busyboxInitramfs(arch = '') {
+  const file = join(cacheDir, arch ? `initramfs-${arch}.cpio.gz` : 'initramfs.cpio.gz');
   if (existsSync(file)) return file;
-  const busybox = readFileSync(join(debianPackage('busybox-static'), 'bin/busybox'));
+  const busybox = readFileSync(join(debianPackage('busybox-static', arch), 'bin/busybox'));
   let ino = 1;
   const parts = ['bin', 'dev', 'proc', 'sys', 'tmp', 'root'].map((d) => cpioEntry(d, 0o40755, Buffer.alloc(0), ino++));
   parts.push(cpioEntry('bin/busybox', 0o100755, busybox, ino++));
