@@ -63,8 +63,8 @@ export function debianKernel(meta = 'linux-image-cloud-amd64') {
   return join(boot, kernel);
 }
 
-/** Appends one file to a cpio archive in the "newc" format (cpio(5)). */
-function cpioEntry(name, mode, data, ino) {
+/** One member of a cpio archive in the "newc" format (cpio(5)). */
+export function cpioEntry(name, mode, data, ino) {
   const hex = (n) => n.toString(16).toUpperCase().padStart(8, '0');
   const nameBytes = Buffer.from(`${name}\0`);
   const head = Buffer.from(`070701${[ino, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, nameBytes.length, 0].map(hex).join('')}`);
@@ -145,13 +145,13 @@ export function kernelModules(kernel, names) {
 /**
  * An initramfs with busybox and an init that loads modules, says USER SPACE REACHED and starts a shell on the console (or
  * powers off, with `then=poweroff` on the kernel's command line).
- * @param {{ kernel?: string, modules?: string[] }} [options] modules to take from the kernel's package.
+ * @param {{ arch?: string, kernel?: string, modules?: string[] }} [options] Debian architecture of busybox; modules to take from the kernel's package.
  */
-export function busyboxInitramfs({ kernel, modules = [] } = {}) {
-  const file = join(cacheDir, modules.length > 0 ? 'initramfs-modules.cpio.gz' : 'initramfs.cpio.gz');
+export function busyboxInitramfs({ arch = '', kernel, modules = [] } = {}) {
+  const file = join(cacheDir, `initramfs${arch && `-${arch}`}${modules.length > 0 ? '-modules' : ''}.cpio.gz`);
   const wanted = createHash('sha256').update(JSON.stringify([INIT, kernel ?? '', modules])).digest('hex');
   if (existsSync(file) && existsSync(`${file}.stamp`) && readFileSync(`${file}.stamp`, 'utf8') === wanted) return file;
-  const busybox = readFileSync(join(debianPackage('busybox-static'), 'bin/busybox'));
+  const busybox = readFileSync(join(debianPackage('busybox-static', arch), 'bin/busybox'));
   let ino = 1;
   const parts = ['bin', 'dev', 'proc', 'sys', 'tmp', 'root', 'mnt', 'modules'].map((d) => cpioEntry(d, 0o40755, Buffer.alloc(0), ino++));
   parts.push(cpioEntry('bin/busybox', 0o100755, busybox, ino++));

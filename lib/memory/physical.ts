@@ -34,7 +34,7 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   onCodeWrite: (ramOffset: number, bytes: number) => void = () => {};
   /** As onCodeWrite, for writes by devices: must not throw. */
   onDmaCodeWrite: (ramOffset: number, bytes: number) => void = () => {};
-  /** Called when the meaning of physical pages changes (PAM, PCI BARs over RAM, A20): all translations are stale. */
+  /** Called when a page becomes RAM or ROM or ceases to be (windows only decode where there is no RAM). */
   onRemap: () => void = () => {};
 
   /** Ram offset of each page below 4 GiB, or UNMAPPED; in units of pages. */
@@ -93,11 +93,9 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     const w: Window = { base, end: base + length, handler };
     this.windows.unshift(w);
     this.lastWindow = null;
-    this.onRemap();
     return () => {
       this.windows = this.windows.filter((x) => x !== w);
       this.lastWindow = null;
-      this.onRemap();
     };
   }
 

@@ -93,7 +93,7 @@ export class Engine {
   private readonly jcEmpty = new Int32Array(JC_TABLE_BYTES >> 2);
 
   constructor(
-    private readonly map: PhysicalMap & { onDmaCodeWrite: (ramOffset: number, bytes: number) => void; onRemap: () => void },
+    private readonly map: PhysicalMap & { onDmaCodeWrite: (ramOffset: number, bytes: number) => void },
     readonly cpus: readonly GuestCpu[],
     private readonly o: EngineOptions,
   ) {
@@ -119,7 +119,6 @@ export class Engine {
     }
     map.onCodeWrite = (off, n) => this.codeWrite(off, n, true);
     map.onDmaCodeWrite = (off, n) => this.codeWrite(off, n, false);
-    map.onRemap = () => this.flushTranslations();
   }
 
   /** Bytes of generated code in use. */
@@ -140,11 +139,11 @@ export class Engine {
           if (cpu.halted) return SliceEnd.HALTED;
           if (V[Slot.PENDING * 2 + 1]! !== 0 && !shadow) return SliceEnd.ATTENTION;
           if (V[Slot.PENDING * 2]! !== 0 && !shadow) return SliceEnd.ATTENTION;
-          const step = shadow || (cpu.mode & this.o.stepBit) !== 0;
-          const wasShadow = shadow;
+          const watched = (cpu.mode & this.o.stepBit) !== 0;
+          const step = shadow || watched;
           shadow = false;
           const exit = step ? this.runSingle(cpu) : this.runBlocks(cpu);
-          if (step && !wasShadow) cpu.afterStep();
+          if (watched) cpu.afterStep();
           if (exit === ExitCode.SHADOW) shadow = true;
         }
       } catch (e) {

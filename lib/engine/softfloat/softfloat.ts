@@ -222,6 +222,10 @@ export function convert(from: FpFormat, to: FpFormat, v: bigint, st: FpStatus): 
 /** Widens without touching a NaN's quiet bit or raising anything: memory operands of x87 arithmetic. */
 export function widen(from: FpFormat, to: FpFormat, v: bigint): bigint {
   const a = unpack(from, v);
+  if (a.cls === Cls.FINITE && !a.denormal && to.explicit) {
+    const bits = (BigInt(a.exp + from.p - 1 + to.bias) << to.fieldBits) | (a.sig << BigInt(to.p - from.p));
+    return a.sign ? bits | to.signBit : bits;
+  }
   if (a.cls !== Cls.SNAN) return convert(from, to, v, fpStatus());
   return convertNaN(from, to, a) & ~to.quietBit;
 }

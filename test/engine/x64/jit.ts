@@ -52,8 +52,18 @@ export class Jit {
     this.limit = bytes;
     this.backend.writeAddress(this.cpu.V, Slot.X_ABORT, this.backend.stubs.abort);
     this.cpu.V[Slot.MXCSR * 2] = 0x1f80;
-    this.cpu.V.fill(-1, JC_BASE >> 2, (JC_BASE + 8 * JC_TABLE_BYTES) >> 2);
+    this.clearJumpCache();
     this.cpu.flushTlb();
+  }
+
+  /**
+   * No address is an invalid tag by itself, but a tag is never looked up in an entry it does not belong to: 0 belongs to
+   * entry 0, and 1 belongs to entry 1.
+   */
+  clearJumpCache(): void {
+    const V = this.cpu.V;
+    V.fill(0, JC_BASE >> 2, (JC_BASE + 8 * JC_TABLE_BYTES) >> 2);
+    for (let i = 0; i < 8; i++) V[(JC_BASE + i * JC_TABLE_BYTES) >> 2] = 1;
   }
 
   /** Compiles the block that `make` writes. */

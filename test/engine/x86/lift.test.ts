@@ -223,7 +223,7 @@ describe('lifter', () => {
         jmp 257
       8ed0:
         call x86.load_sreg rax, _, _, 2
-        exit 258, 3
+        exit 3, 258
       f6f1:
         t0 = exth rax
         t1, t2 = div.8 rax, t0, rcx
@@ -231,7 +231,7 @@ describe('lifter', () => {
         rax = insh t2
         jmp 258
       75fc:
-        jcc.ne 258, 254
+        jcc.ne 254, 258
       648b06:
         t0 = lea.32 rsi, _, 0, 0
         segchk t0, 4, 0, 4
@@ -243,7 +243,7 @@ describe('lifter', () => {
         jmpi t0, 0
       e2fc:
         rcx = lea.32 rcx, _, 0, -1
-        jnz.32 rcx, 258, 254
+        jnz.32 rcx, 254, 258
       8b460a:
         t0 = lea.16 rbp, _, 0, 10
         segchk t0, 2, 0, 2

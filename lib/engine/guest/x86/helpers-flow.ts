@@ -27,8 +27,11 @@ export function registerFlow(r: HelperRegistry<X86Cpu>): void {
   });
   r.define('x86.fwait', (c) => {
     if ((c.cr0 & (Cr0.MP | Cr0.TS)) === (Cr0.MP | Cr0.TS)) throw c.fault(Vec.NM);
-    // FSW.ES: with CR0.NE = 0 the event would go to an external interrupt line.
-    if (c.V[Slot.FPU * 2]! & 0x80_0000 && c.cr0 & Cr0.NE) throw c.fault(Vec.MF);
+    // FSW.ES: with CR0.NE = 0 the event goes to the FERR# line instead.
+    if (c.V[Slot.FPU * 2]! & 0x80_0000) {
+      if (c.cr0 & Cr0.NE) throw c.fault(Vec.MF);
+      c.ferr();
+    }
     return CONTINUE;
   });
 
@@ -62,6 +65,7 @@ export function registerFlow(r: HelperRegistry<X86Cpu>): void {
     return DISPATCH;
   }, { readsFlags: ALL });
   r.define('x86.int1', (c) => {
+    c.debug.icebp();
     c.softInt(Vec.DB, Src.INT1);
     return DISPATCH;
   });

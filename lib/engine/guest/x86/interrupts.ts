@@ -49,6 +49,7 @@ export class Interrupts {
     let cur = vector;
     // Only exceptions take part in the double-fault table; an external interrupt with the same number is benign.
     let isExc = src !== Src.EXTERNAL && vector !== Vec.NMI;
+    const { switches } = cpu.tasks;
     for (;;) {
       try {
         this.once(cur, src, err, hasErr, retLo, retHi);
@@ -75,6 +76,12 @@ export class Interrupts {
         }
         isExc = true;
         src = Src.FAULT;
+        if (cpu.tasks.switches !== switches) {
+          // The fault belongs to the first instruction of the task that has just been entered.
+          cpu.insnPc();
+          retLo = cpu.ipLo;
+          retHi = cpu.ipHi;
+        }
       }
     }
   }

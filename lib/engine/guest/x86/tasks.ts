@@ -13,6 +13,8 @@ export class Tasks {
   /** Results of innerStack. */
   newSs = 0;
   newSp = 0;
+  /** Task switches that reached the new task. */
+  switches = 0;
 
   constructor(private readonly cpu: X86Cpu) {}
 
@@ -202,6 +204,7 @@ export class Tasks {
     // A fault in loading the segments is reported at the first instruction of the new task.
     cpu.setIp(newEip, 0);
     cpu.restartAt();
+    this.switches++;
     if (ldt & 0xfffc) {
       if (ldt & 4 || !seg.read(ldt) || (seg.dAttr & 0x1f) !== 2 || !(seg.dAttr & At.P)) throw cpu.fault(Vec.TS, (ldt & 0xfffc) | ext);
       seg.set(LDTR, ldt, seg.dBase, seg.dLimit, seg.dAttr);

@@ -3,19 +3,31 @@
  *
  * A compiled block has two entries. Entry A expects RAX = linear pc and sets PCBASE; it is used from TypeScript (through the
  * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it.
+ *
+ * Protocol for a run loop
+ * - Once: slot X_ABORT = address(stubs.abort). Jump-cache tables must hold no tag that could be found: fill them with 0 and set
+ *   the tag of entry 0 of each table to 1 (a tag is only compared with addresses that belong to its entry).
+ * - To run a block: PC = its linear address, X_ENTRY = address(entryA); kind = context.run(address(stubs.enter)).
+ * - kind is a `Yield`. At every kind all guest registers and flags are in their slots and X_INSN's low word tells the instruction
+ *   (not at EXIT). EXIT: X_AUX low = `ExitCode`, PC is set; with CHAIN, X_ADDR low = site id. Anything else: do the work, then
+ *   kind = context.run(address(stubs.resume)); or abandon the block by simply not resuming (fault, HelperResult.DISPATCH).
+ * - LOAD, STORE: width and access flags in X_AUX, address in X_ADDR, value in X_VAL. LOAD_VEC, STORE_VEC: slot in X_AUX's high word.
+ *   CALL: X_CALL = helper, dst; X_AB = a, b; X_CI = c, imm. DIVIDE: the same with imm = remainder slot, X_AUX = width | signed << 8.
+ *   SEGCHK: X_ADDR = offset, X_AUX = segment | write << 8 | bytes << 16. ALIGN: nothing. HOST_FAULT: cannot be resumed.
+ * - Slot MXCSR is read when code is entered or resumed and written when it is left: guest instructions that access it are CALLs.
  */
 import type { HelperRegistry } from '../../helpers.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import { F, Op, REC } from '../../ir/ops.js';
 import { Slot } from '../../state.js';
 import { Alu, R, mem } from './asm.js';
-import { Emitter, VopHow } from './emitter.js';
+import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import * as flow from './emit-flow.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
+import * as move from './emit-move.js';
 import * as vec from './emit-vec.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
-import { COLD_REC } from './emitter.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -177,15 +189,15 @@ export class X64Backend {
       const fw = w0 >>> 16;
       switch (op as Op) {
         case Op.NOP: break;
-        case Op.MOV: int.emitMov(e, p, w); break;
-        case Op.SX: int.emitSx(e, p, w); break;
-        case Op.ZX: int.emitZx(e, p, w); break;
-        case Op.EXTH: int.emitExth(e, p); break;
-        case Op.INSH: int.emitInsh(e, p); break;
-        case Op.LEA: int.emitLea(e, p, w); break;
-        case Op.SETCC: int.emitSetcc(e, p, cc); break;
-        case Op.CMOV: int.emitCmov(e, p, w, cc); break;
-        case Op.SELNZ: int.emitSelnz(e, p, w); break;
+        case Op.MOV: move.emitMov(e, p, w); break;
+        case Op.SX: move.emitSx(e, p, w); break;
+        case Op.ZX: move.emitZx(e, p, w); break;
+        case Op.EXTH: move.emitExth(e, p); break;
+        case Op.INSH: move.emitInsh(e, p); break;
+        case Op.LEA: move.emitLea(e, p, w); break;
+        case Op.SETCC: move.emitSetcc(e, p, cc); break;
+        case Op.CMOV: move.emitCmov(e, p, w, cc); break;
+        case Op.SELNZ: move.emitSelnz(e, p, w); break;
         case Op.ADD: int.emitAlu(e, p, w, Alu.ADD, fw); break;
         case Op.SUB: int.emitAlu(e, p, w, Alu.SUB, fw); break;
         case Op.ADC: int.emitAlu(e, p, w, Alu.ADC, fw); break;
@@ -239,9 +251,8 @@ export class X64Backend {
         case Op.CALL: memory.emitCall(e, p, this.stubs); break;
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
-          const how = this.how(helper, w);
-          if (how === VopHow.CALL) memory.emitCall(e, p, this.stubs);
-          else vec.emitVop(e, p, w, fw, this.table!.form(helper), how);
+          if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
+          else vec.emitVop(e, p, w, fw, this.table!.form(helper));
           break;
         }
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:

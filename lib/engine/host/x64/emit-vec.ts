@@ -4,9 +4,9 @@
  */
 import type { NativeForm } from '../../helpers.js';
 import { F } from '../../ir/ops.js';
-import { Access, NONE } from '../../state.js';
+import { Access, NONE, Slot } from '../../state.js';
 import { mem } from './asm.js';
-import { VopHow, type Emitter } from './emitter.js';
+import type { Emitter } from './emitter.js';
 import { CF, Cold, addCold, emitProbe, probe } from './emit-mem.js';
 
 /** Vector dst = memory. Bits 128..255 change only for w = 5. */
@@ -94,8 +94,14 @@ export function emitZerou(e: Emitter, p: number): void {
   e.asm.movupsStore(mem(e.ir[p + F.DST]!) + 16, 0);
 }
 
+/** A scalar temporary may serve as a vector operand (scalar instructions): then its value has to be in memory. */
+function inMemory(e: Emitter, s: number): void {
+  if (s >= Slot.TEMP && e.regOf(s) >= 0) e.toHome(s);
+}
+
 /** Loads vector slot s into register x: 64, 128 or 256 bits. */
 function loadV(e: Emitter, w: number, x: number, s: number): void {
+  inMemory(e, s);
   if (w === 5) e.asm.vex(0, 1, 0, 1, 0x10, x, 0, mem(s));
   else if (w === 3) e.asm.movq(x, mem(s));
   else e.asm.movups(x, mem(s));
@@ -108,7 +114,7 @@ function storeV(e: Emitter, w: number, s: number, x: number): void {
 }
 
 /** Table-driven op as one host instruction. */
-export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeForm, how: VopHow): void {
+export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeForm): void {
   const ir = e.ir;
   const asm = e.asm;
   const dst = ir[p + F.DST]!;
@@ -126,7 +132,9 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
   };
   /** Operand from memory, or for 64-bit operands from a register with a clean upper half. */
   const source = (s: number, x: number): number => {
-    if (w !== 3) return mem(s);
+    inMemory(e, s);
+    // Legacy forms want 16-byte alignment, which only vector slots are sure to have.
+    if (w !== 3 && (s & 1) === 0) return mem(s);
     asm.movq(x, mem(s));
     return x;
   };
@@ -158,26 +166,26 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
     case 'cmp':
       e.preFlags(fw);
       loadV(e, w, 0, a);
-      two(0, mem(b), 0);
+      two(0, source(b, 2), 0);
       e.setFlags(fw);
       break;
     case 'fma':
       loadV(e, w, 0, dst);
       loadV(e, w, 1, a);
-      two(0, mem(b), 1);
+      two(0, source(b, 2), 1);
       storeV(e, w, dst, 0);
       break;
     case 'rvmr':
       if (vex) {
         loadV(e, w, 0, a);
         loadV(e, w, 1, c);
-        two(0, mem(b), 0);
+        two(0, source(b, 2), 0);
         asm.b(1 << 4);
         storeV(e, w, dst, 0);
       } else {
         loadV(e, w, 0, c);
         loadV(e, w, 1, a);
-        two(1, mem(b), 0);
+        two(1, source(b, 2), 0);
         storeV(e, w, dst, 1);
       }
       break;
@@ -195,16 +203,34 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
       storeV(e, 4, dst, 0);
       break;
     }
+    case 'rvg': {
+      const g = e.operand(b);
+      loadV(e, 4, 0, a);
+      two(0, g, 0);
+      storeV(e, 4, dst, 0);
+      break;
+    }
+    case 'mg':
+    case 'mgi': {
+      loadV(e, w, 0, a);
+      const t = e.destReg(3, dst, NONE, NONE);
+      two(0, t, 0);
+      if (f.form === 'mgi') asm.b(imm);
+      e.endResult(3, dst, t);
+      break;
+    }
+    case 'mri':
+      // Never chosen (VopTable).
+      throw new Error('x64 back end: form mri has no emitter');
     default: {
       // 'rg', 'rgi': result in a general register, 32 bits zero-extended or 64.
-      const x = w === 3 ? source(a, 0) : w === 5 ? (loadV(e, 5, 0, a), 0) : (asm.movups(0, mem(a)), 0);
+      loadV(e, w, 0, a);
       const t = e.destReg(3, dst, NONE, NONE);
-      two(t, x, 0);
+      two(t, 0, 0);
       if (f.form === 'rgi') asm.b(imm);
       e.endResult(3, dst, t);
     }
   }
   if (w === 5) asm.vzeroupper();
-  if (how === VopHow.NATIVE_FLAGS && fw === 0) e.hostF = 0;
 }
 

@@ -106,10 +106,12 @@ export class Emitter {
     this.n = b.n;
     if (this.liveIn.length <= b.n) this.liveIn = new Uint8Array(b.n * 2);
     if (this.cold.length < (b.n + 4) * 2 * COLD_REC) this.cold = new Int32Array((b.n + 4) * 4 * COLD_REC);
-    this.reg.fill(-1, Slot.TEMP, b.tempEnd);
-    this.home.fill(0, Slot.TEMP, b.tempEnd);
-    this.lastUse.fill(-1, Slot.TEMP, b.tempEnd);
-    this.useWidth.fill(0, Slot.TEMP, b.tempEnd);
+    for (let s: number = Slot.TEMP; s < b.tempEnd; s++) {
+      this.reg[s] = -1;
+      this.home[s] = 0;
+      this.lastUse[s] = -1;
+      this.useWidth[s] = 0;
+    }
     for (const r of SCRATCH) this.holds[r] = -1;
     this.lock = 0;
     this.coldN = 0;
@@ -232,7 +234,9 @@ export class Emitter {
       else this.asm.movi(2, r, this.klo(s));
       return;
     }
-    const x = this.operand(s);
+    // The source is read here and now: no need to lock it.
+    const at = this.regOf(s);
+    const x = at >= 0 ? at : mem(s);
     if (x === r && w === 3) return;
     // A temporary in memory is always loaded whole, see src().
     this.asm.load(w === 3 || (x >= MEM && s >= Slot.TEMP) ? 3 : 2, r, x);

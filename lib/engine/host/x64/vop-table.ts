@@ -57,9 +57,11 @@ export class VopTable {
     const f = h?.native;
     if (h === undefined || f === undefined || (h.fp && !nativeFp)) return VopHow.CALL;
     if (!hostHas(this.features, f.feature)) return VopHow.CALL;
+    if (h.writesFlags !== 0 && f.form !== 'cmp') return VopHow.CALL;
+    if (f.form === 'mri') return VopHow.CALL;
     if (f.form === 'fma' && f.vexOnly !== true) return VopHow.CALL;
-    if (w === 3 && !mmxSame(f) && f.form !== 'rg' && f.form !== 'gr') return VopHow.CALL;
-    if (w === 3 && f.form !== 'rm' && f.form !== 'rvm' && f.form !== 'vmi' && f.form !== 'rg') return VopHow.CALL;
+    if (w === 3 && !mmxSame(f) && f.form !== 'rg') return VopHow.CALL;
+    if (w === 3 && f.form !== 'rm' && f.form !== 'rvm' && f.form !== 'vmi' && f.form !== 'rg' && f.form !== 'mg') return VopHow.CALL;
     if (w === 5 && !this.features.has('avx2')) return VopHow.CALL;
     if (w === 5 && f.form === 'rvmr' && f.vexOnly !== true) return VopHow.CALL;
     if (f.vexOnly === true && !this.features.has('avx')) return VopHow.CALL;

@@ -57,8 +57,12 @@ function readMem(cpu: X87Cpu, f: MemFormat, a: number): bigint {
       memDenormal = (hi & 0x7ff0_0000) === 0 && ((hi & 0xf_ffff) | lo) !== 0;
       return widen(F64, F80, slots64(cpu.V)[a]!);
     }
-    default:
-      return fromInt(F80, BigInt(f === 'i16' ? (lo << 16) >> 16 : lo), { rm: 0, flags: 0, daz: false, ftz: false });
+    default: {
+      const v = f === 'i16' ? (lo << 16) >> 16 : lo;
+      if (v === 0) return 0n;
+      const n = Math.clz32(Math.abs(v));
+      return (BigInt((v < 0 ? 0x8000 : 0) | (16383 + 31 - n)) << 64n) | (BigInt(Math.abs(v)) << BigInt(32 + n));
+    }
   }
 }
 
@@ -342,6 +346,8 @@ function fprem(nearest: boolean): Fn {
     const s = startOp(cpu);
     const x = st(cpu, 0);
     const y = st(cpu, 1);
+    // C0 and C3 do not change when there is no quotient (NaN, invalid operation).
+    let mask = Sw.C1 | Sw.C2;
     let cc = 0;
     let v = nanResult(x, y, s);
     if (v < 0n) {
@@ -351,6 +357,7 @@ function fprem(nearest: boolean): Fn {
         v = invalid(F80, s);
       } else {
         if (a.denormal || b.denormal) s.flags |= FpFlag.DE;
+        mask = Sw.CC;
         if (a.cls === Cls.ZERO) {
           v = x;
         } else if (b.cls === Cls.INF) {
@@ -391,7 +398,7 @@ function fprem(nearest: boolean): Fn {
       }
     }
     if (!finish(cpu, s)) return CONTINUE;
-    setCc(cpu, Sw.CC, cc);
+    setCc(cpu, mask, cc);
     setSt(cpu, 0, v);
     return CONTINUE;
   };

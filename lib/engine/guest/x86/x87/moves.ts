@@ -91,11 +91,12 @@ const fldF80: Fn = (cpu, _d, a, b, c, imm) => {
 
 const fldSt: Fn = (cpu, _d, _a, _b, _c, imm) => {
   if (begin(cpu, imm, NONE)) return DISPATCH;
-  if (overflowed(cpu)) return CONTINUE;
+  // Underflow beats overflow (silicon).
   if (isEmpty(cpu, imm & 7)) {
     if (stackFault(cpu, false)) push(cpu, INDEFINITE);
     return CONTINUE;
   }
+  if (overflowed(cpu)) return CONTINUE;
   setC1(cpu, false);
   const i = (Slot.X87 + 2 * phys(cpu, imm & 7)) * 2;
   pushRaw(cpu, cpu.V[i]!, cpu.V[i + 1]!, cpu.V[i + 2]!);
@@ -264,6 +265,15 @@ function fstSt(popAfter: boolean): Fn {
   };
 }
 
+/** D9 D8+i, an undocumented FSTP ST(i) without stack underflow: an empty ST(0) is not stored, only popped. */
+const fstpnce: Fn = (cpu, _d, _a, _b, _c, imm) => {
+  if (begin(cpu, imm, NONE)) return DISPATCH;
+  setC1(cpu, false);
+  if (!isEmpty(cpu, 0)) setSt(cpu, imm & 7, st(cpu, 0));
+  pop(cpu);
+  return CONTINUE;
+};
+
 const fxch: Fn = (cpu, _d, _a, _b, _c, imm) => {
   if (begin(cpu, imm, NONE)) return DISPATCH;
   const i = imm & 7;
@@ -292,7 +302,7 @@ const fxch: Fn = (cpu, _d, _a, _b, _c, imm) => {
 /** Masks of the FLAGS slot for B, E, BE, U; the row's digit selects, bit 2 inverts. */
 const CMOV_FLAGS = [0x100, 0x4000, 0x4100, 0x400] as const;
 
-/** FCMOVcc: imm bits 4..6 = condition 0 B, 1 E, 2 BE, 3 U, +4 inverted. */
+/** FCMOVcc (C1 changes only on stack underflow): imm bits 4..6 = condition 0 B, 1 E, 2 BE, 3 U, +4 inverted. */
 const fcmov: Fn = (cpu, _d, _a, _b, _c, imm) => {
   if (begin(cpu, imm, NONE)) return DISPATCH;
   const i = imm & 7;
@@ -301,7 +311,6 @@ const fcmov: Fn = (cpu, _d, _a, _b, _c, imm) => {
     if (stackFault(cpu, false)) setSt(cpu, 0, INDEFINITE);
     return CONTINUE;
   }
-  setC1(cpu, false);
   const holds = (cpu.V[W.FLAGS]! & CMOV_FLAGS[cc & 3]!) !== 0;
   if (holds === cc < 4) setSt(cpu, 0, st(cpu, i));
   return CONTINUE;
@@ -335,6 +344,7 @@ const fldConst: Fn = (cpu, _d, _a, _b, _c, imm) => {
 /** FFREE ST(i), FFREEP ST(i) (imm bit 3). */
 const ffree: Fn = (cpu, _d, _a, _b, _c, imm) => {
   if (begin(cpu, imm, NONE)) return DISPATCH;
+  setC1(cpu, false);
   cpu.V[W.TAG] = cpu.V[W.TAG]! & ~(1 << phys(cpu, imm & 7));
   if ((imm & 8) !== 0) pop(cpu);
   return CONTINUE;
@@ -370,6 +380,7 @@ export function defineMoves<C extends X87Cpu>(r: HelperRegistry<C>): void {
     r.define(`x87.fisttp.i${8 << w}`, fist(w, true, true));
   }
   r.define('x87.fbstp', storing(4, true, BCD_INDEFINITE, toBcd));
+  r.define('x87.fstpnce', fstpnce);
   r.define('x87.fxch', fxch);
   r.define('x87.fcmov', fcmov, { readsFlags: 63 });
   r.define('x87.fldconst', fldConst);

@@ -111,7 +111,7 @@ export const X87_FORMS: readonly X87Form[] = (() => {
   reg(0xdf, 1, 'fxch');
   reg(0xdd, 2, 'fst.st');
   reg(0xdd, 3, 'fstp.st');
-  reg(0xd9, 3, 'fstp.st');
+  reg(0xd9, 3, 'fstpnce');
   reg(0xdf, 2, 'fstp.st');
   reg(0xdf, 3, 'fstp.st');
   reg(0xdd, 0, 'ffree');
