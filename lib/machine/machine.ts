@@ -138,7 +138,7 @@ export class Machine {
     this.timers = new TimerQueue(this.clock);
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
-    const lifter = x86Lifter(helpers, model);
+    const lifter = x86Lifter(helpers, model, config.cpus);
     const board = (this.board = new PcBoard(this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
@@ -158,6 +158,7 @@ export class Machine {
         new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt }),
       );
     }
+    for (const c of this.cpus) c.onPause = () => this.cpus.some((o) => o !== c && !o.halted);
     const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,

@@ -1,6 +1,6 @@
 /** Helpers: control registers, MSRs, CPUID, descriptor tables and segments, TLB. Operands as in helper-names.ts. */
 import { HelperResult, type HelperRegistry } from '../../helpers.js';
-import { Slot } from '../../state.js';
+import { Pending, Slot } from '../../state.js';
 import type { X86Cpu } from './cpu.js';
 import { Cr4, LDTR, TR, Vec, canonical } from './defs.js';
 import { Mode, Seg, X } from './mode.js';
@@ -121,6 +121,12 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
   });
   // The ABI that CPUID leaf 0x40000000 announces (Linux, Documentation/virt/kvm/x86/hypercalls.rst): KVM_HC_SEND_IPI, and
   // KVM_HC_VAPIC_POLL_IRQ, which does nothing.
+  r.define('x86.pause', (c) => {
+    if (!c.onPause()) return CONTINUE;
+    c.V[Slot.PENDING * 2]! |= Pending.STOP;
+    c.setPcToNext();
+    return HelperResult.DISPATCH;
+  });
   r.define('x86.hypercall', (c) => {
     const { V } = c;
     const wide = (c.mode & Mode.CODE_MASK) === Mode.CODE64;
