@@ -66,6 +66,8 @@ const MAX_EVENTS = 4096;
  */
 const POISON = 0x5a5a_a5a5;
 
+const ALWAYS = 100;
+
 /** What lockstep keeps with each block. */
 interface Info {
   readonly interp: InterpBlock;
@@ -74,6 +76,7 @@ interface Info {
   /** The block touches vector or x87 registers other than through CALL. */
   readonly vec: boolean;
   readonly bytes: Uint8Array;
+  runs: number;
 }
 
 export interface LockstepStats {
@@ -87,6 +90,8 @@ export interface LockstepOptions {
   /** Guest code, IR and host code of a block for a report (BlockText.describe). */
   describe: (cpu: GuestCpu, block: Block, bytes: Uint8Array) => string;
   slotName: (slot: number) => string;
+  /** A block's first ALWAYS executions are compared, then one in this many; the others only run on the interpreter. */
+  every: number;
   /** True if linear addresses wrap at 32 bits in this mode. */
   mask32: (mode: number) => boolean;
 }
@@ -235,7 +240,9 @@ class Recorder {
 export class Lockstep implements BlockTool {
   readonly mmuIdx = SPARE_IDX;
   readonly stats: LockstepStats = { blocks: 0, events: 0, skipped: 0 };
+  // Two, because each stays bound to one kind of CPU.
   private readonly interp = new Interpreter();
+  private readonly checkedInterp = new Interpreter();
   private readonly recorders: Recorder[];
   /** By helper id: 1 if IR uses it in CALL, 2 in VOP. */
   private readonly isCall: Uint8Array;
@@ -272,7 +279,7 @@ export class Lockstep implements BlockTool {
       if (op === Op.VOP) vec = true;
     }
     const mask32 = this.o.mask32(mode);
-    this.pending = { interp: compileForInterp(ir, { mask32 }), undef: findUndefinedFlags(ir, cpu.helpers), tempEnd: ir.tempEnd, vec, bytes: bytes.slice() };
+    this.pending = { interp: compileForInterp(ir, { mask32 }), undef: findUndefinedFlags(ir, cpu.helpers), tempEnd: ir.tempEnd, vec, bytes: bytes.slice(), runs: 0 };
   }
 
   private useHelper(id: number, how: number): void {
@@ -285,9 +292,34 @@ export class Lockstep implements BlockTool {
     this.pending = null;
   }
 
-  private save(V: Int32Array, to: Int32Array, vec: boolean): void {
-    for (let i = 0; i < FP_END; i++) to[i] = V[i]!;
+  private save(V: Int32Array, vec: boolean): void {
+    const to = this.pre;
+    for (let i = 0; i < HEAD_END; i++) to[i] = V[i]!;
+    for (let i = GPR; i < GPR_END; i++) to[i] = V[i]!;
+    for (let i = FP; i < FP_END; i++) to[i] = V[i]!;
     if (vec) for (let i = VEC; i < VEC_END; i++) to[i] = V[i]!;
+  }
+
+  /** Keeps the interpreter's result and puts the state before it back. */
+  private swap(V: Int32Array, vec: boolean): void {
+    const { pre, post } = this;
+    for (let i = 0; i < HEAD_END; i++) {
+      post[i] = V[i]!;
+      V[i] = pre[i]!;
+    }
+    for (let i = GPR; i < GPR_END; i++) {
+      post[i] = V[i]!;
+      V[i] = pre[i]!;
+    }
+    for (let i = FP; i < FP_END; i++) {
+      post[i] = V[i]!;
+      V[i] = pre[i]!;
+    }
+    if (!vec) return;
+    for (let i = VEC; i < VEC_END; i++) {
+      post[i] = V[i]!;
+      V[i] = pre[i]!;
+    }
   }
 
   private restore(V: Int32Array, from: Int32Array, vec: boolean): void {
@@ -300,16 +332,18 @@ export class Lockstep implements BlockTool {
   readonly run = (cpu: GuestCpu, block: Block): ExitCode => {
     const V = cpu.V;
     const info = block.tool as Info;
+    if (++info.runs > ALWAYS && info.runs % this.o.every !== 0) return this.interp.runBlock(cpu, info.interp);
     const rec = this.recorders[cpu.index]!;
+    const tempEnd = info.tempEnd * 2;
     this.stats.blocks++;
-    this.save(V, this.pre, info.vec);
-    V.fill(POISON, Slot.TEMP * 2, info.tempEnd * 2);
+    this.save(V, info.vec);
+    for (let i = Slot.TEMP * 2; i < tempEnd; i++) V[i] = POISON;
     rec.n = 0;
-    rec.diffs.length = 0;
+    if (rec.diffs.length > 0) rec.diffs.length = 0;
     let thrown: unknown = null;
     let code: ExitCode = ExitCode.NEXT;
     try {
-      code = this.interp.runBlock(rec as InterpCpu, info.interp);
+      code = this.checkedInterp.runBlock(rec as InterpCpu, info.interp);
     } catch (e) {
       thrown = e;
       if (e instanceof GuestFault) {
@@ -320,12 +354,12 @@ export class Lockstep implements BlockTool {
     }
     this.stats.events += rec.n;
     const insn = V[INSN]!;
-    this.save(V, this.post, info.vec);
-    this.restore(V, this.pre, info.vec);
-    V.fill(POISON, Slot.TEMP * 2, info.tempEnd * 2);
+    this.swap(V, info.vec);
+    for (let i = Slot.TEMP * 2; i < tempEnd; i++) V[i] = POISON;
     this.replay(cpu, block, info, rec, thrown, code, insn);
     // The interpreter's result stands: undefined flags come from one executor only.
-    this.restore(V, this.post, info.vec);
+    if (info.undef.used || info.undef.leak !== 0) this.restore(V, this.post, info.vec);
+    else for (let i = 0; i < HEAD_END; i++) V[i] = this.post[i]!;
     V[INSN] = insn;
     if (thrown !== null) {
       if (thrown instanceof GuestFault) Object.assign(thrown, this.raised);
@@ -349,14 +383,15 @@ export class Lockstep implements BlockTool {
         if (log[e] !== kind) fail(`event ${at}: generated code does a ${EVENT_NAMES[kind]}${this.where(V)}, the interpreter a ${EVENT_NAMES[log[e]!]}`);
         at++;
         const aux = log[e + E.AUX]!;
-        const name = `event ${at - 1}, ${EVENT_NAMES[kind]} at page offset ${hex(log[e + E.INSN]! & 0xffff)}`;
-        if (V[INSN] !== log[e + E.INSN]) fail(`${name}: X_INSN is ${hex(V[INSN]!)}, not ${hex(log[e + E.INSN]!)}`);
+        // Text is made only when there is something to report: this runs for every access.
+        const name = (): string => `event ${(e / ENTRY).toString()}, ${EVENT_NAMES[kind]} at page offset ${hex(log[e + E.INSN]! & 0xffff)}`;
+        if (V[INSN] !== log[e + E.INSN]) fail(`${name()}: X_INSN is ${hex(V[INSN]!)}, not ${hex(log[e + E.INSN]!)}`);
         if (kind === Ev.CALL) {
-          if (V[Slot.X_CALL * 2] !== aux) fail(`${name}: helper ${V[Slot.X_CALL * 2]!}, not ${aux}`);
+          if (V[Slot.X_CALL * 2] !== aux) fail(`${name()}: helper ${V[Slot.X_CALL * 2]!}, not ${aux}`);
         } else {
-          if ((y === Yield.LOAD_VEC || y === Yield.STORE_VEC ? V[Slot.X_AUX * 2]! & 0xff : V[Slot.X_AUX * 2]) !== aux) fail(`${name}: width and access ${hex(V[Slot.X_AUX * 2]!)}, not ${hex(aux)}`);
+          if ((y === Yield.LOAD_VEC || y === Yield.STORE_VEC ? V[Slot.X_AUX * 2]! & 0xff : V[Slot.X_AUX * 2]) !== aux) fail(`${name()}: width and access ${hex(V[Slot.X_AUX * 2]!)}, not ${hex(aux)}`);
           if (V[Slot.X_ADDR * 2] !== log[e + E.ADDR] || (kind !== Ev.SEGCHK && V[Slot.X_ADDR * 2 + 1] !== log[e + E.ADDR + 1])) {
-            fail(`${name}: address ${hex64(V, Slot.X_ADDR * 2)}, not ${hex64(log, e + E.ADDR)}`);
+            fail(`${name()}: address ${hex64(V, Slot.X_ADDR * 2)}, not ${hex64(log, e + E.ADDR)}`);
           }
         }
         this.checkRegs(V, log, e, info, name, fail);
@@ -369,7 +404,7 @@ export class Lockstep implements BlockTool {
             const w = aux & 0xff;
             const m = (w >= 2 ? -1 : w === 1 ? 0xffff : 0xff) & ~info.undef.leak;
             if (((V[Slot.X_VAL * 2]! ^ log[e + E.VALUE]!) & m) !== 0 || (w === 3 && V[Slot.X_VAL * 2 + 1] !== log[e + E.VALUE + 1])) {
-              if (!info.undef.used) fail(`${name} to ${hex64(log, e + E.ADDR)}: value ${hex64(V, Slot.X_VAL * 2)}, not ${hex64(log, e + E.VALUE)}`);
+              if (!info.undef.used) fail(`${name()} to ${hex64(log, e + E.ADDR)}: value ${hex64(V, Slot.X_VAL * 2)}, not ${hex64(log, e + E.VALUE)}`);
             }
             break;
           }
@@ -383,7 +418,7 @@ export class Lockstep implements BlockTool {
             const s = V[Slot.X_AUX * 2 + 1]! * 2;
             const n = aux <= 2 ? 1 : 1 << (aux - 2);
             for (let i = 0; i < n; i++) {
-              if (((V[s + i]! ^ log[e + E.VALUE + i]!) & (aux === 1 ? 0xffff : -1)) !== 0) fail(`${name} to ${hex64(log, e + E.ADDR)}: word ${i} is ${hex(V[s + i]!)}, not ${hex(log[e + E.VALUE + i]!)}`);
+              if (((V[s + i]! ^ log[e + E.VALUE + i]!) & (aux === 1 ? 0xffff : -1)) !== 0) fail(`${name()} to ${hex64(log, e + E.ADDR)}: word ${i} is ${hex(V[s + i]!)}, not ${hex(log[e + E.VALUE + i]!)}`);
             }
             break;
           }
@@ -445,28 +480,28 @@ export class Lockstep implements BlockTool {
     return ` at page offset ${hex(V[INSN]! & 0xffff)}`;
   }
 
-  private checkRegs(V: Int32Array, log: Int32Array, e: number, info: Info, name: string, fail: (what: string) => never): void {
+  private checkRegs(V: Int32Array, log: Int32Array, e: number, info: Info, name: () => string, fail: (what: string) => never): void {
     const u = info.undef;
     if (u.used) return;
     for (let i = 0; i < REG_WORDS; i++) {
       const d = V[GPR + i]! ^ log[e + E.REGS + i]!;
-      if (d !== 0 && (i & 1 || (d & ~u.leak) !== 0)) fail(`${name}: before it ${this.o.slotName((GPR + i) >> 1)} is ${hex64(V, (GPR + i) & ~1)}, not ${hex64(log, e + E.REGS + (i & ~1))}`);
+      if (d !== 0 && (i & 1 || (d & ~u.leak) !== 0)) fail(`${name()}: before it ${this.o.slotName((GPR + i) >> 1)} is ${hex64(V, (GPR + i) & ~1)}, not ${hex64(log, e + E.REGS + (i & ~1))}`);
     }
-    if (((V[0]! ^ log[e + E.FLAGS]!) & ~FLAG_MASK[u.any]!) !== 0) fail(`${name}: before it FLAGS is ${hex(V[0]!)}, not ${hex(log[e + E.FLAGS]!)} (undefined: ${hex(FLAG_MASK[u.any]!)})`);
+    if (((V[0]! ^ log[e + E.FLAGS]!) & ~FLAG_MASK[u.any]!) !== 0) fail(`${name()}: before it FLAGS is ${hex(V[0]!)}, not ${hex(log[e + E.FLAGS]!)} (undefined: ${hex(FLAG_MASK[u.any]!)})`);
   }
 
-  private checkOperands(V: Int32Array, log: Int32Array, e: number, info: Info, name: string, fail: (what: string) => never): void {
+  private checkOperands(V: Int32Array, log: Int32Array, e: number, info: Info, name: () => string, fail: (what: string) => never): void {
     const p = e + E.OPS;
-    if (V[Slot.X_CALL * 2 + 1] !== log[p]) fail(`${name}: destination slot ${V[Slot.X_CALL * 2 + 1]!}, not ${log[p]!}`);
-    if (V[Slot.X_CI * 2 + 1] !== log[p + 4]) fail(`${name}: literal ${hex(V[Slot.X_CI * 2 + 1]!)}, not ${hex(log[p + 4]!)}`);
+    if (V[Slot.X_CALL * 2 + 1] !== log[p]) fail(`${name()}: destination slot ${V[Slot.X_CALL * 2 + 1]!}, not ${log[p]!}`);
+    if (V[Slot.X_CI * 2 + 1] !== log[p + 4]) fail(`${name()}: literal ${hex(V[Slot.X_CI * 2 + 1]!)}, not ${hex(log[p + 4]!)}`);
     if (info.undef.used) return;
     // Passes may have put another slot that holds the same value in an operand's place.
     for (let k = 0; k < 3; k++) {
       const s = V[k === 0 ? Slot.X_AB * 2 : k === 1 ? Slot.X_AB * 2 + 1 : Slot.X_CI * 2]!;
       const v = e + E.OPVAL + k * 2;
-      if ((s < 0) !== (log[p + 1 + k]! < 0)) fail(`${name}: operand ${'abc'[k]!} is slot ${s}, not ${log[p + 1 + k]!}`);
+      if ((s < 0) !== (log[p + 1 + k]! < 0)) fail(`${name()}: operand ${'abc'[k]!} is slot ${s}, not ${log[p + 1 + k]!}`);
       if (s >= 0 && (((V[s * 2]! ^ log[v]!) & ~info.undef.leak) !== 0 || V[s * 2 + 1] !== log[v + 1])) {
-        fail(`${name}: operand ${'abc'[k]!} (slot ${s}) is ${hex64(V, s * 2)}, not ${hex64(log, v)}`);
+        fail(`${name()}: operand ${'abc'[k]!} (slot ${s}) is ${hex64(V, s * 2)}, not ${hex64(log, v)}`);
       }
     }
   }

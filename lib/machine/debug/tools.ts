@@ -53,6 +53,7 @@ export function attachTools(o: DebugOptions, engine: Engine, host: HostCode | nu
       describe: (cpu, block, bytes) => text.describe(cpu, block, pcOf(cpu), bytes),
       slotName: (s) => x86SlotName(s) ?? `s${s}`,
       mask32,
+      every: o.lockstepEvery ?? 64,
     });
     engine.tool = lockstep;
   }
