@@ -14,12 +14,12 @@ import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import type { PassOptions } from '../engine/ir/passes.js';
 import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
+import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -73,19 +73,6 @@ class MachineClock implements GuestClock {
   }
 }
 
-/** IR passes by the names users switch them off with. */
-const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps' };
-
-function passOptions(disabled: readonly string[]): PassOptions {
-  const o: PassOptions = {};
-  for (const name of disabled) {
-    const key = PASSES[name];
-    if (key === undefined) throw new UsageError(`--disable-pass: no pass '${name}' (${Object.keys(PASSES).join(', ')})`);
-    o[key] = false;
-  }
-  return o;
-}
-
 export class Machine {
   readonly accel: 'jit' | 'interp';
   readonly notes: string[] = [];
@@ -99,6 +86,7 @@ export class Machine {
   private readonly engine: Engine;
   private readonly board: Board;
   private extraUsed = 0;
+  private readonly tools: Tools;
   private endState: EndState | null = null;
   private resetWanted = false;
   private turnWanted = false;
@@ -156,8 +144,9 @@ export class Machine {
       maxInsns: 64,
       stepBit: Mode.STEP,
       fpHelperBit: Mode.FP_UNMASKED,
-      mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
+      mask32,
     });
+    this.tools = attachTools(config.debug, this.engine, host64, this.cpus, (m) => this.host.log(m));
     this.memory.onRemap = () => {
       for (const c of this.cpus) c.mmu.flushAll();
       this.engine.flushTranslations();
@@ -330,6 +319,7 @@ export class Machine {
     } finally {
       ctx0.watchLoop(false);
       this.board.close();
+      this.tools.close();
       for (const c of this.contexts) c.dispose();
     }
   }
