@@ -94,6 +94,8 @@ export class Machine {
   private paused = false;
   private resumed: (() => void) | null = null;
   private input: Uint8Array[] = [];
+  private pumping = false;
+  private pumpAgain = false;
   private startedAt = 0;
   private haltedNs = 0;
   private slices = 0;
@@ -269,16 +271,23 @@ export class Machine {
   }
 
   private pumpInput(): void {
+    // The port may report room from within serialInput, when the chunk's taken part is not cut off yet.
+    this.pumpAgain = true;
+    if (this.pumping) return;
+    this.pumping = true;
     let taken = 0;
-    for (let chunk = this.input[0]; chunk !== undefined; chunk = this.input[0]) {
+    for (let chunk = this.input[0]; chunk !== undefined && this.pumpAgain; chunk = this.input[0]) {
+      this.pumpAgain = false;
       const n = this.board.serialInput(chunk);
       taken += n;
       if (n < chunk.length) {
         this.input[0] = chunk.subarray(n);
-        break;
+      } else {
+        this.input.shift();
+        this.pumpAgain = true;
       }
-      this.input.shift();
     }
+    this.pumping = false;
     if (taken > 0) this.host.serialTaken(taken);
   }
 
@@ -410,6 +419,7 @@ export class Machine {
       accel: this.accel,
       wall: this.startedAt === 0 ? 0 : (this.native.now() - this.startedAt) / 1e9,
       halted: this.haltedNs / 1e9,
+      guestTime: this.clock.now(),
       engine: { ...this.engine.stats, hostBytes: this.engine.hostBytes },
       helpers,
       slices: this.slices,
