@@ -8,13 +8,18 @@ import type { MachineConfig } from '../machine/config.js';
 export interface BoardHost {
   readonly config: MachineConfig;
   readonly memory: PhysicalMemory;
-  /** Ram offset of the first byte after guest RAM in memory.ram8, where ROM contents may be placed, and bytes there. */
-  readonly romOffset: number;
-  readonly romBytes: number;
+  /**
+   * Reserves `bytes` (page multiple) of host memory besides guest RAM: for ROM and flash contents, video memory. @returns its
+   * ram offset, to be used with memory.mapRam and memory.ram8. Zero-filled.
+   */
+  extraRam(bytes: number): number;
   readonly clock: TimerQueue;
   /** Milliseconds since the epoch, as the guest's RTC shows it. */
   wallClock(): number;
   readonly tscKHz: number;
+  /** What the CPU model says about the local APIC. */
+  readonly x2apic: boolean;
+  readonly physBits: number;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
   serialOutput(bytes: Uint8Array): void;

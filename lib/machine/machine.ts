@@ -33,8 +33,8 @@ export interface MachineHost {
 }
 
 const EXEC_BYTES = 128 * 1024 * 1024;
-/** Room for ROM contents behind guest RAM. */
-const ROM_BYTES = 0x10_0000;
+/** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
+const EXTRA_BYTES = 64 * 1024 * 1024;
 const TSC_KHZ = 1_000_000;
 /** Time slice of a CPU when several want to run, ns. */
 const SLICE_NS = 1_000_000;
@@ -86,6 +86,7 @@ export class Machine {
   private readonly engine: Engine;
   private readonly board: Board;
   private readonly tools: Tools;
+  private extraUsed = 0;
   private endState: EndState | null = null;
   private resetWanted = false;
   private turnWanted = false;
@@ -108,7 +109,7 @@ export class Machine {
     const native = this.native;
     const exec = this.allocExec();
     this.accel = exec === null ? 'interp' : 'jit';
-    const ram = native.allocRam(config.memory + ROM_BYTES);
+    const ram = native.allocRam(config.memory + EXTRA_BYTES);
     this.memory = new PhysicalMemory(ram.buffer, ram.address);
     this.memory.mapRam(0, Math.min(config.memory, 0xa_0000), 0);
     if (config.memory > 0xc_0000) this.memory.mapRam(0xc_0000, config.memory - 0xc_0000, 0xc_0000);
@@ -117,7 +118,7 @@ export class Machine {
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
     const lifter = x86Lifter(helpers, model);
-    const board = (this.board = new PcBoard(this.boardHost()));
+    const board = (this.board = new PcBoard(this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
       this.contexts.push(native.createContext(state, exec));
@@ -176,15 +177,21 @@ export class Machine {
     }
   }
 
-  private boardHost(): BoardHost {
+  private boardHost(model: CpuModel): BoardHost {
     return {
       config: this.config,
       memory: this.memory,
-      romOffset: this.config.memory,
-      romBytes: ROM_BYTES,
+      extraRam: (bytes) => {
+        const at = this.config.memory + this.extraUsed;
+        if (this.extraUsed + bytes > EXTRA_BYTES) throw new VmxError('ERR_INTERNAL', 'no room left for ROM and video memory');
+        this.extraUsed += bytes;
+        return at;
+      },
       clock: this.timers,
       wallClock: () => this.config.rtc + this.clock.now() / 1e6,
       tscKHz: TSC_KHZ,
+      x2apic: model.features.has('x2apic'),
+      physBits: model.physBits,
       tsc: (i) => this.cpus[i]?.tsc() ?? 0,
       serialOutput: (bytes) => this.host.serialOutput(bytes),
       debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),

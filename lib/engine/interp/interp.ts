@@ -982,6 +982,7 @@ export class Interpreter {
         }
         case C.JMPI: {
           const a = code[p + R.A]!;
+          V[INSN] = code[p + R.INSN]!;
           V[PC] = V[a]!;
           V[PC + 1] = block.mask32 ? 0 : V[a + 1]!;
           return ExitCode.NEXT;

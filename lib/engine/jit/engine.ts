@@ -156,11 +156,11 @@ export class Engine {
           if (cpu.halted) return SliceEnd.HALTED;
           if (V[Slot.PENDING * 2 + 1]! !== 0 && !shadow) return SliceEnd.ATTENTION;
           if (V[Slot.PENDING * 2]! !== 0 && !shadow) return SliceEnd.ATTENTION;
-          const step = shadow || (cpu.mode & this.o.stepBit) !== 0;
-          const wasShadow = shadow;
+          const watched = (cpu.mode & this.o.stepBit) !== 0;
+          const step = shadow || watched;
           shadow = false;
           const exit = step ? this.runSingle(cpu) : this.runBlocks(cpu);
-          if (step && !wasShadow) cpu.afterStep();
+          if (watched) cpu.afterStep();
           if (exit === ExitCode.SHADOW) shadow = true;
         }
       } catch (e) {

@@ -47,6 +47,9 @@ export class FakeIntc implements InterruptSource {
   acknowledge(): number {
     return this.queue.shift() ?? -1;
   }
+  enabled(): boolean {
+    return true;
+  }
   getCr8(): number {
     return this.cr8;
   }

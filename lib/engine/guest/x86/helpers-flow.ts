@@ -65,6 +65,7 @@ export function registerFlow(r: HelperRegistry<X86Cpu>): void {
     return DISPATCH;
   }, { readsFlags: ALL });
   r.define('x86.int1', (c) => {
+    c.debug.icebp();
     c.softInt(Vec.DB, Src.INT1);
     return DISPATCH;
   });
