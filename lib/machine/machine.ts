@@ -14,12 +14,12 @@ import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import type { PassOptions } from '../engine/ir/passes.js';
 import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
+import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -76,19 +76,6 @@ class MachineClock implements GuestClock {
   }
 }
 
-/** IR passes by the names users switch them off with. */
-const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps' };
-
-function passOptions(disabled: readonly string[]): PassOptions {
-  const o: PassOptions = {};
-  for (const name of disabled) {
-    const key = PASSES[name];
-    if (key === undefined) throw new UsageError(`--disable-pass: no pass '${name}' (${Object.keys(PASSES).join(', ')})`);
-    o[key] = false;
-  }
-  return o;
-}
-
 export class Machine {
   readonly accel: 'jit' | 'interp';
   readonly notes: string[] = [];
@@ -102,6 +89,7 @@ export class Machine {
   private readonly engine: Engine;
   private readonly board: Board;
   private extraUsed = 0;
+  private readonly tools: Tools;
   private endState: EndState | null = null;
   private resetWanted = false;
   /** ACPI S3. */
@@ -115,6 +103,8 @@ export class Machine {
   private paused = false;
   private resumed: (() => void) | null = null;
   private input: Uint8Array[] = [];
+  private pumping = false;
+  private pumpAgain = false;
   private startedAt = 0;
   private haltedNs = 0;
   private slices = 0;
@@ -166,8 +156,9 @@ export class Machine {
       maxInsns: 64,
       stepBit: Mode.STEP,
       fpHelperBit: Mode.FP_UNMASKED,
-      mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
+      mask32,
     });
+    this.tools = attachTools(config.debug, this.engine, host64, this.cpus, (m) => this.host.log(m));
     this.memory.onRemap = () => {
       for (const c of this.cpus) c.mmu.flushAll();
       this.engine.flushTranslations();
@@ -318,16 +309,23 @@ export class Machine {
   }
 
   private pumpInput(): void {
+    // The port may report room from within serialInput, when the chunk's taken part is not cut off yet.
+    this.pumpAgain = true;
+    if (this.pumping) return;
+    this.pumping = true;
     let taken = 0;
-    for (let chunk = this.input[0]; chunk !== undefined; chunk = this.input[0]) {
+    for (let chunk = this.input[0]; chunk !== undefined && this.pumpAgain; chunk = this.input[0]) {
+      this.pumpAgain = false;
       const n = this.board.serialInput(chunk);
       taken += n;
       if (n < chunk.length) {
         this.input[0] = chunk.subarray(n);
-        break;
+      } else {
+        this.input.shift();
+        this.pumpAgain = true;
       }
-      this.input.shift();
     }
+    this.pumping = false;
     if (taken > 0) this.host.serialTaken(taken);
   }
 
@@ -370,6 +368,7 @@ export class Machine {
     } finally {
       ctx0.watchLoop(false);
       this.board.close();
+      this.tools.close();
       for (const c of this.contexts) c.dispose();
     }
   }
@@ -463,6 +462,7 @@ export class Machine {
       accel: this.accel,
       wall: this.startedAt === 0 ? 0 : (this.native.now() - this.startedAt) / 1e9,
       halted: this.haltedNs / 1e9,
+      guestTime: this.clock.now(),
       engine: { ...this.engine.stats, hostBytes: this.engine.hostBytes },
       helpers,
       slices: this.slices,
