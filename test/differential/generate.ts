@@ -207,7 +207,7 @@ export class Generator {
     const row = t.row;
     const name = row.name;
     const b = new Builder();
-    let opcode = row.opcode + r.below(row.n);
+    const opcode = row.opcode + r.below(row.n);
     const inexact = INEXACT.has(name);
     if (inexact && !last) return null;
     if (name === 'fnstsw' && this.undefX87 !== 0) return null;

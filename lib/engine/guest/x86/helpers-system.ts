@@ -330,6 +330,10 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
   };
   r.define('x86.wbinvd', privileged);
   r.define('x86.invd', privileged);
+  r.define('x86.probe_read', (c, _d, a) => {
+    c.mmu.probeRead(c.V[a * 2]!, c.V[a * 2 + 1]!, 1, c.mmuIdx);
+    return CONTINUE;
+  });
   r.define('x86.monitor', (c, _d, a) => {
     if (c.cpl !== 0) throw c.fault(Vec.UD);
     if (c.V[X.RCX * 2] !== 0) throw c.fault(Vec.GP, 0);
