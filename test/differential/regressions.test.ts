@@ -50,6 +50,7 @@ const ROWS: readonly Row[] = [
   { what: 'CLFLUSH of a page that is not there', code: '0fae3b', regs: { 3: 0x5000n }, expect: { fault: 14, address: 0x5000 } },
   { what: 'CLFLUSHOPT of a non-canonical address', code: '660fae3b', regs: { 3: 0x0100_7f00_0000_0000n }, expect: { fault: 13 } },
   { what: 'CLWB of a page that is there', code: '660fae33', regs: { 3: DATA }, expect: {} },
+  { what: 'VCVTPS2PH to a read-only page sets no exception flags', code: 'c4e3791d131f', regs: { 3: BigInt(LAYOUT.code + 0x2000) }, xmm: { 2: [0x9357_dbcf_2e58_2975n, 0n] }, expect: { fault: 14, address: LAYOUT.code + 0x2000, mxcsr: 0x1f80 } },
   { what: 'PREFETCHW has no register form', code: '0f0ddd', expect: { fault: 6 } },
   { what: 'a non-canonical address relative to RBP is #SS', code: '8b4500', regs: { 5: 0x0100_7f00_0000_0000n }, expect: { fault: 12 } },
 ];

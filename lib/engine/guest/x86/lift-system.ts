@@ -220,7 +220,7 @@ function invlpg(c: LiftContext): void {
 
 /** CLFLUSH, CLFLUSHOPT, CLWB: checked like a load of one byte (SDM vol. 2, CLFLUSH). */
 function cacheLine(c: LiftContext): void {
-  c.call(H.PROBE_READ, NONE, c.ea(1, false));
+  c.call(H.PROBE, NONE, c.ea(1, false), NONE, NONE, 1);
 }
 
 function invpcid(c: LiftContext): void {
