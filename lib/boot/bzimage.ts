@@ -84,7 +84,7 @@ export function loadBzImage(c: LoadContext): CpuStart {
     zp.writeUInt32LE(r.type, Zp.E820_TABLE + i * 20 + 16);
   });
   put(c, Low.INFO, zp, 'the boot parameters');
-  putCmdline(c, c.append);
+  putCmdline(c, c.append, Low.CMDLINE);
 
   const start = flatStart(c, is64 ? 'long64' : 'protected32', is64 ? at + 0x200 : at);
   start.regs = { rsi: Low.INFO };

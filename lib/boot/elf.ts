@@ -2,7 +2,7 @@
 import type { CpuStart } from '../boards/board.js';
 import { UsageError } from '../errors.js';
 import { memoryMap } from './e820.js';
-import { flatStart, type LoadContext, Low, placeInitrd, put, putCmdline } from './loader.js';
+import { flatStart, type LoadContext, placeInitrd, placeLow, put, putCmdline } from './loader.js';
 
 export interface Segment {
   offset: number;
@@ -104,18 +104,19 @@ export function loadElf(c: LoadContext): CpuStart {
   if (entry === null) throw new UsageError(`--kernel: ${c.kernel} is an ELF file with neither a PVH entry note nor a multiboot header`);
   const end = loadSegments(c, elf);
   const initrd = placeInitrd(c, end, 0xc000_0000);
-  putCmdline(c, c.append);
+  const cmdline = putCmdline(c, c.append);
   const map = memoryMap(c.ramBytes);
   const info = Buffer.alloc(0x800);
+  const at = placeLow(c, info.length, 'the start information');
   const modlist = 0x80;
   const memmap = 0x100;
   info.writeUInt32LE(0x336e_c578, 0);
   info.writeUInt32LE(1, 4);
   info.writeUInt32LE(initrd ? 1 : 0, 12);
-  info.writeUInt32LE(initrd ? Low.INFO + modlist : 0, 16);
-  info.writeUInt32LE(Low.CMDLINE, 24);
+  info.writeUInt32LE(initrd ? at + modlist : 0, 16);
+  info.writeUInt32LE(cmdline, 24);
   info.writeUInt32LE(c.rsdp, 32);
-  info.writeUInt32LE(Low.INFO + memmap, 40);
+  info.writeUInt32LE(at + memmap, 40);
   info.writeUInt32LE(map.length, 48);
   info.writeUInt32LE(initrd, modlist);
   info.writeUInt32LE(c.initrdImage?.length ?? 0, modlist + 8);
@@ -124,8 +125,8 @@ export function loadElf(c: LoadContext): CpuStart {
     info.writeBigUInt64LE(BigInt(r.length), memmap + i * 24 + 8);
     info.writeUInt32LE(r.type, memmap + i * 24 + 16);
   });
-  put(c, Low.INFO, info, 'the start information');
+  put(c, at, info, 'the start information');
   const start = flatStart(c, 'protected32', entry);
-  start.regs = { rbx: Low.INFO };
+  start.regs = { rbx: at };
   return start;
 }

@@ -10,17 +10,18 @@ import { loadBzImage } from './bzimage.js';
 import { loadElf } from './elf.js';
 import { isMultiboot, loadMultiboot } from './multiboot.js';
 
-/** Low-memory places a direct boot uses; all below the kernel and inside conventional memory. */
+/** Low-memory places a Linux boot uses, where the boot protocol keeps the kernel away; all inside conventional memory. */
 export const enum Low {
-  /** Flat GDT: null, null, code (10h), data (18h). */
-  GDT = 0x8000,
   /** Identity page tables: PML4, PDPT, 4 page directories. */
   PAGE_TABLES = 0x9000,
-  /** boot_params of Linux, hvm_start_info of PVH, or the multiboot information. */
+  /** boot_params. */
   INFO = 0x1_0000,
   CMDLINE = 0x2_0000,
-
 }
+
+/** Where placeLow looks. */
+const LOW_FIRST = 0x8000;
+const LOW_END = 0x9_f000;
 
 /** Bytes reserved for the command line. */
 const CMDLINE_MAX = 0x1_0000;
@@ -39,6 +40,8 @@ export interface LoadRequest {
 export interface LoadContext extends LoadRequest {
   image: Buffer;
   initrdImage: Buffer | null;
+  /** Ranges of memory that hold something already. */
+  used: { start: number; end: number }[];
 }
 
 function readImage(file: string, option: string): Buffer {
@@ -52,7 +55,7 @@ function readImage(file: string, option: string): Buffer {
 /** @throws UsageError naming --kernel or --initrd if the files cannot be used. */
 export function loadKernel(r: LoadRequest): CpuStart {
   const image = readImage(r.kernel, '--kernel');
-  const c: LoadContext = { ...r, image, initrdImage: r.initrd === null ? null : readImage(r.initrd, '--initrd') };
+  const c: LoadContext = { ...r, image, initrdImage: r.initrd === null ? null : readImage(r.initrd, '--initrd'), used: [] };
   if (image.length === 0) throw new UsageError(`--kernel: ${r.kernel} is empty`);
   if (Buffer.byteLength(r.append) + Buffer.byteLength(r.kernel) + 2 > CMDLINE_MAX) throw new UsageError('--append: the command line is too long');
   if (image.length > 0x206 && image.readUInt32LE(0x202) === 0x5372_6448) return loadBzImage(c);
@@ -66,9 +69,25 @@ export function put(c: LoadContext, pa: number, bytes: Uint8Array, what: string)
   if (pa + bytes.length > c.ramBytes || !c.memory.writeFrom(pa, bytes)) {
     throw new UsageError(`--kernel: ${c.kernel}: ${what} does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
   }
+  if (bytes.length > 0) c.used.push({ start: pa, end: pa + bytes.length });
 }
 
-/** Writes the flat GDT and returns the common part of a start state. */
+/**
+ * Finds room for boot information in conventional memory, page aligned: a kernel may have been loaded there too.
+ * @returns the address
+ */
+export function placeLow(c: LoadContext, size: number, what: string): number {
+  let at = LOW_FIRST;
+  for (;;) {
+    const clash = c.used.find((u) => at < u.end && u.start < at + size);
+    if (!clash) break;
+    at = Math.ceil(clash.end / 4096) * 4096;
+  }
+  if (at + size > LOW_END) throw new UsageError(`--kernel: ${c.kernel} leaves no room in low memory for ${what}`);
+  return at;
+}
+
+/** Writes the flat GDT (null, null, code 10h, data 18h) after everything else has its place, and returns the common part of a start state. */
 export function flatStart(c: LoadContext, mode: CpuStart['mode'], rip: number): CpuStart {
   const gdt = Buffer.alloc(32);
   // Code: present, ring 0, execute/read, accessed; 4 GiB. D=1 or L=1. Data: read/write.
@@ -76,8 +95,9 @@ export function flatStart(c: LoadContext, mode: CpuStart['mode'], rip: number): 
   gdt.writeUInt32LE(mode === 'long64' ? 0x00af_9b00 : 0x00cf_9b00, 20);
   gdt.writeUInt32LE(0x0000_ffff, 24);
   gdt.writeUInt32LE(0x00cf_9300, 28);
-  put(c, Low.GDT, gdt, 'the descriptor table');
-  return { mode, rip, regs: {}, cr3: 0, gdt: { base: Low.GDT, limit: 31 }, cs: 0x10, ds: 0x18 };
+  const base = placeLow(c, gdt.length, 'the descriptor table');
+  put(c, base, gdt, 'the descriptor table');
+  return { mode, rip, regs: {}, cr3: 0, gdt: { base, limit: 31 }, cs: 0x10, ds: 0x18 };
 }
 
 /** Identity map of the first 4 GiB with 2 MiB pages. @returns CR3. */
@@ -107,7 +127,10 @@ export function placeInitrd(c: LoadContext, floor: number, max: number): number 
   return at;
 }
 
-/** Zero-terminated command line at Low.CMDLINE. */
-export function putCmdline(c: LoadContext, text: string): void {
-  put(c, Low.CMDLINE, Buffer.from(`${text}\0`), 'the command line');
+/** Zero-terminated command line, at a given address or where there is room. @returns its address. */
+export function putCmdline(c: LoadContext, text: string, at?: number): number {
+  const bytes = Buffer.from(`${text}\0`);
+  const pa = at ?? placeLow(c, bytes.length, 'the command line');
+  put(c, pa, bytes, 'the command line');
+  return pa;
 }

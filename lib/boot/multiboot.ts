@@ -3,7 +3,7 @@ import type { CpuStart } from '../boards/board.js';
 import { UsageError } from '../errors.js';
 import { memoryMap } from './e820.js';
 import { loadSegments, parseElf } from './elf.js';
-import { flatStart, type LoadContext, Low, placeInitrd, put, putCmdline } from './loader.js';
+import { flatStart, type LoadContext, placeInitrd, placeLow, put, putCmdline } from './loader.js';
 
 const MAGIC = 0x1bad_b002;
 const SEARCH = 8192;
@@ -46,27 +46,28 @@ export function loadMultiboot(c: LoadContext): CpuStart {
     entry = seg ? seg.paddr + (elf.entry - seg.vaddr) : elf.entry;
   }
   // The program's own name comes first, as boot loaders do it.
-  putCmdline(c, `${c.kernel}${c.append ? ` ${c.append}` : ''}`);
+  const cmdline = putCmdline(c, `${c.kernel}${c.append ? ` ${c.append}` : ''}`);
   const initrd = placeInitrd(c, end, 0xc000_0000);
   const info = Buffer.alloc(0x400);
+  const at = placeLow(c, info.length, 'the multiboot information');
   const mods = 0x80;
   const mmap = 0x100;
   const name = 0x300;
   let flags = 1 | 4 | 64 | 512;
   info.writeUInt32LE(639, 4);
   info.writeUInt32LE(Math.max(0, (c.ramBytes - 0x10_0000) / 1024), 8);
-  info.writeUInt32LE(Low.CMDLINE, 16);
+  info.writeUInt32LE(cmdline, 16);
   if (initrd) {
     flags |= 8;
     info.writeUInt32LE(1, 20);
-    info.writeUInt32LE(Low.INFO + mods, 24);
+    info.writeUInt32LE(at + mods, 24);
     info.writeUInt32LE(initrd, mods);
     info.writeUInt32LE(initrd + (c.initrdImage?.length ?? 0), mods + 4);
-    info.writeUInt32LE(Low.CMDLINE, mods + 8);
+    info.writeUInt32LE(cmdline, mods + 8);
   }
   const map = memoryMap(c.ramBytes);
   info.writeUInt32LE(map.length * 24, 44);
-  info.writeUInt32LE(Low.INFO + mmap, 48);
+  info.writeUInt32LE(at + mmap, 48);
   map.forEach((r, i) => {
     info.writeUInt32LE(20, mmap + i * 24);
     info.writeBigUInt64LE(BigInt(r.base), mmap + i * 24 + 4);
@@ -74,10 +75,11 @@ export function loadMultiboot(c: LoadContext): CpuStart {
     info.writeUInt32LE(r.type, mmap + i * 24 + 20);
   });
   info.write('vmx-accel\0', name, 'latin1');
-  info.writeUInt32LE(Low.INFO + name, 64);
+  info.writeUInt32LE(at + name, 64);
   info.writeUInt32LE(flags, 0);
-  put(c, Low.INFO, info, 'the multiboot information');
+  put(c, at, info, 'the multiboot information');
   const start = flatStart(c, 'protected32', entry);
-  start.regs = { rax: 0x2bad_b002, rbx: Low.INFO };
+  start.bios = true;
+  start.regs = { rax: 0x2bad_b002, rbx: at };
   return start;
 }

@@ -40,6 +40,10 @@ export interface InterruptSource {
   pending(): boolean;
   /** Acknowledge: returns the vector (0..255), or -1 if it went away. */
   acknowledge(): number;
+  /** The controller is switched on (APIC_BASE.EN): CPUID shows it. */
+  enabled(): boolean;
+  /** Sends the interrupt of a command word (delivery mode, vector) to one APIC ID. @returns false if nobody took it. */
+  sendTo(apicId: number, command: number): boolean;
   /** Task priority class as CR8 (0..15). */
   getCr8(): number;
   setCr8(v: number): void;

@@ -22,7 +22,9 @@ export type HelperFn<C> = (cpu: C, dst: number, a: number, b: number, c: number,
  * Every width has its own registration, so `pp`, `mmx`, `vexOnly` and `feature` are exact for that width: the 64-bit
  * (MMX) registration has pp = 0 and mmx, the 256-bit one vexOnly (VEX.L = 1, from the record's w = 5). A 128-bit form that
  * is not `vexOnly` may be encoded with or without VEX; with VEX it needs AVX besides `feature`. Scalar operations use
- * VEX.L = 0. A memory operand was loaded into a temporary before, so all operands are registers.
+ * VEX.L = 0. Guest memory operands were loaded into temporaries before. The last vector source of
+ * the ModRM.rm position may be used from memory by the back end (only for forms where rm is a source): no op has a memory form
+ * that means something else, except INSERTPS, which lifters use with imm bits 7..6 = 0 only.
  */
 export interface NativeForm {
   /** Mandatory prefix: 0 = none, 1 = 66, 2 = F3, 3 = F2 (VEX.pp numbering). */
@@ -67,7 +69,7 @@ export interface HelperInfo<C> {
   readonly writesFlags: number;
   /** Reads or writes MXCSR (floating point). */
   readonly fp: boolean;
-  /** DST (rg/rgi forms) or A/B (gr/gri forms) is a general slot, not a vector. */
+  /** Some operands are general slots, not vectors: see `generalOperands`. */
   readonly native?: NativeForm;
 }
 
@@ -76,6 +78,24 @@ export interface HelperOptions {
   writesFlags?: number;
   fp?: boolean;
   native?: NativeForm;
+}
+
+/** Operands of a vector op that are general slots instead of vectors. Bits: 1 = dst, 2 = a, 4 = b. */
+export function generalOperands(f: NativeForm | undefined): number {
+  switch (f?.form) {
+    case 'rg':
+    case 'rgi':
+    case 'mg':
+    case 'mgi':
+      return 1;
+    case 'gr':
+      return 2;
+    case 'rvg':
+    case 'gri':
+      return 4;
+    default:
+      return 0;
+  }
 }
 
 /** One registry per guest architecture. Ids are dense and follow definition order. */

@@ -11,7 +11,7 @@
 /** Generated code addresses the state through a register that points this many bytes past its start. */
 export const STATE_BIAS = 128;
 /** Size of the region in bytes. */
-export const STATE_BYTES = 0x20_0000;
+export const STATE_BYTES = 0x28_0000;
 
 /** Slots that every guest architecture shares. */
 export const enum Slot {
@@ -107,7 +107,7 @@ export const MMU_INDEXES = 8;
 
 /** Jump caches: one direct-mapped table per MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
 export const JC_BASE = 0x18_0000;
-export const JC_BITS = 12;
+export const JC_BITS = 13;
 export const JC_ENTRIES = 1 << JC_BITS;
 export const JC_ENTRY_SHIFT = 4;
 export const JC_TABLE_BYTES = JC_ENTRIES << JC_ENTRY_SHIFT;
@@ -115,7 +115,7 @@ export const JC_TABLE_BYTES = JC_ENTRIES << JC_ENTRY_SHIFT;
  * Jump cache index of a linear pc: (pc ^ (pc >>> JC_FOLD)) & (JC_ENTRIES - 1), on the low 32 bits.
  * The same in TypeScript and in generated code.
  */
-export const JC_FOLD = 12;
+export const JC_FOLD = 9;
 
 /** Bits of the low word of PENDING. Any set bit makes generated code leave at the next check. */
 export const enum Pending {

@@ -1,13 +1,15 @@
 /**
  * Local APIC of one CPU: xAPIC, x2APIC and TSC-deadline timer.
  * Intel SDM volume 3A, chapter "Advanced Programmable Interrupt Controller (APIC)".
- * The timer's input clock is 1 GHz, so a count is nanoseconds times the divisor. IPIs are delivered at once: the delivery
- * status always reads idle. Remote read is not implemented (the APIC answers "invalid").
+ * IPIs are delivered at once: the delivery status always reads idle. Remote read is not implemented (the APIC answers
+ * "invalid"). The timer is in lapic-timer.ts.
  */
 import type { InterruptSource } from '../../engine/cpu.js';
-import type { Device, DeviceClock, DeviceTimer, IoHandler, IrqLine, SavedState } from '../device.js';
-import { array, bool, int, loadState, saveState, time, u32, u8, words, type Schema } from '../saved.js';
+import type { Device, DeviceClock, IoHandler, IrqLine, SavedState } from '../device.js';
+import { loadState, saveState } from '../saved.js';
 import type { ApicBus, ApicTarget } from './apic-bus.js';
+import { clearBit, highest, initialLapic, LAPIC_STATE, setBit, testBit, type LapicState } from './lapic-state.js';
+import { LapicTimer, type TscSource } from './lapic-timer.js';
 import {
   ApicBase,
   DeliveryMode,
@@ -22,16 +24,10 @@ import {
   Msr,
   Shorthand,
   Svr,
-  TimerMode,
 } from './lapic.spec.js';
 
 const VERSION = 1;
 const DEFAULT_BASE = 0xfee00000;
-/** A periodic timer never fires more often than this, or a guest could stop the machine with a count of 1. */
-const MIN_PERIOD_NS = 20_000;
-/** The longest a TSC deadline is armed for at once; when it expires early it is armed again. */
-const MAX_TSC_WAIT_NS = 1e12;
-
 /** Events for the CPU this APIC belongs to. */
 export interface LapicCpu {
   /** pending() may have changed. */
@@ -40,13 +36,6 @@ export interface LapicCpu {
   onInit(): void;
   onSipi(vector: number): void;
   onSmi(): void;
-}
-
-/** The CPU's time stamp counter. */
-export interface TscSource {
-  readonly khz: number;
-  /** The 64-bit counter as two unsigned halves. */
-  read(out: { lo: number; hi: number }): void;
 }
 
 export interface LapicOptions {
@@ -64,87 +53,10 @@ export interface LapicOptions {
   directedEoi?: boolean;
   /** x2APIC in CPUID, so that the mode can be entered. Default true. */
   x2apic?: boolean;
+  /** Width of physical addresses, for the reserved bits of APIC_BASE. Default 52. */
+  physBits?: number;
   /** The register page moved or went away (enabled: xAPIC mode). */
   onBaseChange?: (base: number, enabled: boolean) => void;
-}
-
-interface State {
-  baseLo: number;
-  baseHi: number;
-  id: number;
-  tpr: number;
-  ldr: number;
-  dfr: number;
-  svr: number;
-  isr: Int32Array;
-  tmr: Int32Array;
-  irr: Int32Array;
-  esr: number;
-  /** Errors since the last write to ESR. */
-  newErrors: number;
-  icrLo: number;
-  icrHi: number;
-  lvt: number[];
-  timerInitial: number;
-  timerDivide: number;
-  /** When the current count was loaded; meaningless while timerInitial is 0. */
-  timerStart: number;
-  /** The one-shot count has reached zero. */
-  timerSpent: boolean;
-  deadlineLo: number;
-  deadlineHi: number;
-  /** Levels of the LINT pins. */
-  lint0: boolean;
-  lint1: boolean;
-  /** An ExtINT message from an I/O APIC awaits acknowledgement. */
-  extMessage: boolean;
-}
-
-const SCHEMA: Schema<State> = {
-  baseLo: u32,
-  baseHi: u32,
-  id: u32,
-  tpr: u8,
-  ldr: u32,
-  dfr: u32,
-  svr: u32,
-  isr: words(8),
-  tmr: words(8),
-  irr: words(8),
-  esr: u8,
-  newErrors: u8,
-  icrLo: u32,
-  icrHi: u32,
-  lvt: array(Lvt.COUNT, int(0, 0x7ffff)),
-  timerInitial: u32,
-  timerDivide: int(0, 15),
-  timerStart: time,
-  timerSpent: bool,
-  deadlineLo: u32,
-  deadlineHi: u32,
-  lint0: bool,
-  lint1: bool,
-  extMessage: bool,
-};
-
-/** Highest bit set in a 256-bit set, or -1. */
-function highest(set: Int32Array): number {
-  for (let i = 7; i >= 0; i--) {
-    if (set[i] !== 0) return 32 * i + 31 - Math.clz32(set[i]);
-  }
-  return -1;
-}
-
-function setBit(set: Int32Array, n: number): void {
-  set[n >> 5] |= 1 << (n & 31);
-}
-
-function clearBit(set: Int32Array, n: number): void {
-  set[n >> 5] &= ~(1 << (n & 31));
-}
-
-function testBit(set: Int32Array, n: number): boolean {
-  return ((set[n >> 5] >>> (n & 31)) & 1) !== 0;
 }
 
 export class LocalApic implements Device, InterruptSource, ApicTarget {
@@ -161,10 +73,9 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
   private readonly virtualWire: boolean;
   private readonly x2apicAllowed: boolean;
 
-  private readonly timer: DeviceTimer;
-  private readonly tscNow = { lo: 0, hi: 0 };
+  private readonly timer: LapicTimer;
 
-  private s: State;
+  private s: LapicState;
   // Derived from s by sync(), never saved.
   private isrTop = -1;
   private irrTop = -1;
@@ -176,8 +87,12 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     this.version = (LAPIC_VERSION | (o.directedEoi ? LAPIC_DIRECTED_EOI : 0)) >>> 0;
     this.virtualWire = o.bsp && o.virtualWire !== false;
     this.x2apicAllowed = o.x2apic !== false;
-    this.timer = o.clock.timer(() => this.timerExpired());
+    this.timer = new LapicTimer(o.clock, o.tsc, () => {
+      this.deliverLvt(Lvt.TIMER);
+      this.sync();
+    });
     this.s = this.initial((DEFAULT_BASE | ApicBase.EN | (o.bsp ? ApicBase.BSP : 0)) >>> 0, 0);
+    this.timer.s = this.s.timer;
     o.bus.addLapic(this);
   }
 
@@ -189,9 +104,13 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     // The pins belong to other devices, which set them again if their own reset changes them.
     this.s.lint0 = lint0;
     this.s.lint1 = lint1;
-    this.timer.disarm();
+    this.adoptTimer();
     this.baseChanged();
     this.sync();
+  }
+
+  private initial(baseLo: number, baseHi: number): LapicState {
+    return initialLapic(this.o.id, this.virtualWire, baseLo, baseHi);
   }
 
   /** The effect of INIT on the APIC: all but base, mode and ID. */
@@ -202,48 +121,17 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     if (this.x2()) this.s.ldr = this.x2Ldr();
     this.s.lint0 = old.lint0;
     this.s.lint1 = old.lint1;
-    this.timer.disarm();
+    this.adoptTimer();
     this.sync();
   }
 
-  private initial(baseLo: number, baseHi: number): State {
-    const lvt = new Array<number>(Lvt.COUNT).fill(LvtBit.MASKED);
-    if (this.virtualWire) lvt[Lvt.LINT0] = DeliveryMode.EXTINT << 8;
-    return {
-      baseLo,
-      baseHi,
-      id: this.o.id,
-      tpr: 0,
-      ldr: 0,
-      dfr: 0xffffffff,
-      svr: 0xff,
-      isr: new Int32Array(8),
-      tmr: new Int32Array(8),
-      irr: new Int32Array(8),
-      esr: 0,
-      newErrors: 0,
-      icrLo: 0,
-      icrHi: 0,
-      lvt,
-      timerInitial: 0,
-      timerDivide: 0,
-      timerStart: 0,
-      timerSpent: true,
-      deadlineLo: 0,
-      deadlineHi: 0,
-      lint0: false,
-      lint1: false,
-      extMessage: false,
-    };
-  }
-
   save(): SavedState {
-    return saveState(SCHEMA, VERSION, this.s);
+    return saveState(LAPIC_STATE, VERSION, this.s);
   }
 
   restore(saved: SavedState): void {
-    this.s = loadState(this.name, SCHEMA, VERSION, saved);
-    this.armTimer();
+    this.s = loadState(this.name, LAPIC_STATE, VERSION, saved);
+    this.adoptTimer();
     this.baseChanged();
     this.sync();
   }
@@ -271,6 +159,17 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     return v;
   }
 
+  enabled(): boolean {
+    return (this.s.baseLo & ApicBase.EN) !== 0;
+  }
+
+  sendTo(apicId: number, command: number): boolean {
+    const mode: DeliveryMode = (command >> 8) & 7;
+    // All ones would be everybody.
+    if (apicId >= 0xffff_ffff || (mode !== DeliveryMode.FIXED && mode !== DeliveryMode.NMI)) return false;
+    return this.o.bus.send(apicId, false, true, mode, command & 0xff, false);
+  }
+
   getCr8(): number {
     return this.s.tpr >> 4;
   }
@@ -289,10 +188,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
       return true;
     }
     if (msr === Msr.TSC_DEADLINE) {
-      this.expireMasked();
-      const armed = this.timerMode() === TimerMode.TSC_DEADLINE;
-      out.lo = armed ? s.deadlineLo : 0;
-      out.hi = armed ? s.deadlineHi : 0;
+      this.timer.readDeadline(out);
       return true;
     }
     if (msr < Msr.X2APIC_FIRST || msr > Msr.X2APIC_LAST || !this.x2()) return false;
@@ -320,12 +216,8 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     hi >>>= 0;
     if (msr === Msr.APIC_BASE) return this.writeBase(lo, hi);
     if (msr === Msr.TSC_DEADLINE) {
-      if (this.timerMode() === TimerMode.TSC_DEADLINE) {
-        this.s.deadlineLo = lo;
-        this.s.deadlineHi = hi;
-        this.armTimer();
-        this.sync();
-      }
+      this.timer.writeDeadline(lo, hi);
+      this.sync();
       return true;
     }
     if (msr < Msr.X2APIC_FIRST || msr > Msr.X2APIC_LAST || !this.x2()) return false;
@@ -334,8 +226,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
 
   /** The guest changed its TSC: the deadline is now nearer or farther. */
   tscChanged(): void {
-    if (this.timerMode() !== TimerMode.TSC_DEADLINE) return;
-    this.armTimer();
+    this.timer.tscChanged();
     this.sync();
   }
 
@@ -431,8 +322,14 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     return (((this.o.id >>> 4) << 16) | (1 << (this.o.id & 15))) >>> 0;
   }
 
-  private timerMode(): TimerMode {
-    return (this.s.lvt[Lvt.TIMER] >> 17) & 3;
+  private lvt(n: Lvt): number {
+    return n === Lvt.TIMER ? this.s.timer.lvt : this.s.lvt[n];
+  }
+
+  /** The timer works on the part of the state that is its own. */
+  private adoptTimer(): void {
+    this.timer.s = this.s.timer;
+    this.timer.arm();
   }
 
   private ppr(): number {
@@ -469,7 +366,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
   }
 
   private deliverLvt(n: Lvt): void {
-    const e = this.s.lvt[n];
+    const e = this.lvt(n);
     if (e & LvtBit.MASKED || !(this.s.baseLo & ApicBase.EN)) return;
     const mode: DeliveryMode = n === Lvt.TIMER || n === Lvt.ERROR ? DeliveryMode.FIXED : (e >> 8) & 7;
     switch (mode) {
@@ -523,7 +420,9 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
 
   private mmioRead(offset: number, size: number): number {
     const byte = offset & 15;
-    if (byte > 3 || (this.s.baseLo & (ApicBase.EN | ApicBase.EXTD)) !== ApicBase.EN) return 0;
+    // Off, or in x2APIC mode, nothing answers at the address.
+    if ((this.s.baseLo & (ApicBase.EN | ApicBase.EXTD)) !== ApicBase.EN) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
+    if (byte > 3) return 0;
     const reg = offset & 0xff0;
     if (!isRegister(reg)) {
       this.error(Esr.ILLEGAL_REGISTER);
@@ -635,14 +534,14 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
       case LapicReg.ICR_HI:
         return s.icrHi;
       case LapicReg.TIMER_INITIAL:
-        return this.timerMode() === TimerMode.TSC_DEADLINE ? 0 : s.timerInitial;
+        return this.timer.initial;
       case LapicReg.TIMER_CURRENT:
-        return this.currentCount();
+        return this.timer.current();
       case LapicReg.TIMER_DIVIDE:
-        return s.timerDivide;
+        return this.timer.divide;
     }
     const n = lvtIndex(reg);
-    return n < 0 ? 0 : s.lvt[n];
+    return n < 0 ? 0 : this.lvt(n);
   }
 
   private writeReg(reg: number, v: number): void {
@@ -658,7 +557,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
         s.svr = v & this.svrWritable();
         if (!(s.svr & Svr.ENABLE)) {
           for (let i = 0; i < Lvt.COUNT; i++) s.lvt[i] |= LvtBit.MASKED;
-          this.armTimer();
+          this.timer.setLvt(s.timer.lvt | LvtBit.MASKED);
         }
         return;
       case LapicReg.ESR:
@@ -670,20 +569,11 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
         this.sendIpi();
         return;
       case LapicReg.TIMER_INITIAL:
-        if (this.timerMode() === TimerMode.TSC_DEADLINE) return;
-        s.timerInitial = v;
-        s.timerStart = this.o.clock.now();
-        s.timerSpent = v === 0;
-        this.armTimer();
+        this.timer.setInitial(v);
         return;
-      case LapicReg.TIMER_DIVIDE: {
-        // A running count goes on from where it is at the new rate.
-        const left = this.currentCount();
-        s.timerDivide = v & 0xb;
-        s.timerStart = Math.max(0, Math.round(this.o.clock.now() - (s.timerInitial - left) * this.divisor()));
-        this.armTimer();
+      case LapicReg.TIMER_DIVIDE:
+        this.timer.setDivide(v);
         return;
-      }
     }
     const n = lvtIndex(reg);
     if (n >= 0) this.writeLvt(n, v);
@@ -691,20 +581,15 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
 
   private writeLvt(n: Lvt, value: number): void {
     const s = this.s;
-    const oldMode = this.timerMode();
-    this.expireMasked();
     let v = (value & LVT_WRITABLE[n]) | (s.lvt[n] & LvtBit.REMOTE_IRR);
     if (!(s.svr & Svr.ENABLE)) v |= LvtBit.MASKED;
+    if (n === Lvt.TIMER) {
+      this.timer.setLvt(v & LVT_WRITABLE[n]);
+      return;
+    }
     if (n === Lvt.LINT0 && ((v & 0x700) !== 0 || !(v & LvtBit.LEVEL))) v &= ~LvtBit.REMOTE_IRR;
     s.lvt[n] = v;
     if (n === Lvt.LINT0) this.serviceLint0();
-    if (n !== Lvt.TIMER) return;
-    const mode = this.timerMode();
-    // Going to or from deadline mode stops the timer: SDM, "TSC-Deadline Mode".
-    if (mode !== oldMode && (mode === TimerMode.TSC_DEADLINE || oldMode === TimerMode.TSC_DEADLINE)) {
-      s.timerInitial = s.deadlineLo = s.deadlineHi = 0;
-    }
-    this.armTimer();
   }
 
   private eoi(): void {
@@ -759,102 +644,12 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     }
   }
 
-  // ---- timer ----
-
-  /** Nanoseconds per count. */
-  private divisor(): number {
-    const d = this.s.timerDivide;
-    return 1 << (((((d >> 1) & 4) | (d & 3)) + 1) & 7);
-  }
-
-  private currentCount(): number {
-    const s = this.s;
-    if (s.timerInitial === 0 || this.timerMode() === TimerMode.TSC_DEADLINE) return 0;
-    const elapsed = Math.floor((this.o.clock.now() - s.timerStart) / this.divisor());
-    if (elapsed < s.timerInitial) return s.timerInitial - Math.max(elapsed, 0);
-    return this.timerMode() === TimerMode.PERIODIC ? s.timerInitial - (elapsed % s.timerInitial) : 0;
-  }
-
-  /** TSC ticks until the deadline; negative when passed. */
-  private deadlineDistance(): number {
-    const t = this.tscNow;
-    this.o.tsc.read(t);
-    return (this.s.deadlineHi - t.hi) * 0x100000000 + (this.s.deadlineLo - t.lo);
-  }
-
-  /** What ran out while masked is spent: unmasking later does not bring the interrupt back. */
-  private expireMasked(): void {
-    const s = this.s;
-    if (!(s.lvt[Lvt.TIMER] & LvtBit.MASKED)) return;
-    if (this.timerMode() === TimerMode.TSC_DEADLINE) {
-      if ((s.deadlineLo | s.deadlineHi) !== 0 && this.deadlineDistance() <= 0) s.deadlineLo = s.deadlineHi = 0;
-    } else if (s.timerStart + s.timerInitial * this.divisor() <= this.o.clock.now()) {
-      s.timerSpent = true;
-    }
-  }
-
-  /** Arms the host timer for the next interrupt the state asks for. A masked timer only counts. */
-  private armTimer(): void {
-    const s = this.s;
-    const masked = (s.lvt[Lvt.TIMER] & LvtBit.MASKED) !== 0;
-    const now = this.o.clock.now();
-    switch (this.timerMode()) {
-      case TimerMode.TSC_DEADLINE: {
-        if (masked || (s.deadlineLo | s.deadlineHi) === 0) break;
-        const d = this.deadlineDistance();
-        if (d <= 0) {
-          this.fireDeadline();
-          break;
-        }
-        this.timer.arm(now + Math.min(Math.ceil((d * 1e6) / this.o.tsc.khz), MAX_TSC_WAIT_NS));
-        return;
-      }
-      case TimerMode.ONE_SHOT: {
-        if (masked || s.timerSpent) break;
-        this.timer.arm(s.timerStart + s.timerInitial * this.divisor());
-        return;
-      }
-      case TimerMode.PERIODIC: {
-        if (masked || s.timerInitial === 0) break;
-        const period = s.timerInitial * this.divisor();
-        const from = now - s.timerStart + (period < MIN_PERIOD_NS ? MIN_PERIOD_NS : 0);
-        this.timer.arm(s.timerStart + (Math.floor(from / period) + 1) * period);
-        return;
-      }
-    }
-    this.timer.disarm();
-  }
-
-  private fireDeadline(): void {
-    this.s.deadlineLo = this.s.deadlineHi = 0;
-    this.deliverLvt(Lvt.TIMER);
-  }
-
-  private timerExpired(): void {
-    switch (this.timerMode()) {
-      case TimerMode.TSC_DEADLINE:
-        // A microsecond of disagreement between clock and TSC is not worth another wait.
-        if (this.deadlineDistance() > this.o.tsc.khz / 1000) this.armTimer();
-        else this.fireDeadline();
-        break;
-      case TimerMode.PERIODIC:
-        this.deliverLvt(Lvt.TIMER);
-        this.armTimer();
-        break;
-      default:
-        this.s.timerSpent = true;
-        this.deliverLvt(Lvt.TIMER);
-    }
-    this.sync();
-  }
-
   // ---- IA32_APIC_BASE ----
 
   private writeBase(lo: number, hi: number): boolean {
     const s = this.s;
     const reserved = 0x2ff | (this.x2apicAllowed ? 0 : ApicBase.EXTD);
-    // Physical addresses have at most 52 bits.
-    if (lo & reserved || hi >>> 20 !== 0) return false;
+    if (lo & reserved || hi >>> ((this.o.physBits ?? 52) - 32) !== 0) return false;
     const from = s.baseLo & (ApicBase.EN | ApicBase.EXTD);
     const to = lo & (ApicBase.EN | ApicBase.EXTD);
     if (to === ApicBase.EXTD) return false;
@@ -869,7 +664,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
       this.s = this.initial(lo, hi);
       this.s.lint0 = lint0;
       this.s.lint1 = lint1;
-      this.timer.disarm();
+      this.adoptTimer();
     } else {
       s.baseLo = lo;
       s.baseHi = hi;

@@ -182,7 +182,12 @@ export class Hpet implements Device {
 
   /** Ticks from the counter (as sampled) to the comparator: negative when just passed. */
   private distance(t: TimerState): number {
-    if (t.config & Tn.MODE_32) return (t.cmpLo - this.curLo) | 0;
+    if (t.config & Tn.MODE_32) {
+      const ahead = (t.cmpLo - this.curLo) >>> 0;
+      // Half a turn and more ahead counts as passed, unless the period is as long as that.
+      const reach = Math.max(0x7fffffff, t.config & Tn.PERIODIC ? t.periodLo : 0);
+      return ahead <= reach ? ahead : ahead - 0x100000000;
+    }
     return ((t.cmpHi - this.curHi) | 0) * 0x100000000 + (t.cmpLo - this.curLo);
   }
 
@@ -236,8 +241,11 @@ export class Hpet implements Device {
       if (t.config & Tn.PERIODIC) this.advance(t);
       else t.armed = false;
       this.fire(i);
+      // Whatever the comparator says now (periods beyond 2^53 ticks lose digits), not again at once.
+      this.arm(i, MIN_PERIOD_TICKS);
+    } else {
+      this.arm(i);
     }
-    this.arm(i);
   }
 
   /** Moves a periodic comparator past the counter, by whole periods. */
@@ -256,14 +264,14 @@ export class Hpet implements Device {
     }
   }
 
-  private arm(i: number): void {
+  private arm(i: number, atLeast = 0): void {
     const t = this.s.timers[i];
     if (!this.running() || !t.armed) {
       this.hostTimers[i].disarm();
       return;
     }
     this.sample();
-    const d = this.distance(t);
+    const d = Math.max(this.distance(t), atLeast);
     const now = this.o.clock.now();
     if (d > MAX_DISTANCE) this.hostTimers[i].disarm();
     else this.hostTimers[i].arm(d <= 0 ? now : now + d * NS_PER_TICK - ((now - this.s.since) % NS_PER_TICK));

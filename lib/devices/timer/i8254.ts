@@ -375,7 +375,8 @@ export class I8254 implements Device {
   restore(saved: SavedState): void {
     const s = loadState(this.name, SCHEMA, VERSION, saved);
     for (let i = 0; i < 3; i++) this.ch[i].s = s.channels[i];
-    this.syncIrq();
+    // The line is left alone: its level, a pending edge included, is in the interrupt controllers' own state.
+    this.arm(this.now());
   }
 
   /** Gate of channel 2. */

@@ -154,6 +154,25 @@ describe('local APIC', () => {
     expect(l[0].pending()).toBe(false);
   });
 
+  it('goes on with the present count when periodic becomes one-shot', () => {
+    const { l, clock } = machine(1);
+    on(l[0]);
+    wr(l[0], R.TIMER_DIVIDE, 0xb);
+    wr(l[0], R.LVT_TIMER, 0x20040);
+    wr(l[0], R.TIMER_INITIAL, 100_000);
+    clock.advance(250_000);
+    expect(l[0].acknowledge()).toBe(0x40);
+    wr(l[0], R.EOI, 0);
+    wr(l[0], R.LVT_TIMER, 0x41);
+    expect(l[0].pending()).toBe(false);
+    expect(rd(l[0], R.TIMER_CURRENT)).toBe(50_000);
+    clock.advance(50_000);
+    expect(l[0].acknowledge()).toBe(0x41);
+    wr(l[0], R.EOI, 0);
+    clock.advance(1e9);
+    expect(l[0].pending()).toBe(false);
+  });
+
   it('fires at the TSC deadline', () => {
     const { l, clock } = machine(1);
     const m = { lo: 0, hi: 0 };
@@ -200,7 +219,7 @@ describe('local APIC', () => {
     expect(l[1].acknowledge()).toBe(0x56);
     expect(bus.msi(0xfee01000, 0x77)).toBe(true);
     expect(l[1].acknowledge()).toBe(0x77);
-    expect(l[1].mmio.read(0x30, 4)).toBe(0);
+    expect(l[1].mmio.read(0x30, 4)).toBe(0xffff_ffff);
     expect(l[1].writeMsr(0x1b, 0xfee00000, 0)).toBe(true);
     expect(l[1].writeMsr(0x1b, 0xfee00c00, 0)).toBe(false);
     expect(l[1].writeMsr(0x1b, 0xfee00801, 0)).toBe(false);

@@ -64,6 +64,20 @@ describe('HPET', () => {
     expect(irq0.rises).toBe(12);
   });
 
+  it('keeps a 32-bit period longer than half a turn', () => {
+    const { rd, wr, clock, irq0 } = make();
+    wr(0x10, 3);
+    wr(0x100, 0x14c);
+    wr(0x108, rd(0xf0) + 1000);
+    wr(0x108, 0xc0000000);
+    clock.advance(10_000);
+    expect(irq0.rises).toBe(1);
+    clock.advance(0xc0000000 * 10 - 10);
+    expect(irq0.rises).toBe(1);
+    clock.advance(10);
+    expect(irq0.rises).toBe(2);
+  });
+
   it('level-triggered, routed to a pin', () => {
     const { rd, wr, clock, gsis } = make();
     expect(rd(0x144)).toBe(0x00f00000);

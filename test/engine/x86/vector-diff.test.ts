@@ -1,5 +1,5 @@
 /** Every vector operation that has a native form, against the host CPU. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { loadNative } from '#lib/native.js';
 import { Slot } from '#lib/engine/state.js';
 import { X, xmm } from '#lib/engine/guest/x86/mode.js';
@@ -137,6 +137,8 @@ function compare(host: Host, op: VectorOp, vex: boolean, cases: number, unmasked
 
 describe.runIf(linuxX64)('vector operations against the host CPU', () => {
   const host = new Host(loadNative());
+  // Lets the test runner's messages through: the tests themselves never wait.
+  afterEach(() => new Promise((done) => setImmediate(done)));
   for (const [i, op] of VECTOR_OPS.entries()) {
     if (op.native === undefined || op.approximate) continue;
     for (const vex of [false, true]) {

@@ -1,5 +1,5 @@
 /** Control registers, EFER and XCR0: reserved bits, consistency checks and effects (SDM vol. 3, 2.5, 2.6, 4.1; AMD APM vol. 2, 3.1). */
-import { At, Cr0, Cr4, Efer, Vec } from './defs.js';
+import { At, Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { Mode, Seg } from './mode.js';
 import type { X86Cpu } from './cpu.js';
 
@@ -233,6 +233,7 @@ export class Control {
     if (typeHi || typeLo >>> 0 > 3) this.gp();
     if (typeLo <= 1 && (pcidLo & ~0xfff || pcidHi)) this.gp();
     if (typeLo <= 1 && !(cpu.cr4 & Cr4.PCIDE) && pcidLo & 0xfff) this.gp();
+    if (typeLo === 0 && !canonical(hi, cpu.model.linearBits)) this.gp();
     if (typeLo === 0) cpu.mmu.flushPage(lo, hi);
     else if (typeLo === 2) cpu.mmu.flushAll();
     else cpu.mmu.flushNonGlobal();

@@ -11,15 +11,15 @@ import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
 import { Control } from './control.js';
 import { type CpuModel, Cpuid } from './cpuid.js';
 import { Debug } from './debug.js';
-import { At, Cr0, Cr4, Ef, Efer, Vec } from './defs.js';
+import { At, Cr0, Cr4, Ef, Efer, Vec, canonical } from './defs.js';
 import { divide } from './divide.js';
 import { Eflags } from './eflags.js';
 import { HAS_ERROR_CODE, Interrupts, Src } from './interrupts.js';
 import { X86Mmu } from './mmu.js';
 import { Mode, Seg, X, mmuIndexOf } from './mode.js';
 import { Msrs, type ParavirtMsrs } from './msr.js';
+import { Redecode } from './redecode.js';
 import { Segments } from './segments.js';
-import { usesStackSegment } from './stack-access.js';
 import { Strings } from './strings.js';
 import { Tasks } from './tasks.js';
 import { Transfer } from './transfer.js';
@@ -87,6 +87,8 @@ export class X86Cpu implements GuestCpu {
   cpl = 0;
   /** Set from the delivery of an NMI to the next IRET. */
   nmiBlocked = false;
+  /** An NMI waits: one while another is handled, no more. Pending.NMI is set only when it can be taken. */
+  private nmiLatched = false;
   /** An application processor waits for a start-up IPI. */
   waitSipi = false;
 
@@ -108,6 +110,7 @@ export class X86Cpu implements GuestCpu {
   readonly debug: Debug;
   readonly strings: Strings;
   readonly cpuid: Cpuid;
+  readonly redecode: Redecode;
 
   private readonly theFault = new GuestFault();
   private initRequested = false;
@@ -136,6 +139,7 @@ export class X86Cpu implements GuestCpu {
     this.flags = new Eflags(this);
     this.debug = new Debug(this);
     this.mmu = new X86Mmu(this);
+    this.redecode = new Redecode(this);
     this.ints = new Interrupts(this);
     this.tasks = new Tasks(this);
     this.transfer = new Transfer(this);
@@ -186,6 +190,7 @@ export class X86Cpu implements GuestCpu {
     this.efer = 0;
     this.cpl = 0;
     this.nmiBlocked = false;
+    this.nmiLatched = false;
     this.halted = false;
     this.seg.reset();
     this.mmu.configure();
@@ -194,6 +199,7 @@ export class X86Cpu implements GuestCpu {
     this.setIp(0xfff0, 0);
     this.restartAt();
     this.updateIntr();
+    this.updateNmi();
   }
 
   /** INIT (SDM vol. 3, 10.1): FPU, MSRs and caches keep their state. An application processor waits for SIPI. */
@@ -217,7 +223,20 @@ export class X86Cpu implements GuestCpu {
   }
 
   signalNmi(): void {
-    this.V[Slot.PENDING * 2]! |= Pending.NMI;
+    this.nmiLatched = true;
+    this.updateNmi();
+  }
+
+  /** IRET ends the blocking of NMIs (SDM vol. 3, 6.7.1). */
+  unblockNmi(): void {
+    this.nmiBlocked = false;
+    this.updateNmi();
+  }
+
+  private updateNmi(): void {
+    const V = this.V;
+    if (this.nmiLatched && !this.nmiBlocked && !this.waitSipi) V[Slot.PENDING * 2]! |= Pending.NMI;
+    else V[Slot.PENDING * 2]! &= ~Pending.NMI;
   }
 
   // ---- mode --------------------------------------------------------------------------------------------------------------
@@ -354,32 +373,6 @@ export class X86Cpu implements GuestCpu {
     return this.fault(Vec.PF, code);
   }
 
-  /** #GP(0), or #SS(0) for the stack segment, at the non-canonical address hi:lo. */
-  nonCanonical(lo: number, hi: number, isFetch: boolean): GuestFault {
-    const V = this.V;
-    if (isFetch || (this.mode & Mode.CODE_MASK) !== Mode.CODE64) return this.fault(Vec.GP, 0);
-    this.insnPc();
-    const pcLo = this.ipLo;
-    const pcHi = this.ipHi;
-    const code = new Uint8Array(15);
-    try {
-      const first = 4096 - (pcLo & 0xfff);
-      for (let at = 0; at < 15; at += first) {
-        const pa = this.mmu.fetch((pcLo + at) | 0, pcHi);
-        const off = this.map.pageOffset(pa) + (pa & 0xfff);
-        code.set(this.map.ram8.subarray(off, off + Math.min(15 - at, 4096 - (pa & 0xfff))), at);
-        if (first >= 15) break;
-      }
-    } catch (e) {
-      // The instruction ends before the page that cannot be read.
-      if (!(e instanceof GuestFault)) throw e;
-    }
-    const below = (V[X.RSP * 2]! - 8) | 0;
-    const belowHi = (V[X.RSP * 2 + 1]! - (V[X.RSP * 2]! >>> 0 < 8 ? 1 : 0)) | 0;
-    const atStack = (lo === below && hi === belowHi) || (lo === V[X.RSP * 2] && hi === V[X.RSP * 2 + 1]);
-    return this.fault(usesStackSegment(code, atStack) ? Vec.SS : Vec.GP, 0);
-  }
-
   deliverFault(f: GuestFault): void {
     this.insnPc();
     const db = f.vector === Vec.DB;
@@ -422,9 +415,10 @@ export class X86Cpu implements GuestCpu {
       this.sipiVector = -1;
     }
     if (this.waitSipi || this.shutdown) return;
-    if (V[P]! & Pending.NMI && !this.nmiBlocked) {
-      V[P]! &= ~Pending.NMI;
+    if (V[P]! & Pending.NMI) {
+      this.nmiLatched = false;
       this.nmiBlocked = true;
+      this.updateNmi();
       this.trap(Vec.NMI, Src.TRAP);
     }
     if (!(V[P]! & Pending.INTR)) return;
@@ -446,6 +440,10 @@ export class X86Cpu implements GuestCpu {
     const V = this.V;
     const lo = V[PC]!;
     const hi = V[PC + 1]!;
+    if ((this.mode & Mode.CODE_MASK) === Mode.CODE64 && !canonical(hi, this.mmu.canonicalBits)) {
+      if (!this.redecode.undoBranch()) this.restartAt();
+      throw this.fault(Vec.GP, 0);
+    }
     this.restartAt();
     this.debug.onFetch(lo, hi);
     this.mmu.checkFetch(lo, hi);
@@ -521,6 +519,9 @@ export class X86Cpu implements GuestCpu {
   ferr(): boolean {
     return this.onFerr();
   }
+
+  /** PAUSE: true if the CPU shall give up its turn. */
+  onPause: () => boolean = () => false;
 
   /** Guest TSC in ticks, as a number. */
   tsc(): number {

@@ -1,5 +1,6 @@
 /** CPU models and the CPUID instruction (SDM vol. 2, CPUID; AMD APM vol. 3, appendix E). */
 import { UsageError } from '../../../errors.js';
+import { suggestion } from '../../../suggest.js';
 
 /** Feature names of one CPUID register, bit 0 first; '-' = none. Names as in /proc/cpuinfo, and sse3 for pni. */
 const names = (s: string): readonly string[] => s.trim().split(/\s+/);
@@ -52,8 +53,17 @@ const NEEDS: readonly (readonly [string, string])[] = [
   ['xsaves', 'xsavec'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
 ];
 
+export type CpuVendor = 'AuthenticAMD' | 'GenuineIntel';
+const VENDORS: readonly CpuVendor[] = ['AuthenticAMD', 'GenuineIntel'];
+
+/** Every feature that can be switched, in alphabetical order. */
+export const CPU_FEATURES: readonly string[] = [...KNOWN].sort();
+
 export class CpuModel {
-  readonly physBits = 40;
+  /** Vendor string of CPUID; decides the details in which the vendors differ. */
+  vendor: CpuVendor = 'AuthenticAMD';
+  /** Width of physical addresses. */
+  physBits = 40;
   readonly linearBits: number;
   readonly gbPages: boolean;
   /** XCR0 bits that exist. */
@@ -66,18 +76,33 @@ export class CpuModel {
   }
 
   /**
-   * Parses NAME[,+feat][,-feat].
+   * Parses NAME[,+feat][,-feat][,vendor=V][,phys-bits=N].
    * @throws UsageError for an unknown model or feature
    */
   static parse(text: string): CpuModel {
     const [name, ...mods] = text.split(',');
     const spec = CPU_MODELS.find((m) => m.name === name);
-    if (!spec) throw new UsageError(`unknown CPU model '${name ?? ''}' (known: ${CPU_MODELS.map((m) => m.name).join(', ')})`);
+    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}' ${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
     const set = new Set(names(spec.features));
+    let vendor: CpuVendor = 'AuthenticAMD';
+    let physBits = 40;
     for (const mod of mods) {
+      const [key, value] = mod.split('=', 2) as [string, string | undefined];
+      if (value !== undefined && key === 'vendor') {
+        const v = VENDORS.find((x) => x === value);
+        if (!v) throw new UsageError(`--cpu: unknown vendor '${value}' (known: ${VENDORS.join(', ')})`);
+        vendor = v;
+        continue;
+      }
+      if (value !== undefined && key === 'phys-bits') {
+        physBits = Number(value);
+        if (!Number.isInteger(physBits) || physBits < 32 || physBits > 52) throw new UsageError(`--cpu: phys-bits=${value} is not a number from 32 to 52`);
+        continue;
+      }
       const raw = mod.slice(1);
       const f = ALIASES[raw] ?? raw;
-      if ((mod[0] !== '+' && mod[0] !== '-') || !KNOWN.has(f)) throw new UsageError(`unknown CPU feature '${mod}' in '${text}'`);
+      if (mod[0] !== '+' && mod[0] !== '-') throw new UsageError(`--cpu: '${mod}' must begin with + or -`);
+      if (!KNOWN.has(f)) throw new UsageError(`--cpu: unknown feature '${raw}'${suggestion(raw, [...KNOWN])}`);
       if (mod[0] === '+') set.add(f);
       else set.delete(f);
     }
@@ -85,7 +110,10 @@ export class CpuModel {
       changed = false;
       for (const [f, needs] of NEEDS) if (set.has(f) && !set.has(needs)) changed = set.delete(f) || changed;
     }
-    return new CpuModel(spec, set);
+    const model = new CpuModel(spec, set);
+    model.vendor = vendor;
+    model.physBits = physBits;
+    return model;
   }
 
   private bits(table: readonly string[]): number {
@@ -154,7 +182,7 @@ export class Cpuid {
   }
 
   /** Result in a, b, c, d. osxsave and apicOn are the run-time bits of leaf 1; xcr0 that of leaf 0xD. */
-  eval(leaf: number, sub: number, osxsave: boolean, xcr0: number): void {
+  eval(leaf: number, sub: number, osxsave: boolean, xcr0: number, apicOn = true): void {
     const { model, ctx, words: w } = this;
     leaf >>>= 0;
     sub >>>= 0;
@@ -166,13 +194,13 @@ export class Cpuid {
     if (leaf < 0x4000_0000 ? leaf > maxBasic : leaf >= 0x8000_0000 && leaf > maxExt) return;
     switch (leaf) {
       case 0:
-        this.set(maxBasic, word4('Auth', 0), word4('cAMD', 0), word4('enti', 0));
+        this.set(maxBasic, word4(model.vendor, 0), word4(model.vendor, 8), word4(model.vendor, 4));
         break;
       case 1: {
         const base = Math.min(s.family, 15);
         const sig = s.stepping | ((s.model & 15) << 4) | (base << 8) | ((s.model >> 4) << 16) | ((s.family - base) << 20);
         const multi = ctx.cpus > 1;
-        this.set(sig, (ctx.apicId << 24) | ((multi ? ctx.cpus & 0xff : 0) << 16) | (8 << 8), w.l1c | (osxsave ? 1 << 27 : 0), w.l1d | (multi ? 1 << 28 : 0));
+        this.set(sig, (ctx.apicId << 24) | ((multi ? ctx.cpus & 0xff : 0) << 16) | (8 << 8), w.l1c | (osxsave ? 1 << 27 : 0), (w.l1d & (apicOn ? -1 : ~(1 << 9))) | (multi ? 1 << 28 : 0));
         break;
       }
       case 4: {
@@ -218,19 +246,21 @@ export class Cpuid {
         if (model.features.has('hypervisor')) this.set(0x4000_0010, word4('KVMK', 0), word4('VMKV', 0), word4('M', 0));
         break;
       case 0x4000_0001:
-        // kvm-clock with old and new MSRs, no I/O delay, and a stable clock (KVM's cpuid documentation, bits 0, 1, 3, 24).
-        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_000b : 2, 0, 0, 0);
+        // No I/O delay, IPIs by hypercall, kvm-clock with old and new MSRs and stable (KVM's cpuid documentation, bits 1, 11, 0, 3, 24).
+        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_080b : 0x802, 0, 0, 0);
         break;
       case 0x4000_0010:
         if (model.features.has('hypervisor')) this.set(ctx.tscKHz, ctx.apicKHz, 0, 0);
         break;
       case 0x8000_0000:
-        this.set(maxExt, word4('Auth', 0), word4('cAMD', 0), word4('enti', 0));
+        // Intel leaves the vendor out here.
+        if (model.vendor === 'AuthenticAMD') this.set(maxExt, word4(model.vendor, 0), word4(model.vendor, 8), word4(model.vendor, 4));
+        else this.set(maxExt, 0, 0, 0);
         break;
       case 0x8000_0001: {
         this.eval(1, 0, false, xcr0);
         const sig = this.a;
-        this.set(sig, 0, w.e1c | (ctx.cpus > 1 ? 2 : 0), w.e1d);
+        this.set(sig, 0, w.e1c | (ctx.cpus > 1 ? 2 : 0), w.e1d & (apicOn ? -1 : ~(1 << 9)));
         break;
       }
       case 0x8000_0002:

@@ -21,6 +21,8 @@ export class Debug {
   private hits = 0;
   /** TF was set when the next instruction to be stepped begins. */
   private armed = false;
+  /** MOV SS or POP SS holds debug traps back until after the next instruction (SDM vol. 3, 6.8.3). */
+  private held = false;
   /** RF was set by the instruction itself (IRET, POPF): it covers the next one. */
   rfFresh = false;
 
@@ -31,7 +33,7 @@ export class Debug {
     this.hi.fill(0);
     this.dr6 = Dr6.ONES;
     this.hits = 0;
-    this.armed = false;
+    this.armed = this.held = false;
     this.setDr7(0x400);
   }
 
@@ -150,7 +152,7 @@ export class Debug {
       if (this.enabled(i) && this.type(i) === 0 && this.lo[i] === lo && this.hi[i] === hi) b |= 1 << i;
     }
     if (!b) return;
-    this.dr6 |= b;
+    this.record(b);
     throw this.cpu.fault(Vec.DB);
   }
 
@@ -161,7 +163,32 @@ export class Debug {
 
   /** Delivery of an event or SYSCALL: the instruction that led here is not single-stepped. */
   cancelStep(): void {
-    this.armed = false;
+    this.armed = this.held = false;
+  }
+
+  /** MOV SS, POP SS. */
+  holdTraps(): void {
+    this.held = (this.cpu.mode & Mode.STEP) !== 0;
+  }
+
+  /** B0..B3 tell about this exception only; the other bits stay until software clears them (SDM vol. 3, 17.2.3). */
+  private record(causes: number): void {
+    this.dr6 = (this.dr6 & ~15) | causes;
+  }
+
+  /** INT1 takes along what waits. */
+  icebp(): void {
+    if (this.hits) this.record(this.hits);
+    this.hits = 0;
+  }
+
+  /** SYSCALL and SYSRET trap at their end if they have left TF set (AMD APM vol. 3, SYSCALL). */
+  afterFastCall(): void {
+    const { cpu } = this;
+    this.cancelStep();
+    if (!(cpu.eflagsSystem & Ef.TF)) return;
+    this.record(Dr6.BS);
+    cpu.trap(Vec.DB, Src.TRAP);
   }
 
   /** T bit of a task switch. */
@@ -183,14 +210,18 @@ export class Debug {
   afterStep(): void {
     const { cpu } = this;
     const V = cpu.V;
-    let cause = this.hits;
-    this.hits = 0;
-    if (this.armed) cause |= Dr6.BS;
+    const step = this.armed;
     this.armed = (V[X.EFLAGS * 2]! & Ef.TF) !== 0;
     if (this.rfFresh) this.rfFresh = false;
     else V[X.EFLAGS * 2]! &= ~Ef.RF;
+    if (this.held) {
+      this.held = false;
+      return;
+    }
+    const cause = this.hits | (step ? Dr6.BS : 0);
+    this.hits = 0;
     if (!cause) return;
-    this.dr6 |= cause;
+    this.record(cause);
     cpu.trap(Vec.DB, Src.TRAP);
   }
 }

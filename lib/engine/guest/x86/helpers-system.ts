@@ -1,9 +1,9 @@
 /** Helpers: control registers, MSRs, CPUID, descriptor tables and segments, TLB. Operands as in helper-names.ts. */
 import { HelperResult, type HelperRegistry } from '../../helpers.js';
-import { Slot } from '../../state.js';
+import { Pending, Slot } from '../../state.js';
 import type { X86Cpu } from './cpu.js';
 import { Cr4, LDTR, TR, Vec, canonical } from './defs.js';
-import { Mode, X } from './mode.js';
+import { Mode, Seg, X } from './mode.js';
 
 const CONTINUE = HelperResult.CONTINUE;
 const ZF_ONLY = { writesFlags: 8, readsFlags: 63 };
@@ -35,6 +35,11 @@ function tscAllowed(c: X86Cpu): void {
 function protectedOnly(c: X86Cpu): void {
   if (!c.isProtected) throw c.fault(Vec.UD);
 }
+
+/** KVM_EPERM, KVM_ENOSYS. */
+const HC_EPERM = 1;
+const HC_SEND_IPI = 10;
+const HC_ENOSYS = 1000;
 
 export function registerSystem(r: HelperRegistry<X86Cpu>): void {
   r.define('x86.clts', (c) => {
@@ -106,12 +111,38 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
   });
   r.define('x86.cpuid', (c) => {
     const { V, cpuid } = c;
-    cpuid.eval(V[X.RAX * 2]!, V[X.RCX * 2]!, (c.cr4 & Cr4.OSXSAVE) !== 0, c.xcr0);
+    cpuid.eval(V[X.RAX * 2]!, V[X.RCX * 2]!, (c.cr4 & Cr4.OSXSAVE) !== 0, c.xcr0, c.intc.enabled());
     V[X.RAX * 2] = cpuid.a;
     V[X.RBX * 2] = cpuid.b;
     V[X.RCX * 2] = cpuid.c;
     V[X.RDX * 2] = cpuid.d;
     V[X.RAX * 2 + 1] = V[X.RBX * 2 + 1] = V[X.RCX * 2 + 1] = V[X.RDX * 2 + 1] = 0;
+    return CONTINUE;
+  });
+  // The ABI that CPUID leaf 0x40000000 announces (Linux, Documentation/virt/kvm/x86/hypercalls.rst): KVM_HC_SEND_IPI, and
+  // KVM_HC_VAPIC_POLL_IRQ, which does nothing.
+  r.define('x86.pause', (c) => {
+    if (!c.onPause()) return CONTINUE;
+    c.V[Slot.PENDING * 2]! |= Pending.STOP;
+    c.setPcToNext();
+    return HelperResult.DISPATCH;
+  });
+  r.define('x86.hypercall', (c) => {
+    const { V } = c;
+    const wide = (c.mode & Mode.CODE_MASK) === Mode.CODE64;
+    const poll = V[X.RAX * 2] === 1 && (!wide || V[X.RAX * 2 + 1] === 0);
+    let r = poll ? 0 : -HC_ENOSYS;
+    if (c.cpl !== 0) r = -HC_EPERM;
+    else if (V[X.RAX * 2] === HC_SEND_IPI && (!wide || V[X.RAX * 2 + 1] === 0)) {
+      // RBX, RCX: bitmap of APIC IDs from RDX on; a word is as wide as the mode. RSI: interrupt command.
+      const bits = wide ? 64 : 32;
+      r = 0;
+      for (let i = 0; i < bits * 2; i++) {
+        const slot = (i < bits ? X.RBX : X.RCX) * 2 + ((i % bits) >> 5);
+        if ((V[slot]! >>> (i & 31)) & 1 && c.intc.sendTo((V[X.RDX * 2]! >>> 0) + i, V[X.RSI * 2]!)) r++;
+      }
+    }
+    c.setReg(wide ? 3 : 2, X.RAX, r, r >> 31);
     return CONTINUE;
   });
   r.define('x86.xgetbv', (c) => {
@@ -139,7 +170,8 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
       mmu.read64(at, atHi, c.mmuIdx);
       bLo = mmu.lo;
       bHi = mmu.hi;
-      if (!canonical(bHi, mmu.canonicalBits)) throw c.fault(Vec.GP, 0);
+      // Whatever the paging mode: what the processor has wires for.
+      if (!canonical(bHi, c.model.linearBits)) throw c.fault(Vec.GP, 0);
     } else {
       bLo = mmu.read32(at, atHi, c.mmuIdx);
       if (w === 1) bLo &= 0xff_ffff;
@@ -239,7 +271,11 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     c.seg.loadData(s, c.V[a * 2]!);
     return CONTINUE;
   };
-  r.define('x86.load_sreg', loadSreg);
+  r.define('x86.load_sreg', (c, d, a, b, x, s) => {
+    loadSreg(c, d, a, b, x, s);
+    if (s === Seg.SS) c.debug.holdTraps();
+    return CONTINUE;
+  });
   r.define('x86.load_far', loadSreg);
 
   // Segment bases.

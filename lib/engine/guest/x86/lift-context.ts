@@ -108,7 +108,8 @@ export class LiftContext {
    */
   fpuReady(kind: FpuKind): boolean {
     const m = this.mode;
-    if (kind >= FpuKind.SSE && ((m & Mode.SSE) === 0 || (kind === FpuKind.AVX && (m & (Mode.AVX | Mode.REAL)) !== Mode.AVX))) {
+    // AVX depends on XCR0, not on CR4.OSFXSR and CR0.EM (SDM vol. 1, table 14-3 ff.).
+    if (kind === FpuKind.AVX ? (m & (Mode.AVX | Mode.REAL)) !== Mode.AVX : kind === FpuKind.SSE && (m & Mode.SSE) === 0) {
       this.undefinedOpcode();
       return false;
     }

@@ -271,6 +271,8 @@ function rows(): Row[] {
     row(1, 0x01, 'mwait', plainEnd, { p: P.NP, digit: 1, rm: 1, feature: 'monitor', arg: H.MWAIT }),
     row(1, 0x01, 'clac', plainEnd, { p: P.NP, digit: 1, rm: 2, feature: 'smap', arg: H.CLAC }),
     row(1, 0x01, 'stac', plainEnd, { p: P.NP, digit: 1, rm: 3, feature: 'smap', arg: H.STAC }),
+    row(1, 0x01, 'vmcall', plain, { p: P.NP, digit: 0, rm: 1, feature: 'hypervisor', arg: H.HYPERCALL }),
+    row(1, 0x01, 'vmmcall', plain, { p: P.NP, digit: 3, rm: 1, feature: 'hypervisor', arg: H.HYPERCALL }),
     row(1, 0x01, 'xgetbv', plain, { p: P.NP, digit: 2, rm: 0, feature: 'xsave', arg: H.XGETBV }),
     row(1, 0x01, 'xsetbv', plainEnd, { p: P.NP, digit: 2, rm: 1, feature: 'xsave', arg: H.XSETBV }),
     row(1, 0x01, 'serialize', nop, { p: P.NP, digit: 5, rm: 0, feature: 'serialize' }),

@@ -179,7 +179,7 @@ export class X86Mmu {
       return this.gate(lo >>> 0);
     }
     if (this.lin64) {
-      if (!canonical(hi, this.linBits)) throw this.cpu.nonCanonical(lo, hi, acc === Acc.FETCH);
+      if (!canonical(hi, this.linBits)) throw this.cpu.fault(acc !== Acc.FETCH && this.cpu.redecode.usesStack(acc === Acc.WRITE) ? Vec.SS : Vec.GP, 0);
     } else hi = 0;
     for (;;) {
       const pa = this.levels === 2 ? this.walk32(lo, acc, user, idx) : this.walk64(lo, hi, acc, user, idx);

@@ -10,6 +10,14 @@ const STORED: readonly number[] = [
   0xc001_1020 | 0, 0xc001_1022 | 0, 0xc001_1023 | 0, 0xc001_1029 | 0, 0xc001_102a | 0,
 ];
 
+/**
+ * Performance counters that do not count: read as zero, writes are ignored, as under a hypervisor without a virtual PMU.
+ * A guest that writes and reads back finds out. AMD: four legacy event selectors and counters (APM vol. 2, 13.2.1).
+ */
+function idleCounter(msr: number): boolean {
+  return msr >= (0xc001_0000 | 0) && msr <= (0xc001_0007 | 0);
+}
+
 /** Sink for MSRs that another part of the machine owns (kvm-clock). Returns false if the MSR is not his. */
 export interface ParavirtMsrs {
   readMsr(msr: number, out: { lo: number; hi: number }): boolean;
@@ -187,7 +195,7 @@ export class Msrs {
         } else if (this.paravirt?.readMsr(msr, this.out)) {
           lo = this.out.lo | 0;
           hi = this.out.hi | 0;
-        } else this.gp();
+        } else if (!idleCounter(msr)) this.gp();
       }
     }
     cpu.outLo = lo;
@@ -293,7 +301,7 @@ export class Msrs {
         if (s) {
           s.lo = lo;
           s.hi = hi;
-        } else if (!this.paravirt?.writeMsr(msr, lo, hi)) this.gp();
+        } else if (!this.paravirt?.writeMsr(msr, lo, hi) && !idleCounter(msr)) this.gp();
       }
     }
   }

@@ -1,5 +1,5 @@
 /** Segment registers, descriptor tables and their checks (SDM vol. 3, chapters 3.4, 3.5 and 5). */
-import { Vec, At, Ef, Efer, LDTR, TR } from './defs.js';
+import { Vec, At, Ef, Efer, LDTR, TR, canonical } from './defs.js';
 import { Mmu, Mode, Seg, X } from './mode.js';
 import type { X86Cpu } from './cpu.js';
 
@@ -233,6 +233,7 @@ export class Segments {
     if (!(this.dAttr & At.P)) throw cpu.fault(Vec.NP, sel & 0xfffc);
     this.d2 = 0;
     if (long) this.fetchUpper(sel, Vec.GP);
+    if (!canonical(this.d2, cpu.model.linearBits)) throw cpu.fault(Vec.GP, sel & 0xfffc);
     this.set(LDTR, sel, this.dBase, this.dLimit, this.dAttr);
     this.ldtrHi = this.d2;
   }
@@ -250,6 +251,7 @@ export class Segments {
     if (!(this.dAttr & At.P)) throw cpu.fault(Vec.NP, sel & 0xfffc);
     this.d2 = 0;
     if (long) this.fetchUpper(sel, Vec.GP);
+    if (!canonical(this.d2, cpu.model.linearBits)) throw cpu.fault(Vec.GP, sel & 0xfffc);
     this.setBusy(true);
     this.set(TR, sel, this.dBase, this.dLimit, this.dAttr);
     this.trHi = this.d2;

@@ -332,7 +332,7 @@ export class Transfer {
   iret(w: number): void {
     const { cpu, stack } = this;
     const { seg } = cpu;
-    cpu.nmiBlocked = false;
+    cpu.unblockNmi();
     stack.current();
     if (!cpu.isProtected) {
       this.iretReal(w);
@@ -449,9 +449,9 @@ export class Transfer {
     const cs = msr.starHi & 0xfffc;
     this.flatSegments(cs, cs + 8, 0, At.L);
     cpu.flags.set(fl & ~msr.fmask & ~Ef.RF);
-    cpu.debug.cancelStep();
     if (code64) cpu.setIp(msr.lstarLo, msr.lstarHi);
     else cpu.setIp(msr.cstarLo, msr.cstarHi);
+    cpu.debug.afterFastCall();
   }
 
   sysret(w: number): void {
@@ -465,6 +465,7 @@ export class Transfer {
     else this.flatSegments(cs | 3, (cs + 8) | 3, 3, At.DB);
     cpu.flags.set(fl & (Ef.ALL & ~(Ef.RF | Ef.VM)));
     cpu.setIp(V[X.RCX * 2]!, w === 3 ? V[X.RCX * 2 + 1]! : 0);
+    cpu.debug.afterFastCall();
   }
 
   sysenter(): void {

@@ -311,15 +311,33 @@ export function liftScalarStore(c: LiftContext): void {
   const mw = (c.arg >> ARG_MEM) & 7;
   c.b.stv(mw, c.ea(1 << mw, true), c.xmmReg());
 }
+/**
+ * Lowest element from rm, the others from the first source: MOVSS, MOVSD between registers, MOVLPS, MOVLPD loads. arg = BLENDPS
+ * or BLENDPD: unlike MOVSS itself it means the same with a memory operand, which a back end may use.
+ */
+export function liftMerge(c: LiftContext): void {
+  if (!ready(c)) return;
+  const b = source(c, 4);
+  const d = c.xmmReg();
+  vop(c, c.arg & ARG_OP, d, c.insn.vex ? c.xmmV() : d, b, NONE, 1);
+  finish(c, d, 4);
+}
 /** Register forms 0F 11 of MOVSS/MOVSD: the destination is ModRM.rm. */
 export function liftMergeStore(c: LiftContext): void {
   if (!ready(c)) return;
   const i = c.insn;
   const d = xmm(i.rm);
-  vop(c, c.arg & ARG_OP, d, i.vex ? c.xmmV() : d, c.xmmReg());
+  vop(c, c.arg & ARG_OP, d, i.vex ? c.xmmV() : d, c.xmmReg(), NONE, 1);
   finish(c, d, 4);
 }
-/** MOVHPS, MOVHPD stores: the high quadword. arg = MOVHLPS. */
+/** MOVHLPS: low = high quadword of rm, high = that of the first source. arg = UNPCKHPD. */
+export function liftMovhlps(c: LiftContext): void {
+  if (!ready(c)) return;
+  const d = c.xmmReg();
+  vop(c, c.arg & ARG_OP, d, xmm(c.insn.rm), c.insn.vex ? c.xmmV() : d);
+  finish(c, d, 4);
+}
+/** MOVHPS, MOVHPD stores: the high quadword. arg = UNPCKHPD. */
 export function liftHighStore(c: LiftContext): void {
   if (!ready(c)) return;
   const a = c.ea(8, true);
@@ -353,15 +371,22 @@ export function liftBroadcastLoad(c: LiftContext): void {
 }
 const MOVD = opIndex('movd', 4);
 
-/** INSERTPS: from memory the source element is the one loaded. */
+/** INSERTPS: the chosen element of a register comes first by a shuffle; from memory it is the one loaded. */
 export function liftInsertps(c: LiftContext): void {
   if (!ready(c)) return;
   const i = c.insn;
-  const b = source(c, 4);
+  let b = source(c, 4);
+  const from = (i.imm >> 6) & 3;
+  if (!i.mem && from !== 0) {
+    const t = c.b.vtemp();
+    vop(c, PSHUFD, t, b, NONE, NONE, from);
+    b = t;
+  }
   const d = c.xmmReg();
-  vop(c, c.arg & ARG_OP, d, i.vex ? c.xmmV() : d, b, NONE, i.mem ? i.imm & 0x3f : i.imm & 0xff);
+  vop(c, c.arg & ARG_OP, d, i.vex ? c.xmmV() : d, b, NONE, i.imm & 0x3f);
   finish(c, d, 4);
 }
+const PSHUFD = opIndex('pshufd', 4);
 
 // --- MMX moves ---
 

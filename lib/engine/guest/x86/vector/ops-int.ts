@@ -115,7 +115,7 @@ const QUAD: readonly (readonly [string, (x: bigint, y: bigint) => bigint, number
   ['pcmpgtq', (x, y) => (BigInt.asIntN(64, x) > BigInt.asIntN(64, y) ? 0xffffffffffffffffn : 0n), 0x37, 2, 'sse4_2', ''],
 ];
 
-/** Bitwise logic, written out: the most frequent vector operations. PS and PD encodings are used for both. */
+/** Bitwise logic: the most frequent vector operations. */
 type Logic = (w: VW) => VectorFn;
 const logic = (f: F2): Logic => lanes2('i32', f);
 const pxor: Logic = (w) => {
@@ -138,7 +138,10 @@ function logicOps(): VectorOp[] {
   const int: readonly (readonly [string, Logic, number])[] = [['pand', pand, 0xdb], ['pandn', pandn, 0xdf], ['por', por, 0xeb], ['pxor', pxor, 0xef]];
   for (const [name, f, op] of int) out.push(...widths(name, f, { form: 'rvm', op }, { mmx: 'mmx', v256: 'avx2' }));
   const fp: readonly (readonly [string, Logic, number])[] = [['andps', pand, 0x54], ['andnps', pandn, 0x55], ['orps', por, 0x56], ['xorps', pxor, 0x57]];
-  for (const [name, f, op] of fp) out.push(...widths(name, f, { form: 'rvm', pp: 0, op, feature: 'sse' }, { v256: 'avx' }));
+  for (const [name, f, op] of fp) {
+    out.push(...widths(name, f, { form: 'rvm', pp: 0, op, feature: 'sse' }, { v256: 'avx' }));
+    out.push(...widths(`${name.slice(0, -1)}d`, f, { form: 'rvm', op }, { v256: 'avx' }));
+  }
   return out;
 }
 

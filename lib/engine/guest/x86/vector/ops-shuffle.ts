@@ -249,7 +249,10 @@ const insert = (t: Element) => (w: VW): VectorFn => {
     return HelperResult.CONTINUE;
   };
 };
-/** INSERTPS: element from b (imm 7..6) into a (imm 5..4), then zero by imm 3..0. With a memory operand b holds one element. */
+/**
+ * INSERTPS: element from b (imm 7..6) into a (imm 5..4), then zero by imm 3..0. The lifter only uses imm 7..6 = 0, because
+ * the host's memory form ignores those bits: a back end may take b from memory.
+ */
 const insertps: VectorFn = (cpu, d, a, b, _c, imm) => {
   const v = views(cpu);
   const x = v.u32[(b << 1) + ((imm >> 6) & 3)]!;
@@ -276,18 +279,10 @@ const toGpr = (wide: boolean) => (): VectorFn => (cpu, d, a) => {
 
 // --- register-to-register moves with merging ---
 
-const movss: VectorFn = (cpu, d, a, b) => {
-  const v = views(cpu);
-  const x = v.u32[b << 1]!;
-  for (let i = 1; i < 4; i++) v.u32[(d << 1) + i] = v.u32[(a << 1) + i]!;
-  v.u32[d << 1] = x;
-  return HelperResult.CONTINUE;
-};
-const pairOf = (a: 0 | 1, ai: 0 | 1, b: 0 | 1, bi: 0 | 1): VectorFn => (cpu, d, x, y) => {
+const movlhps: VectorFn = (cpu, d, a, b) => {
   const u = views(cpu).u64;
-  const lo = u[(a ? y : x) + ai]!;
-  const hi = u[(b ? y : x) + bi]!;
-  u[d] = lo;
+  const hi = u[b]!;
+  u[d] = u[a]!;
   u[d + 1] = hi;
   return HelperResult.CONTINUE;
 };
@@ -415,13 +410,8 @@ function registerOps(): VectorOp[] {
     ...widths('movq.g', fromGpr(true), e('gr', 1, 0x6e, 'sse2', 1), { mmx: 'mmx' }),
     ...widths('movd.r', toGpr(false), e('mg', 1, 0x7e, 'sse2'), { mmx: 'mmx' }),
     ...widths('movq.r', toGpr(true), e('mg', 1, 0x7e, 'sse2', 1), { mmx: 'mmx' }),
-    ...widths('movss', () => movss, { form: 'rvm', pp: 2, op: 0x10, feature: 'sse' }, {}),
-    // dst = low quadword of b, high quadword of a: MOVSD, MOVLPS and MOVLPD loads.
-    ...widths('movsd', () => pairOf(1, 0, 0, 1), { form: 'rvm', pp: 3, op: 0x10 }, {}),
     // dst = low quadword of a, low quadword of b: MOVLHPS, MOVHPS and MOVHPD loads.
-    ...widths('movlhps', () => pairOf(0, 0, 1, 0), { form: 'rvm', pp: 0, op: 0x16, feature: 'sse' }, {}),
-    // dst = high quadword of b, high quadword of a.
-    ...widths('movhlps', () => pairOf(1, 1, 0, 1), { form: 'rvm', pp: 0, op: 0x12, feature: 'sse' }, {}),
+    ...widths('movlhps', () => movlhps, { form: 'rvm', pp: 0, op: 0x16, feature: 'sse' }, {}),
     ...widths('movq', () => movq, { form: 'rm', pp: 2, op: 0x7e }, {}),
     ...widths('ptest', test([-1, -1]), { form: 'cmp', map: 2, op: 0x17, feature: 'sse4_1' }, A1, { writesFlags: Fl.ALL }),
     ...widths('vtestps', test([-0x8000_0000, -0x8000_0000]), vex('cmp', 2, 0x0e, 'avx'), A1, { writesFlags: Fl.ALL }),

@@ -47,7 +47,7 @@ const NO_VVVV = new Set<NativeForm['form']>(['rm', 'rmi', 'mri', 'cmp', 'rg', 'r
 
 /** Operations whose encodings are shared by several instructions, or whose legacy form differs: rows of their own below. */
 const SPECIAL = new Set([
-  'movss', 'movsd', 'movlhps', 'movhlps', 'movq', 'movd', 'movq.g', 'movd.r', 'movq.r', 'pextrw', 'pextrb', 'pextrd', 'pextrq', 'pinsrw', 'pinsrb', 'pinsrd', 'pinsrq',
+  'movlhps', 'movq', 'movd', 'movq.g', 'movd.r', 'movq.r', 'pextrw', 'pextrb', 'pextrd', 'pextrq', 'pinsrw', 'pinsrb', 'pinsrd', 'pinsrq',
   'pmovmskb', 'movmskps', 'movmskpd', 'vbroadcastss', 'vbroadcastsd', 'vpbroadcastb', 'insertps',
 ]);
 
@@ -124,13 +124,13 @@ function moves(): Row[] {
     full(0x29, `mova${s}`, L.liftMoveStore, p, feature, true);
     full(0x2b, `movnt${s}`, L.liftMoveStore, p, feature, true, Mod.MEM);
     // MOVLPS/MOVHPS: loads merge with the first source, stores take one quadword.
-    const load = (opcode: number, name: string, op: string): Row[] =>
-      both(opcode, name, L.lift2, { p, feature, mod: Mod.MEM, noVvvv: false, arg: opIndex(op, 4) | mw(3) });
-    out.push(...load(0x12, `movlp${s[1]!}`, 'movsd'), ...load(0x16, `movhp${s[1]!}`, 'movlhps'));
+    const load = (opcode: number, name: string, h: Handler, op: string): Row[] =>
+      both(opcode, name, h, { p, feature, mod: Mod.MEM, noVvvv: false, arg: opIndex(op, 4) | mw(3) });
+    out.push(...load(0x12, `movlp${s[1]!}`, L.liftMerge, 'blendpd'), ...load(0x16, `movhp${s[1]!}`, L.lift2, 'movlhps'));
     out.push(...both(0x13, `movlp${s[1]!}`, L.liftScalarStore, { p, feature, mod: Mod.MEM, arg: mw(3) }));
-    out.push(...both(0x17, `movhp${s[1]!}`, L.liftHighStore, { p, feature, mod: Mod.MEM, arg: opIndex('movhlps', 4) }));
+    out.push(...both(0x17, `movhp${s[1]!}`, L.liftHighStore, { p, feature, mod: Mod.MEM, arg: opIndex('unpckhpd', 4) }));
   }
-  out.push(...both(0x12, 'movhlps', L.lift2, { p: P.NP, feature: 'sse', mod: Mod.REG, noVvvv: false, arg: opIndex('movhlps', 4) }));
+  out.push(...both(0x12, 'movhlps', L.liftMovhlps, { p: P.NP, feature: 'sse', mod: Mod.REG, noVvvv: false, arg: opIndex('unpckhpd', 4) }));
   out.push(...both(0x16, 'movlhps', L.lift2, { p: P.NP, feature: 'sse', mod: Mod.REG, noVvvv: false, arg: opIndex('movlhps', 4) }));
   full(0x6f, 'movdqa', L.liftMoveLoad, P.P66, 'sse2', true);
   full(0x7f, 'movdqa', L.liftMoveStore, P.P66, 'sse2', true);
@@ -144,10 +144,10 @@ function moves(): Row[] {
     row(2, 0x2a, 'vmovntdqa', L.liftMoveLoad, { p: P.P66, mod: Mod.MEM, vex: true, l: 1, noVvvv: true, feature: 'avx2', arg: L.ARG_ALIGNED }),
   );
   for (const [p, name, feature, w] of [[P.F3, 'movss', 'sse', 2], [P.F2, 'movsd', 'sse2', 3]] as const) {
-    const op = opIndex(name, 4);
+    const op = opIndex(name === 'movss' ? 'blendps' : 'blendpd', 4);
     out.push(...both(0x10, name, L.liftScalarLoad, { p, feature, mod: Mod.MEM, l: 2, arg: mw(w) }));
     out.push(...both(0x11, name, L.liftScalarStore, { p, feature, mod: Mod.MEM, l: 2, arg: mw(w) }));
-    out.push(...both(0x10, name, L.lift2, { p, feature, mod: Mod.REG, l: 2, noVvvv: false, arg: op }));
+    out.push(...both(0x10, name, L.liftMerge, { p, feature, mod: Mod.REG, l: 2, noVvvv: false, arg: op }));
     out.push(...both(0x11, name, L.liftMergeStore, { p, feature, mod: Mod.REG, l: 2, noVvvv: false, arg: op }));
   }
   const movq = opIndex('movq', 4);
