@@ -32,7 +32,8 @@ export interface MachineHost {
   reset(): void;
 }
 
-const EXEC_BYTES = 128 * 1024 * 1024;
+/** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
+const EXEC_BYTES = 64 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
 const TSC_KHZ = 1_000_000;

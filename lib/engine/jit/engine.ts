@@ -297,7 +297,8 @@ export class Engine {
             if (site !== undefined && site.target === null && site.owner.valid && target.page2 < 0 && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
               host.patch(id, target.entryB);
               site.target = target;
-              target.incoming.push(site);
+              site.nextIn = target.incoming;
+              target.incoming = site;
               s.chained++;
             }
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || target.entryA < 0) return ExitCode.NEXT;
@@ -351,8 +352,32 @@ export class Engine {
     this.jcMode[table] = cpu.mode;
     this.jcUsed[table] = 1;
     if (!cpu.fetchGlobal) this.jcNonGlobal[table] = 1;
-    block.jc.push((table << 16) | idx);
+    this.noteEntry(block, (table << 16) | idx);
     return block;
+  }
+
+  /**
+   * Remembers that a jump cache entry points to the block. Entries come and go with every flush, so one that no longer points
+   * here gives its place to the new one.
+   */
+  private noteEntry(b: Block, where: number): void {
+    if (b.jc === where) return;
+    if (b.jc < 0 || !this.pointsTo(b, b.jc)) {
+      b.jc = where;
+      return;
+    }
+    const more = (b.jcMore ??= []);
+    let free = -1;
+    for (let i = 0; i < more.length; i++) {
+      if (more[i] === where) return;
+      if (free < 0 && !this.pointsTo(b, more[i]!)) free = i;
+    }
+    if (free >= 0) more[free] = where;
+    else more.push(where);
+  }
+
+  private pointsTo(b: Block, where: number): boolean {
+    return this.jcBlocks[where >>> 16]![where & 0xffff] === b;
   }
 
   /** Block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
@@ -422,13 +447,12 @@ export class Engine {
       block.interp = compileForInterp(this.ir, { mask32 });
     } else {
       const triples = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
-      const sites: ChainSite[] = [];
       for (let i = 0; i < triples.length; i += 3) {
         const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
-        sites.push(site);
+        site.nextOwn = block.sites;
+        block.sites = site;
         this.sites.set(site.id, site);
       }
-      block.sites = sites;
     }
     if (tool !== null) tool.translated(cpu, block, this.ir);
     let page = this.pages.get(pageOff);
@@ -515,24 +539,26 @@ export class Engine {
     }
     const host = this.o.host;
     if (host !== null) {
-      for (const site of b.incoming) {
+      for (let site = b.incoming; site !== null; site = site.nextIn) {
         if (site.target === b) {
           host.unpatch(site.id, site.cold);
           site.target = null;
         }
       }
-      b.incoming.length = 0;
-      for (const site of b.sites) this.sites.delete(site.id);
+      b.incoming = null;
+      for (let site = b.sites; site !== null; site = site.nextOwn) this.sites.delete(site.id);
     }
-    for (const where of b.jc) {
-      const table = where >>> 16;
-      const idx = where & 0xffff;
-      if (this.jcBlocks[table]![idx] === b) {
-        this.jcBlocks[table]![idx] = null;
-        this.dropEntry(table, idx);
-      }
-    }
-    b.jc.length = 0;
+    this.unlist(b, b.jc);
+    if (b.jcMore !== null) for (const where of b.jcMore) this.unlist(b, where);
+    b.jc = -1;
+    b.jcMore = null;
+  }
+
+  /** Clears a jump cache entry if it points to the block. */
+  private unlist(b: Block, where: number): void {
+    if (where < 0 || !this.pointsTo(b, where)) return;
+    this.jcBlocks[where >>> 16]![where & 0xffff] = null;
+    this.dropEntry(where >>> 16, where & 0xffff);
   }
 
   private dropEntry(table: number, idx: number): void {
