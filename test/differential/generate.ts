@@ -1,6 +1,6 @@
 /** Generates random cases from the opcode tables. */
 import { Imm, Mod, P, Size } from '#lib/engine/guest/x86/opcodes.js';
-import { conditionReads, flagRule, INEXACT, SHIFTS, shiftRule, TZCNT_RULE, type FlagRule } from './masks.js';
+import { conditionReads, flagRule, INEXACT, SHIFTS, shiftRule, TZCNT_RULE, x87Undefined, type FlagRule } from './masks.js';
 import { integer64, poolOffset, randomFpState } from './pool.js';
 import type { Case, Fixup, Unit } from './sequence.js';
 import { type Layout, PAGE, Rng, S } from './state.js';
@@ -57,6 +57,8 @@ export class Generator {
   private r = new Rng(0);
   private known: (bigint | null)[] = [];
   private undef = 0;
+  private undefX87 = 0;
+  private unmasked = false;
   private patches: { at: number; bytes: number[] }[] = [];
   /** Units before this number may be skipped by a branch. */
   private skipTo = 0;
@@ -77,7 +79,7 @@ export class Generator {
     const state = new Uint8Array(S.BYTES);
     const v = new DataView(state.buffer);
     const main = r.pick(this.families);
-    const unmasked = r.chance(3);
+    const unmasked = (this.unmasked = r.chance(3));
     randomFpState(r, state, unmasked);
     this.known = [];
     for (let i = 0; i < 16; i++) {
@@ -87,6 +89,7 @@ export class Generator {
     }
     v.setUint32(S.FLAGS, (r.next() & 0x8d5) | (r.chance(12) ? 0x400 : 0), true);
     this.undef = 0;
+    this.undefX87 = 0;
     this.patches = [];
     this.skipTo = 0;
     const units: Unit[] = [];
@@ -207,6 +210,7 @@ export class Generator {
     let opcode = row.opcode + r.below(row.n);
     const inexact = INEXACT.has(name);
     if (inexact && !last) return null;
+    if (name === 'fnstsw' && this.undefX87 !== 0) return null;
     const string = STRING.has(name);
 
     // ---- prefixes ----
@@ -273,7 +277,12 @@ export class Generator {
     const vector = t.family === 'sse' || t.family === 'avx' || t.family === 'mmx';
     const align = t.family === 'avx' ? 32 : vector ? 16 : 8;
     let want = BigInt(this.place(align));
-    if (r.chance(1)) want = this.badPlace();
+    // With exceptions unmasked, an x87 store that does not happen may fault all the same.
+    if (r.chance(1) && !(this.unmasked && t.family === 'x87')) want = this.badPlace();
+    // Intel processors leave the x87 state alone only with CVTPI2PD from memory, others here too.
+    if (name === 'cvtpi2ps' && row.mod === Mod.ANY) mem = false;
+    // Not all processors check the alignment of SHA operands.
+    if (name.startsWith('sha')) want &= ~15n;
     let a67 = false;
     let addr: Address | null = null;
     let target: Fixup | null = null;
@@ -293,6 +302,8 @@ export class Generator {
     } else if (name === 'xlat') {
       this.ensure(b, RBX, want);
     } else if (name === 'maskmovq' || name === 'maskmovdqu') {
+      // Whether stores with a mask of zero fault depends on the processor.
+      if (this.outside(want)) want = BigInt(this.place(16));
       this.ensure(b, RDI, want);
     } else if (STACK.has(name)) {
       const sp = this.known[RSP];
@@ -483,11 +494,12 @@ export class Generator {
     for (const n of [reg, rm, vvvv, reg & 3, rm & 3]) b.touched.add(n);
     if (!row.modrm && row.n === 8) b.touched.add(rm);
     for (const n of b.touched) this.known[n] = null;
+    this.undefX87 |= x87Undefined(name);
     const before = this.undef;
     const defines = id < this.skipTo ? 0 : rule.defines;
     this.undef = (before & ~defines) | rule.undef;
     if (name === 'popf') this.undef = id < this.skipTo ? before : 0;
-    return { id, name, template: t.id, bytes: b.bytes, fixups: b.fixups, undef: before | rule.undef, undefAfter: this.undef, inexact };
+    return { id, name, template: t.id, bytes: b.bytes, fixups: b.fixups, undef: before | rule.undef, undefAfter: this.undef, undefX87: x87Undefined(name), mmx: t.family === 'mmx' || name.endsWith('2pi') || name.startsWith('cvtpi2'), inexact };
   }
 
   private outside(want: bigint): boolean {

@@ -13,7 +13,9 @@ export class LineFile {
   /** @throws UsageError naming `option` if the file cannot be written. */
   constructor(path: string, option: string, append = false) {
     try {
-      this.fd = openSync(path, append ? 'a' : 'w');
+      // Always O_APPEND: after truncate() the next write goes to the beginning.
+      this.fd = openSync(path, 'a');
+      if (!append) ftruncateSync(this.fd);
     } catch (e) {
       throw new UsageError(`${option}: cannot write ${path}: ${(e as Error).message}`, { cause: e });
     }

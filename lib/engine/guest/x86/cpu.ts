@@ -531,6 +531,9 @@ export class X86Cpu implements GuestCpu {
     return this.onFerr();
   }
 
+  /** PAUSE: true if the CPU shall give up its turn. */
+  onPause: () => boolean = () => false;
+
   /** Guest TSC in ticks, as a number. */
   tsc(): number {
     this.msr.tsc();
