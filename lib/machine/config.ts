@@ -44,8 +44,10 @@ export interface MachineOptions {
   devices?: string[];
   /** Treat a guest reset as power-off. */
   noReboot?: boolean;
-  /** Start value of the guest's real-time clock; default now. */
+  /** Start value of the guest's real-time clock; default now (1 January 2020 with a virtual clock). */
   rtc?: Date;
+  /** What guest time is: the host's clock, or a nanosecond per instruction, so that runs can be repeated. Default host. */
+  clock?: 'host' | 'virtual';
   /** Tracing for developers. */
   debug?: DebugOptions;
 }
@@ -61,7 +63,7 @@ export interface DebugOptions {
   /** Of a block's executions compare the first hundred, then one in this many (default 64; 1 = all). */
   lockstepEvery?: number;
   /** Guest addresses whose IR and host code are printed when translated. */
-  dump?: number[];
+  dump?: (number | bigint)[];
   /** IR passes to switch off, by name. */
   disablePasses?: string[];
 }
@@ -81,6 +83,7 @@ export interface MachineConfig {
   noReboot: boolean;
   /** ms since the epoch. */
   rtc: number;
+  clock: 'host' | 'virtual';
   debug: DebugOptions;
 }
 
@@ -168,6 +171,11 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     checkFile(disk.file, '--disk', !disk.readonly && !disk.snapshot);
     disks.push(disk);
   }
+  const clock = o.clock ?? 'host';
+  if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
+  // Runs under a virtual clock are to be repeatable.
+  const rtc = o.rtc ?? (clock === 'virtual' ? new Date(Date.UTC(2020, 0, 1)) : new Date());
+  if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a date (example: 2026-01-31T12:00:00Z)');
   return {
     accel,
     machine,
@@ -180,7 +188,8 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     disks,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,
-    rtc: (o.rtc ?? new Date()).getTime(),
+    rtc: rtc.getTime(),
+    clock,
     debug: o.debug ?? {},
   };
 }

@@ -72,11 +72,13 @@ export interface BlockTool {
   lifted(cpu: GuestCpu, ir: IrBuilder, mode: number, offset: number, bytes: Uint8Array, single: boolean): void;
   /** The block just lifted is ready; ir is what was compiled. */
   translated(cpu: GuestCpu, block: Block, ir: IrBuilder): void;
+  /** All generated code is dropped; its addresses will be used again. */
+  flushed(): void;
   /** Runs the block at PC in place of the engine; null if the tool only watches. */
   readonly run: ((cpu: GuestCpu, block: Block) => ExitCode) | null;
 }
 
-/** Called for each block about to run or each instruction, when tracing is on. */
+/** Called for each block about to run. While one is set, generated code is not chained: every block comes back to the run loop. */
 export type BlockHook = (cpu: GuestCpu, block: Block) => void;
 
 export class Engine {
@@ -218,7 +220,12 @@ export class Engine {
     if (this.o.host === null || block.entryA < 0) {
       return this.interpret(cpu, block);
     }
-    return this.runHost(cpu, block, this.o.host);
+    if (this.onBlock === null) return this.runHost(cpu, block, this.o.host);
+    // One block at a time, so it is known exactly which one a store may hit: as on the interpreter.
+    this.current = block;
+    const code = this.runHost(cpu, block, this.o.host);
+    this.current = null;
+    return code;
   }
 
   private runTool(cpu: GuestCpu, block: Block, run: (cpu: GuestCpu, block: Block) => ExitCode): ExitCode {
@@ -290,7 +297,7 @@ export class Engine {
         case Yield.EXIT: {
           s.exits++;
           const code = V[Slot.X_AUX * 2]!;
-          if (code === ExitCode.CHAIN) {
+          if (code === ExitCode.CHAIN && this.onBlock === null) {
             const id = V[Slot.X_ADDR * 2]!;
             const target = this.lookup(cpu);
             const site = this.sites.get(id);
@@ -344,7 +351,7 @@ export class Engine {
     V[e] = lo;
     V[e + 1] = hi;
     if (this.o.host !== null) {
-      const host = this.o.host.address + block.entryA;
+      const host = this.onBlock === null ? this.o.host.address + block.entryA : this.o.host.missAddress;
       V[e + 2] = host | 0;
       V[e + 3] = Math.floor(host / 0x1_0000_0000);
     }
@@ -579,6 +586,7 @@ export class Engine {
     for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();
+    if (this.tool !== null) this.tool.flushed();
   }
 
   private clearJumpCache(cpu: GuestCpu, mmuIdx: number, force: boolean): void {
