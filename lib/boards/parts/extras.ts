@@ -1,0 +1,46 @@
+/** Devices asked for with --device, and virtio devices in general. */
+import { randomFillSync } from 'node:crypto';
+import { IsaDebugExit } from '../../devices/misc/isa-debug-exit.js';
+import { PcTestDev, TESTDEV_IRQS, TESTDEV_MEMORY } from '../../devices/misc/pc-testdev.js';
+import { VirtioConsole } from '../../devices/virtio/console.js';
+import { VirtioPci, type VirtioDevice } from '../../devices/virtio/pci-transport.js';
+import { VirtioRng } from '../../devices/virtio/rng.js';
+import { UsageError } from '../../errors.js';
+import { type DeviceOption, intProp, parseDevice } from '../device-options.js';
+import { Pc } from './map.js';
+import type { Parts } from './parts.js';
+
+/** Puts a virtio device on bus 0. */
+export function addVirtio(p: Parts, name: string, dev: VirtioDevice): void {
+  p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
+}
+
+export function addDeviceOptions(p: Parts): void {
+  for (const text of p.host.config.devices) addOption(p, parseDevice(text));
+}
+
+function addOption(p: Parts, o: DeviceOption): void {
+  const h = p.host;
+  const m = p.memory;
+  switch (o.name) {
+    case 'isa-debug-exit':
+      m.mapPorts(intProp(o, 'iobase', 0xf4, 0xffff), intProp(o, 'iosize', 4, 8), p.add(new IsaDebugExit({ onExit: (s) => h.exit(s) })).ports);
+      break;
+    case 'pc-testdev': {
+      const t = p.add(new PcTestDev({ irqs: p.gsi.map((line, n) => (n < 16 ? p.isa[n]! : line)) }));
+      m.mapPorts(0xe0, 4, t.echo);
+      m.mapPorts(0xe4, 4, t.flush);
+      m.mapPorts(0x2000, TESTDEV_IRQS, t.irqPorts);
+      m.mapMmio(Pc.TESTDEV, TESTDEV_MEMORY, t.mmio);
+      break;
+    }
+    case 'virtio-rng':
+      addVirtio(p, 'virtio-rng', new VirtioRng((dst) => randomFillSync(dst)));
+      break;
+    case 'virtio-console':
+      addVirtio(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));
+      break;
+    default:
+      throw new UsageError(`--device: ${o.name} is not available on this board`);
+  }
+}

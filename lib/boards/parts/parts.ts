@@ -1,0 +1,88 @@
+/**
+ * The kit a PC board is put together from. Each file beside this one adds one group of devices (`addDisks(p)`); a board's
+ * constructor is the list of those calls. To add a device: write a part, call it from the boards that have it.
+ */
+import type { Device, IrqLine } from '../../devices/device.js';
+import type { I8237 } from '../../devices/dma/i8237.js';
+import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
+import type { ApicBus } from '../../devices/irq/apic-bus.js';
+import { PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
+import type { Mc146818 } from '../../devices/timer/mc146818.js';
+import type { InterruptSource } from '../../engine/cpu.js';
+import { UsageError } from '../../errors.js';
+import type { PhysicalMemory } from '../../memory/physical.js';
+import type { BoardHost } from '../board.js';
+
+/** PCI interrupt pins wired together: PIRQ lines or GSIs. */
+export interface PciIrqSink {
+  set(n: number, level: boolean): void;
+}
+
+export class Parts {
+  readonly devices: Device[] = [];
+  readonly interruptSources: InterruptSource[] = [];
+  readonly memory: PhysicalMemory;
+  readonly pci = new PciBus();
+  /** Interrupt pins of bus 0. */
+  readonly pciHost: PciHost;
+  /** Global system interrupts, and the sixteen ISA lines (8259A input and I/O APIC pin together). */
+  gsi: readonly IrqLine[] = [];
+  isa: readonly IrqLine[] = [];
+  apics!: ApicBus;
+  dma!: I8237;
+  rtc!: Mc146818;
+  fw!: FwCfg;
+  /** Where else the real-time clock's interrupt goes: power management, which may wake the machine. */
+  readonly rtcAlarm: IrqLine = { set: () => {} };
+  /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */
+  pirq: PciIrqSink = { set: () => {} };
+  /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */
+  pirqOf = (slot: number, pin: number): number => (slot + pin - 1) & 3;
+  /** Device numbers on bus 0 that belong to parts which come later or are optional. */
+  readonly reservedSlots = new Set<number>();
+  /** Files to close at the end. */
+  readonly onClose: (() => void)[] = [];
+  /** Devices asserting each PCI interrupt. */
+  private readonly asserted = new Array<number>(8).fill(0);
+  private readonly pinLevels = new Map<number, boolean>();
+
+  constructor(readonly host: BoardHost) {
+    this.memory = host.memory;
+    this.pciHost = {
+      bus: this.memory,
+      intx: (slot, pin, level) => this.intx(slot, pin, level),
+      msi: (address, data) => void this.apics.msi(address, data),
+    };
+  }
+
+  /** Registers a device for reset and saved state. */
+  add<T extends Device>(d: T): T {
+    this.devices.push(d);
+    return d;
+  }
+
+  /** Registers a PCI function of bus 0. */
+  addPci<T extends PciFunction>(f: T): T {
+    this.pci.add(this.add(f));
+    return f;
+  }
+
+  /** The next free device number on bus 0, from `first` on. */
+  freeSlot(first = 3): number {
+    const taken = new Set(this.pci.list().map((f) => f.devfn >> 3));
+    for (let slot = first; slot < 32; slot++) if (!taken.has(slot) && !this.reservedSlots.has(slot)) return slot;
+    throw new UsageError('--device: all PCI slots are taken');
+  }
+
+  /** A PCI interrupt is the wire-OR of its devices. */
+  private intx(slot: number, pin: number, level: boolean): void {
+    const key = slot * 4 + (pin - 1);
+    if ((this.pinLevels.get(key) ?? false) === level) return;
+    this.pinLevels.set(key, level);
+    const n = this.pirqOf(slot, pin);
+    const before = this.asserted[n]! > 0;
+    this.asserted[n]! += level ? 1 : -1;
+    const after = this.asserted[n]! > 0;
+    if (before !== after) this.pirq.set(n, after);
+  }
+}
