@@ -20,6 +20,7 @@ import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
 import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
+import { MachineConsole } from './console.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -88,6 +89,7 @@ export class Machine {
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
   private readonly board: Board;
+  readonly console: MachineConsole;
   private extraUsed = 0;
   private readonly tools: Tools;
   private endState: EndState | null = null;
@@ -164,6 +166,7 @@ export class Machine {
       this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
+    this.console = new MachineConsole(this.board, this.timers);
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
