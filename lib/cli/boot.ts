@@ -5,6 +5,7 @@ import { DEVICE_MODELS } from '../boards/device-options.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
+import { Screenshots, parseShot } from './screenshot.js';
 import { Terminal } from './terminal.js';
 
 interface BootArgs {
@@ -23,6 +24,8 @@ interface BootArgs {
   device?: string[];
   serial: string;
   display: string;
+  vga?: string;
+  screenshot?: string[];
   reboot: boolean;
   exitOn?: string;
   timeout?: number;
@@ -57,6 +60,8 @@ function options(y: Argv): Argv<BootArgs> {
     .option('device', { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" })
     .option('serial', { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' })
     .option('display', { type: 'string', default: 'none', describe: 'none' })
+    .option('vga', { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' })
+    .option('screenshot', { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' })
     .option('reboot', { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' })
     .option('exit-on', { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' })
     .option('timeout', { type: 'number', describe: 'stop with status 124 after this many seconds' })
@@ -104,6 +109,7 @@ function machineOptions(a: BootArgs): MachineOptions {
     append: a.append,
     disks: a.disk,
     snapshot: a.snapshot,
+    vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
@@ -125,15 +131,20 @@ async function boot(a: BootArgs): Promise<number> {
     listDevices();
     return 0;
   }
+  const shots = (a.screenshot ?? []).map(parseShot);
+  if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const vm = await VirtualMachine.create(machineOptions(a));
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
   const terminal = new Terminal(a.serial, vm, a.exitOn ?? null);
   let timedOut = false;
   const timer = a.timeout === undefined ? null : setTimeout(() => ((timedOut = true), void vm.stop()), a.timeout * 1000);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void vm.stop());
+  const screenshots = new Screenshots(shots, vm);
   terminal.open();
   vm.start();
+  screenshots.start();
   const end = await vm.wait();
+  await screenshots.finish();
   if (timer !== null) clearTimeout(timer);
   await terminal.close();
   if (a.stats !== undefined) {

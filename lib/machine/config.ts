@@ -8,6 +8,8 @@ import { UsageError } from '../errors.js';
 
 export type Accel = 'auto' | 'jit' | 'interp';
 
+export type VgaKind = 'std' | 'none';
+
 export interface DiskConfig {
   file: string;
   if: 'virtio';
@@ -40,6 +42,8 @@ export interface MachineOptions {
   disks?: (string | Partial<DiskConfig> & { file: string })[];
   /** All disks as snapshots. */
   snapshot?: boolean;
+  /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
+  vga?: VgaKind;
   /** Extra devices, `name,key=value` as on the command line. */
   devices?: string[];
   /** Treat a guest reset as power-off. */
@@ -79,6 +83,7 @@ export interface MachineConfig {
   initrd: string | null;
   append: string;
   disks: DiskConfig[];
+  vga: VgaKind;
   devices: string[];
   noReboot: boolean;
   /** ms since the epoch. */
@@ -176,6 +181,8 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   // Runs under a virtual clock are to be repeatable.
   const rtc = o.rtc ?? (clock === 'virtual' ? new Date(Date.UTC(2020, 0, 1)) : new Date());
   if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a date (example: 2026-01-31T12:00:00Z)');
+  const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
+  if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
   return {
     accel,
     machine,
@@ -186,6 +193,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     initrd: o.initrd ?? null,
     append: o.append ?? '',
     disks,
+    vga,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,
     rtc: rtc.getTime(),

@@ -21,6 +21,7 @@ import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
+import { MachineConsole } from './console.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -64,6 +65,7 @@ export class Machine {
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
   private readonly board: Board;
+  readonly console: MachineConsole;
   private extraUsed = 0;
   private readonly tools: Tools;
   private endState: EndState | null = null;
@@ -152,6 +154,7 @@ export class Machine {
       this.until = t;
       this.setDeadline(cpu.index, t);
     });
+    this.console = new MachineConsole(this.board, this.timers);
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
