@@ -145,11 +145,12 @@ export function kernelModules(kernel, names) {
 /**
  * An initramfs with busybox and an init that loads modules, says USER SPACE REACHED and starts a shell on the console (or
  * powers off, with `then=poweroff` on the kernel's command line).
- * @param {{ arch?: string, kernel?: string, modules?: string[] }} [options] Debian architecture of busybox; modules to take from the kernel's package.
+ * @param {{ arch?: string, kernel?: string, modules?: string[] }} [options] Debian architecture of busybox ('' = this
+ * machine's); modules to take from the kernel's package.
  */
 export function busyboxInitramfs({ arch = '', kernel, modules = [] } = {}) {
   const file = join(cacheDir, `initramfs${arch && `-${arch}`}${modules.length > 0 ? '-modules' : ''}.cpio.gz`);
-  const wanted = createHash('sha256').update(JSON.stringify([INIT, kernel ?? '', modules])).digest('hex');
+  const wanted = createHash('sha256').update(JSON.stringify([INIT, arch, kernel ?? '', modules])).digest('hex');
   if (existsSync(file) && existsSync(`${file}.stamp`) && readFileSync(`${file}.stamp`, 'utf8') === wanted) return file;
   const busybox = readFileSync(join(debianPackage('busybox-static', arch), 'bin/busybox'));
   let ino = 1;

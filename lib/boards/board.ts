@@ -2,6 +2,9 @@
 import type { InterruptSource } from '../engine/cpu.js';
 import type { Device } from '../devices/device.js';
 import type { TimerQueue } from '../devices/clock.js';
+import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
+import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
 
@@ -22,6 +25,8 @@ export interface BoardHost {
   readonly physBits: number;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
+  /** Fills a buffer with random bytes. */
+  random(buf: Uint8Array): void;
   serialOutput(bytes: Uint8Array): void;
   /** Bytes written to the debug consoles (0xE9, 0x402). */
   debugOutput(byte: number): void;
@@ -29,6 +34,10 @@ export interface BoardHost {
   powerOff(): void;
   /** Reset of the whole machine. */
   reset(): void;
+  /** ACPI S3: the CPUs stop until wake(). */
+  suspend(): void;
+  /** The machine leaves S3: the CPUs are reset and CPU 0 starts as Board.resume says. */
+  wake(): void;
   /** isa-debug-exit: end with this status. */
   exit(status: number): void;
   setA20(on: boolean): void;
@@ -44,8 +53,13 @@ export interface BoardHost {
 
 /** Where a CPU starts when a loader has put a kernel into memory. */
 export interface CpuStart {
-  /** `long64`: 4-level paging with cr3, flat 64-bit code; `protected32`: flat 32-bit segments, no paging. */
-  mode: 'long64' | 'protected32';
+  /**
+   * `long64`: 4-level paging with cr3, flat 64-bit code; `protected32`: flat 32-bit segments, no paging; `real16`: real mode, cs
+   * is the segment.
+   */
+  mode: 'long64' | 'protected32' | 'real16';
+  /** The kernel counts on what a BIOS leaves behind. */
+  bios?: boolean;
   /** Instruction pointer. */
   rip: number;
   /** Other general registers, by name (rax, rbx, rsi, ...); 0 if not given. */
@@ -63,9 +77,15 @@ export interface Board {
   readonly interruptSources: readonly InterruptSource[];
   /** Puts every device into its reset state and firmware tables and the kernel (again) into memory. @returns how CPU 0 starts, or null to start at the reset vector. */
   reset(): CpuStart | null;
+  /** Puts every device into its reset state after ACPI S3; memory stays. @returns how CPU 0 starts. */
+  resume(): CpuStart | null;
   /** Bytes typed at the first serial port; @returns how many were taken (the rest must be offered again after onSerialRoom). */
   serialInput(bytes: Uint8Array): number;
   onSerialRoom: () => void;
+  /** What a display shows; null if there is none. */
+  readonly screen: VgaRenderer | null;
+  readonly keyboard: Ps2Keyboard;
+  readonly mouse: Ps2Mouse;
   /** ACPI power button. */
   powerButton(): void;
   /** Closes files. */

@@ -26,6 +26,8 @@ export interface AcpiBoard {
   /** GSI of pin INTA..INTD of device d is gsiBase + ((d + pin) & 3). */
   pciGsiBase: number;
   centuryRegister: number;
+  /** SLP_TYP of S3. */
+  s3Type: number;
 }
 
 /** Signature .. creator revision; checksum filled in. */
@@ -162,6 +164,7 @@ function dsdt(b: AcpiBoard): Buffer {
       aml.device('HPET', aml.name('_HID', aml.eisaId('PNP0103')), aml.name('_UID', aml.integer(0)), aml.name('_CRS', aml.resources(aml.memory32(b.hpetBase, 0x400, true)))),
       ...Array.from({ length: b.cpus }, (_, i) => aml.device(`C${i.toString(16).toUpperCase().padStart(3, '0')}`, aml.name('_HID', aml.string('ACPI0007')), aml.name('_UID', aml.integer(i)))),
     ),
+    ...aml.name('\\_S3_', aml.pkg(aml.integer(b.s3Type), aml.integer(b.s3Type), aml.integer(0), aml.integer(0))),
     ...aml.name('\\_S5_', aml.pkg(aml.integer(0), aml.integer(0), aml.integer(0), aml.integer(0))),
   ];
   return table('DSDT', 2, Buffer.from(body));
@@ -171,6 +174,8 @@ export interface AcpiTables {
   /** Tables as one blob, to be placed at `base`. */
   blob: Buffer;
   rsdp: number;
+  /** Physical address of the FACS. */
+  facs: number;
 }
 
 /** Lays all tables out from physical address `base` (16-byte aligned), RSDP first. */
@@ -205,5 +210,5 @@ export function buildAcpi(b: AcpiBoard, base: number): AcpiTables {
   parts.push({ at: base, bytes: rsdp });
   const blob = Buffer.alloc(next - base);
   for (const p of parts) p.bytes.copy(blob, p.at - base);
-  return { blob, rsdp: base };
+  return { blob, rsdp: base, facs: facsAt };
 }

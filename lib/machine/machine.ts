@@ -5,7 +5,7 @@
 import type { Board, BoardHost } from '../boards/board.js';
 import { PcBoard } from '../boards/pc.js';
 import { TimerQueue } from '../devices/clock.js';
-import type { GuestClock } from '../engine/cpu.js';
+import { randomFillSync } from 'node:crypto';
 import { X86Cpu } from '../engine/guest/x86/cpu.js';
 import { CpuModel } from '../engine/guest/x86/cpuid.js';
 import { x86Helpers, x86Lifter } from '../engine/guest/x86/guest.js';
@@ -14,12 +14,14 @@ import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import type { PassOptions } from '../engine/ir/passes.js';
 import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig } from './config.js';
+import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
+import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
+import { MachineConsole } from './console.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -32,59 +34,21 @@ export interface MachineHost {
   reset(): void;
 }
 
-const EXEC_BYTES = 128 * 1024 * 1024;
+/** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
+const EXEC_BYTES = 64 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
 const TSC_KHZ = 1_000_000;
 /** Time slice of a CPU when several want to run, ns. */
 const SLICE_NS = 1_000_000;
+/** The same, and the number of rounds, after one has sent another an interrupt. */
+const SHORT_SLICE_NS = 50_000;
+const HURRY_ROUNDS = 2;
 /** The event loop gets a turn at least this often, ns: JavaScript timers do not wake the loop's descriptor. */
 const TURN_NS = 10_000_000;
 /** Longest sleep, ns. */
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
-
-/** Guest time: host monotonic time minus pauses. */
-class MachineClock implements GuestClock {
-  private offset: number;
-  private stopped: number | null = 0;
-
-  constructor(private readonly host: () => number) {
-    this.offset = host();
-  }
-
-  now(): number {
-    return this.stopped ?? this.host() - this.offset;
-  }
-
-  stop(): void {
-    this.stopped ??= this.host() - this.offset;
-  }
-
-  start(): void {
-    if (this.stopped === null) return;
-    this.offset = this.host() - this.stopped;
-    this.stopped = null;
-  }
-
-  /** Host monotonic time of guest time t. */
-  toHost(t: number): number {
-    return t + this.offset;
-  }
-}
-
-/** IR passes by the names users switch them off with. */
-const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps' };
-
-function passOptions(disabled: readonly string[]): PassOptions {
-  const o: PassOptions = {};
-  for (const name of disabled) {
-    const key = PASSES[name];
-    if (key === undefined) throw new UsageError(`--disable-pass: no pass '${name}' (${Object.keys(PASSES).join(', ')})`);
-    o[key] = false;
-  }
-  return o;
-}
 
 export class Machine {
   readonly accel: 'jit' | 'interp';
@@ -92,15 +56,26 @@ export class Machine {
   started = false;
   private readonly native = loadNative();
   private readonly memory: PhysicalMemory;
-  private readonly clock: MachineClock;
+  private readonly clock: RunClock;
+  /** The clock, if it counts instructions. */
+  private readonly virtual: VirtualClock | null;
+  private readonly random: (buf: Uint8Array) => void;
   private readonly timers: TimerQueue;
   private readonly cpus: X86Cpu[] = [];
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
   private readonly board: Board;
+  readonly console: MachineConsole;
   private extraUsed = 0;
+  private readonly tools: Tools;
   private endState: EndState | null = null;
   private resetWanted = false;
+  /** ACPI S3. */
+  private suspended = false;
+  private wakeWanted = false;
+  private inSlice = false;
+  /** Rounds with short slices that are left. */
+  private hurry = 0;
   private turnWanted = false;
   private pausing: (() => void)[] = [];
   private paused = false;
@@ -111,6 +86,8 @@ export class Machine {
   private startedAt = 0;
   private haltedNs = 0;
   private slices = 0;
+  /** When the running slice is to end. */
+  private until = 0;
   private turns = 0;
   private lastTurn = 0;
   private logBudget = LOGS_PER_SECOND;
@@ -127,11 +104,13 @@ export class Machine {
     this.memory = new PhysicalMemory(ram.buffer, ram.address);
     this.memory.mapRam(0, Math.min(config.memory, 0xa_0000), 0);
     if (config.memory > 0xc_0000) this.memory.mapRam(0xc_0000, config.memory - 0xc_0000, 0xc_0000);
-    this.clock = new MachineClock(() => native.now());
+    this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
+    this.clock = this.virtual ?? new HostClock(() => native.now());
+    this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
-    const lifter = x86Lifter(helpers, model);
+    const lifter = x86Lifter(helpers, model, config.cpus);
     const board = (this.board = new PcBoard(this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
@@ -148,23 +127,34 @@ export class Machine {
         },
       });
       this.cpus.push(
-        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt }),
+        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt, random: this.random }),
       );
     }
+    for (const c of this.cpus) c.onPause = () => this.cpus.some((o) => o !== c && !o.halted);
     const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,
       passes: passOptions(config.debug.disablePasses ?? []),
-      maxInsns: 64,
+      // An instruction trace wants every instruction to be a block.
+      maxInsns: config.debug.trace?.includes('insn') ? 1 : 64,
       stepBit: Mode.STEP,
       fpHelperBit: Mode.FP_UNMASKED,
-      mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
+      mask32,
     });
+    this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
     this.memory.onRemap = () => {
       for (const c of this.cpus) c.mmu.flushAll();
       this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
+    // A timer armed while a CPU runs may be due before the slice was to end.
+    this.timers.onEarlier((t) => {
+      const cpu = this.engine.active;
+      if (cpu === null || t >= this.until) return;
+      this.until = t;
+      this.setDeadline(cpu.index, t);
+    });
+    this.console = new MachineConsole(this.board, this.timers);
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
@@ -206,18 +196,32 @@ export class Machine {
       x2apic: model.features.has('x2apic'),
       physBits: model.physBits,
       tsc: (i) => this.cpus[i]?.tsc() ?? 0,
+      random: (buf) => this.random(buf),
       serialOutput: (bytes) => this.host.serialOutput(bytes),
       debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),
       powerOff: () => this.end({ reason: 'power-off', status: 0, message: 'the guest powered off' }),
       reset: () => this.requestReset(),
+      suspend: () => {
+        this.suspended = true;
+        this.raise(Pending.STOP);
+      },
+      wake: () => (this.wakeWanted = true),
       exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
       setA20: (on) => {
         for (const c of this.cpus) c.setA20(on);
       },
       currentCpu: () => this.engine.active?.index ?? 0,
       log: (m) => this.log(m),
-      intrChanged: (i) => this.cpus[i]?.updateIntr(),
-      nmi: (i) => this.cpus[i]?.signalNmi(),
+      intrChanged: (i) => {
+        const c = this.cpus[i];
+        if (c === undefined) return;
+        c.updateIntr();
+        if (c.V[Slot.PENDING * 2]! & Pending.INTR) this.hurryTo(i);
+      },
+      nmi: (i) => {
+        this.cpus[i]?.signalNmi();
+        this.hurryTo(i);
+      },
       init: (i) => {
         this.cpus[i]?.signalInit();
         this.raise(Pending.STOP);
@@ -227,6 +231,13 @@ export class Machine {
         this.raise(Pending.STOP);
       },
     };
+  }
+
+  /** An interrupt for another CPU than the running one: the sender may wait for it, so turns become short for a while. */
+  private hurryTo(i: number): void {
+    if (!this.inSlice || this.engine.active === this.cpus[i]) return;
+    this.hurry = HURRY_ROUNDS;
+    this.raise(Pending.STOP);
   }
 
   /** Makes whichever CPU is running leave its slice. */
@@ -247,6 +258,14 @@ export class Machine {
   private resetBoard(): void {
     for (const c of this.cpus) c.reset();
     const start = this.board.reset();
+    if (start !== null) startCpu(this.cpus[0]!, start);
+    this.engine.flushTranslations();
+  }
+
+  private leaveSleep(): void {
+    this.suspended = this.wakeWanted = false;
+    for (const c of this.cpus) c.reset();
+    const start = this.board.resume();
     if (start !== null) startCpu(this.cpus[0]!, start);
     this.engine.flushTranslations();
   }
@@ -327,11 +346,13 @@ export class Machine {
         this.clearRequests();
         if (this.resetWanted) {
           this.resetWanted = false;
+          this.suspended = this.wakeWanted = false;
           this.resetBoard();
           this.host.reset();
         }
         this.timers.runExpired();
-        const halted = this.runCpus();
+        if (this.wakeWanted) this.leaveSleep();
+        const halted = this.suspended || this.runCpus();
         if (this.endState !== null) break;
         await this.between(ctx0, halted);
       }
@@ -339,6 +360,7 @@ export class Machine {
     } finally {
       ctx0.watchLoop(false);
       this.board.close();
+      this.tools.close();
       for (const c of this.contexts) c.dispose();
     }
   }
@@ -354,16 +376,20 @@ export class Machine {
   private runCpus(): boolean {
     let runnable = 0;
     for (let i = 0; i < this.cpus.length; i++) if (!this.cpus[i]!.halted) runnable++;
+    if (this.hurry > 0) this.hurry--;
     let halted = true;
     for (let i = 0; i < this.cpus.length && this.endState === null; i++) {
       const cpu = this.cpus[i]!;
       if (cpu.halted && cpu.V[Slot.PENDING * 2] === 0) continue;
       const now = this.clock.now();
       let until = Math.min(this.timers.nextDeadline(), now + TURN_NS);
-      if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + SLICE_NS);
-      this.contexts[i]!.setDeadline(this.clock.toHost(until));
+      if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + (this.hurry > 0 ? SHORT_SLICE_NS : SLICE_NS));
+      this.until = until;
+      this.setDeadline(i, until);
       this.slices++;
+      this.inSlice = true;
       const end = this.engine.runSlice(cpu);
+      this.inSlice = false;
       if (end === SliceEnd.SHUTDOWN) {
         this.tripleFault(i);
         return false;
@@ -371,6 +397,11 @@ export class Machine {
       if (end !== SliceEnd.HALTED) halted = false;
     }
     return halted;
+  }
+
+  private setDeadline(i: number, t: number): void {
+    if (this.virtual !== null) this.virtual.deadline = t;
+    else this.contexts[i]!.setDeadline(this.clock.toHost(t));
   }
 
   private tripleFault(i: number): void {
@@ -386,8 +417,12 @@ export class Machine {
   private async between(ctx: NativeContext, halted: boolean): Promise<void> {
     const now = this.native.now();
     let turn = this.turnWanted || now - this.lastTurn > TURN_NS;
-    if (halted && !turn && this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0)) {
+    if (halted && !turn && !this.wakeWanted && (this.suspended || this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0))) {
       const deadline = this.timers.nextDeadline();
+      if (this.virtual !== null && deadline !== Infinity) {
+        this.virtual.skipTo(deadline);
+        return;
+      }
       const until = deadline === Infinity ? now + LONG_NS : this.clock.toHost(deadline);
       if (until > now) {
         turn = ctx.wait(Math.min(until, now + LONG_NS)) === 1;

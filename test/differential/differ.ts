@@ -8,13 +8,12 @@ import { Emulator, type EmulatorKind } from './emulator.js';
 import { Generator } from './generate.js';
 import { NEEDED, NativeMachine } from './native.js';
 import { type Case, CodeArea, caseMemory, link, type Linked, type Unit } from './sequence.js';
-import { caseSeed, DATA_BYTES, End, type Executor, type Layout, newOutcome, type Outcome, S, Signal } from './state.js';
+import { caseSeed, DATA_BYTES, End, type Executor, type Layout, newOutcome, type Outcome, S } from './state.js';
 import { FAMILIES, type Family, templates } from './templates.js';
 
 const GPR_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
 const RDI = 7;
-/** Significand distance that x87 transcendental results may have. */
-const ULPS = 16n;
+const BRANCHES = new Set(['jcc', 'jmp', 'call', 'ret', 'jcxz', 'loop', 'loope', 'loopne']);
 
 export interface Difference {
   readonly index: number;
@@ -97,15 +96,17 @@ export class Differ {
   /** @returns differences, empty if there are none. */
   check(c: Case, e: Emulator): string[] {
     e.run(this.entry, c.state, this.data, this.got);
-    return this.compare(c, this.want, this.got);
+    const d = this.compare(c, this.want, this.got);
+    if (d.length > 0 || !c.units.some((u) => BRANCHES.has(u.name))) return d;
+    // Again, with direct jumps chained and the jump cache filled.
+    e.run(this.entry, c.state, this.data, this.got);
+    return this.compare(c, this.want, this.got).map((x) => `second run: ${x}`);
   }
 
   private compare(c: Case, want: Outcome, got: Outcome): string[] {
     const out: string[] = [];
     const end = (o: Outcome): string => o.end === End.EXIT ? 'exit' : o.end === End.BROKEN ? `broken: ${o.message}` : `signal ${o.signal} at unit+0x${(o.pc - this.layout.code - this.entry).toString(16)} ${o.message}`;
-    // A non-canonical address relative to SS is #SS; the engine has #GP for all of them.
-    const stack = (want.signal as Signal) === Signal.BUS && (got.signal as Signal) === Signal.SEGV && got.address === 0;
-    if (want.end !== got.end || (want.signal !== got.signal && !stack) || want.pc !== got.pc) {
+    if (want.end !== got.end || want.signal !== got.signal || want.pc !== got.pc) {
       out.push(`end: native ${end(want)}, emulated ${end(got)}`);
       if (want.end !== got.end || want.pc !== got.pc) return out;
     }
@@ -113,7 +114,8 @@ export class Differ {
     const a = want.view;
     const b = got.view;
     const faulted = want.end === End.FAULT;
-    const undef = this.undefinedAt(c.units, want);
+    const ended = this.unitAt(c.units, want);
+    const undef = ended === undefined ? 0 : want.end === End.EXIT ? ended.undefAfter : ended.undef;
     const inexact = c.units.some((u) => u.inexact);
     for (let i = 0; i < 16; i++) {
       const x = a.getBigUint64(i * 8, true);
@@ -128,11 +130,16 @@ export class Differ {
     const simple: [string, number, number, number][] = [
       ['mxcsr', a.getUint32(S.MXCSR, true), b.getUint32(S.MXCSR, true), 0xffff],
       ['fcw', a.getUint16(S.FCW, true), b.getUint16(S.FCW, true), 0xffff],
-      ['fsw', a.getUint16(S.FSW, true), b.getUint16(S.FSW, true), inexact ? 0xfddf : 0xffff],
-      ['ftw', a.getUint8(S.FTW), b.getUint8(S.FTW), 0xff],
     ];
+    // A fault within an MMX instruction: the instruction runs again, so that it has begun does not matter.
+    const mmx = faulted && ended?.mmx === true;
+    if (!mmx) {
+      const codes = c.units.reduce((m, u) => m | u.undefX87, 0);
+      simple.push(['fsw', a.getUint16(S.FSW, true), b.getUint16(S.FSW, true), inexact ? 0x3800 : 0xffff & ~codes]);
+      simple.push(['ftw', a.getUint8(S.FTW), b.getUint8(S.FTW), 0xff]);
+    }
     for (const [n, x, y, m] of simple) if ((x & m) !== (y & m)) out.push(`${n}: native ${hex(x, 4)}, emulated ${hex(y, 4)}`);
-    const tags = a.getUint8(S.FTW);
+    const tags = mmx || inexact ? 0 : a.getUint8(S.FTW);
     for (let i = 0; i < 8; i++) {
       if ((tags & (1 << i)) === 0) continue;
       const p = S.X87 + i * 16;
@@ -141,7 +148,6 @@ export class Differ {
       const e1 = a.getUint16(p + 8, true);
       const e2 = b.getUint16(p + 8, true);
       if (s1 === s2 && e1 === e2) continue;
-      if (inexact && close(s1, e1, s2, e2)) continue;
       out.push(`R${i}: native ${hex(e1, 4)}:${hex(s1)}, emulated ${hex(e2, 4)}:${hex(s2)}`);
     }
     for (let i = 0; i < 16; i++) {
@@ -165,15 +171,14 @@ export class Differ {
     return out;
   }
 
-  /** Flags that are undefined where the case ended. */
-  private undefinedAt(units: readonly Unit[], o: Outcome): number {
+  /** The unit in which a case ended; the last one if it came to its end. */
+  private unitAt(units: readonly Unit[], o: Outcome): Unit | undefined {
     let last = units.length - 1;
     if (o.end === End.FAULT) {
       const at = o.pc - this.layout.code - this.entry;
       while (last > 0 && this.linked.starts[last]! > at) last--;
     }
-    if (last < 0) return 0;
-    return o.end === End.EXIT ? units[last]!.undefAfter : units[last]!.undef;
+    return units[last];
   }
 
   /** Runs one case on one emulator from scratch. */
@@ -235,14 +240,6 @@ export class Differ {
     lines.push(...what.map((w) => `  ! ${w}`));
     return { index, executor: e.name, what, text: lines.join('\n'), names };
   }
-}
-
-/** True if two 80-bit numbers are within ULPS of each other. */
-function close(s1: bigint, e1: number, s2: bigint, e2: number): boolean {
-  if ((e1 ^ e2) & 0x8000) return s1 === 0n && s2 === 0n;
-  const key = (s: bigint, e: number): bigint => (BigInt(e & 0x7fff) << 63n) + (s & ((1n << 63n) - 1n));
-  const d = key(s1, e1) - key(s2, e2);
-  return (d < 0n ? -d : d) <= ULPS;
 }
 
 /** A YMM register, most significant quadword first. */

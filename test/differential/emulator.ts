@@ -56,7 +56,7 @@ export class Emulator implements Executor {
     const helpers = x86Helpers();
     const cpu = (this.cpu = new X86Cpu({
       index: 0, state, map: memory, ports: memory, model, helpers, lifter: x86Lifter(helpers, model),
-      intc: { pending: () => false, acknowledge: () => -1, getCr8: () => 0, setCr8: () => undefined, readMsr: () => false, writeMsr: () => false },
+      intc: { pending: () => false, acknowledge: () => -1, enabled: () => true, getCr8: () => 0, setCr8: () => undefined, readMsr: () => false, writeMsr: () => false },
       clock: { now: () => 0 },
     }));
     this.engine = new Engine(memory, [cpu], {

@@ -1,6 +1,6 @@
 /** Generates random cases from the opcode tables. */
 import { Imm, Mod, P, Size } from '#lib/engine/guest/x86/opcodes.js';
-import { conditionReads, flagRule, INEXACT, SHIFTS, shiftRule, TZCNT_RULE, type FlagRule } from './masks.js';
+import { conditionReads, flagRule, INEXACT, SHIFTS, shiftRule, TZCNT_RULE, x87Undefined, type FlagRule } from './masks.js';
 import { integer64, poolOffset, randomFpState } from './pool.js';
 import type { Case, Fixup, Unit } from './sequence.js';
 import { type Layout, PAGE, Rng, S } from './state.js';
@@ -57,6 +57,8 @@ export class Generator {
   private r = new Rng(0);
   private known: (bigint | null)[] = [];
   private undef = 0;
+  private undefX87 = 0;
+  private unmasked = false;
   private patches: { at: number; bytes: number[] }[] = [];
   /** Units before this number may be skipped by a branch. */
   private skipTo = 0;
@@ -77,7 +79,7 @@ export class Generator {
     const state = new Uint8Array(S.BYTES);
     const v = new DataView(state.buffer);
     const main = r.pick(this.families);
-    const unmasked = r.chance(3);
+    const unmasked = (this.unmasked = r.chance(3));
     randomFpState(r, state, unmasked);
     this.known = [];
     for (let i = 0; i < 16; i++) {
@@ -87,10 +89,12 @@ export class Generator {
     }
     v.setUint32(S.FLAGS, (r.next() & 0x8d5) | (r.chance(12) ? 0x400 : 0), true);
     this.undef = 0;
+    this.undefX87 = 0;
     this.patches = [];
     this.skipTo = 0;
     const units: Unit[] = [];
-    const count = r.chance(35) ? 1 : 1 + r.below(8);
+    // Now and then a long one, for register allocation and passes.
+    const count = r.chance(35) ? 1 : r.chance(6) ? 9 + r.below(24) : 1 + r.below(8);
     for (let i = 0; i < count; i++) {
       for (let tries = 0; tries < 30; tries++) {
         const family = r.chance(80) ? main : r.pick(this.families);
@@ -104,7 +108,8 @@ export class Generator {
       }
     }
     // Mostly anywhere in a page, sometimes so that the sequence crosses into the next.
-    const offset = r.chance(8) ? PAGE - 1 - r.below(60) : r.below(PAGE - 256);
+    const bytes = units.reduce((n, u) => n + u.bytes.length, 5);
+    const offset = r.chance(8) ? PAGE - 1 - r.below(60) : r.below(Math.max(PAGE - bytes, 1));
     return { units, state, pool: poolOffset(r), patches: this.patches, offset };
   }
 
@@ -204,9 +209,10 @@ export class Generator {
     const row = t.row;
     const name = row.name;
     const b = new Builder();
-    let opcode = row.opcode + r.below(row.n);
+    const opcode = row.opcode + r.below(row.n);
     const inexact = INEXACT.has(name);
     if (inexact && !last) return null;
+    if (name === 'fnstsw' && this.undefX87 !== 0) return null;
     const string = STRING.has(name);
 
     // ---- prefixes ----
@@ -273,7 +279,12 @@ export class Generator {
     const vector = t.family === 'sse' || t.family === 'avx' || t.family === 'mmx';
     const align = t.family === 'avx' ? 32 : vector ? 16 : 8;
     let want = BigInt(this.place(align));
-    if (r.chance(1)) want = this.badPlace();
+    // With exceptions unmasked, an x87 store that does not happen may fault all the same.
+    if (r.chance(1) && !(this.unmasked && t.family === 'x87')) want = this.badPlace();
+    // Intel processors leave the x87 state alone only with CVTPI2PD from memory, others here too.
+    if (name === 'cvtpi2ps' && row.mod === Mod.ANY) mem = false;
+    // Not all processors check the alignment of SHA operands.
+    if (name.startsWith('sha')) want &= ~15n;
     let a67 = false;
     let addr: Address | null = null;
     let target: Fixup | null = null;
@@ -282,7 +293,9 @@ export class Generator {
       const w = 8;
       const mid = (): bigint => BigInt(this.layout.data + LOW + w * 24 + r.below(HIGH - LOW - 2 * w * 24));
       if (name !== 'stos' && name !== 'scas') this.ensure(b, RSI, r.chance(1) ? this.badPlace() : mid());
-      if (name !== 'lods') this.ensure(b, RDI, r.chance(1) ? this.badPlace() : mid());
+      // Only one operand faults: which one is looked at first is up to the processor.
+      const one = name === 'stos' || name === 'scas';
+      if (name !== 'lods') this.ensure(b, RDI, one && r.chance(1) ? this.badPlace() : mid());
       if (rep !== 0) {
         const n = r.below(21);
         this.ensure(b, RCX, BigInt(n));
@@ -293,6 +306,8 @@ export class Generator {
     } else if (name === 'xlat') {
       this.ensure(b, RBX, want);
     } else if (name === 'maskmovq' || name === 'maskmovdqu') {
+      // Whether stores with a mask of zero fault depends on the processor.
+      if (this.outside(want)) want = BigInt(this.place(16));
       this.ensure(b, RDI, want);
     } else if (STACK.has(name)) {
       const sp = this.known[RSP];
@@ -426,7 +441,8 @@ export class Generator {
       if (addr !== null) rex |= (addr.x << 1) | addr.b;
       else rex |= rm >> 3;
     } else if (row.n === 8) rex |= rm >> 3;
-    const lock = !row.vex && ((row.lock && mem && r.chance(25)) || r.chance(0.5));
+    // LOCK MOV CR0 is CR8 on AMD processors.
+    const lock = !row.vex && !(name === 'mov' && row.map === 1) && ((row.lock && mem && r.chance(25)) || r.chance(0.5));
     const startOfInsn = b.bytes.length;
     if (r.chance(4) && !string) legacyPrefixes.push(r.pick([0x2e, 0x3e, 0x26, 0x36, 0x65]));
     if (a67) legacyPrefixes.push(0x67);
@@ -483,11 +499,12 @@ export class Generator {
     for (const n of [reg, rm, vvvv, reg & 3, rm & 3]) b.touched.add(n);
     if (!row.modrm && row.n === 8) b.touched.add(rm);
     for (const n of b.touched) this.known[n] = null;
+    this.undefX87 |= x87Undefined(name);
     const before = this.undef;
     const defines = id < this.skipTo ? 0 : rule.defines;
     this.undef = (before & ~defines) | rule.undef;
     if (name === 'popf') this.undef = id < this.skipTo ? before : 0;
-    return { id, name, template: t.id, bytes: b.bytes, fixups: b.fixups, undef: before | rule.undef, undefAfter: this.undef, inexact };
+    return { id, name, template: t.id, bytes: b.bytes, fixups: b.fixups, undef: before | rule.undef, undefAfter: this.undef, undefX87: x87Undefined(name), mmx: t.family === 'mmx' || name.endsWith('2pi') || name.startsWith('cvtpi2'), inexact };
   }
 
   private outside(want: bigint): boolean {

@@ -71,5 +71,20 @@ export function shiftRule(name: string, bits: number, count: number): FlagRule {
   return rule(count < 0 ? 0 : writes & ~undef, undef, reads);
 }
 
-/** x87 instructions whose last bits processors do not agree on. */
+/**
+ * x87 condition codes that an instruction leaves undefined (FSW positions), where processors make use of it: FFREE all, FCMOV
+ * and the comparisons C1 unless the stack underflows, FPREM what is not told by a completed reduction.
+ */
+const C1 = 0x200;
+const X87_UNDEFINED: ReadonlyMap<string, number> = new Map([
+  ['ffree', 0x4700], ['fcmov', C1], ['fcomi', C1], ['fucomi', C1], ['fprem', 0x4700], ['fprem1', 0x4700],
+]);
+export function x87Undefined(name: string): number {
+  return X87_UNDEFINED.get(name) ?? 0;
+}
+
+/**
+ * x87 instructions whose values are not compared: the processors' argument reduction and last bits differ, and operands out of
+ * range (F2XM1, FYL2XP1) give undefined results. Their accuracy is tested elsewhere.
+ */
 export const INEXACT: ReadonlySet<string> = new Set(['f2xm1', 'fyl2x', 'fyl2xp1', 'fptan', 'fpatan', 'fsin', 'fcos', 'fsincos']);

@@ -26,7 +26,11 @@ export interface Unit {
   /** Flags (EFLAGS positions) that may be undefined while it runs, and after it. */
   readonly undef: number;
   readonly undefAfter: number;
-  /** Registers and memory may differ in the last bits of the x87 significand. */
+  /** Condition codes of the x87 status word that are undefined from here on. */
+  readonly undefX87: number;
+  /** An MMX instruction: what a fault leaves of the transition from x87 state is not compared. */
+  readonly mmx: boolean;
+  /** The values of x87 registers and the exception flags are not compared. */
   readonly inexact: boolean;
 }
 

@@ -114,7 +114,13 @@ export function addTimers(p: Parts): void {
   const pit = p.add(new I8254({ clock: h.clock, irq0: hpet.pitIrq0 }));
   m.mapPorts(0x40, 4, pit.ports);
   m.mapPorts(0x61, 1, p.add(new Port61({ clock: h.clock, pit })).ports);
-  p.rtc = p.add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8: hpet.rtcIrq8 }));
+  const irq8 = {
+    set: (level: boolean): void => {
+      hpet.rtcIrq8.set(level);
+      p.rtcAlarm.set(level);
+    },
+  };
+  p.rtc = p.add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8 }));
   m.mapPorts(0x70, 2, p.rtc.ports);
 }
 
@@ -122,8 +128,8 @@ export function addTimers(p: Parts): void {
 export function addLegacy(p: Parts): void {
   const h = p.host;
   const m = p.memory;
-  const kbd = p.add(new Ps2Keyboard({ clock: h.clock }));
-  const mouse = p.add(new Ps2Mouse());
+  const kbd = (p.keyboard = p.add(new Ps2Keyboard({ clock: h.clock })));
+  const mouse = (p.mouse = p.add(new Ps2Mouse()));
   const i8042 = p.add(new I8042({ irq1: p.isa[1]!, irq12: p.isa[12]!, keyboard: kbd, mouse, onReset: () => h.reset(), onA20: (on) => h.setA20(on) }));
   m.mapPorts(0x60, 1, i8042.dataPort);
   m.mapPorts(0x64, 1, i8042.commandPort);

@@ -53,11 +53,11 @@ const NEEDS: readonly (readonly [string, string])[] = [
   ['xsaves', 'xsavec'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
 ];
 
-/** Every feature that can be switched, in alphabetical order. */
-export const CPU_FEATURES: readonly string[] = [...KNOWN].sort();
-
 export type CpuVendor = 'AuthenticAMD' | 'GenuineIntel';
 const VENDORS: readonly CpuVendor[] = ['AuthenticAMD', 'GenuineIntel'];
+
+/** Every feature that can be switched, in alphabetical order. */
+export const CPU_FEATURES: readonly string[] = [...KNOWN].sort();
 
 export class CpuModel {
   /** Vendor string of CPUID; decides the details in which the vendors differ. */
@@ -246,8 +246,8 @@ export class Cpuid {
         if (model.features.has('hypervisor')) this.set(0x4000_0010, word4('KVMK', 0), word4('VMKV', 0), word4('M', 0));
         break;
       case 0x4000_0001:
-        // kvm-clock with old and new MSRs, no I/O delay, and a stable clock (KVM's cpuid documentation, bits 0, 1, 3, 24).
-        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_000b : 2, 0, 0, 0);
+        // No I/O delay, IPIs by hypercall, kvm-clock with old and new MSRs and stable (KVM's cpuid documentation, bits 1, 11, 0, 3, 24).
+        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_080b : 0x802, 0, 0, 0);
         break;
       case 0x4000_0010:
         if (model.features.has('hypervisor')) this.set(ctx.tscKHz, ctx.apicKHz, 0, 0);

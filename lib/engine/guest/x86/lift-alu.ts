@@ -218,6 +218,11 @@ function xchgEG(c: LiftContext): void {
 
 /** 90+r. 90 without REX.B is NOP. */
 function xchgAcc(c: LiftContext): void {
+  // F3 90 is PAUSE.
+  if (c.insn.opcode === 0x90 && c.insn.opreg === 0 && c.insn.rep === 2) {
+    if (c.features.has('smp')) c.call(H.PAUSE);
+    return;
+  }
   const i = c.insn;
   if (i.opreg === 0) return;
   const t = c.b.temp();
