@@ -25,6 +25,8 @@ export interface BoardHost {
   readonly physBits: number;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
+  /** Fills a buffer with random bytes. */
+  random(buf: Uint8Array): void;
   serialOutput(bytes: Uint8Array): void;
   /** Bytes written to the debug consoles (0xE9, 0x402). */
   debugOutput(byte: number): void;

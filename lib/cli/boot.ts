@@ -35,6 +35,8 @@ interface BootArgs {
   perfMap: boolean;
   lockstep: boolean;
   lockstepEvery?: number;
+  clock: string;
+  rtc?: string;
   dump?: string[];
   disablePass?: string[];
 }
@@ -70,6 +72,8 @@ function options(y: Argv): Argv<BootArgs> {
     .option('lockstep', { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' })
     .option('lockstep-every', { type: 'number', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' })
     .option('dump', { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' })
+    .option('clock', { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' })
+    .option('rtc', { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' })
     .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
@@ -83,10 +87,9 @@ function listDevices(): void {
   }
 }
 
-function address(text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 0) throw new UsageError(`--dump: '${text}' is not an address (example: 0x1000000)`);
-  return n;
+function address(text: string): bigint {
+  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) throw new UsageError(`--dump: '${text}' is not an address (example: 0xffffffff81000000)`);
+  return BigInt(text);
 }
 
 function machineOptions(a: BootArgs): MachineOptions {
@@ -109,6 +112,8 @@ function machineOptions(a: BootArgs): MachineOptions {
     vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,
     noReboot: !a.reboot,
+    clock: a.clock as MachineOptions['clock'],
+    rtc: a.rtc === undefined ? undefined : new Date(a.rtc),
     debug: {
       traceFile: a.traceFile,
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,

@@ -48,8 +48,10 @@ export interface MachineOptions {
   devices?: string[];
   /** Treat a guest reset as power-off. */
   noReboot?: boolean;
-  /** Start value of the guest's real-time clock; default now. */
+  /** Start value of the guest's real-time clock; default now (1 January 2020 with a virtual clock). */
   rtc?: Date;
+  /** What guest time is: the host's clock, or a nanosecond per instruction, so that runs can be repeated. Default host. */
+  clock?: 'host' | 'virtual';
   /** Tracing for developers. */
   debug?: DebugOptions;
 }
@@ -65,7 +67,7 @@ export interface DebugOptions {
   /** Of a block's executions compare the first hundred, then one in this many (default 64; 1 = all). */
   lockstepEvery?: number;
   /** Guest addresses whose IR and host code are printed when translated. */
-  dump?: number[];
+  dump?: (number | bigint)[];
   /** IR passes to switch off, by name. */
   disablePasses?: string[];
 }
@@ -86,6 +88,7 @@ export interface MachineConfig {
   noReboot: boolean;
   /** ms since the epoch. */
   rtc: number;
+  clock: 'host' | 'virtual';
   debug: DebugOptions;
 }
 
@@ -175,6 +178,11 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   }
   const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
   if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
+  const clock = o.clock ?? 'host';
+  if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
+  // Runs under a virtual clock are to be repeatable.
+  const rtc = o.rtc ?? (clock === 'virtual' ? new Date(Date.UTC(2020, 0, 1)) : new Date());
+  if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a date (example: 2026-01-31T12:00:00Z)');
   return {
     accel,
     machine,
@@ -188,7 +196,8 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     vga,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,
-    rtc: (o.rtc ?? new Date()).getTime(),
+    rtc: rtc.getTime(),
+    clock,
     debug: o.debug ?? {},
   };
 }
