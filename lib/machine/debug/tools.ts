@@ -42,6 +42,7 @@ export interface Tools {
 export function attachTools(o: DebugOptions, engine: Engine, host: HostCode | null, cpus: readonly GuestCpu[], log: (message: string) => void): Tools {
   const text = new BlockText(host, {
     passes: passOptions(o.disablePasses ?? []),
+    fpHelperBit: Mode.FP_UNMASKED,
     slotName: x86SlotName,
     machine: (mode) => (codeBits(mode) === 64 ? 'i386:x86-64' : codeBits(mode) === 32 ? 'i386' : 'i8086'),
     mode: describeMode,
