@@ -56,6 +56,12 @@ export class Interrupts {
         return;
       } catch (e) {
         if (!(e instanceof GuestFault)) throw e;
+        if (e.vector === Vec.DB) {
+          // The T bit of a task behind a task gate: the event itself has been delivered.
+          cpu.halted = false;
+          cpu.deliverFault(e);
+          return;
+        }
         if (isExc && cur === Vec.DF) {
           cpu.shutdown = true;
           cpu.halted = true;
@@ -101,6 +107,7 @@ export class Interrupts {
     cpu.halted = false;
     cpu.debug.cancelStep();
     cpu.updateIntr();
+    if (cpu.trace !== null) cpu.trace.delivered(cpu, vector, src, err, hasErr, retLo, retHi);
   }
 
   // ---- real mode -----------------------------------------------------------------------------------------------------
