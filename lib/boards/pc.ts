@@ -4,6 +4,9 @@ import { installBiosMemory, programLegacyDevices } from '../boot/bios.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
+import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
+import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import { I440fx } from '../devices/pci/i440fx.js';
 import { Piix3, Piix4Pm } from '../devices/pci/piix.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
@@ -11,6 +14,7 @@ import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError } from '../errors.js';
 import type { Board, BoardHost, CpuStart } from './board.js';
 import { addConsoles, addInterruptControllers, addLegacy, addTimers } from './parts/core.js';
+import { addDisplay, type Display } from './parts/display.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addFwCfg, fillCmos } from './parts/firmware.js';
@@ -42,6 +46,7 @@ export class PcBoard implements Board {
   private readonly p: Parts;
   private readonly uart: Uart16550;
   private readonly pm: AcpiPm;
+  private readonly display: Display | null;
   /** Physical address of the FACS. */
   private facs = 0;
 
@@ -57,6 +62,7 @@ export class PcBoard implements Board {
     this.pm = this.addPowerManagement();
     this.addPci();
     addFwCfg(p);
+    this.display = addDisplay(p, Place.DISPLAY_SLOT);
     addDisks(p);
     addDeviceOptions(p);
   }
@@ -117,7 +123,8 @@ export class PcBoard implements Board {
     );
     if (!this.host.memory.writeFrom(Place.ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
     this.facs = acpi.facs;
-    const start = loadKernel({ memory: this.host.memory, ramBytes: c.memory, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp });
+    this.display?.startText();
+    const start = loadKernel({ memory: this.host.memory, ramBytes: c.memory, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp, textMode: this.display !== null });
     if (start.bios) programLegacyDevices((port, value) => this.host.memory.portOut(port, 1, value));
     return start;
   }
@@ -126,9 +133,22 @@ export class PcBoard implements Board {
   resume(): CpuStart | null {
     for (const d of this.devices) d.reset();
     programLegacyDevices((port, value) => this.host.memory.portOut(port, 1, value));
+    this.display?.startText();
     this.pm.wake();
     const vector = this.host.memory.read32(this.facs + 12);
     return { mode: 'real16', cs: (vector >>> 4) & 0xffff, rip: vector & 15, regs: {}, cr3: 0, gdt: { base: 0, limit: 0xffff }, ds: 0 };
+  }
+
+  get screen(): VgaRenderer | null {
+    return this.p.screen;
+  }
+
+  get keyboard(): Ps2Keyboard {
+    return this.p.keyboard;
+  }
+
+  get mouse(): Ps2Mouse {
+    return this.p.mouse;
   }
 
   serialInput(bytes: Uint8Array): number {

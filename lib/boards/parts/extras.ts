@@ -1,5 +1,4 @@
 /** Devices asked for with --device, and virtio devices in general. */
-import { randomFillSync } from 'node:crypto';
 import { IsaDebugExit } from '../../devices/misc/isa-debug-exit.js';
 import { PcTestDev, TESTDEV_IRQS, TESTDEV_MEMORY } from '../../devices/misc/pc-testdev.js';
 import { VirtioConsole } from '../../devices/virtio/console.js';
@@ -35,7 +34,7 @@ function addOption(p: Parts, o: DeviceOption): void {
       break;
     }
     case 'virtio-rng':
-      addVirtio(p, 'virtio-rng', new VirtioRng((dst) => randomFillSync(dst)));
+      addVirtio(p, 'virtio-rng', new VirtioRng((dst) => h.random(dst)));
       break;
     case 'virtio-console':
       addVirtio(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));

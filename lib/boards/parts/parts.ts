@@ -3,8 +3,11 @@
  * constructor is the list of those calls. To add a device: write a part, call it from the boards that have it.
  */
 import type { Device, IrqLine } from '../../devices/device.js';
+import type { VgaRenderer } from '../../devices/display/vga-render.js';
 import type { I8237 } from '../../devices/dma/i8237.js';
 import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
+import type { Ps2Keyboard } from '../../devices/input/ps2-keyboard.js';
+import type { Ps2Mouse } from '../../devices/input/ps2-mouse.js';
 import type { ApicBus } from '../../devices/irq/apic-bus.js';
 import { PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
 import type { Mc146818 } from '../../devices/timer/mc146818.js';
@@ -32,6 +35,9 @@ export class Parts {
   dma!: I8237;
   rtc!: Mc146818;
   fw!: FwCfg;
+  keyboard!: Ps2Keyboard;
+  mouse!: Ps2Mouse;
+  screen: VgaRenderer | null = null;
   /** Where else the real-time clock's interrupt goes: power management, which may wake the machine. */
   readonly rtcAlarm: IrqLine = { set: () => {} };
   /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */

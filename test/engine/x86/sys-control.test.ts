@@ -219,6 +219,12 @@ describe('CPUID', () => {
     has('3dnowprefetch', 0x8000_0001, 'c', 8);
     has('invtsc', 0x8000_0007, 'd', 8);
     has('wbnoinvd', 0x8000_0008, 'b', 9);
+    has('xsaveerptr', 0x8000_0008, 'b', 2);
+    has('amd_ssb_no', 0x8000_0008, 'b', 26);
+    has('btc_no', 0x8000_0008, 'b', 29);
+    has('null_base', 0x8000_0021, 'a', 6);
+    has('autoibrs', 0x8000_0021, 'a', 8);
+    has('srso_no', 0x8000_0021, 'a', 29);
     has('xsaves', 0xd, 'a', 3, 1);
     has('arat', 6, 'a', 2);
     expect(bit('max', 1, 'c') & (1 << 27)).not.toBe(0);
@@ -233,8 +239,8 @@ describe('CPUID', () => {
     expect([bit('max', 0xd, 'a', 2), bit('max', 0xd, 'b', 2)]).toEqual([0x100, 0x240]);
     expect(bit('qemu64', 0xd, 'a')).toBe(0);
     expect([bit('max', 0x15, 'a'), bit('max', 0x15, 'b'), bit('max', 0x15, 'c')]).toEqual([1000, 1000, 1_000_000_000]);
-    expect([bit('max', 0x4000_0010, 'a'), bit('max', 0x4000_0001, 'a')]).toEqual([1_000_000, 0x0100_000b]);
-    expect(bit('max,-kvmclock', 0x4000_0001, 'a')).toBe(2);
+    expect([bit('max', 0x4000_0010, 'a'), bit('max', 0x4000_0001, 'a')]).toEqual([1_000_000, 0x0100_080b]);
+    expect(bit('max,-kvmclock', 0x4000_0001, 'a')).toBe(0x802);
     expect(bit('max', 0x1000, 'a')).toBe(0);
   });
   it('parses models', () => {
