@@ -1,7 +1,8 @@
 /** `vmx-accel boot`. */
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
+import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
@@ -14,7 +15,7 @@ interface BootArgs {
   arch: string;
   machine: string;
   cpu: string;
-  cpus: number;
+  cpus: string;
   memory: string;
   kernel?: string;
   initrd?: string;
@@ -28,7 +29,7 @@ interface BootArgs {
   screenshot?: string[];
   reboot: boolean;
   exitOn?: string;
-  timeout?: number;
+  timeout?: string;
   stats?: string;
   traceFile?: string;
   trace?: string[];
@@ -43,14 +44,25 @@ interface BootArgs {
 
 const EXIT_TIMEOUT = 124;
 
+/** Options that may be given more than once. */
+const REPEATABLE = new Set(['disk', 'device', 'dump', 'trace', 'disable-pass']);
+/** Options with a value, all of which must be there. */
+const VALUED = [
+  'accel', 'arch', 'machine', 'cpu', 'cpus', 'memory', 'kernel', 'initrd', 'append', 'disk', 'device', 'serial', 'display', 'exit-on', 'timeout', 'stats',
+  'trace', 'trace-file', 'dump', 'disable-pass',
+];
+
+/** Names of all options, for "did you mean". */
+export const BOOT_OPTIONS: readonly string[] = [...VALUED, 'snapshot', 'reboot', 'no-reboot', 'perf-map', 'lockstep', 'help', 'version'];
+
 function options(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a kernel (disk images need firmware, which this version lacks)' })
     .option('accel', { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' })
     .option('arch', { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' })
     .option('machine', { type: 'string', default: 'pc', describe: 'board: pc' })
-    .option('cpu', { type: 'string', default: 'max', describe: 'CPU model and features: max, qemu64, max,-avx2' })
-    .option('cpus', { type: 'number', default: 1, describe: 'number of CPUs' })
+    .option('cpu', { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" })
+    .option('cpus', { type: 'string', default: '1', describe: 'number of CPUs' })
     .option('memory', { alias: 'm', type: 'string', default: '512M', describe: 'RAM' })
     .option('kernel', { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' })
     .option('initrd', { type: 'string', describe: 'initial RAM disk' })
@@ -64,7 +76,7 @@ function options(y: Argv): Argv<BootArgs> {
     .option('screenshot', { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' })
     .option('reboot', { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' })
     .option('exit-on', { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' })
-    .option('timeout', { type: 'number', describe: 'stop with status 124 after this many seconds' })
+    .option('timeout', { type: 'string', describe: 'stop with status 124 after this many seconds' })
     .option('stats', { type: 'string', describe: 'write what ran to this JSON file' })
     .option('trace', { type: 'string', array: true, choices: ['block', 'insn', 'fault'], describe: 'write an execution trace (with --trace-file)' })
     .option('trace-file', { type: 'string', describe: 'where the trace goes' })
@@ -77,6 +89,13 @@ function options(y: Argv): Argv<BootArgs> {
     .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
+    .requiresArg(VALUED)
+    .check((argv) => {
+      for (const [key, value] of Object.entries(argv)) {
+        if (Array.isArray(value) && VALUED.includes(key) && !REPEATABLE.has(key)) throw new UsageError(`--${key}: given more than once`);
+      }
+      return true;
+    })
     .epilogue('On the serial console Ctrl-A X quits and Ctrl-A H lists the other keys.') as unknown as Argv<BootArgs>;
 }
 
@@ -84,6 +103,28 @@ function listDevices(): void {
   for (const m of DEVICE_MODELS) {
     process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
     for (const [k, v] of Object.entries(m.props)) process.stdout.write(`${''.padEnd(16)}   ${k}: ${v}\n`);
+  }
+}
+
+function listCpus(): void {
+  for (const m of CPU_MODELS) process.stdout.write(`${m.name.padEnd(16)} ${m.features.trim()}\n`);
+  process.stdout.write(`\nFeatures to switch with ,+NAME and ,-NAME:\n${CPU_FEATURES.join(' ')}\n`);
+}
+
+/** A number as users write it, or an error that names the option. */
+function positive(text: string, option: string, what: string): number {
+  const n = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (!(n > 0)) throw new UsageError(`${option}: '${text}' is not ${what}`);
+  return n;
+}
+
+/** Output files are tried before anything runs. */
+function checkOutput(file: string | undefined, option: string): void {
+  if (file === undefined) return;
+  try {
+    closeSync(openSync(file, 'a'));
+  } catch (e) {
+    throw new UsageError(`${option}: cannot write ${file}: ${(e as Error).message}`, { cause: e });
   }
 }
 
@@ -95,14 +136,14 @@ function address(text: string): bigint {
 function machineOptions(a: BootArgs): MachineOptions {
   if (a.image !== undefined && a.kernel !== undefined) throw new UsageError(`boot: both an image (${a.image}) and --kernel given`);
   if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
-  if (a.timeout !== undefined && !(a.timeout > 0)) throw new UsageError('--timeout: must be a positive number of seconds');
+  if (a.exitOn === '') throw new UsageError('--exit-on: the text is empty');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
   return {
     accel: a.accel as MachineOptions['accel'],
     arch: a.arch as MachineOptions['arch'],
     machine: a.machine as MachineOptions['machine'],
     cpu: a.cpu,
-    cpus: a.cpus,
+    cpus: positive(a.cpus, '--cpus', 'a number from 1 to 16'),
     memory: a.memory,
     kernel: a.kernel ?? a.image,
     initrd: a.initrd,
@@ -126,6 +167,9 @@ function machineOptions(a: BootArgs): MachineOptions {
   };
 }
 
+/** Conventional exit statuses of processes that a signal ends. */
+const SIGNALS = { SIGHUP: 129, SIGTERM: 143 } as const;
+
 async function boot(a: BootArgs): Promise<number> {
   if (a.device?.includes('help')) {
     listDevices();
@@ -133,14 +177,23 @@ async function boot(a: BootArgs): Promise<number> {
   }
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
-  const vm = await VirtualMachine.create(machineOptions(a));
+  if (a.cpu === 'help') {
+    listCpus();
+    return 0;
+  }
+  const seconds = a.timeout === undefined ? null : positive(a.timeout, '--timeout', 'a positive number of seconds');
+  const options = machineOptions(a);
+  checkOutput(a.stats, '--stats');
+  checkOutput(a.traceFile, '--trace-file');
+  const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const vm = await VirtualMachine.create(options);
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
-  const terminal = new Terminal(a.serial, vm, a.exitOn ?? null);
   let timedOut = false;
-  const timer = a.timeout === undefined ? null : setTimeout(() => ((timedOut = true), void vm.stop()), a.timeout * 1000);
-  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void vm.stop());
   const screenshots = new Screenshots(shots, vm);
-  terminal.open();
+  const timer = seconds === null ? null : setTimeout(() => ((timedOut = true), void vm.stop()), seconds * 1000);
+  let signalled: number | null = null;
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ((signalled = SIGNALS[signal]), void vm.stop()));
+  terminal.open(vm);
   vm.start();
   screenshots.start();
   const end = await vm.wait();
@@ -151,9 +204,10 @@ async function boot(a: BootArgs): Promise<number> {
     const stats = await vm.stats();
     writeFileSync(a.stats, `${JSON.stringify({ end, ...stats }, null, 2)}\n`);
   }
+  if (signalled !== null) return signalled;
   if (terminal.matched) return 0;
   if (timedOut) {
-    process.stderr.write(`vmx-accel: stopped after ${a.timeout} s (--timeout)\n`);
+    process.stderr.write(`vmx-accel: stopped after ${seconds} s (--timeout)\n`);
     return EXIT_TIMEOUT;
   }
   if (end.reason !== 'power-off' && end.reason !== 'exit' && end.reason !== 'stopped') process.stderr.write(`vmx-accel: ${end.message}\n`);

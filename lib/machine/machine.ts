@@ -147,7 +147,6 @@ export class Machine {
       this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
-    this.console = new MachineConsole(this.board, this.timers);
     // A timer armed while a CPU runs may be due before the slice was to end.
     this.timers.onEarlier((t) => {
       const cpu = this.engine.active;
@@ -155,6 +154,7 @@ export class Machine {
       this.until = t;
       this.setDeadline(cpu.index, t);
     });
+    this.console = new MachineConsole(this.board, this.timers);
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
@@ -171,7 +171,7 @@ export class Machine {
       return null;
     }
     try {
-      return this.native.allocExec(EXEC_BYTES);
+      return this.native.allocExec(EXEC_BYTES, this.config.debug.perfMap === true);
     } catch (e) {
       if (!(e instanceof VmxError) || e.code !== 'ERR_NO_EXEC') throw e;
       if (this.config.accel === 'jit') throw new UsageError(`--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });

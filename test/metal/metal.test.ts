@@ -30,6 +30,11 @@ const PROGRAMS: readonly Program[] = [
   },
   // TCG checks neither limits nor rights of segments when they are used.
   { name: 'segments32', qemu: 'skip' },
+  { name: 'triple', status: 125, qemu: 'skip' },
+  // TCG ends a REP by itself after its last iteration, meets breakpoints in it late, and notes one of two breakpoints.
+  { name: 'debug64', qemu: ['DR6: fixed zeros', /^REP/, 'two breakpoints: DR6', 'MOV SS from a watched word: one instruction later'] },
+  // No T bit; the EIP saved for a fault in the new task is another one.
+  { name: 'tasks32', qemu: ['#GP: RF saved', 'gate to the LDT', "its EIP is the new task's", /^T bit/] },
   // No VME, no PVI, no limits in virtual-8086 mode.
   { name: 'v86', qemu: [/^(VME|PVI)/, /FFFFh$/, 'handler of ring 1', 'IRET in ring 3 ignores VM'] },
 ];

@@ -444,7 +444,7 @@ export class Engine {
     const irOps = this.ir.n;
     const tool = this.tool;
     if (tool !== null) tool.lifted(cpu, this.ir, mode, pcOff, w.buf.subarray(start, w.pos), single);
-    runPasses(this.ir, cpu.helpers, this.o.passes);
+    runPasses(this.ir, cpu.helpers, this.o.passes, (mode & this.o.fpHelperBit) !== 0);
     const mmuIdx = tool !== null && tool.mmuIdx >= 0 ? tool.mmuIdx : cpu.mmuIdx;
     const block = new Block(pageOff + pcOff, mode, mmuIdx, bytes, this.ir.insns);
     block.page2 = page2;
