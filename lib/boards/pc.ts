@@ -7,17 +7,20 @@ import { I440fx } from '../devices/pci/i440fx.js';
 import { Piix3, Piix4Pm } from '../devices/pci/piix.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
-import { UsageError } from '../errors.js';
+import { ramLayout } from '../boot/e820.js';
+import { UsageError, VmxError } from '../errors.js';
 import type { Board, BoardHost, CpuStart } from './board.js';
 import { addConsoles, addInterruptControllers, addLegacy, addTimers } from './parts/core.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addFwCfg, fillCmos } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
-import { Parts } from './parts/parts.js';
+import { movable, Parts } from './parts/parts.js';
+import { addFirmwareRom } from './parts/rom.js';
 
 /** Where things are on this board. */
 const enum Place {
+  /** Of the ACPI registers without firmware. */
   PM_BASE = 0x600,
   GPE_BASE = 0xafe0,
   GPE_BYTES = 4,
@@ -31,6 +34,8 @@ const enum Place {
   DISPLAY_SLOT = 2,
 }
 
+const PM_BYTES = 12;
+
 export class PcBoard implements Board {
   readonly devices: readonly Device[];
   readonly interruptSources: readonly InterruptSource[];
@@ -38,6 +43,8 @@ export class PcBoard implements Board {
   private readonly p: Parts;
   private readonly uart: Uart16550;
   private readonly pm: AcpiPm;
+  private readonly bridge: I440fx;
+  private readonly pmFunction: Piix4Pm;
 
   constructor(private readonly host: BoardHost) {
     const p = (this.p = new Parts(host));
@@ -49,7 +56,7 @@ export class PcBoard implements Board {
     addLegacy(p);
     this.uart = addConsoles(p, () => this.onSerialRoom());
     this.pm = this.addPowerManagement();
-    this.addPci();
+    [this.bridge, this.pmFunction] = this.addPci();
     addFwCfg(p);
     addDisks(p);
     addDeviceOptions(p);
@@ -68,21 +75,22 @@ export class PcBoard implements Board {
         gpeBytes: Place.GPE_BYTES / 2,
       }),
     );
-    p.memory.mapPorts(Place.PM_BASE, 0x10, pm.pm);
     p.memory.mapPorts(Place.GPE_BASE, Place.GPE_BYTES, pm.gpe0);
     p.memory.mapPorts(Pc.SMI_COMMAND, 2, pm.smi);
     return pm;
   }
 
-  private addPci(): void {
+  private addPci(): [I440fx, Piix4Pm] {
     const { p, host: h } = this;
     p.add(p.pci);
     p.memory.mapPorts(0xcf8, 8, p.pci.ports);
     p.reservedSlots.add(Place.DISPLAY_SLOT);
-    p.addPci(new I440fx(p.pciHost));
+    const bridge = p.addPci(new I440fx(p.pciHost, addFirmwareRom(p)));
     const piix = p.addPci(new Piix3(p.pciHost, Place.PIIX_SLOT, p.isa, () => h.reset()));
     p.memory.mapPorts(0xcf9, 1, piix.resetPort);
-    p.addPci(new Piix4Pm(p.pciHost, Place.PIIX_SLOT, Place.PM_BASE));
+    const pmFunction = p.addPci(new Piix4Pm(p.pciHost, Place.PIIX_SLOT, movable(p, this.pm.pm, PM_BYTES)));
+    // As firmware knows it: the PIRQ of pin INTA of device 1 is PIRQA.
+    p.pirqOf = (slot, pin) => (slot - 1 + pin - 1) & 3;
     // A PCI interrupt has a GSI of its own and goes through PIIX3 to the 8259As.
     p.pirq = {
       set: (n, level) => {
@@ -90,12 +98,17 @@ export class PcBoard implements Board {
         piix.setPirq(n, level);
       },
     };
+    return [bridge, pmFunction];
   }
 
   reset(): CpuStart | null {
     for (const d of this.devices) d.reset();
     const c = this.host.config;
-    if (c.kernel === null) throw new UsageError('--kernel: nothing to boot (booting images needs firmware, which this version does not support)');
+    if (c.firmware !== null) return null;
+    if (c.kernel === null) throw new VmxError('ERR_INTERNAL', 'neither firmware nor kernel');
+    this.bridge.openShadow();
+    this.pmFunction.enable(Place.PM_BASE);
+    const ram = ramLayout(c.machine, c.memory);
     const acpi = buildAcpi(
       {
         cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, pmBase: Place.PM_BASE, gpeBase: Place.GPE_BASE, gpeLength: Place.GPE_BYTES,
@@ -105,7 +118,7 @@ export class PcBoard implements Board {
       Place.ACPI_TABLES,
     );
     if (!this.host.memory.writeFrom(Place.ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
-    return loadKernel({ memory: this.host.memory, ramBytes: c.memory, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp });
+    return loadKernel({ memory: this.host.memory, ramBytes: ram.low, highBytes: ram.high, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp });
   }
 
   serialInput(bytes: Uint8Array): number {

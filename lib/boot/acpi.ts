@@ -23,7 +23,7 @@ export interface AcpiBoard {
   hpetBase: number;
   /** First address of the PCI memory hole; it ends at the I/O APIC. */
   pciHole: number;
-  /** GSI of pin INTA..INTD of device d is gsiBase + ((d + pin) & 3). */
+  /** GSI of pin INTA..INTD (0..3) of device d is gsiBase + ((d - 1 + pin) & 3). */
   pciGsiBase: number;
   centuryRegister: number;
 }
@@ -126,7 +126,7 @@ function dsdt(b: AcpiBoard): Buffer {
   const prt: number[][] = [];
   for (let dev = 0; dev < 32; dev++) {
     for (let pin = 0; pin < 4; pin++) {
-      prt.push(aml.pkg(aml.integer(dev * 0x1_0000 + 0xffff), aml.integer(pin), aml.integer(0), aml.integer(b.pciGsiBase + ((dev + pin) & 3))));
+      prt.push(aml.pkg(aml.integer(dev * 0x1_0000 + 0xffff), aml.integer(pin), aml.integer(0), aml.integer(b.pciGsiBase + ((dev - 1 + pin) & 3))));
     }
   }
   const isa = (path: string, hid: string, ...res: readonly aml.Aml[]): number[] => aml.device(path, aml.name('_HID', aml.eisaId(hid)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(...res)));

@@ -75,7 +75,7 @@ export function loadBzImage(c: LoadContext): CpuStart {
   zp.writeUInt32LE(c.initrdImage?.length ?? 0, Hdr.RAMDISK_SIZE);
   zp.writeUInt32LE(c.rsdp, Zp.ACPI_RSDP);
   zp.writeUInt32LE(Math.max(0, (c.ramBytes - 0x10_0000) / 1024), Zp.ALT_MEM_K);
-  const map = memoryMap(c.ramBytes);
+  const map = memoryMap({ low: c.ramBytes, high: c.highBytes });
   zp[Zp.E820_ENTRIES] = map.length;
   map.forEach((r, i) => {
     zp.writeDoubleLE(0, Zp.E820_TABLE + i * 20);

@@ -1,7 +1,8 @@
 /** `vmx-accel boot`. */
-import { writeFileSync } from 'node:fs';
+import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
+import { detectImage } from '../boot/image.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
@@ -15,6 +16,9 @@ interface BootArgs {
   cpu: string;
   cpus: number;
   memory: string;
+  firmware: string;
+  firmwareVars?: string;
+  debugcon: string;
   kernel?: string;
   initrd?: string;
   append?: string;
@@ -39,13 +43,16 @@ const EXIT_TIMEOUT = 124;
 
 function options(y: Argv): Argv<BootArgs> {
   return y
-    .positional('image', { type: 'string', describe: 'a kernel (disk images need firmware, which this version lacks)' })
+    .positional('image', { type: 'string', describe: 'a disk image or a kernel, recognised by content' })
     .option('accel', { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' })
     .option('arch', { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' })
-    .option('machine', { type: 'string', default: 'pc', describe: 'board: pc' })
+    .option('machine', { type: 'string', default: 'pc', describe: 'board: pc, q35' })
     .option('cpu', { type: 'string', default: 'max', describe: 'CPU model and features: max, qemu64, max,-avx2' })
     .option('cpus', { type: 'number', default: 1, describe: 'number of CPUs' })
     .option('memory', { alias: 'm', type: 'string', default: '512M', describe: 'RAM' })
+    .option('firmware', { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, none, or a file' })
+    .option('firmware-vars', { type: 'string', describe: 'file that keeps UEFI variables, or none (default: in your data folder, per disk)' })
+    .option('debugcon', { type: 'string', default: 'none', describe: "firmware's debug log (ports 402h, E9h): none, stdio (standard error), file:PATH" })
     .option('kernel', { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' })
     .option('initrd', { type: 'string', describe: 'initial RAM disk' })
     .option('append', { type: 'string', describe: 'kernel command line' })
@@ -83,7 +90,9 @@ function address(text: string): number {
 }
 
 function machineOptions(a: BootArgs): MachineOptions {
-  if (a.image !== undefined && a.kernel !== undefined) throw new UsageError(`boot: both an image (${a.image}) and --kernel given`);
+  const kind = a.image === undefined ? null : detectImage(a.image);
+  if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
+  if (kind === 'floppy' || kind === 'cdrom') throw new UsageError(`boot: ${a.image}: ${kind} images are not available yet`);
   if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
   if (a.timeout !== undefined && !(a.timeout > 0)) throw new UsageError('--timeout: must be a positive number of seconds');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
@@ -94,10 +103,12 @@ function machineOptions(a: BootArgs): MachineOptions {
     cpu: a.cpu,
     cpus: a.cpus,
     memory: a.memory,
-    kernel: a.kernel ?? a.image,
+    kernel: kind === 'kernel' ? a.image : a.kernel,
+    firmware: a.firmware,
+    firmwareVars: a.firmwareVars,
     initrd: a.initrd,
     append: a.append,
-    disks: a.disk,
+    disks: kind === 'disk' ? [a.image!, ...(a.disk ?? [])] : a.disk,
     snapshot: a.snapshot,
     devices: a.device,
     noReboot: !a.reboot,
@@ -112,6 +123,20 @@ function machineOptions(a: BootArgs): MachineOptions {
   };
 }
 
+/** --debugcon: where the bytes of the debug console go. */
+function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
+  if (mode === 'none') return null;
+  if (mode === 'stdio') {
+    vm.on('debug', (b) => process.stderr.write(b));
+    return null;
+  }
+  if (!mode.startsWith('file:')) throw new UsageError(`--debugcon: '${mode}' is not available (none, stdio, file:PATH are)`);
+  const file = createWriteStream(mode.slice(5));
+  file.on('error', (e) => process.stderr.write(`vmx-accel: --debugcon: ${e.message}\n`));
+  vm.on('debug', (b) => file.write(b));
+  return file;
+}
+
 async function boot(a: BootArgs): Promise<number> {
   if (a.device?.includes('help')) {
     listDevices();
@@ -119,6 +144,7 @@ async function boot(a: BootArgs): Promise<number> {
   }
   const vm = await VirtualMachine.create(machineOptions(a));
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
+  const debugcon = openDebugcon(a.debugcon, vm);
   const terminal = new Terminal(a.serial, vm, a.exitOn ?? null);
   let timedOut = false;
   const timer = a.timeout === undefined ? null : setTimeout(() => ((timedOut = true), void vm.stop()), a.timeout * 1000);
@@ -128,6 +154,7 @@ async function boot(a: BootArgs): Promise<number> {
   const end = await vm.wait();
   if (timer !== null) clearTimeout(timer);
   await terminal.close();
+  debugcon?.end();
   if (a.stats !== undefined) {
     const stats = await vm.stats();
     writeFileSync(a.stats, `${JSON.stringify({ end, ...stats }, null, 2)}\n`);

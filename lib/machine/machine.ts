@@ -4,6 +4,7 @@
  */
 import type { Board, BoardHost } from '../boards/board.js';
 import { PcBoard } from '../boards/pc.js';
+import { HIGH_RAM, ramLayout } from '../boot/e820.js';
 import { TimerQueue } from '../devices/clock.js';
 import type { GuestClock } from '../engine/cpu.js';
 import { X86Cpu } from '../engine/guest/x86/cpu.js';
@@ -19,7 +20,7 @@ import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
-import type { MachineConfig } from './config.js';
+import type { MachineConfig, MachineName } from './config.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -86,9 +87,11 @@ function passOptions(disabled: readonly string[]): PassOptions {
   return o;
 }
 
+const BOARDS: Readonly<Record<MachineName, new (host: BoardHost) => Board>> = { pc: PcBoard, q35: PcBoard };
+
 export class Machine {
   readonly accel: 'jit' | 'interp';
-  readonly notes: string[] = [];
+  readonly notes: string[];
   started = false;
   private readonly native = loadNative();
   private readonly memory: PhysicalMemory;
@@ -118,19 +121,23 @@ export class Machine {
     readonly config: MachineConfig,
     private readonly host: MachineHost,
   ) {
+    this.notes = [...config.notes];
     const native = this.native;
     const exec = this.allocExec();
     this.accel = exec === null ? 'interp' : 'jit';
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
     this.memory = new PhysicalMemory(ram.buffer, ram.address);
-    this.memory.mapRam(0, Math.min(config.memory, 0xa_0000), 0);
-    if (config.memory > 0xc_0000) this.memory.mapRam(0xc_0000, config.memory - 0xc_0000, 0xc_0000);
+    // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.
+    const { low, high } = ramLayout(config.machine, config.memory);
+    this.memory.mapRam(0, 0xa_0000, 0);
+    if (low > 0x10_0000) this.memory.mapRam(0x10_0000, low - 0x10_0000, 0x10_0000);
+    if (high > 0) this.memory.mapRam(HIGH_RAM, high, low);
     this.clock = new MachineClock(() => native.now());
     this.timers = new TimerQueue(this.clock);
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
     const lifter = x86Lifter(helpers, model);
-    const board = (this.board = new PcBoard(this.boardHost(model)));
+    const board = (this.board = new BOARDS[config.machine](this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
       this.contexts.push(native.createContext(state, exec));
@@ -158,9 +165,9 @@ export class Machine {
       fpHelperBit: Mode.FP_UNMASKED,
       mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
     });
-    this.memory.onRemap = () => {
+    this.memory.onRemap = (code) => {
       for (const c of this.cpus) c.mmu.flushAll();
-      this.engine.flushTranslations();
+      if (code) this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
     this.board.onSerialRoom = () => this.pumpInput();

@@ -8,16 +8,36 @@ const port = parentPort;
 if (port === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
 const send = (m: FromWorker): void => port.postMessage(m);
 
-/** Serial output is gathered for one turn of the event loop or this many bytes. */
-const SERIAL_CHUNK = 16384;
-const out = Buffer.alloc(SERIAL_CHUNK);
-let used = 0;
-let scheduled = false;
-function flush(): void {
-  scheduled = false;
-  if (used === 0) return;
-  send({ type: 'serial', bytes: Uint8Array.from(out.subarray(0, used)) });
-  used = 0;
+/** Output is gathered for one turn of the event loop or this many bytes. */
+const CHUNK = 16384;
+
+class Gather {
+  private readonly out = Buffer.alloc(CHUNK);
+  private used = 0;
+  private scheduled = false;
+
+  constructor(
+    private readonly type: 'serial' | 'debug',
+    private readonly wantTurn: () => void,
+  ) {}
+
+  add(bytes: Uint8Array): void {
+    for (const b of bytes) {
+      this.out[this.used++] = b;
+      if (this.used === CHUNK) this.flush();
+    }
+    if (this.scheduled || this.used === 0) return;
+    this.scheduled = true;
+    setImmediate(() => this.flush());
+    this.wantTurn();
+  }
+
+  flush(): void {
+    this.scheduled = false;
+    if (this.used === 0) return;
+    send({ type: this.type, bytes: Uint8Array.from(this.out.subarray(0, this.used)) });
+    this.used = 0;
+  }
 }
 
 function fail(e: unknown): void {
@@ -27,19 +47,12 @@ function fail(e: unknown): void {
 
 try {
   const { config } = workerData as WorkerInit;
+  const wantTurn = (): void => machine.wantTurn();
+  const serial = new Gather('serial', wantTurn);
+  const debug = new Gather('debug', wantTurn);
   const machine = new Machine(config, {
-    serialOutput(bytes) {
-      for (const b of bytes) {
-        out[used++] = b;
-        if (used === SERIAL_CHUNK) flush();
-      }
-      if (!scheduled && used > 0) {
-        scheduled = true;
-        setImmediate(flush);
-        machine.wantTurn();
-      }
-    },
-    debugOutput: (bytes) => send({ type: 'debug', bytes }),
+    serialOutput: (bytes) => serial.add(bytes),
+    debugOutput: (bytes) => debug.add(bytes),
     log: (message) => send({ type: 'log', message }),
     serialTaken: (count) => send({ type: 'serial-taken', count }),
     reset: () => send({ type: 'reset' }),
@@ -50,7 +63,8 @@ try {
         machine
           .run()
           .then((end: EndState) => {
-            flush();
+            serial.flush();
+            debug.flush();
             send({ type: 'ended', end, stats: machine.stats() });
           })
           .catch(fail);

@@ -2,7 +2,7 @@
  * The kit a PC board is put together from. Each file beside this one adds one group of devices (`addDisks(p)`); a board's
  * constructor is the list of those calls. To add a device: write a part, call it from the boards that have it.
  */
-import type { Device, IrqLine } from '../../devices/device.js';
+import type { Device, IoHandler, IrqLine } from '../../devices/device.js';
 import type { I8237 } from '../../devices/dma/i8237.js';
 import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
 import type { ApicBus } from '../../devices/irq/apic-bus.js';
@@ -16,6 +16,18 @@ import type { BoardHost } from '../board.js';
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
 export interface PciIrqSink {
   set(n: number, level: boolean): void;
+}
+
+/** A window of ports that a configuration register moves: call with its base, or -1 to switch it off. */
+export function movable(p: Parts, handler: IoHandler, length: number): (base: number) => void {
+  let at = -1;
+  let unmap: (() => void) | null = null;
+  return (base) => {
+    if (base === at) return;
+    unmap?.();
+    at = base;
+    unmap = base < 0 ? null : p.memory.mapPorts(base, length, handler);
+  };
 }
 
 export class Parts {
