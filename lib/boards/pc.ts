@@ -1,5 +1,5 @@
 /** The `pc` board: 440FX, PIIX3/4, the PC's core devices and virtio on PCI. */
-import { buildAcpi } from '../boot/acpi.js';
+import { type AcpiBoard, buildAcpi, placeAcpi } from '../boot/acpi.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
@@ -13,7 +13,7 @@ import type { Board, BoardHost, CpuStart } from './board.js';
 import { addConsoles, addInterruptControllers, addLegacy, addTimers } from './parts/core.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
-import { addFwCfg, fillCmos } from './parts/firmware.js';
+import { addAcpiFiles, addFwCfg, addKernelItems, fillCmos, finishFwCfg, pciHole64 } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
 import { movable, Parts } from './parts/parts.js';
 import { addFirmwareRom } from './parts/rom.js';
@@ -26,7 +26,8 @@ const enum Place {
   GPE_BYTES = 4,
   ACPI_ENABLE = 0xf1,
   ACPI_DISABLE = 0xf0,
-  PCI_HOLE = 0xc000_0000,
+  /** Firmware puts PCI memory from here on, or from the end of RAM. */
+  PCI_HOLE = 0x8000_0000,
   /** ACPI tables for direct kernel boot: inside the area where kernels look for the RSDP. */
   ACPI_TABLES = 0xf_0000,
   /** PCI devices: host bridge, PIIX. Slot 2 is the display's. */
@@ -60,6 +61,9 @@ export class PcBoard implements Board {
     addFwCfg(p);
     addDisks(p);
     addDeviceOptions(p);
+    addAcpiFiles(p, () => this.acpi());
+    addKernelItems(p);
+    finishFwCfg(p);
   }
 
   private addPowerManagement(): AcpiPm {
@@ -101,6 +105,18 @@ export class PcBoard implements Board {
     return [bridge, pmFunction];
   }
 
+  private acpi(): AcpiBoard {
+    const c = this.host.config;
+    const base = this.pmFunction.pmBase;
+    const ram = ramLayout(c.machine, c.memory);
+    return {
+      cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, pmBase: base < 0 ? Place.PM_BASE : base, gpeBase: Place.GPE_BASE, gpeLength: Place.GPE_BYTES,
+      sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, acpiEnable: Place.ACPI_ENABLE, acpiDisable: Place.ACPI_DISABLE, resetPort: 0xcf9, resetValue: 6,
+      hpetBase: Pc.HPET, pciHoles: [[Math.max(ram.low, Place.PCI_HOLE), Pc.IOAPIC - 1]], pciHole64: pciHole64(ram), pirqs: 4, pirqOf: this.p.pirqOf,
+      pciGsiBase: Pc.PCI_GSI, isaDevice: Place.PIIX_SLOT, ecam: null, floppy: this.p.floppy, centuryRegister: Pc.CENTURY,
+    };
+  }
+
   reset(): CpuStart | null {
     for (const d of this.devices) d.reset();
     const c = this.host.config;
@@ -109,14 +125,7 @@ export class PcBoard implements Board {
     this.bridge.openShadow();
     this.pmFunction.enable(Place.PM_BASE);
     const ram = ramLayout(c.machine, c.memory);
-    const acpi = buildAcpi(
-      {
-        cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, pmBase: Place.PM_BASE, gpeBase: Place.GPE_BASE, gpeLength: Place.GPE_BYTES,
-        sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, acpiEnable: Place.ACPI_ENABLE, acpiDisable: Place.ACPI_DISABLE, resetPort: 0xcf9, resetValue: 6,
-        hpetBase: Pc.HPET, pciHole: Place.PCI_HOLE, pciGsiBase: Pc.PCI_GSI, centuryRegister: Pc.CENTURY,
-      },
-      Place.ACPI_TABLES,
-    );
+    const acpi = placeAcpi(buildAcpi(this.acpi()), Place.ACPI_TABLES);
     if (!this.host.memory.writeFrom(Place.ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
     return loadKernel({ memory: this.host.memory, ramBytes: ram.low, highBytes: ram.high, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp });
   }

@@ -182,6 +182,7 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   }
   if (fw.kind !== 'uefi') {
     if (o.firmwareVars !== undefined) throw new UsageError('--firmware-vars: only UEFI firmware has variables');
+    if (o.kernel !== undefined) throw new UsageError('--kernel: BIOS firmware does not load kernels (leave --firmware out)');
     return fw;
   }
   const disk = disks[0];

@@ -11,8 +11,8 @@ import { Pc } from './map.js';
 import type { Parts } from './parts.js';
 
 /** Puts a virtio device on bus 0. */
-export function addVirtio(p: Parts, name: string, dev: VirtioDevice): void {
-  p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
+export function addVirtio(p: Parts, name: string, dev: VirtioDevice): VirtioPci {
+  return p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
 }
 
 export function addDeviceOptions(p: Parts): void {

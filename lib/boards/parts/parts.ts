@@ -50,6 +50,13 @@ export class Parts {
   pirqOf = (slot: number, pin: number): number => (slot + pin - 1) & 3;
   /** Device numbers on bus 0 that belong to parts which come later or are optional. */
   readonly reservedSlots = new Set<number>();
+  /**
+   * Boot devices in the order they are tried, as Open Firmware paths (fw_cfg file `bootorder`), for instance
+   * /pci@i0cf8/scsi@3/disk@0,0.
+   */
+  readonly bootOrder: string[] = [];
+  /** There is a floppy controller (for ACPI). */
+  floppy = false;
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */
