@@ -1,12 +1,14 @@
 // Fetches Debian's kernel and busybox with `apt-get download` and packs an initramfs. Used by the demo, the tests and the
 // benches. No root needed.
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
 /** Where fetched files are kept. */
-export const cacheDir = new URL('../.demo/', import.meta.url).pathname;
+export const cacheDir = fileURLToPath(new URL('../.demo/', import.meta.url));
 
 /** A plain explanation for people whose machine cannot do this. */
 export class CannotFetch extends Error {}
@@ -61,8 +63,8 @@ export function debianKernel(meta = 'linux-image-cloud-amd64') {
   return join(boot, kernel);
 }
 
-/** Appends one file to a cpio archive in the "newc" format (cpio(5)). */
-function cpioEntry(name, mode, data, ino) {
+/** One member of a cpio archive in the "newc" format (cpio(5)). */
+export function cpioEntry(name, mode, data, ino) {
   const hex = (n) => n.toString(16).toUpperCase().padStart(8, '0');
   const nameBytes = Buffer.from(`${name}\0`);
   const head = Buffer.from(`070701${[ino, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, nameBytes.length, 0].map(hex).join('')}`);
@@ -76,6 +78,9 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 exec 0</dev/console 1>/dev/console 2>&1
+if [ -f /modules/order ]; then
+  for m in $(cat /modules/order); do insmod /modules/$m; done
+fi
 echo "Booted in $(cut -d' ' -f1 /proc/uptime) s of guest time."
 echo 'USER SPACE REACHED'
 for word in $(cat /proc/cmdline); do
@@ -87,18 +92,80 @@ export PS1='~ # ' TERM=linux HOME=/
 exec setsid cttyhack sh
 `;
 
-/** An initramfs with busybox and an init that starts a shell on the console. */
-export function busyboxInitramfs() {
-  const file = join(cacheDir, 'initramfs.cpio.gz');
-  if (existsSync(file)) return file;
-  const busybox = readFileSync(join(debianPackage('busybox-static'), 'bin/busybox'));
+/** The drivers for virtio devices that distributions ship as modules. */
+export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio_console'];
+
+/** Every file below dir. */
+function walk(dir) {
+  return readdirSync(dir, { withFileTypes: true, recursive: true })
+    .filter((e) => e.isFile())
+    .map((e) => join(e.parentPath ?? e.path, e.name));
+}
+
+/** Module file name to module name: foo-bar.ko.xz -> foo_bar. */
+const moduleName = (file) => file.replace(/^.*\//, '').replace(/\.ko(\.(xz|zst|gz))?$/, '').replaceAll('-', '_');
+
+/** Uncompressed contents of a module file. */
+function readModule(file) {
+  for (const [ending, tool] of [['.xz', 'xz'], ['.zst', 'zstd'], ['.gz', 'gzip']]) {
+    if (!file.endsWith(ending)) continue;
+    try {
+      return execFileSync(tool, ['-dc', file], { maxBuffer: 256 * 1024 * 1024, stdio: ['ignore', 'pipe', 'pipe'] });
+    } catch (e) {
+      throw new CannotFetch(`cannot unpack ${file}: ${e.code === 'ENOENT' ? `${tool} is not installed` : e.message}`);
+    }
+  }
+  return readFileSync(file);
+}
+
+/**
+ * Modules of the kernel's package and everything they depend on, in loading order. The dependencies are read from the
+ * modules themselves ("depends=" in .modinfo). What is not there is built into the kernel.
+ * @returns {{ name: string, data: Buffer }[]}
+ */
+export function kernelModules(kernel, names) {
+  const root = join(kernel, '../../lib/modules');
+  const files = new Map((existsSync(root) ? walk(root) : []).filter((f) => /\.ko(\.(xz|zst|gz))?$/.test(f)).map((f) => [moduleName(f), f]));
+  const order = [];
+  const seen = new Set();
+  const visit = (name) => {
+    if (name === '' || seen.has(name)) return;
+    seen.add(name);
+    const file = files.get(name);
+    if (file === undefined) return;
+    const data = readModule(file);
+    const at = data.indexOf('\0depends=');
+    if (at >= 0) data.toString('latin1', at + 9, data.indexOf(0, at + 9)).split(',').forEach((d) => visit(d.replaceAll('-', '_')));
+    order.push({ name: `${name}.ko`, data });
+  };
+  for (const n of names) visit(moduleName(n));
+  return order;
+}
+
+/**
+ * An initramfs with busybox and an init that loads modules, says USER SPACE REACHED and starts a shell on the console (or
+ * powers off, with `then=poweroff` on the kernel's command line).
+ * @param {{ arch?: string, kernel?: string, modules?: string[] }} [options] Debian architecture of busybox ('' = this
+ * machine's); modules to take from the kernel's package.
+ */
+export function busyboxInitramfs({ arch = '', kernel, modules = [] } = {}) {
+  const file = join(cacheDir, `initramfs${arch && `-${arch}`}${modules.length > 0 ? '-modules' : ''}.cpio.gz`);
+  const wanted = createHash('sha256').update(JSON.stringify([INIT, arch, kernel ?? '', modules])).digest('hex');
+  if (existsSync(file) && existsSync(`${file}.stamp`) && readFileSync(`${file}.stamp`, 'utf8') === wanted) return file;
+  const busybox = readFileSync(join(debianPackage('busybox-static', arch), 'bin/busybox'));
   let ino = 1;
-  const parts = ['bin', 'dev', 'proc', 'sys', 'tmp', 'root'].map((d) => cpioEntry(d, 0o40755, Buffer.alloc(0), ino++));
+  const parts = ['bin', 'dev', 'proc', 'sys', 'tmp', 'root', 'mnt', 'modules'].map((d) => cpioEntry(d, 0o40755, Buffer.alloc(0), ino++));
   parts.push(cpioEntry('bin/busybox', 0o100755, busybox, ino++));
   parts.push(cpioEntry('init', 0o100755, Buffer.from(INIT), ino++));
+  if (modules.length > 0) {
+    const list = kernelModules(kernel ?? debianKernel(), modules);
+    for (const m of list) parts.push(cpioEntry(`modules/${m.name}`, 0o100644, m.data, ino++));
+    parts.push(cpioEntry('modules/order', 0o100644, Buffer.from(list.map((m) => `${m.name}\n`).join('')), ino++));
+  }
   parts.push(cpioEntry('TRAILER!!!', 0, Buffer.alloc(0), 0));
   mkdirSync(cacheDir, { recursive: true });
   writeFileSync(`${file}.tmp`, gzipSync(Buffer.concat(parts), { level: 6 }));
   renameSync(`${file}.tmp`, file);
+  writeFileSync(`${file}.stamp`, wanted);
   return file;
 }

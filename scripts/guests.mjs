@@ -1,17 +1,22 @@
-// Fetches what the boot tests need into .demo/; says plainly what could not be had.
-import { busyboxInitramfs, CannotFetch, debianKernel } from './guest-files.mjs';
+// Fetches what the boot tests need into .demo/ and writes their paths to .demo/guests.json; says plainly what could not be had.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, VIRTIO_MODULES } from './guest-files.mjs';
 
-let failed = 0;
+const found = {};
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
+  ['initramfsModules', () => busyboxInitramfs({ kernel: debianKernel(), modules: VIRTIO_MODULES })],
 ]) {
   try {
-    console.log(`${what}: ${get()}`);
+    found[what] = get();
+    console.log(`${what}: ${found[what]}`);
   } catch (e) {
     if (!(e instanceof CannotFetch)) throw e;
     console.log(`${what}: ${e.message}`);
-    failed = 1;
+    process.exitCode = 1;
   }
 }
-process.exitCode = failed;
+mkdirSync(cacheDir, { recursive: true });
+writeFileSync(join(cacheDir, 'guests.json'), `${JSON.stringify(found, null, 2)}\n`);

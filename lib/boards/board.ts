@@ -29,6 +29,10 @@ export interface BoardHost {
   powerOff(): void;
   /** Reset of the whole machine. */
   reset(): void;
+  /** ACPI S3: the CPUs stop until wake(). */
+  suspend(): void;
+  /** The machine leaves S3: the CPUs are reset and CPU 0 starts as Board.resume says. */
+  wake(): void;
   /** isa-debug-exit: end with this status. */
   exit(status: number): void;
   setA20(on: boolean): void;
@@ -44,8 +48,13 @@ export interface BoardHost {
 
 /** Where a CPU starts when a loader has put a kernel into memory. */
 export interface CpuStart {
-  /** `long64`: 4-level paging with cr3, flat 64-bit code; `protected32`: flat 32-bit segments, no paging. */
-  mode: 'long64' | 'protected32';
+  /**
+   * `long64`: 4-level paging with cr3, flat 64-bit code; `protected32`: flat 32-bit segments, no paging; `real16`: real mode, cs
+   * is the segment.
+   */
+  mode: 'long64' | 'protected32' | 'real16';
+  /** The kernel counts on what a BIOS leaves behind. */
+  bios?: boolean;
   /** Instruction pointer. */
   rip: number;
   /** Other general registers, by name (rax, rbx, rsi, ...); 0 if not given. */
@@ -63,6 +72,8 @@ export interface Board {
   readonly interruptSources: readonly InterruptSource[];
   /** Puts every device into its reset state and firmware tables and the kernel (again) into memory. @returns how CPU 0 starts, or null to start at the reset vector. */
   reset(): CpuStart | null;
+  /** Puts every device into its reset state after ACPI S3; memory stays. @returns how CPU 0 starts. */
+  resume(): CpuStart | null;
   /** Bytes typed at the first serial port; @returns how many were taken (the rest must be offered again after onSerialRoom). */
   serialInput(bytes: Uint8Array): number;
   onSerialRoom: () => void;

@@ -1,5 +1,6 @@
 /** `--device NAME[,k=v...]`: the models that can be added, as data, and the parser with its messages. */
 import { UsageError } from '../errors.js';
+import { suggestion } from '../suggest.js';
 
 export interface DeviceModel {
   name: string;
@@ -20,38 +21,20 @@ export interface DeviceOption {
   props: Record<string, string>;
 }
 
-/** Levenshtein distance, for "did you mean". */
-export function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
-}
-
-/** The candidate closest to `word` if it is close enough to be a slip of the finger. */
-export function nearMiss(word: string, candidates: readonly string[]): string | null {
-  const best = [...candidates].sort((x, y) => distance(word, x) - distance(word, y))[0];
-  return best !== undefined && distance(word, best) <= Math.max(2, Math.floor(word.length / 4)) ? best : null;
-}
-
 /** @throws UsageError for unknown names and properties. */
 export function parseDevice(text: string): DeviceOption {
   const [name, ...rest] = text.split(',') as [string, ...string[]];
   const model = DEVICE_MODELS.find((m) => m.name === name);
   if (!model) {
-    const near = nearMiss(name, DEVICE_MODELS.map((m) => m.name));
-    throw new UsageError(`--device: no model '${name}'${near ? ` (did you mean ${near}?)` : ''}; '--device help' lists them`);
+    const near = suggestion(name, DEVICE_MODELS.map((m) => m.name));
+    throw new UsageError(`--device: no model '${name}'${near}; '--device help' lists them`);
   }
   const props: Record<string, string> = {};
   for (const part of rest) {
     const eq = part.indexOf('=');
     const key = eq < 0 ? part : part.slice(0, eq);
     if (!(key in model.props)) {
-      const near = nearMiss(key, Object.keys(model.props));
-      throw new UsageError(`--device: ${name} has no property '${key}'${near ? ` (did you mean ${near}?)` : ''}`);
+      throw new UsageError(`--device: ${name} has no property '${key}'${suggestion(key, Object.keys(model.props))}`);
     }
     props[key] = eq < 0 ? 'on' : part.slice(eq + 1);
   }

@@ -1,5 +1,6 @@
 /** The `pc` board: 440FX, PIIX3/4, the PC's core devices and virtio on PCI. */
 import { type AcpiBoard, buildAcpi, placeAcpi } from '../boot/acpi.js';
+import { installBiosMemory, programLegacyDevices } from '../boot/bios.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
@@ -36,6 +37,8 @@ const enum Place {
 }
 
 const PM_BYTES = 12;
+/** SLP_TYP of ACPI S3. */
+const S3_TYPE = 1;
 
 export class PcBoard implements Board {
   readonly devices: readonly Device[];
@@ -46,6 +49,8 @@ export class PcBoard implements Board {
   private readonly pm: AcpiPm;
   private readonly bridge: I440fx;
   private readonly pmFunction: Piix4Pm;
+  /** Physical address of the FACS. */
+  private facs = 0;
 
   constructor(private readonly host: BoardHost) {
     const p = (this.p = new Parts(host));
@@ -74,11 +79,15 @@ export class PcBoard implements Board {
         sci: p.isa[Pc.SCI]!,
         onPowerOff: () => h.powerOff(),
         onReset: () => h.reset(),
+        ...(h.config.firmware === null ? { s3Type: S3_TYPE } : {}),
+        onSuspend: () => h.suspend(),
+        onWake: () => h.wake(),
         acpiEnable: Place.ACPI_ENABLE,
         acpiDisable: Place.ACPI_DISABLE,
         gpeBytes: Place.GPE_BYTES / 2,
       }),
     );
+    p.rtcAlarm.set = (level) => pm.setRtcAlarm(level);
     p.memory.mapPorts(Place.GPE_BASE, Place.GPE_BYTES, pm.gpe0);
     p.memory.mapPorts(Pc.SMI_COMMAND, 2, pm.smi);
     return pm;
@@ -114,6 +123,8 @@ export class PcBoard implements Board {
       sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, acpiEnable: Place.ACPI_ENABLE, acpiDisable: Place.ACPI_DISABLE, resetPort: 0xcf9, resetValue: 6,
       hpetBase: Pc.HPET, pciHoles: [[Math.max(ram.low, Place.PCI_HOLE), Pc.IOAPIC - 1]], pciHole64: pciHole64(ram), pirqs: 4, pirqOf: this.p.pirqOf,
       pciGsiBase: Pc.PCI_GSI, isaDevice: Place.PIIX_SLOT, ecam: null, floppy: this.p.floppy, centuryRegister: Pc.CENTURY,
+      // Waking up is the firmware's business where there is one, and it is told that there is no S3.
+      s3Type: c.firmware === null ? S3_TYPE : null,
     };
   }
 
@@ -122,12 +133,32 @@ export class PcBoard implements Board {
     const c = this.host.config;
     if (c.firmware !== null) return null;
     if (c.kernel === null) throw new VmxError('ERR_INTERNAL', 'neither firmware nor kernel');
+    const m = this.host.memory;
+    const ram = ramLayout(c.machine, c.memory);
+    this.enableFunctions();
+    installBiosMemory(m, ram.low);
+    const acpi = placeAcpi(buildAcpi(this.acpi()), Place.ACPI_TABLES);
+    if (!m.writeFrom(Place.ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
+    this.facs = acpi.facs;
+    const start = loadKernel({ memory: m, ramBytes: ram.low, highBytes: ram.high, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp });
+    if (start.bios) programLegacyDevices((port, value) => m.portOut(port, 1, value));
+    return start;
+  }
+
+  /** What firmware switches on before it starts a kernel. */
+  private enableFunctions(): void {
     this.bridge.openShadow();
     this.pmFunction.enable(Place.PM_BASE);
-    const ram = ramLayout(c.machine, c.memory);
-    const acpi = placeAcpi(buildAcpi(this.acpi()), Place.ACPI_TABLES);
-    if (!this.host.memory.writeFrom(Place.ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
-    return loadKernel({ memory: this.host.memory, ramBytes: ram.low, highBytes: ram.high, kernel: c.kernel, initrd: c.initrd, append: c.append, rsdp: acpi.rsdp });
+  }
+
+  /** ACPI 6.5, 16.3.1: the vector that the operating system has put into the FACS, in real mode. */
+  resume(): CpuStart | null {
+    for (const d of this.devices) d.reset();
+    this.enableFunctions();
+    programLegacyDevices((port, value) => this.host.memory.portOut(port, 1, value));
+    this.pm.wake();
+    const vector = this.host.memory.read32(this.facs + 12);
+    return { mode: 'real16', cs: (vector >>> 4) & 0xffff, rip: vector & 15, regs: {}, cr3: 0, gdt: { base: 0, limit: 0xffff }, ds: 0 };
   }
 
   serialInput(bytes: Uint8Array): number {

@@ -37,6 +37,8 @@ export interface AcpiBoard {
   /** There is a floppy controller. */
   floppy: boolean;
   centuryRegister: number;
+  /** SLP_TYP of S3, or null: no suspend. */
+  s3Type: number | null;
 }
 
 /** Signature .. creator revision; checksum filled in. */
@@ -153,6 +155,8 @@ export interface AcpiTables {
   /** The RSDP, by itself; its pointers lead into `tables`. Checksums: bytes 8 (over 20 bytes) and 32 (over all). */
   rsdp: Buffer;
   rsdpPointers: Pointer[];
+  /** Where the FACS is in `tables`. */
+  facs: number;
 }
 
 /** FACS alignment: the largest any table needs. */
@@ -198,14 +202,14 @@ export function buildAcpi(b: AcpiBoard): AcpiTables {
   rsdp.writeUInt32LE(rsdtAt, 16);
   rsdp.writeUInt32LE(36, 20);
   rsdp.writeBigUInt64LE(BigInt(xsdtAt), 24);
-  return { tables: blob, pointers, checksums, rsdp, rsdpPointers: [{ at: 16, size: 4 }, { at: 24, size: 8 }] };
+  return { tables: blob, pointers, checksums, rsdp, rsdpPointers: [{ at: 16, size: 4 }, { at: 24, size: 8 }], facs: facsAt };
 }
 
 /** The RSDP at the start of what is placed, the tables behind it. */
 const RSDP_ROOM = 64;
 
 /** Places the tables at physical address `base` (a multiple of 64), RSDP first. */
-export function placeAcpi(t: AcpiTables, base: number): { blob: Buffer; rsdp: number } {
+export function placeAcpi(t: AcpiTables, base: number): { blob: Buffer; rsdp: number; facs: number } {
   const tables = Buffer.from(t.tables);
   const rsdp = Buffer.from(t.rsdp);
   const move = (b: Buffer, { at, size }: Pointer): void => {
@@ -221,5 +225,5 @@ export function placeAcpi(t: AcpiTables, base: number): { blob: Buffer; rsdp: nu
   }
   rsdp[8] = checksum(rsdp.subarray(0, 20));
   rsdp[32] = checksum(rsdp);
-  return { blob: Buffer.concat([rsdp, Buffer.alloc(RSDP_ROOM - rsdp.length), tables]), rsdp: base };
+  return { blob: Buffer.concat([rsdp, Buffer.alloc(RSDP_ROOM - rsdp.length), tables]), rsdp: base, facs: base + RSDP_ROOM + t.facs };
 }

@@ -92,7 +92,6 @@ export function dsdt(b: AcpiBoard): Buffer {
         aml.name('_HID', aml.eisaId(express ? 'PNP0A08' : 'PNP0A03')),
         ...(express ? [aml.name('_CID', aml.eisaId('PNP0A03')), osc()] : []),
         aml.name('_UID', aml.integer(0)),
-        aml.name('_ADR', aml.integer(0)),
         aml.name(
           '_CRS',
           aml.resources(
@@ -123,6 +122,7 @@ export function dsdt(b: AcpiBoard): Buffer {
       aml.device('FWCF', aml.name('_HID', aml.string('QEMU0002')), aml.name('_STA', aml.integer(0xb)), aml.name('_CRS', aml.resources(aml.io(0x510, 12)))),
       ...Array.from({ length: b.cpus }, (_, i) => aml.device(`C${i.toString(16).toUpperCase().padStart(3, '0')}`, aml.name('_HID', aml.string('ACPI0007')), aml.name('_UID', aml.integer(i)))),
     ),
+    ...(b.s3Type === null ? [] : aml.name('\\_S3_', aml.pkg(aml.integer(b.s3Type), aml.integer(b.s3Type), aml.integer(0), aml.integer(0)))),
     ...aml.name('\\_S5_', aml.pkg(aml.integer(0), aml.integer(0), aml.integer(0), aml.integer(0))),
   ];
   return Buffer.from(body);

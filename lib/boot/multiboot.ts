@@ -79,6 +79,7 @@ export function loadMultiboot(c: LoadContext): CpuStart {
   info.writeUInt32LE(flags, 0);
   put(c, at, info, 'the multiboot information');
   const start = flatStart(c, 'protected32', entry);
+  start.bios = true;
   start.regs = { rax: 0x2bad_b002, rbx: at };
   return start;
 }

@@ -35,6 +35,7 @@ interface BootArgs {
   trace?: string[];
   perfMap: boolean;
   lockstep: boolean;
+  lockstepEvery?: number;
   dump?: string[];
   disablePass?: string[];
 }
@@ -69,6 +70,7 @@ function options(y: Argv): Argv<BootArgs> {
     .option('trace-file', { type: 'string', describe: 'where the trace goes' })
     .option('perf-map', { type: 'boolean', default: false, describe: 'write /tmp/perf-PID.map with the generated code' })
     .option('lockstep', { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' })
+    .option('lockstep-every', { type: 'number', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' })
     .option('dump', { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' })
     .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
@@ -117,6 +119,7 @@ function machineOptions(a: BootArgs): MachineOptions {
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,
       perfMap: a.perfMap,
       lockstep: a.lockstep,
+      lockstepEvery: a.lockstepEvery,
       dump: a.dump?.map(address),
       disablePasses: a.disablePass,
     },

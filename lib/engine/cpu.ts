@@ -42,6 +42,8 @@ export interface InterruptSource {
   acknowledge(): number;
   /** The controller is switched on (APIC_BASE.EN): CPUID shows it. */
   enabled(): boolean;
+  /** Sends the interrupt of a command word (delivery mode, vector) to one APIC ID. @returns false if nobody took it. */
+  sendTo(apicId: number, command: number): boolean;
   /** Task priority class as CR8 (0..15). */
   getCr8(): number;
   setCr8(v: number): void;

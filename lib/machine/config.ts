@@ -68,6 +68,8 @@ export interface DebugOptions {
   perfMap?: boolean;
   /** Run every block on the interpreter and as generated code and stop at the first difference. */
   lockstep?: boolean;
+  /** Of a block's executions compare the first hundred, then one in this many (default 64; 1 = all). */
+  lockstepEvery?: number;
   /** Guest addresses whose IR and host code are printed when translated. */
   dump?: number[];
   /** IR passes to switch off, by name. */

@@ -15,12 +15,12 @@ import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import type { PassOptions } from '../engine/ir/passes.js';
 import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig, MachineName } from './config.js';
+import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -39,6 +39,9 @@ const EXTRA_BYTES = 64 * 1024 * 1024;
 const TSC_KHZ = 1_000_000;
 /** Time slice of a CPU when several want to run, ns. */
 const SLICE_NS = 1_000_000;
+/** The same, and the number of rounds, after one has sent another an interrupt. */
+const SHORT_SLICE_NS = 50_000;
+const HURRY_ROUNDS = 2;
 /** The event loop gets a turn at least this often, ns: JavaScript timers do not wake the loop's descriptor. */
 const TURN_NS = 10_000_000;
 /** Longest sleep, ns. */
@@ -74,19 +77,6 @@ class MachineClock implements GuestClock {
   }
 }
 
-/** IR passes by the names users switch them off with. */
-const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps' };
-
-function passOptions(disabled: readonly string[]): PassOptions {
-  const o: PassOptions = {};
-  for (const name of disabled) {
-    const key = PASSES[name];
-    if (key === undefined) throw new UsageError(`--disable-pass: no pass '${name}' (${Object.keys(PASSES).join(', ')})`);
-    o[key] = false;
-  }
-  return o;
-}
-
 const BOARDS: Readonly<Record<MachineName, new (host: BoardHost) => Board>> = { pc: PcBoard, q35: PcBoard };
 
 export class Machine {
@@ -102,13 +92,22 @@ export class Machine {
   private readonly engine: Engine;
   private readonly board: Board;
   private extraUsed = 0;
+  private readonly tools: Tools;
   private endState: EndState | null = null;
   private resetWanted = false;
+  /** ACPI S3. */
+  private suspended = false;
+  private wakeWanted = false;
+  private inSlice = false;
+  /** Rounds with short slices that are left. */
+  private hurry = 0;
   private turnWanted = false;
   private pausing: (() => void)[] = [];
   private paused = false;
   private resumed: (() => void) | null = null;
   private input: Uint8Array[] = [];
+  private pumping = false;
+  private pumpAgain = false;
   private startedAt = 0;
   private haltedNs = 0;
   private slices = 0;
@@ -136,7 +135,7 @@ export class Machine {
     this.timers = new TimerQueue(this.clock);
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
-    const lifter = x86Lifter(helpers, model);
+    const lifter = x86Lifter(helpers, model, config.cpus);
     const board = (this.board = new BOARDS[config.machine](this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
@@ -156,6 +155,7 @@ export class Machine {
         new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt }),
       );
     }
+    for (const c of this.cpus) c.onPause = () => this.cpus.some((o) => o !== c && !o.halted);
     const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,
@@ -163,8 +163,9 @@ export class Machine {
       maxInsns: 64,
       stepBit: Mode.STEP,
       fpHelperBit: Mode.FP_UNMASKED,
-      mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
+      mask32,
     });
+    this.tools = attachTools(config.debug, this.engine, host64, this.cpus, (m) => this.host.log(m));
     this.memory.onRemap = (code) => {
       for (const c of this.cpus) c.mmu.flushAll();
       if (code) this.engine.flushTranslations();
@@ -215,14 +216,27 @@ export class Machine {
       debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),
       powerOff: () => this.end({ reason: 'power-off', status: 0, message: 'the guest powered off' }),
       reset: () => this.requestReset(),
+      suspend: () => {
+        this.suspended = true;
+        this.raise(Pending.STOP);
+      },
+      wake: () => (this.wakeWanted = true),
       exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
       setA20: (on) => {
         for (const c of this.cpus) c.setA20(on);
       },
       currentCpu: () => this.engine.active?.index ?? 0,
       log: (m) => this.log(m),
-      intrChanged: (i) => this.cpus[i]?.updateIntr(),
-      nmi: (i) => this.cpus[i]?.signalNmi(),
+      intrChanged: (i) => {
+        const c = this.cpus[i];
+        if (c === undefined) return;
+        c.updateIntr();
+        if (c.V[Slot.PENDING * 2]! & Pending.INTR) this.hurryTo(i);
+      },
+      nmi: (i) => {
+        this.cpus[i]?.signalNmi();
+        this.hurryTo(i);
+      },
       init: (i) => {
         this.cpus[i]?.signalInit();
         this.raise(Pending.STOP);
@@ -232,6 +246,13 @@ export class Machine {
         this.raise(Pending.STOP);
       },
     };
+  }
+
+  /** An interrupt for another CPU than the running one: the sender may wait for it, so turns become short for a while. */
+  private hurryTo(i: number): void {
+    if (!this.inSlice || this.engine.active === this.cpus[i]) return;
+    this.hurry = HURRY_ROUNDS;
+    this.raise(Pending.STOP);
   }
 
   /** Makes whichever CPU is running leave its slice. */
@@ -252,6 +273,14 @@ export class Machine {
   private resetBoard(): void {
     for (const c of this.cpus) c.reset();
     const start = this.board.reset();
+    if (start !== null) startCpu(this.cpus[0]!, start);
+    this.engine.flushTranslations();
+  }
+
+  private leaveSleep(): void {
+    this.suspended = this.wakeWanted = false;
+    for (const c of this.cpus) c.reset();
+    const start = this.board.resume();
     if (start !== null) startCpu(this.cpus[0]!, start);
     this.engine.flushTranslations();
   }
@@ -287,16 +316,23 @@ export class Machine {
   }
 
   private pumpInput(): void {
+    // The port may report room from within serialInput, when the chunk's taken part is not cut off yet.
+    this.pumpAgain = true;
+    if (this.pumping) return;
+    this.pumping = true;
     let taken = 0;
-    for (let chunk = this.input[0]; chunk !== undefined; chunk = this.input[0]) {
+    for (let chunk = this.input[0]; chunk !== undefined && this.pumpAgain; chunk = this.input[0]) {
+      this.pumpAgain = false;
       const n = this.board.serialInput(chunk);
       taken += n;
       if (n < chunk.length) {
         this.input[0] = chunk.subarray(n);
-        break;
+      } else {
+        this.input.shift();
+        this.pumpAgain = true;
       }
-      this.input.shift();
     }
+    this.pumping = false;
     if (taken > 0) this.host.serialTaken(taken);
   }
 
@@ -325,11 +361,13 @@ export class Machine {
         this.clearRequests();
         if (this.resetWanted) {
           this.resetWanted = false;
+          this.suspended = this.wakeWanted = false;
           this.resetBoard();
           this.host.reset();
         }
         this.timers.runExpired();
-        const halted = this.runCpus();
+        if (this.wakeWanted) this.leaveSleep();
+        const halted = this.suspended || this.runCpus();
         if (this.endState !== null) break;
         await this.between(ctx0, halted);
       }
@@ -337,6 +375,7 @@ export class Machine {
     } finally {
       ctx0.watchLoop(false);
       this.board.close();
+      this.tools.close();
       for (const c of this.contexts) c.dispose();
     }
   }
@@ -352,16 +391,19 @@ export class Machine {
   private runCpus(): boolean {
     let runnable = 0;
     for (let i = 0; i < this.cpus.length; i++) if (!this.cpus[i]!.halted) runnable++;
+    if (this.hurry > 0) this.hurry--;
     let halted = true;
     for (let i = 0; i < this.cpus.length && this.endState === null; i++) {
       const cpu = this.cpus[i]!;
       if (cpu.halted && cpu.V[Slot.PENDING * 2] === 0) continue;
       const now = this.clock.now();
       let until = Math.min(this.timers.nextDeadline(), now + TURN_NS);
-      if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + SLICE_NS);
+      if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + (this.hurry > 0 ? SHORT_SLICE_NS : SLICE_NS));
       this.contexts[i]!.setDeadline(this.clock.toHost(until));
       this.slices++;
+      this.inSlice = true;
       const end = this.engine.runSlice(cpu);
+      this.inSlice = false;
       if (end === SliceEnd.SHUTDOWN) {
         this.tripleFault(i);
         return false;
@@ -384,7 +426,7 @@ export class Machine {
   private async between(ctx: NativeContext, halted: boolean): Promise<void> {
     const now = this.native.now();
     let turn = this.turnWanted || now - this.lastTurn > TURN_NS;
-    if (halted && !turn && this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0)) {
+    if (halted && !turn && !this.wakeWanted && (this.suspended || this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0))) {
       const deadline = this.timers.nextDeadline();
       const until = deadline === Infinity ? now + LONG_NS : this.clock.toHost(deadline);
       if (until > now) {
@@ -427,6 +469,7 @@ export class Machine {
       accel: this.accel,
       wall: this.startedAt === 0 ? 0 : (this.native.now() - this.startedAt) / 1e9,
       halted: this.haltedNs / 1e9,
+      guestTime: this.clock.now(),
       engine: { ...this.engine.stats, hostBytes: this.engine.hostBytes },
       helpers,
       slices: this.slices,

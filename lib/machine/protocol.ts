@@ -16,6 +16,8 @@ export interface MachineStats {
   /** Seconds since start: wall clock, and spent halted. */
   wall: number;
   halted: number;
+  /** Guest time in ns: what its clocks count. Stands still while paused. */
+  guestTime: number;
   engine: EngineStats;
   /** Calls of each helper, most frequent first. */
   helpers: Record<string, number>;

@@ -9,8 +9,16 @@ const SLOTS = { rax: X.RAX, rbx: X.RBX, rcx: X.RCX, rdx: X.RDX, rsi: X.RSI, rdi:
 const CODE32 = 0xc09b;
 const CODE64 = 0xa09b;
 const DATA = 0xc093;
+const REAL_CODE = 0x93;
 
 export function startCpu(cpu: X86Cpu, s: CpuStart): void {
+  if (s.mode === 'real16') {
+    cpu.seg.set(Seg.CS, s.cs, s.cs << 4, 0xffff, REAL_CODE);
+    cpu.updateMode();
+    cpu.setIp(s.rip, 0);
+    cpu.restartAt();
+    return;
+  }
   const long = s.mode === 'long64';
   cpu.cr0 = Cr0.PE | Cr0.ET | Cr0.NE | (long ? Cr0.PG : 0);
   cpu.cr4 = long ? Cr4.PAE : 0;

@@ -114,7 +114,13 @@ export function addTimers(p: Parts): void {
   const pit = p.add(new I8254({ clock: h.clock, irq0: hpet.pitIrq0 }));
   m.mapPorts(0x40, 4, pit.ports);
   m.mapPorts(0x61, 1, p.add(new Port61({ clock: h.clock, pit })).ports);
-  p.rtc = p.add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8: hpet.rtcIrq8 }));
+  const irq8 = {
+    set: (level: boolean): void => {
+      hpet.rtcIrq8.set(level);
+      p.rtcAlarm.set(level);
+    },
+  };
+  p.rtc = p.add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8 }));
   m.mapPorts(0x70, 2, p.rtc.ports);
 }
 

@@ -44,6 +44,8 @@ export class Parts {
   dma!: I8237;
   rtc!: Mc146818;
   fw!: FwCfg;
+  /** Where else the real-time clock's interrupt goes: power management, which may wake the machine. */
+  readonly rtcAlarm: IrqLine = { set: () => {} };
   /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */
   pirq: PciIrqSink = { set: () => {} };
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */

@@ -58,6 +58,8 @@ interface State {
   seenTick: number;
   /** Level of the RTC alarm input. */
   rtc: boolean;
+  /** The machine is in S3. */
+  asleep: boolean;
 }
 
 export interface AcpiPmOptions {
@@ -77,6 +79,8 @@ export interface AcpiPmOptions {
   onPowerOff: () => void;
   onReset: () => void;
   onSuspend?: () => void;
+  /** An event ends S3: an enabled one, or the power button. */
+  onWake?: () => void;
   /** Any other value written to the SMI command port. */
   onSmi?: (command: number) => void;
 }
@@ -116,6 +120,7 @@ export class AcpiPm extends ByteIo implements Device {
       resetControl: u8,
       seenTick: time,
       rtc: bool,
+      asleep: bool,
     };
     this.timer = o.clock.timer(() => this.syncIrq());
     this.s = this.initial();
@@ -162,6 +167,7 @@ export class AcpiPm extends ByteIo implements Device {
       resetControl: 0,
       seenTick: this.ticks(),
       rtc: false,
+      asleep: false,
     };
   }
 
@@ -221,8 +227,13 @@ export class AcpiPm extends ByteIo implements Device {
   }
 
   private event(bit: number): void {
-    this.s.status |= bit;
+    const s = this.s;
+    s.status |= bit;
     this.syncIrq();
+    if (s.asleep && bit !== Pm1.WAK && (bit === Pm1.PWRBTN || s.enable & bit)) {
+      s.asleep = false;
+      this.o.onWake?.();
+    }
   }
 
   // ---- registers ----
@@ -275,7 +286,10 @@ export class AcpiPm extends ByteIo implements Device {
 
   private sleep(type: number): void {
     if (type === (this.o.s5Type ?? 0)) this.o.onPowerOff();
-    else if (type === this.o.s3Type) this.o.onSuspend?.();
+    else if (type === this.o.s3Type) {
+      this.s.asleep = true;
+      this.o.onSuspend?.();
+    }
   }
 
   private smiCommand(v: number): void {

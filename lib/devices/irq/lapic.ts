@@ -163,6 +163,13 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     return (this.s.baseLo & ApicBase.EN) !== 0;
   }
 
+  sendTo(apicId: number, command: number): boolean {
+    const mode: DeliveryMode = (command >> 8) & 7;
+    // All ones would be everybody.
+    if (apicId >= 0xffff_ffff || (mode !== DeliveryMode.FIXED && mode !== DeliveryMode.NMI)) return false;
+    return this.o.bus.send(apicId, false, true, mode, command & 0xff, false);
+  }
+
   getCr8(): number {
     return this.s.tpr >> 4;
   }

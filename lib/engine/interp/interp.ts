@@ -22,18 +22,21 @@ const INSN = Slot.X_INSN * 2;
 const PC = Slot.PC * 2;
 const PCBASE = Slot.PCBASE * 2;
 
+/** What the interpreter uses of a CPU. */
+export type InterpCpu = Pick<GuestCpu, 'V' | 'map' | 'mmuIdx' | 'helpers' | 'load' | 'store' | 'loadVec' | 'storeVec' | 'divide' | 'segmentCheck' | 'alignmentFault'>;
+
 /**
  * Runs blocks for one CPU at a time. The views of the CPU's state and RAM are cached, so they must not be replaced
  * during the CPU's life.
  */
 export class Interpreter {
-  private cpu: GuestCpu | null = null;
+  private cpu: InterpCpu | null = null;
   private V: Int32Array = new Int32Array(0);
   private ram8: Uint8Array = new Uint8Array(0);
   private ram32: Int32Array = new Int32Array(0);
   private ramView: DataView = new DataView(new ArrayBuffer(0));
 
-  private bind(cpu: GuestCpu): void {
+  private bind(cpu: InterpCpu): void {
     this.cpu = cpu;
     this.V = cpu.V;
     this.ram8 = cpu.map.ram8;
@@ -56,7 +59,7 @@ export class Interpreter {
   }
 
   /** Calls helper `id`. Helpers of a registry take exactly the CPU class that owns it. */
-  private call(cpu: GuestCpu, id: number, dst: number, a: number, b: number, c: number, imm: number): HelperResult {
+  private call(cpu: InterpCpu, id: number, dst: number, a: number, b: number, c: number, imm: number): HelperResult {
     const fn: HelperFn<never> = cpu.helpers.list[id]!.fn;
     return fn(cpu as never, dst, a, b, c, imm);
   }
@@ -100,7 +103,7 @@ export class Interpreter {
    * @returns why it ended; PC holds the address of the next instruction.
    * @throws GuestFault from the CPU's slow paths and helpers, with X_INSN telling the instruction.
    */
-  runBlock(cpu: GuestCpu, block: InterpBlock): ExitCode {
+  runBlock(cpu: InterpCpu, block: InterpBlock): ExitCode {
     if (cpu !== this.cpu) this.bind(cpu);
     const V = this.V;
     const code = block.code;
@@ -979,6 +982,7 @@ export class Interpreter {
         }
         case C.JMPI: {
           const a = code[p + R.A]!;
+          V[INSN] = code[p + R.INSN]!;
           V[PC] = V[a]!;
           V[PC + 1] = block.mask32 ? 0 : V[a + 1]!;
           return ExitCode.NEXT;

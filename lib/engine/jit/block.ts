@@ -16,6 +16,11 @@ export class Block {
   /** Second page's ram offset if the block spans two pages, else -1. */
   page2 = -1;
 
+  /** Length of the host code from entryA on, cold paths included. */
+  hostBytes = 0;
+  /** What a block runner (engine.ts) wants to know of the block. */
+  tool: unknown = null;
+
   constructor(
     /** Ram offset of the first byte. */
     readonly ram: number,

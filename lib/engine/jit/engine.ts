@@ -61,6 +61,21 @@ class Restart extends Error {}
 
 const PAGE = 4096;
 
+/**
+ * A debugging tool that takes part in translation and may execute blocks itself (docs/DEBUGGING.md). With one attached
+ * every block goes through it: nothing is chained.
+ */
+export interface BlockTool {
+  /** MMU index to generate code for, or -1 for the CPU's own. One without TLB entries makes every access yield. */
+  readonly mmuIdx: number;
+  /** A block has been lifted; the passes have not run. `bytes` is a view of its guest code. */
+  lifted(cpu: GuestCpu, ir: IrBuilder, mode: number, offset: number, bytes: Uint8Array, single: boolean): void;
+  /** The block just lifted is ready; ir is what was compiled. */
+  translated(cpu: GuestCpu, block: Block, ir: IrBuilder): void;
+  /** Runs the block at PC in place of the engine; null if the tool only watches. */
+  readonly run: ((cpu: GuestCpu, block: Block) => ExitCode) | null;
+}
+
 /** Called for each block about to run or each instruction, when tracing is on. */
 export type BlockHook = (cpu: GuestCpu, block: Block) => void;
 
@@ -73,6 +88,8 @@ export class Engine {
   /** Counts helper calls by id when set (costs a little). */
   helperCounts: Float64Array | null = null;
   onBlock: BlockHook | null = null;
+  /** Set before the first block is translated. */
+  tool: BlockTool | null = null;
   private readonly ir: IrBuilder;
   private readonly interp: Interpreter;
   private readonly pages = new Map<number, PageBlocks>();
@@ -197,10 +214,20 @@ export class Engine {
 
   private runBlocks(cpu: GuestCpu): ExitCode {
     const block = this.lookup(cpu);
+    if (this.tool !== null && this.tool.run !== null) return this.runTool(cpu, block, this.tool.run);
     if (this.o.host === null || block.entryA < 0) {
       return this.interpret(cpu, block);
     }
     return this.runHost(cpu, block, this.o.host);
+  }
+
+  private runTool(cpu: GuestCpu, block: Block, run: (cpu: GuestCpu, block: Block) => ExitCode): ExitCode {
+    this.current = block;
+    if (this.onBlock !== null) this.onBlock(cpu, block);
+    this.enterPage(cpu.V);
+    const code = run(cpu, block);
+    this.current = null;
+    return code;
   }
 
   // ---- generated code ----------------------------------------------------------------------------------------
@@ -383,8 +410,11 @@ export class Engine {
     }
     const bytes = w.pos - start;
     const irOps = this.ir.n;
+    const tool = this.tool;
+    if (tool !== null) tool.lifted(cpu, this.ir, mode, pcOff, w.buf.subarray(start, w.pos), single);
     runPasses(this.ir, cpu.helpers, this.o.passes);
-    const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, bytes, this.ir.insns);
+    const mmuIdx = tool !== null && tool.mmuIdx >= 0 ? tool.mmuIdx : cpu.mmuIdx;
+    const block = new Block(pageOff + pcOff, mode, mmuIdx, bytes, this.ir.insns);
     block.page2 = page2;
     const mask32 = this.o.mask32(mode);
     const host = this.o.host;
@@ -400,6 +430,7 @@ export class Engine {
       }
       block.sites = sites;
     }
+    if (tool !== null) tool.translated(cpu, block, this.ir);
     let page = this.pages.get(pageOff);
     if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
     page.byKey.set(blockKey(pcOff, mode), block);

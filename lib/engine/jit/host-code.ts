@@ -17,10 +17,12 @@ export interface HostCode {
   /** Goes on after a yield other than EXIT and HOST_FAULT. */
   resume(cpu: GuestCpu): number;
   /**
-   * Generates code; sets block.entryA and entryB.
+   * Generates code; sets block.entryA, entryB and hostBytes.
    * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
    */
   compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  /** The code of a block, for people to read. */
+  codeOf(block: Block): Uint8Array;
   /** Makes a chain site jump to code offset `target`. */
   patch(site: number, target: number): void;
   unpatch(site: number, cold: number): void;

@@ -219,7 +219,7 @@ describe('local APIC', () => {
     expect(l[1].acknowledge()).toBe(0x56);
     expect(bus.msi(0xfee01000, 0x77)).toBe(true);
     expect(l[1].acknowledge()).toBe(0x77);
-    expect(l[1].mmio.read(0x30, 4)).toBe(0);
+    expect(l[1].mmio.read(0x30, 4)).toBe(0xffff_ffff);
     expect(l[1].writeMsr(0x1b, 0xfee00000, 0)).toBe(true);
     expect(l[1].writeMsr(0x1b, 0xfee00c00, 0)).toBe(false);
     expect(l[1].writeMsr(0x1b, 0xfee00801, 0)).toBe(false);

@@ -50,6 +50,12 @@ export class FakeIntc implements InterruptSource {
   enabled(): boolean {
     return true;
   }
+  sent: [number, number][] = [];
+  sendTo(id: number, command: number): boolean {
+    if (id > 1) return false;
+    this.sent.push([id, command]);
+    return true;
+  }
   getCr8(): number {
     return this.cr8;
   }

@@ -11,15 +11,15 @@ import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
 import { Control } from './control.js';
 import { type CpuModel, Cpuid } from './cpuid.js';
 import { Debug } from './debug.js';
-import { At, Cr0, Cr4, Ef, Efer, Vec } from './defs.js';
+import { At, Cr0, Cr4, Ef, Efer, Vec, canonical } from './defs.js';
 import { divide } from './divide.js';
 import { Eflags } from './eflags.js';
 import { HAS_ERROR_CODE, Interrupts, Src } from './interrupts.js';
 import { X86Mmu } from './mmu.js';
 import { Mode, Seg, X, mmuIndexOf } from './mode.js';
 import { Msrs, type ParavirtMsrs } from './msr.js';
+import { Redecode } from './redecode.js';
 import { Segments } from './segments.js';
-import { StackUse } from './stack-use.js';
 import { Strings } from './strings.js';
 import { Tasks } from './tasks.js';
 import { Transfer } from './transfer.js';
@@ -110,7 +110,7 @@ export class X86Cpu implements GuestCpu {
   readonly debug: Debug;
   readonly strings: Strings;
   readonly cpuid: Cpuid;
-  readonly stackUse: StackUse;
+  readonly redecode: Redecode;
 
   private readonly theFault = new GuestFault();
   private initRequested = false;
@@ -139,7 +139,7 @@ export class X86Cpu implements GuestCpu {
     this.flags = new Eflags(this);
     this.debug = new Debug(this);
     this.mmu = new X86Mmu(this);
-    this.stackUse = new StackUse(this);
+    this.redecode = new Redecode(this);
     this.ints = new Interrupts(this);
     this.tasks = new Tasks(this);
     this.transfer = new Transfer(this);
@@ -440,6 +440,10 @@ export class X86Cpu implements GuestCpu {
     const V = this.V;
     const lo = V[PC]!;
     const hi = V[PC + 1]!;
+    if ((this.mode & Mode.CODE_MASK) === Mode.CODE64 && !canonical(hi, this.mmu.canonicalBits)) {
+      if (!this.redecode.undoBranch()) this.restartAt();
+      throw this.fault(Vec.GP, 0);
+    }
     this.restartAt();
     this.debug.onFetch(lo, hi);
     this.mmu.checkFetch(lo, hi);
@@ -515,6 +519,9 @@ export class X86Cpu implements GuestCpu {
   ferr(): boolean {
     return this.onFerr();
   }
+
+  /** PAUSE: true if the CPU shall give up its turn. */
+  onPause: () => boolean = () => false;
 
   /** Guest TSC in ticks, as a number. */
   tsc(): number {

@@ -1,5 +1,6 @@
 /** CPU models and the CPUID instruction (SDM vol. 2, CPUID; AMD APM vol. 3, appendix E). */
 import { UsageError } from '../../../errors.js';
+import { suggestion } from '../../../suggest.js';
 
 /** Feature names of one CPUID register, bit 0 first; '-' = none. Names as in /proc/cpuinfo, and sse3 for pni. */
 const names = (s: string): readonly string[] => s.trim().split(/\s+/);
@@ -55,6 +56,9 @@ const NEEDS: readonly (readonly [string, string])[] = [
 export type CpuVendor = 'AuthenticAMD' | 'GenuineIntel';
 const VENDORS: readonly CpuVendor[] = ['AuthenticAMD', 'GenuineIntel'];
 
+/** Every feature that can be switched, in alphabetical order. */
+export const CPU_FEATURES: readonly string[] = [...KNOWN].sort();
+
 export class CpuModel {
   /** Vendor string of CPUID; decides the details in which the vendors differ. */
   vendor: CpuVendor = 'AuthenticAMD';
@@ -78,7 +82,7 @@ export class CpuModel {
   static parse(text: string): CpuModel {
     const [name, ...mods] = text.split(',');
     const spec = CPU_MODELS.find((m) => m.name === name);
-    if (!spec) throw new UsageError(`unknown CPU model '${name ?? ''}' (known: ${CPU_MODELS.map((m) => m.name).join(', ')})`);
+    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}' ${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
     const set = new Set(names(spec.features));
     let vendor: CpuVendor = 'AuthenticAMD';
     let physBits = 40;
@@ -86,18 +90,19 @@ export class CpuModel {
       const [key, value] = mod.split('=', 2) as [string, string | undefined];
       if (value !== undefined && key === 'vendor') {
         const v = VENDORS.find((x) => x === value);
-        if (!v) throw new UsageError(`unknown CPU vendor '${value}' in '${text}' (known: ${VENDORS.join(', ')})`);
+        if (!v) throw new UsageError(`--cpu: unknown vendor '${value}' (known: ${VENDORS.join(', ')})`);
         vendor = v;
         continue;
       }
       if (value !== undefined && key === 'phys-bits') {
         physBits = Number(value);
-        if (!Number.isInteger(physBits) || physBits < 32 || physBits > 52) throw new UsageError(`phys-bits=${value} in '${text}' is not a number from 32 to 52`);
+        if (!Number.isInteger(physBits) || physBits < 32 || physBits > 52) throw new UsageError(`--cpu: phys-bits=${value} is not a number from 32 to 52`);
         continue;
       }
       const raw = mod.slice(1);
       const f = ALIASES[raw] ?? raw;
-      if ((mod[0] !== '+' && mod[0] !== '-') || !KNOWN.has(f)) throw new UsageError(`unknown CPU feature '${mod}' in '${text}'`);
+      if (mod[0] !== '+' && mod[0] !== '-') throw new UsageError(`--cpu: '${mod}' must begin with + or -`);
+      if (!KNOWN.has(f)) throw new UsageError(`--cpu: unknown feature '${raw}'${suggestion(raw, [...KNOWN])}`);
       if (mod[0] === '+') set.add(f);
       else set.delete(f);
     }
@@ -241,8 +246,8 @@ export class Cpuid {
         if (model.features.has('hypervisor')) this.set(0x4000_0010, word4('KVMK', 0), word4('VMKV', 0), word4('M', 0));
         break;
       case 0x4000_0001:
-        // kvm-clock with old and new MSRs, no I/O delay, and a stable clock (KVM's cpuid documentation, bits 0, 1, 3, 24).
-        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_000b : 2, 0, 0, 0);
+        // No I/O delay, IPIs by hypercall, kvm-clock with old and new MSRs and stable (KVM's cpuid documentation, bits 1, 11, 0, 3, 24).
+        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_080b : 0x802, 0, 0, 0);
         break;
       case 0x4000_0010:
         if (model.features.has('hypervisor')) this.set(ctx.tscKHz, ctx.apicKHz, 0, 0);

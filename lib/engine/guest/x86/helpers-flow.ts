@@ -1,6 +1,6 @@
 /** Helpers: exceptions, far control transfers, flags, halt, strings and ports. Operands as in helper-names.ts. */
 import { HelperResult, type HelperRegistry } from '../../helpers.js';
-import { Slot } from '../../state.js';
+import { Pending, Slot } from '../../state.js';
 import type { X86Cpu } from './cpu.js';
 import { Cr0, Ef, Vec } from './defs.js';
 import { Src } from './interrupts.js';
@@ -136,7 +136,10 @@ export function registerFlow(r: HelperRegistry<X86Cpu>): void {
     c.checkIo(port, 1 << w);
     c.debug.onIo(port, 1 << w);
     c.ports.portOut(port, 1 << w, w === 2 ? v >>> 0 : v & (w === 1 ? 0xffff : 0xff));
-    return CONTINUE;
+    if (!(c.V[Slot.PENDING * 2]! & Pending.STOP)) return CONTINUE;
+    // The write may have ended, reset or suspended the machine: nothing may run after it.
+    c.setPcToNext();
+    return DISPATCH;
   });
   r.define('x86.rep', (c, _d, _a, _b, _c, imm) => {
     if (c.strings.rep(imm)) {

@@ -1,6 +1,6 @@
 /** Helpers: control registers, MSRs, CPUID, descriptor tables and segments, TLB. Operands as in helper-names.ts. */
 import { HelperResult, type HelperRegistry } from '../../helpers.js';
-import { Slot } from '../../state.js';
+import { Pending, Slot } from '../../state.js';
 import type { X86Cpu } from './cpu.js';
 import { Cr4, LDTR, TR, Vec, canonical } from './defs.js';
 import { Mode, Seg, X } from './mode.js';
@@ -38,6 +38,7 @@ function protectedOnly(c: X86Cpu): void {
 
 /** KVM_EPERM, KVM_ENOSYS. */
 const HC_EPERM = 1;
+const HC_SEND_IPI = 10;
 const HC_ENOSYS = 1000;
 
 export function registerSystem(r: HelperRegistry<X86Cpu>): void {
@@ -118,13 +119,29 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     V[X.RAX * 2 + 1] = V[X.RBX * 2 + 1] = V[X.RCX * 2 + 1] = V[X.RDX * 2 + 1] = 0;
     return CONTINUE;
   });
-  // The ABI that CPUID leaf 0x40000000 announces (Linux, Documentation/virt/kvm/x86/hypercalls.rst). None is offered but
+  // The ABI that CPUID leaf 0x40000000 announces (Linux, Documentation/virt/kvm/x86/hypercalls.rst): KVM_HC_SEND_IPI, and
   // KVM_HC_VAPIC_POLL_IRQ, which does nothing.
+  r.define('x86.pause', (c) => {
+    if (!c.onPause()) return CONTINUE;
+    c.V[Slot.PENDING * 2]! |= Pending.STOP;
+    c.setPcToNext();
+    return HelperResult.DISPATCH;
+  });
   r.define('x86.hypercall', (c) => {
     const { V } = c;
     const wide = (c.mode & Mode.CODE_MASK) === Mode.CODE64;
     const poll = V[X.RAX * 2] === 1 && (!wide || V[X.RAX * 2 + 1] === 0);
-    const r = c.cpl !== 0 ? -HC_EPERM : poll ? 0 : -HC_ENOSYS;
+    let r = poll ? 0 : -HC_ENOSYS;
+    if (c.cpl !== 0) r = -HC_EPERM;
+    else if (V[X.RAX * 2] === HC_SEND_IPI && (!wide || V[X.RAX * 2 + 1] === 0)) {
+      // RBX, RCX: bitmap of APIC IDs from RDX on; a word is as wide as the mode. RSI: interrupt command.
+      const bits = wide ? 64 : 32;
+      r = 0;
+      for (let i = 0; i < bits * 2; i++) {
+        const slot = (i < bits ? X.RBX : X.RCX) * 2 + ((i % bits) >> 5);
+        if ((V[slot]! >>> (i & 31)) & 1 && c.intc.sendTo((V[X.RDX * 2]! >>> 0) + i, V[X.RSI * 2]!)) r++;
+      }
+    }
     c.setReg(wide ? 3 : 2, X.RAX, r, r >> 31);
     return CONTINUE;
   });

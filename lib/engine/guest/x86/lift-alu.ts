@@ -6,7 +6,7 @@ import { Cc, Fl, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
-import { X } from './mode.js';
+import { gpr, X } from './mode.js';
 import { Imm, M64, Mod, row, type Row } from './opcodes.js';
 
 /** Op numbers of the eight operations in opcode order; CMP is SUB without a result. */
@@ -137,7 +137,10 @@ function imulGEI(c: LiftContext): void {
   c.b.alu3(Op.IMUL, w, Slot.GPR + c.insn.reg, c.readRm(w), c.immSlot(), NONE, Fl.ALL);
 }
 
-/** CMPXCHG: the destination is always written; a 32-bit accumulator is not zero-extended on success. */
+/**
+ * CMPXCHG: memory is always written. Of two registers only the one that changes is: a 32-bit accumulator is not
+ * zero-extended on success, nor a 32-bit destination on failure.
+ */
 function cmpxchg(c: LiftContext): void {
   const b = c.b;
   const i = c.insn;
@@ -152,6 +155,12 @@ function cmpxchg(c: LiftContext): void {
   const acc = w >= 2 ? 3 : w;
   const t = b.temp();
   b.alu(Op.SUB, w, NONE, X.RAX, old, Fl.ALL);
+  if (i.mod === 3 && w === 2) {
+    b.zx(2, t, src);
+    b.cmov(Cc.E, 3, X.RAX, X.RAX, old);
+    b.cmov(Cc.E, 3, gpr(i.rm), t, gpr(i.rm));
+    return;
+  }
   b.cmov(Cc.E, w, t, src, old);
   if (i.mod === 3) {
     b.cmov(Cc.E, acc, X.RAX, X.RAX, old);
@@ -209,6 +218,11 @@ function xchgEG(c: LiftContext): void {
 
 /** 90+r. 90 without REX.B is NOP. */
 function xchgAcc(c: LiftContext): void {
+  // F3 90 is PAUSE.
+  if (c.insn.opcode === 0x90 && c.insn.opreg === 0 && c.insn.rep === 2) {
+    if (c.features.has('smp')) c.call(H.PAUSE);
+    return;
+  }
   const i = c.insn;
   if (i.opreg === 0) return;
   const t = c.b.temp();

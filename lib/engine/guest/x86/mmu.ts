@@ -17,6 +17,7 @@ const TABLE_W = TLB_TABLE_BYTES >> 2;
 const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
+const LARGE = 1024;
 const WC_ENTRIES = 128;
 
 /** What a translation allows, in `Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
@@ -75,6 +76,14 @@ export class X86Mmu {
   private readonly ipa = new Float64Array(ITLB_ENTRIES);
   private readonly iglobal = new Uint8Array(ITLB_ENTRIES);
   private itlbUsed = false;
+  /** Size of the page the last walk found: 0 = 4 KiB, 1 = 2 or 4 MiB, 2 = 1 GiB. */
+  private pageSize = 0;
+  /**
+   * Which regions may have entries that come from large pages: a filter on bits 22 and up (index below LARGE) or 30 and up
+   * of the linear address. INVLPG for any address of a large page drops every entry made from it (SDM vol. 3, 4.10.2.3).
+   */
+  private readonly largeSeen = new Uint8Array(LARGE * 2);
+  private anyLarge = false;
   /** The last instruction fetch went through a global page. */
   fetchGlobal = false;
 
@@ -166,16 +175,20 @@ export class X86Mmu {
    */
   translate(lo: number, hi: number, acc: Acc, idx: number): number {
     const user = idx === Ix.USER || idx === MMU_ALIGN;
+    this.pageSize = 0;
     if (!this.paging) {
       this.flags = Pg.GLOBAL | Pg.WRITE | Pg.DIRTY;
       return this.gate(lo >>> 0);
     }
     if (this.lin64) {
-      if (!canonical(hi, this.linBits)) throw this.cpu.fault(acc !== Acc.FETCH && this.cpu.stackUse.of(acc === Acc.WRITE) ? Vec.SS : Vec.GP, 0);
+      if (!canonical(hi, this.linBits)) throw this.cpu.fault(acc !== Acc.FETCH && this.cpu.redecode.usesStack(acc === Acc.WRITE) ? Vec.SS : Vec.GP, 0);
     } else hi = 0;
     for (;;) {
       const pa = this.levels === 2 ? this.walk32(lo, acc, user, idx) : this.walk64(lo, hi, acc, user, idx);
-      if (pa >= 0) return this.gate(pa);
+      if (pa >= 0) {
+        if (this.pageSize !== 0) this.noteLarge(lo, hi);
+        return this.gate(pa);
+      }
     }
   }
 
@@ -192,6 +205,7 @@ export class X86Mmu {
     if (this.pse && pde & 0x80) {
       // PSE-36: bits 13..20 are address bits 32..39; bit 21 is reserved.
       if (pde & 0x20_0000) this.pageFault(lo, 0, Pfe.P | Pfe.RSVD, acc, user);
+      this.pageSize = 1;
       if (!this.leaf(lo, 0, pdea, pde, (pde & 4) !== 0, (pde & 2) !== 0, false, acc, user, idx)) return -1;
       return ((pde >>> 13) & 0xff) * 4294967296 + (((pde & 0xffc0_0000) | (lo & 0x3f_ffff)) >>> 0);
     }
@@ -245,6 +259,7 @@ export class X86Mmu {
         }
       }
       if (level === 1 || ps) {
+        this.pageSize = level - 1;
         if (!this.leaf(lo, hi, ea, eLo, us, rw, nx, acc, user, idx)) return -1;
         const mask = level === 1 ? 0xfff : level === 2 ? 0x1f_ffff : 0x3fff_ffff;
         return (eHi & 0xf_ffff) * 4294967296 + (((eLo & ~mask & ~0xfff) | (lo & mask)) >>> 0);
@@ -354,6 +369,10 @@ export class X86Mmu {
   flushAll(): void {
     for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
     this.dropSmall();
+    if (this.anyLarge) {
+      this.largeSeen.fill(0);
+      this.anyLarge = false;
+    }
     this.cpu.onFlush(FlushKind.ALL, 0, 0);
   }
 
@@ -365,9 +384,37 @@ export class X86Mmu {
     this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
   }
 
+  /** Index in largeSeen of the region of 4 MiB (giant: 1 GiB) that holds hi:lo. */
+  private largeIndex(lo: number, hi: number, giant: boolean): number {
+    return giant ? LARGE + (((lo >>> 30) ^ (hi << 2) ^ (hi >>> 5)) & (LARGE - 1)) : ((lo >>> 22) ^ (hi << 5) ^ (hi >>> 7)) & (LARGE - 1);
+  }
+
+  private noteLarge(lo: number, hi: number): void {
+    this.largeSeen[this.largeIndex(lo, hi, this.pageSize === 2)] = 1;
+    this.anyLarge = true;
+  }
+
+  /** Drops every entry of the region around hi:lo that a large page may have filled. */
+  private flushRegion(lo: number, hi: number, giant: boolean): void {
+    const mask = giant ? 0xc000_0000 | 0 : 0xffc0_0000 | 0;
+    for (let idx = 0; idx <= MMU_ALIGN; idx++) {
+      for (let n = 0; n < TLB_ENTRIES; n++) {
+        const e = TLB_W + idx * TABLE_W + n * 8;
+        if (((this.V[e]! ^ lo) & mask) === 0 && this.V[e + 1] === hi) this.dropEntry(e);
+      }
+    }
+    this.dropSmall();
+    // Code reached through the region: the jump caches have no index by region.
+    this.cpu.onFlush(FlushKind.ALL, 0, 0);
+  }
+
   /** One page, in every table (INVLPG). */
   flushPage(lo: number, hi: number): void {
     const pageLo = lo & ~0xfff;
+    if (this.anyLarge) {
+      if (this.largeSeen[this.largeIndex(lo, hi, true)]) this.flushRegion(lo, hi, true);
+      else if (this.largeSeen[this.largeIndex(lo, hi, false)]) this.flushRegion(lo, hi, false);
+    }
     const n = (lo >>> 12) & IDX_MASK;
     for (let idx = 0; idx <= MMU_ALIGN; idx++) {
       const e = TLB_W + idx * TABLE_W + n * 8;

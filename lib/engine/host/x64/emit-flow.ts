@@ -44,7 +44,7 @@ export function emitTerm(e: Emitter, p: number, op: number, w: number, cc: numbe
       if (e.regOf(a) !== R.RAX) e.claim(R.RAX);
       if (x.mask32) e.movzxTo(R.RAX, a, 2);
       else e.movTo(R.RAX, a, 3);
-      jumpCache(e, x);
+      jumpCache(e, insn, x);
       break;
     }
     default: {
@@ -101,7 +101,7 @@ function goTo(e: Emitter, target: number, insn: number, x: FlowContext): void {
     asm.load(3, R.RAX, mem(Slot.PCBASE));
     asm.alui(3, Alu.ADD, R.RAX, target);
   }
-  jumpCache(e, x);
+  jumpCache(e, insn, x);
 }
 
 /** Notes a chainable jump whose rel32 is at `pos`. */
@@ -110,7 +110,7 @@ function site(e: Emitter, pos: number, target: number, insn: number): void {
 }
 
 /** Goes to the block at the linear pc in RAX, if the jump cache knows it. */
-function jumpCache(e: Emitter, x: FlowContext): void {
+function jumpCache(e: Emitter, insn: number, x: FlowContext): void {
   const asm = e.asm;
   const table = JC_BASE + x.mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
   asm.patch32(emitPendingCheck(asm), x.stubs.pendingPc);
@@ -120,7 +120,7 @@ function jumpCache(e: Emitter, x: FlowContext): void {
   asm.alui(2, Alu.AND, R.RCX, JC_ENTRIES - 1);
   asm.shi(2, 4, R.RCX, JC_ENTRY_SHIFT);
   asm.opm(3, 0x3b, R.RAX, R.RBP, R.RCX, 0, table);
-  asm.jcc(Cc.NE, x.stubs.missPc);
+  addCold(e, Cold.MISS, asm.jccLater(Cc.NE), insn, 0, 0, 0, 0);
   asm.opm(2, 0xff, 4, R.RBP, R.RCX, 0, table + 8);
 }
 
@@ -131,6 +131,12 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
   const target = C[q + CF.A]!;
   const at = asm.p;
   landCold(e, q);
+  if (C[q] === Cold.MISS) {
+    // The target may turn out to be no address at all: then the branch is what faults.
+    asm.movi(2, mem(Slot.X_INSN), C[q + CF.INSN]!);
+    asm.jmp(x.stubs.missPc);
+    return;
+  }
   asm.movi(2, R.RAX, target);
   if (C[q] === Cold.CHAIN) {
     const pos = C[q + CF.JUMP]!;

@@ -24,6 +24,8 @@ export const enum Cold {
   CHAIN,
   /** A: page offset. PENDING was set. */
   PENDING,
+  /** The jump cache does not know the target in RAX. */
+  MISS,
 }
 
 /**

@@ -123,7 +123,9 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
   const c = ir[p + F.C]!;
   const imm = ir[p + F.IMM]!;
   const l = w === 5 ? 1 : 0;
-  const vex = w === 5 || f.vexOnly === true;
+  // Comparison predicates 8..31 exist with VEX only (VopTable makes sure the host has AVX).
+  const wideCompare = f.form === 'rvmi' && f.map === 1 && f.opcode === 0xc2 && (imm & 0x18) !== 0;
+  const vex = w === 5 || f.vexOnly === true || wideCompare;
   // MMX tables may give the prefix of the MMX form; the XMM form has 66.
   const pp = w === 3 && f.mmx === true ? 1 : f.pp;
   const two = (reg: number, rm: number, vvvv: number): void => {

@@ -86,8 +86,13 @@ export class X64Host implements HostCode {
     this.next = c.end;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
+    block.hostBytes = c.end - c.start;
     if (this.onCode !== null) this.onCode(block, this.address + c.start, this.u8.subarray(c.start, c.end), ir);
     return c.sites;
+  }
+
+  codeOf(block: Block): Uint8Array {
+    return this.u8.subarray(block.entryA, block.entryA + block.hostBytes);
   }
 
   patch(site: number, target: number): void {

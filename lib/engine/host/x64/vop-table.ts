@@ -65,6 +65,8 @@ export class VopTable {
     if (w === 5 && !this.features.has('avx2')) return VopHow.CALL;
     if (w === 5 && f.form === 'rvmr' && f.vexOnly !== true) return VopHow.CALL;
     if (f.vexOnly === true && !this.features.has('avx')) return VopHow.CALL;
+    // CMPccPS and its like: predicates beyond 7 need VEX, and which one it is is only known per instruction.
+    if (f.map === 1 && f.opcode === 0xc2 && !this.features.has('avx')) return VopHow.CALL;
     return f.form === 'cmp' ? VopHow.NATIVE_FLAGS : VopHow.NATIVE;
   }
 }

@@ -41,10 +41,11 @@ const mmxEnter: VectorFn = (cpu, _d, _a, _b, _c, imm) => {
   return HelperResult.CONTINUE;
 };
 
-/** EMMS: all x87 registers empty. */
+/** EMMS: all x87 registers empty, TOP = 0 (SDM vol. 3, 13.2.1). */
 const emms: VectorFn = (cpu) => {
   const s = Slot.FPU << 1;
   if ((cpu.V[s]! & FSW_ES) !== 0) cpu.raise(16);
+  cpu.V[s]! &= ~FSW_TOP;
   cpu.V[s + 1]! &= ~0xff;
   return HelperResult.CONTINUE;
 };

@@ -251,6 +251,7 @@ const emms: Fn = (cpu) => {
   if ((cpu.cr0 & Cr0.EM) !== 0) cpu.raise(Vector.UD);
   if ((cpu.cr0 & Cr0.TS) !== 0) cpu.raise(Vector.NM);
   if (pending(cpu)) return DISPATCH;
+  setTop(cpu, 0);
   setTags(cpu, 0);
   return CONTINUE;
 };

@@ -1,13 +1,12 @@
 /**
- * Whether the running instruction reaches memory through SS. A non-canonical address is #SS(0) there and #GP(0) elsewhere
- * (SDM vol. 1, 3.3.7.1; vol. 3, 6.15, #SS). Translated code does not record segments, so the instruction is decoded
- * once more; it happens only on the way to the exception.
+ * Decodes an instruction once more, on the way to an exception, for what translated code does not record: whether an access
+ * went through SS, and what a near branch did before its target turned out to be non-canonical.
  */
 import type { CodeWindow } from '../../cpu.js';
 import type { X86Cpu } from './cpu.js';
 import { Decoder, DecodeStatus } from './decode.js';
 import { Insn } from './insn.js';
-import { Seg } from './mode.js';
+import { Seg, X } from './mode.js';
 import { opcodeTable } from './tables.js';
 
 const LONGEST = 15;
@@ -30,7 +29,7 @@ function implicit(x: Insn, write: boolean): boolean | null {
   return null;
 }
 
-export class StackUse {
+export class Redecode {
   private decoder: Decoder | null = null;
   private readonly insn = new Insn();
   private readonly window: CodeWindow = { buf: new Uint8Array(LONGEST), pos: 0, end: 0, offset: 0 };
@@ -49,8 +48,8 @@ export class StackUse {
     w.end += n;
   }
 
-  /** For the instruction at PCBASE + X_INSN, whose access is a write or a read. */
-  of(write: boolean): boolean {
+  /** Decodes the instruction at PCBASE + X_INSN. False if that cannot be. */
+  private decode(): boolean {
     const { cpu, window: w, insn: x } = this;
     cpu.insnPc();
     const lo = cpu.ipLo;
@@ -65,9 +64,40 @@ export class StackUse {
       this.append(next, next === 0 ? hi + 1 : hi);
       status = this.decoder.decode(w, cpu.mode, x);
     }
-    if (status !== DecodeStatus.OK) return false;
+    return status === DecodeStatus.OK;
+  }
+
+  /**
+   * The running instruction, whose access is a write or a read, reaches memory through SS: a non-canonical address is
+   * #SS(0) there and #GP(0) elsewhere (SDM vol. 3, 6.15, #SS).
+   */
+  usesStack(write: boolean): boolean {
+    const x = this.insn;
+    if (!this.decode()) return false;
     const known = implicit(x, write);
     if (known !== null) return known;
     return x.mod !== 3 && x.seg < 0 && x.defseg === Seg.SS;
+  }
+
+  /**
+   * PC is not canonical. If a near branch in 64-bit code led here, it is the branch that faults (SDM vol. 2, JMP, CALL, RET):
+   * makes it the running instruction again and takes back what it did to RSP. The word CALL has pushed stays below the stack.
+   */
+  undoBranch(): boolean {
+    const x = this.insn;
+    if (!this.decode() || x.vex || x.map !== 0) return false;
+    const digit = (x.modrm >> 3) & 7;
+    let pop = 0;
+    if (x.opcode === 0xc3) pop = 8;
+    else if (x.opcode === 0xc2) pop = 8 + (x.imm & 0xffff);
+    else if (x.opcode === 0xff && digit === 2) pop = -8;
+    else if (x.opcode !== 0xff || digit !== 4) return false;
+    const { V } = this.cpu;
+    const sp = V[X.RSP * 2]!;
+    const lo = (sp - pop) | 0;
+    if (pop > 0 && lo >>> 0 > sp >>> 0) V[X.RSP * 2 + 1]! -= 1;
+    else if (pop < 0 && lo >>> 0 < sp >>> 0) V[X.RSP * 2 + 1]! += 1;
+    V[X.RSP * 2] = lo;
+    return true;
   }
 }

@@ -1,0 +1,55 @@
+/** Guest images that `node scripts/guests.mjs` has fetched, and whether this host can run machines at all. */
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { loadNative } from '#lib/native.js';
+
+export interface Guests {
+  kernel: string;
+  initramfs: string;
+  /** The same with virtio drivers. */
+  initramfsModules: string;
+}
+
+const LIST = fileURLToPath(new URL('../../.demo/guests.json', import.meta.url));
+
+function addonProblem(): string | null {
+  try {
+    loadNative();
+    return null;
+  } catch (e) {
+    return (e as Error).message;
+  }
+}
+
+/** Why tests that need the addon are skipped, or null. */
+export const noAddon = addonProblem();
+
+function guestProblem(): string | null {
+  if (noAddon !== null) return noAddon;
+  if (!existsSync(LIST)) return 'no guest images: run node scripts/guests.mjs';
+  const list = JSON.parse(readFileSync(LIST, 'utf8')) as Partial<Guests>;
+  for (const k of ['kernel', 'initramfs', 'initramfsModules'] as const) {
+    const file = list[k];
+    if (file === undefined || !existsSync(file)) return `no ${k}: run node scripts/guests.mjs`;
+  }
+  return null;
+}
+
+/** Why tests that boot Linux are skipped, or null. */
+export const noGuests = guestProblem();
+
+export const guests: Guests =
+  noGuests === null ? (JSON.parse(readFileSync(LIST, 'utf8')) as Guests) : { kernel: '', initramfs: '', initramfsModules: '' };
+
+/** Says why a file's tests do not run, once, and gives the condition for skipIf. */
+export function skipFor(reason: string | null): boolean {
+  if (reason !== null) process.stderr.write(`skipped: ${reason}\n`);
+  return reason !== null;
+}
+
+/** Whether a host program is there. */
+export function hostTool(...names: string[]): string | null {
+  const dirs = [...(process.env.PATH ?? '').split(':'), '/sbin', '/usr/sbin'];
+  const missing = names.filter((n) => !dirs.some((d) => existsSync(`${d}/${n}`)));
+  return missing.length === 0 ? null : `${missing.join(', ')} not installed`;
+}

@@ -1,0 +1,2 @@
+.set LEVELS, 4
+.include "paging64.S"

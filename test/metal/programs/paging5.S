@@ -1,0 +1,2 @@
+.set LEVELS, 5
+.include "paging64.S"
