@@ -6,24 +6,24 @@
 import { VmxError } from '../../errors.js';
 import type { IoHandler, IrqLine, SavedState } from '../device.js';
 import { PciFunction, type PciHost } from './pci.js';
+import { PIRQ_MASK, PIRQ_RESET, PirqRouter } from './pirq.js';
 
 const PIRQRC = 0x60;
-const ROUTING_DISABLED = 0x80;
+const PIRQS = 4;
 
 export class Piix3 extends PciFunction {
-  /** Levels of PIRQA..PIRQD. */
-  private readonly level = [false, false, false, false];
-  private readonly driven = new Uint8Array(16);
+  private readonly router: PirqRouter;
   private resetControl = 0;
   readonly resetPort: IoHandler;
 
   /** @param isa input lines 0..15 of the interrupt controllers, driven by PCI interrupts routed there. */
-  constructor(host: PciHost, slot: number, private readonly isa: readonly IrqLine[], onReset: () => void) {
+  constructor(host: PciHost, slot: number, isa: readonly IrqLine[], onReset: () => void) {
     super('piix3', host, slot << 3, { vendor: 0x8086, device: 0x7000, class: 0x0601, multifunction: true });
-    for (let i = 0; i < 4; i++) {
-      this.config[PIRQRC + i] = ROUTING_DISABLED;
-      this.writable(PIRQRC + i, [0x8f]);
+    for (let i = 0; i < PIRQS; i++) {
+      this.config[PIRQRC + i] = PIRQ_RESET;
+      this.writable(PIRQRC + i, [PIRQ_MASK]);
     }
+    this.router = new PirqRouter(this.config, Array.from({ length: PIRQS }, (_, i) => PIRQRC + i), isa);
     this.sealConfig();
     this.resetPort = {
       read: () => this.resetControl,
@@ -37,48 +37,31 @@ export class Piix3 extends PciFunction {
 
   /** Level of PIRQ n (0..3). */
   setPirq(n: number, level: boolean): void {
-    this.level[n] = level;
-    this.route();
-  }
-
-  private route(): void {
-    for (let irq = 3; irq < 16; irq++) {
-      let up = false;
-      for (let n = 0; n < 4; n++) {
-        const r = this.config[PIRQRC + n]!;
-        if (this.level[n] && !(r & ROUTING_DISABLED) && (r & 0xf) === irq) up = true;
-      }
-      const v = up ? 1 : 0;
-      if (this.driven[irq] !== v) {
-        this.driven[irq] = v;
-        this.isa[irq]!.set(up);
-      }
-    }
+    this.router.set(n, level);
   }
 
   protected override configWritten(reg: number, size: number): void {
-    if (reg + size > PIRQRC && reg < PIRQRC + 4) this.route();
+    if (reg + size > PIRQRC && reg < PIRQRC + PIRQS) this.router.route();
   }
 
   override reset(): void {
     super.reset();
     this.resetControl = 0;
-    this.route();
+    this.router.route();
   }
 
   override save(): SavedState {
-    return { ...super.save(), resetControl: this.resetControl, pirqs: this.level.map(Number) };
+    return { ...super.save(), resetControl: this.resetControl, pirqs: this.router.save() };
   }
 
   override restore(s: SavedState): void {
-    const { resetControl, pirqs } = s;
-    if (typeof resetControl !== 'number' || (resetControl & ~2) !== 0 || !Array.isArray(pirqs) || pirqs.length !== 4) {
+    const { resetControl } = s;
+    if (typeof resetControl !== 'number' || (resetControl & ~2) !== 0 || !this.router.restore(s.pirqs)) {
       throw new VmxError('ERR_BAD_STATE', 'piix3: not a saved state');
     }
     super.restore(s);
     this.resetControl = resetControl;
-    for (let n = 0; n < 4; n++) this.level[n] = pirqs[n] === 1;
-    this.route();
+    this.router.route();
   }
 }
 
