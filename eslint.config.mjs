@@ -7,6 +7,7 @@ import tseslint from 'typescript-eslint';
 const above = {
   engine: ['devices', 'boards', 'boot', 'machine', 'cli', 'memory', 'block'],
   devices: ['boards', 'boot', 'machine', 'cli'],
+  display: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
   block: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
   memory: ['boards', 'boot', 'machine', 'cli'],
   boot: ['machine', 'cli', 'engine'],

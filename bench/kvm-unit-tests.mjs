@@ -96,7 +96,7 @@ function command(test, peer) {
 
 function runOne(test, peer) {
   const [cmd, args] = command(test, peer);
-  const seconds = Math.min(Number(o.timeout), test.timeout ?? Infinity, 600);
+  const seconds = Math.max(Number(o.timeout), test.timeout ?? 0);
   return new Promise((resolve) => {
     const t0 = process.hrtime.bigint();
     const p = spawn(cmd, args, { stdio: ['ignore', 'pipe', 'pipe'] });

@@ -2,6 +2,9 @@
 import type { InterruptSource } from '../engine/cpu.js';
 import type { Device } from '../devices/device.js';
 import type { TimerQueue } from '../devices/clock.js';
+import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
+import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
 
@@ -22,6 +25,8 @@ export interface BoardHost {
   readonly physBits: number;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
+  /** Fills a buffer with random bytes. */
+  random(buf: Uint8Array): void;
   serialOutput(bytes: Uint8Array): void;
   /** Bytes written to the debug consoles (0xE9, 0x402). */
   debugOutput(byte: number): void;
@@ -77,6 +82,10 @@ export interface Board {
   /** Bytes typed at the first serial port; @returns how many were taken (the rest must be offered again after onSerialRoom). */
   serialInput(bytes: Uint8Array): number;
   onSerialRoom: () => void;
+  /** What a display shows; null if there is none. */
+  readonly screen: VgaRenderer | null;
+  readonly keyboard: Ps2Keyboard;
+  readonly mouse: Ps2Mouse;
   /** ACPI power button. */
   powerButton(): void;
   /** Closes files. */

@@ -77,8 +77,8 @@ export const memory32 = (base: number, length: number, writable: boolean): numbe
 export const busRange = (min: number, max: number): number[] => [0x88, 13, 0, 2, 0x0c, 0, ...le16(0), ...le16(min), ...le16(max), ...le16(0), ...le16(max - min + 1)];
 /** Word I/O range, entire range. */
 export const ioRange = (min: number, max: number): number[] => [0x88, 13, 0, 1, 0x0c, 3, ...le16(0), ...le16(min), ...le16(max), ...le16(0), ...le16(max - min + 1)];
-/** DWord memory range, non-cacheable, read-write. */
-export const memoryRange = (min: number, max: number): number[] => [0x87, 23, 0, 0, 0x0c, 1, ...le32(0), ...le32(min), ...le32(max), ...le32(0), ...le32(max - min + 1)];
+/** DWord memory range, non-cacheable, read-write; max = min - 1: an empty one. */
+export const memoryRange = (min: number, max: number): number[] => [0x87, 23, 0, 0, 0x0c, 1, ...le32(0), ...le32(min), ...le32(Math.max(min, max)), ...le32(0), ...le32(max - min + 1)];
 /** QWord memory range, non-cacheable, read-write. */
 export const memoryRange64 = (min: number, max: number): number[] => [0x8a, 43, 0, 0, 0x0c, 1, ...le64(0), ...le64(min), ...le64(max), ...le64(0), ...le64(max - min + 1)];
 /** Extended interrupt (6.4.3.6): consumer, level, active high, shared. */

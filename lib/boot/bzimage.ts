@@ -27,6 +27,13 @@ const enum Hdr {
 }
 /** Offsets in boot_params (zero-page.rst). */
 const enum Zp {
+  /** screen_info: video mode, columns, EGA memory, lines, is VGA, character height. */
+  VIDEO_MODE = 0x006,
+  VIDEO_COLS = 0x007,
+  VIDEO_EGA_BX = 0x00a,
+  VIDEO_LINES = 0x00e,
+  VIDEO_IS_VGA = 0x00f,
+  VIDEO_POINTS = 0x010,
   ACPI_RSDP = 0x070,
   ALT_MEM_K = 0x1e0,
   E820_ENTRIES = 0x1e8,
@@ -75,6 +82,14 @@ export function loadBzImage(c: LoadContext): CpuStart {
   zp.writeUInt32LE(c.initrdImage?.length ?? 0, Hdr.RAMDISK_SIZE);
   zp.writeUInt32LE(c.rsdp, Zp.ACPI_RSDP);
   zp.writeUInt32LE(Math.max(0, (c.ramBytes - 0x10_0000) / 1024), Zp.ALT_MEM_K);
+  if (c.textMode) {
+    zp[Zp.VIDEO_MODE] = 3;
+    zp[Zp.VIDEO_COLS] = 80;
+    zp[Zp.VIDEO_EGA_BX] = 3;
+    zp[Zp.VIDEO_LINES] = 25;
+    zp[Zp.VIDEO_IS_VGA] = 1;
+    zp[Zp.VIDEO_POINTS] = 16;
+  }
   const map = memoryMap({ low: c.ramBytes, high: c.highBytes });
   zp[Zp.E820_ENTRIES] = map.length;
   map.forEach((r, i) => {

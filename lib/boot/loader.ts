@@ -37,6 +37,8 @@ export interface LoadRequest {
   append: string;
   /** Physical address of the ACPI RSDP, 0 if none. */
   rsdp: number;
+  /** There is a VGA in 80 by 25 text mode. */
+  textMode: boolean;
 }
 
 export interface LoadContext extends LoadRequest {

@@ -6,6 +6,7 @@ import { detectImage } from '../boot/image.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
+import { Screenshots, parseShot } from './screenshot.js';
 import { Terminal } from './terminal.js';
 
 interface BootArgs {
@@ -27,6 +28,8 @@ interface BootArgs {
   device?: string[];
   serial: string;
   display: string;
+  vga?: string;
+  screenshot?: string[];
   reboot: boolean;
   exitOn?: string;
   timeout?: number;
@@ -36,6 +39,8 @@ interface BootArgs {
   perfMap: boolean;
   lockstep: boolean;
   lockstepEvery?: number;
+  clock: string;
+  rtc?: string;
   dump?: string[];
   disablePass?: string[];
 }
@@ -62,6 +67,8 @@ function options(y: Argv): Argv<BootArgs> {
     .option('device', { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" })
     .option('serial', { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' })
     .option('display', { type: 'string', default: 'none', describe: 'none' })
+    .option('vga', { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' })
+    .option('screenshot', { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' })
     .option('reboot', { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' })
     .option('exit-on', { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' })
     .option('timeout', { type: 'number', describe: 'stop with status 124 after this many seconds' })
@@ -72,6 +79,8 @@ function options(y: Argv): Argv<BootArgs> {
     .option('lockstep', { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' })
     .option('lockstep-every', { type: 'number', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' })
     .option('dump', { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' })
+    .option('clock', { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' })
+    .option('rtc', { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' })
     .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
@@ -85,10 +94,9 @@ function listDevices(): void {
   }
 }
 
-function address(text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 0) throw new UsageError(`--dump: '${text}' is not an address (example: 0x1000000)`);
-  return n;
+function address(text: string): bigint {
+  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) throw new UsageError(`--dump: '${text}' is not an address (example: 0xffffffff81000000)`);
+  return BigInt(text);
 }
 
 function machineOptions(a: BootArgs): MachineOptions {
@@ -112,8 +120,11 @@ function machineOptions(a: BootArgs): MachineOptions {
     append: a.append,
     disks: kind === 'disk' ? [a.image!, ...(a.disk ?? [])] : a.disk,
     snapshot: a.snapshot,
+    vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,
     noReboot: !a.reboot,
+    clock: a.clock as MachineOptions['clock'],
+    rtc: a.rtc === undefined ? undefined : new Date(a.rtc),
     debug: {
       traceFile: a.traceFile,
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,
@@ -145,6 +156,8 @@ async function boot(a: BootArgs): Promise<number> {
     listDevices();
     return 0;
   }
+  const shots = (a.screenshot ?? []).map(parseShot);
+  if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const vm = await VirtualMachine.create(machineOptions(a));
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
   const debugcon = openDebugcon(a.debugcon, vm);
@@ -152,9 +165,12 @@ async function boot(a: BootArgs): Promise<number> {
   let timedOut = false;
   const timer = a.timeout === undefined ? null : setTimeout(() => ((timedOut = true), void vm.stop()), a.timeout * 1000);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void vm.stop());
+  const screenshots = new Screenshots(shots, vm);
   terminal.open();
   vm.start();
+  screenshots.start();
   const end = await vm.wait();
+  await screenshots.finish();
   if (timer !== null) clearTimeout(timer);
   await terminal.close();
   debugcon?.end();

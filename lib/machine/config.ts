@@ -12,6 +12,8 @@ export type MachineName = 'pc' | 'q35';
 const MACHINES: readonly MachineName[] = ['pc', 'q35'];
 export type Accel = 'auto' | 'jit' | 'interp';
 
+export type VgaKind = 'std' | 'none';
+
 export interface DiskConfig {
   file: string;
   if: 'virtio';
@@ -50,12 +52,16 @@ export interface MachineOptions {
   disks?: (string | Partial<DiskConfig> & { file: string })[];
   /** All disks as snapshots. */
   snapshot?: boolean;
+  /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
+  vga?: VgaKind;
   /** Extra devices, `name,key=value` as on the command line. */
   devices?: string[];
   /** Treat a guest reset as power-off. */
   noReboot?: boolean;
-  /** Start value of the guest's real-time clock; default now. */
+  /** Start value of the guest's real-time clock; default now (1 January 2020 with a virtual clock). */
   rtc?: Date;
+  /** What guest time is: the host's clock, or a nanosecond per instruction, so that runs can be repeated. Default host. */
+  clock?: 'host' | 'virtual';
   /** Tracing for developers. */
   debug?: DebugOptions;
 }
@@ -71,7 +77,7 @@ export interface DebugOptions {
   /** Of a block's executions compare the first hundred, then one in this many (default 64; 1 = all). */
   lockstepEvery?: number;
   /** Guest addresses whose IR and host code are printed when translated. */
-  dump?: number[];
+  dump?: (number | bigint)[];
   /** IR passes to switch off, by name. */
   disablePasses?: string[];
 }
@@ -91,10 +97,12 @@ export interface MachineConfig {
   /** For the user: which firmware was chosen and why; empty if it was asked for. */
   notes: string[];
   disks: DiskConfig[];
+  vga: VgaKind;
   devices: string[];
   noReboot: boolean;
   /** ms since the epoch. */
   rtc: number;
+  clock: 'host' | 'virtual';
   debug: DebugOptions;
 }
 
@@ -222,6 +230,13 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   }
   const notes: string[] = [];
   const firmware = chooseFirmware(o, machine, disks, notes);
+  const clock = o.clock ?? 'host';
+  if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
+  // Runs under a virtual clock are to be repeatable.
+  const rtc = o.rtc ?? (clock === 'virtual' ? new Date(Date.UTC(2020, 0, 1)) : new Date());
+  if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a date (example: 2026-01-31T12:00:00Z)');
+  const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
+  if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
   return {
     accel,
     machine,
@@ -234,9 +249,11 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     firmware,
     notes,
     disks,
+    vga,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,
-    rtc: (o.rtc ?? new Date()).getTime(),
+    rtc: rtc.getTime(),
+    clock,
     debug: o.debug ?? {},
   };
 }

@@ -4,9 +4,10 @@
  */
 import type { Board, BoardHost } from '../boards/board.js';
 import { PcBoard } from '../boards/pc.js';
+import { Q35Board } from '../boards/q35.js';
 import { HIGH_RAM, ramLayout } from '../boot/e820.js';
 import { TimerQueue } from '../devices/clock.js';
-import type { GuestClock } from '../engine/cpu.js';
+import { randomFillSync } from 'node:crypto';
 import { X86Cpu } from '../engine/guest/x86/cpu.js';
 import { CpuModel } from '../engine/guest/x86/cpuid.js';
 import { x86Helpers, x86Lifter } from '../engine/guest/x86/guest.js';
@@ -20,7 +21,9 @@ import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import type { MachineConfig, MachineName } from './config.js';
+import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
+import { MachineConsole } from './console.js';
 import { startCpu } from './start.js';
 import type { EndState, MachineStats } from './protocol.js';
 
@@ -33,7 +36,8 @@ export interface MachineHost {
   reset(): void;
 }
 
-const EXEC_BYTES = 128 * 1024 * 1024;
+/** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
+const EXEC_BYTES = 64 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
 const TSC_KHZ = 1_000_000;
@@ -48,36 +52,7 @@ const TURN_NS = 10_000_000;
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
 
-/** Guest time: host monotonic time minus pauses. */
-class MachineClock implements GuestClock {
-  private offset: number;
-  private stopped: number | null = 0;
-
-  constructor(private readonly host: () => number) {
-    this.offset = host();
-  }
-
-  now(): number {
-    return this.stopped ?? this.host() - this.offset;
-  }
-
-  stop(): void {
-    this.stopped ??= this.host() - this.offset;
-  }
-
-  start(): void {
-    if (this.stopped === null) return;
-    this.offset = this.host() - this.stopped;
-    this.stopped = null;
-  }
-
-  /** Host monotonic time of guest time t. */
-  toHost(t: number): number {
-    return t + this.offset;
-  }
-}
-
-const BOARDS: Readonly<Record<MachineName, new (host: BoardHost) => Board>> = { pc: PcBoard, q35: PcBoard };
+const BOARDS: Readonly<Record<MachineName, new (host: BoardHost) => Board>> = { pc: PcBoard, q35: Q35Board };
 
 export class Machine {
   readonly accel: 'jit' | 'interp';
@@ -85,12 +60,16 @@ export class Machine {
   started = false;
   private readonly native = loadNative();
   private readonly memory: PhysicalMemory;
-  private readonly clock: MachineClock;
+  private readonly clock: RunClock;
+  /** The clock, if it counts instructions. */
+  private readonly virtual: VirtualClock | null;
+  private readonly random: (buf: Uint8Array) => void;
   private readonly timers: TimerQueue;
   private readonly cpus: X86Cpu[] = [];
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
   private readonly board: Board;
+  readonly console: MachineConsole;
   private extraUsed = 0;
   private readonly tools: Tools;
   private endState: EndState | null = null;
@@ -111,6 +90,8 @@ export class Machine {
   private startedAt = 0;
   private haltedNs = 0;
   private slices = 0;
+  /** When the running slice is to end. */
+  private until = 0;
   private turns = 0;
   private lastTurn = 0;
   private logBudget = LOGS_PER_SECOND;
@@ -131,7 +112,9 @@ export class Machine {
     this.memory.mapRam(0, 0xa_0000, 0);
     if (low > 0x10_0000) this.memory.mapRam(0x10_0000, low - 0x10_0000, 0x10_0000);
     if (high > 0) this.memory.mapRam(HIGH_RAM, high, low);
-    this.clock = new MachineClock(() => native.now());
+    this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
+    this.clock = this.virtual ?? new HostClock(() => native.now());
+    this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
@@ -152,7 +135,7 @@ export class Machine {
         },
       });
       this.cpus.push(
-        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt }),
+        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt, random: this.random }),
       );
     }
     for (const c of this.cpus) c.onPause = () => this.cpus.some((o) => o !== c && !o.halted);
@@ -160,17 +143,26 @@ export class Machine {
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,
       passes: passOptions(config.debug.disablePasses ?? []),
-      maxInsns: 64,
+      // An instruction trace wants every instruction to be a block.
+      maxInsns: config.debug.trace?.includes('insn') ? 1 : 64,
       stepBit: Mode.STEP,
       fpHelperBit: Mode.FP_UNMASKED,
       mask32,
     });
-    this.tools = attachTools(config.debug, this.engine, host64, this.cpus, (m) => this.host.log(m));
+    this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
     this.memory.onRemap = (code) => {
       for (const c of this.cpus) c.mmu.flushAll();
       if (code) this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
+    // A timer armed while a CPU runs may be due before the slice was to end.
+    this.timers.onEarlier((t) => {
+      const cpu = this.engine.active;
+      if (cpu === null || t >= this.until) return;
+      this.until = t;
+      this.setDeadline(cpu.index, t);
+    });
+    this.console = new MachineConsole(this.board, this.timers);
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
@@ -212,6 +204,7 @@ export class Machine {
       x2apic: model.features.has('x2apic'),
       physBits: model.physBits,
       tsc: (i) => this.cpus[i]?.tsc() ?? 0,
+      random: (buf) => this.random(buf),
       serialOutput: (bytes) => this.host.serialOutput(bytes),
       debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),
       powerOff: () => this.end({ reason: 'power-off', status: 0, message: 'the guest powered off' }),
@@ -399,7 +392,8 @@ export class Machine {
       const now = this.clock.now();
       let until = Math.min(this.timers.nextDeadline(), now + TURN_NS);
       if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + (this.hurry > 0 ? SHORT_SLICE_NS : SLICE_NS));
-      this.contexts[i]!.setDeadline(this.clock.toHost(until));
+      this.until = until;
+      this.setDeadline(i, until);
       this.slices++;
       this.inSlice = true;
       const end = this.engine.runSlice(cpu);
@@ -411,6 +405,11 @@ export class Machine {
       if (end !== SliceEnd.HALTED) halted = false;
     }
     return halted;
+  }
+
+  private setDeadline(i: number, t: number): void {
+    if (this.virtual !== null) this.virtual.deadline = t;
+    else this.contexts[i]!.setDeadline(this.clock.toHost(t));
   }
 
   private tripleFault(i: number): void {
@@ -428,6 +427,10 @@ export class Machine {
     let turn = this.turnWanted || now - this.lastTurn > TURN_NS;
     if (halted && !turn && !this.wakeWanted && (this.suspended || this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0))) {
       const deadline = this.timers.nextDeadline();
+      if (this.virtual !== null && deadline !== Infinity) {
+        this.virtual.skipTo(deadline);
+        return;
+      }
       const until = deadline === Infinity ? now + LONG_NS : this.clock.toHost(deadline);
       if (until > now) {
         turn = ctx.wait(Math.min(until, now + LONG_NS)) === 1;

@@ -1,5 +1,6 @@
 /** Messages between a VirtualMachine and the worker that runs it. Plain data. */
 import type { EngineStats } from '../engine/jit/engine.js';
+import type { Picture } from '../display/png.js';
 import type { MachineConfig } from './config.js';
 
 export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
@@ -26,6 +27,18 @@ export interface MachineStats {
   memory: { rss: number; guest: number };
 }
 
+/** A key (see keys.ts), or movement and buttons of the mouse. */
+export type InputEvent = { key: number; down: boolean } | { dx: number; dy: number; dz: number; buttons: number };
+
+export type ConsoleRequest = { kind: 'picture' } | { kind: 'text' } | { kind: 'input'; events: InputEvent[] };
+/** Null: there is no display. */
+export type ConsoleReply = { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
+
+export interface ScreenState {
+  picture: Picture | null;
+  lines: string[] | null;
+}
+
 export type ToWorker =
   | { type: 'start' }
   | { type: 'pause'; id: number }
@@ -34,7 +47,8 @@ export type ToWorker =
   | { type: 'power-button' }
   | { type: 'reset' }
   | { type: 'serial'; bytes: Uint8Array }
-  | { type: 'stats'; id: number };
+  | { type: 'stats'; id: number }
+  | { type: 'console'; id: number; request: ConsoleRequest };
 
 export type FromWorker =
   | { type: 'ready'; contextId: number; accel: 'jit' | 'interp'; notes: string[] }
@@ -45,7 +59,8 @@ export type FromWorker =
   | { type: 'log'; message: string }
   | { type: 'reset' }
   | { type: 'done'; id: number; stats?: MachineStats }
-  | { type: 'ended'; end: EndState; stats: MachineStats };
+  | { type: 'console'; id: number; reply: ConsoleReply }
+  | { type: 'ended'; end: EndState; stats: MachineStats; screen: ScreenState };
 
 export interface WorkerInit {
   config: MachineConfig;

@@ -5,7 +5,8 @@ import { Worker } from 'node:worker_threads';
 import { UsageError, VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
-import type { EndState, FromWorker, MachineStats, ToWorker, WorkerInit } from './protocol.js';
+import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
+import type { ConsoleReply, ConsoleRequest, EndState, FromWorker, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -79,12 +80,18 @@ class SerialPort extends Duplex {
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
   /** The guest's first serial port. */
   readonly serial: Duplex;
+  /** What the display shows. */
+  readonly screen: Screen;
+  readonly keyboard: Keyboard;
+  readonly mouse: Mouse;
   private readonly port: SerialPort;
   private current: VmState = 'created';
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
   private nextId = 1;
   private readonly replies = new Map<number, (stats?: MachineStats) => void>();
+  private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
+  private lastScreen: ScreenState = { picture: null, lines: null };
   private readonly ended: Promise<EndState>;
   private resolveEnded!: (e: EndState) => void;
   private exited!: Promise<void>;
@@ -100,6 +107,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     super();
     this.port = new SerialPort((bytes) => this.post({ type: 'serial', bytes }));
     this.serial = this.port;
+    const link = this.consoleLink();
+    this.screen = new Screen(link);
+    this.keyboard = new Keyboard(link);
+    this.mouse = new Mouse(link);
     this.ended = new Promise((r) => (this.resolveEnded = r));
   }
 
@@ -170,7 +181,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         r?.(m.stats);
         break;
       }
+      case 'console':
+        this.consoleReplies.get(m.id)?.(m.reply);
+        this.consoleReplies.delete(m.id);
+        break;
       case 'ended':
+        this.lastScreen = m.screen;
         this.finish(m.end, m.stats);
         break;
       case 'failed':
@@ -188,6 +204,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'ended';
     for (const r of this.replies.values()) r(stats ?? undefined);
     this.replies.clear();
+    for (const r of this.consoleReplies.values()) r(null);
+    this.consoleReplies.clear();
     this.port.finished();
     this.resolveEnded(end);
     this.emit('end', end);
@@ -208,6 +226,30 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       this.replies.set(id, resolve);
       this.post(make(id));
     });
+  }
+
+  /** Null once the machine has ended. */
+  private askConsole(request: ConsoleRequest): Promise<ConsoleReply | null> {
+    if (this.current === 'ended') return Promise.resolve(null);
+    const id = this.nextId++;
+    return new Promise((resolve) => {
+      this.consoleReplies.set(id, resolve);
+      this.post({ type: 'console', id, request });
+    });
+  }
+
+  private consoleLink(): ConsoleLink {
+    return {
+      screen: async (request) => {
+        const r = await this.askConsole(request);
+        if (r === null || r.kind === 'done') return this.lastScreen;
+        return r.kind === 'picture' ? { picture: r.picture, lines: null } : { picture: null, lines: r.lines };
+      },
+      input: async (events) => {
+        if (events.length > 0) await this.askConsole({ kind: 'input', events });
+      },
+      isOver: () => this.current === 'ended',
+    };
   }
 
   get state(): VmState {

@@ -65,7 +65,7 @@ try {
           .then((end: EndState) => {
             serial.flush();
             debug.flush();
-            send({ type: 'ended', end, stats: machine.stats() });
+            send({ type: 'ended', end, stats: machine.stats(), screen: machine.console.last() });
           })
           .catch(fail);
         break;
@@ -78,7 +78,7 @@ try {
         break;
       case 'stop':
         if (machine.started) machine.end({ reason: 'stopped', status: 0, message: 'stopped' });
-        else send({ type: 'ended', end: { reason: 'stopped', status: 0, message: 'stopped' }, stats: machine.stats() });
+        else send({ type: 'ended', end: { reason: 'stopped', status: 0, message: 'stopped' }, stats: machine.stats(), screen: machine.console.last() });
         break;
       case 'power-button':
         machine.powerButton();
@@ -91,6 +91,9 @@ try {
         break;
       case 'stats':
         send({ type: 'done', id: m.id, stats: machine.stats() });
+        break;
+      case 'console':
+        machine.console.handle(m.request, (reply) => send({ type: 'console', id: m.id, reply }));
         break;
     }
   });

@@ -94,6 +94,33 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     for (let i = 0; i < size; i++) this.ram8[offset + i] = value >>> (8 * i);
   }
 
+  /**
+   * Maps memory behind a BAR: pages that are nothing so far become RAM or ROM, others stay what they are, so that no BAR can
+   * hide or take away guest RAM. Below 4 GiB. @returns the function that takes it away again.
+   */
+  mapBarRam(pa: number, bytes: number, offset: number, rom = false): () => void {
+    if (pa % PAGE || bytes % PAGE || offset % PAGE || pa + bytes > LOW_PAGES * PAGE) throw new VmxError('ERR_INTERNAL', 'mapBarRam: bad range');
+    const first = pa / PAGE;
+    const pages = bytes / PAGE;
+    const source = offset / PAGE;
+    for (let i = 0; i < pages; i++) {
+      if (this.low[first + i] !== UNMAPPED) continue;
+      this.low[first + i] = source + i;
+      this.rom[first + i] = rom ? 1 : 0;
+    }
+    this.onRemap(false);
+    return () => {
+      let code = false;
+      for (let i = 0; i < pages; i++) {
+        if (this.low[first + i] !== source + i) continue;
+        if (this.codePages[source + i]) code = true;
+        this.low[first + i] = UNMAPPED;
+        this.rom[first + i] = 0;
+      }
+      this.onRemap(code);
+    };
+  }
+
   pageOffset(pa: number): number {
     if (pa < 0x1_0000_0000) {
       const p = this.low[Math.floor(pa / PAGE)]!;

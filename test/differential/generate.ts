@@ -93,7 +93,8 @@ export class Generator {
     this.patches = [];
     this.skipTo = 0;
     const units: Unit[] = [];
-    const count = r.chance(35) ? 1 : 1 + r.below(8);
+    // Now and then a long one, for register allocation and passes.
+    const count = r.chance(35) ? 1 : r.chance(6) ? 9 + r.below(24) : 1 + r.below(8);
     for (let i = 0; i < count; i++) {
       for (let tries = 0; tries < 30; tries++) {
         const family = r.chance(80) ? main : r.pick(this.families);
@@ -107,7 +108,8 @@ export class Generator {
       }
     }
     // Mostly anywhere in a page, sometimes so that the sequence crosses into the next.
-    const offset = r.chance(8) ? PAGE - 1 - r.below(60) : r.below(PAGE - 256);
+    const bytes = units.reduce((n, u) => n + u.bytes.length, 5);
+    const offset = r.chance(8) ? PAGE - 1 - r.below(60) : r.below(Math.max(PAGE - bytes, 1));
     return { units, state, pool: poolOffset(r), patches: this.patches, offset };
   }
 
@@ -291,7 +293,9 @@ export class Generator {
       const w = 8;
       const mid = (): bigint => BigInt(this.layout.data + LOW + w * 24 + r.below(HIGH - LOW - 2 * w * 24));
       if (name !== 'stos' && name !== 'scas') this.ensure(b, RSI, r.chance(1) ? this.badPlace() : mid());
-      if (name !== 'lods') this.ensure(b, RDI, r.chance(1) ? this.badPlace() : mid());
+      // Only one operand faults: which one is looked at first is up to the processor.
+      const one = name === 'stos' || name === 'scas';
+      if (name !== 'lods') this.ensure(b, RDI, one && r.chance(1) ? this.badPlace() : mid());
       if (rep !== 0) {
         const n = r.below(21);
         this.ensure(b, RCX, BigInt(n));
@@ -437,7 +441,8 @@ export class Generator {
       if (addr !== null) rex |= (addr.x << 1) | addr.b;
       else rex |= rm >> 3;
     } else if (row.n === 8) rex |= rm >> 3;
-    const lock = !row.vex && ((row.lock && mem && r.chance(25)) || r.chance(0.5));
+    // LOCK MOV CR0 is CR8 on AMD processors.
+    const lock = !row.vex && !(name === 'mov' && row.map === 1) && ((row.lock && mem && r.chance(25)) || r.chance(0.5));
     const startOfInsn = b.bytes.length;
     if (r.chance(4) && !string) legacyPrefixes.push(r.pick([0x2e, 0x3e, 0x26, 0x36, 0x65]));
     if (a67) legacyPrefixes.push(0x67);

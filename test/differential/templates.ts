@@ -27,7 +27,7 @@ export interface Template {
  */
 const EXCLUDED: ReadonlySet<string> = new Set(
   ('int1 callf jmpf retf iret int syscall sysret sysenter sysexit rsm sldt str sgdt sidt smsw lar lsl verr verw lss lfs lgs rdpmc rdtsc rdtscp rdpid rdrand rdseed cpuid ' +
-    'monitor mwait xgetbv rdfsbase rdgsbase wrfsbase wrgsbase swapgs invlpg rcpps rcpss rsqrtps rsqrtss ' +
+    'monitor mwait vmcall vmmcall xgetbv rdfsbase rdgsbase wrfsbase wrgsbase swapgs invlpg rcpps rcpss rsqrtps rsqrtss ' +
     'xsave xrstor xsaveopt xrstors xsavec xsaves fnstenv fnsave fldenv frstor fxsave fxrstor').split(' '),
 );
 

@@ -54,7 +54,7 @@
 .set XM, 19
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
-.macro STR reg, text
+.macro TEXT reg, text
   .pushsection .rodata
 91: .asciz "\text"
   .popsection
@@ -71,7 +71,7 @@
   movl \want, %eax
   movl %eax, want_val
   movl $0, want_val+4
-  STR %esi, "\name"
+  TEXT %esi, "\name"
   call check_eq
   pop_a
   popf
@@ -85,7 +85,7 @@
   movq %rax, got_val
   movabsq \want, %rax
   movq %rax, want_val
-  STR %esi, "\name"
+  TEXT %esi, "\name"
   call check_eq
   pop_a
   popf
@@ -96,7 +96,7 @@
   BEGIN_TRY 92f
   \body
 92:
-  STR %esi, "\name"
+  TEXT %esi, "\name"
   movl $\vec, want_val
   movl $\err, want_err
   call check_exception
@@ -107,7 +107,7 @@
   BEGIN_TRY 92f
 93: \body
 92:
-  STR %esi, "\name"
+  TEXT %esi, "\name"
   movl $\vec, want_val
   movl $\err, want_err
   movl $93b, want_ip
@@ -119,7 +119,7 @@
   BEGIN_TRY 92f
   \body
 92:
-  STR %esi, "\name"
+  TEXT %esi, "\name"
   movl $NONE, want_val
   movl $ANY, want_err
   call check_exception
@@ -134,7 +134,7 @@
   BEGIN_TRY 92f
   GO_USER UCS, 94b
 92:
-  STR %esi, "\name"
+  TEXT %esi, "\name"
   movl $\vec, want_val
   movl $\err, want_err
   call check_exception
@@ -178,9 +178,15 @@
 
 .macro SAY text
   push_a
-  STR %esi, "\text"
+  TEXT %esi, "\text"
   call print
   pop_a
+.endm
+
+# Goes to target on QEMU's TCG: what follows would not end there.
+.macro UNLESS_QEMU target
+  cmpl $0, is_qemu
+  jne \target
 .endm
 
 .macro DONE
@@ -254,6 +260,10 @@ start:
   movl $real_start, %edi
   movl $real_bytes, %ecx
   rep movsb
+  movl $0x40000000, %eax
+  cpuid
+  cmpl $0x54474354, %ebx
+  sete is_qemu
   # Both PICs masked.
   movb $0xff, %al
   outb %al, $0x21
@@ -293,7 +303,7 @@ start:
 
 finish:
   movl $0, resume
-  STR %esi, "done\n"
+  TEXT %esi, "done\n"
   call print
   movl $0, %eax
   cmpl $0, bad_count
@@ -555,13 +565,13 @@ common:
   movl %eax, got_val
   movl $0, got_val+4
   movl $text_nothing, what
-  STR %esi, "unexpected exception (want = address)"
+  TEXT %esi, "unexpected exception (want = address)"
   call report_bad
   movl rec_err, %eax
   movl %eax, got_val
   movl rec_cr2, %eax
   movl %eax, want_val
-  STR %esi, "its error code and CR2"
+  TEXT %esi, "its error code and CR2"
   call report_bad
   jmp finish
 
@@ -713,7 +723,13 @@ tss:
   .word 0, 104
 .endif
 tss_end:
-  .fill 64, 1, 0
+# For programs that make the segment larger: interrupt redirection and I/O permission bitmaps (ports 0-FFh).
+tss_redirect:
+  .fill 32, 1, 0xff
+tss_map:
+  .fill 32, 1, 0xff
+  .byte 0xff
+tss_map_end:
 user_flags: .quad 2
 hook: .quad 0
 resume: .quad 0
@@ -724,6 +740,7 @@ want_ip: .quad 0
 got_val: .quad 0
 what: .quad 0
 bad_count: .quad 0
+is_qemu: .quad 0
 # What the last exception pushed. rec_frame: address of the error code (or of the place where it would be).
 rec_vec: .quad 0
 rec_err: .quad 0

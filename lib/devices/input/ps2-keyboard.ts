@@ -179,6 +179,11 @@ export class Ps2Keyboard implements Ps2Device {
     this.onData();
   }
 
+  /** Bytes of keystrokes and replies that the controller has not taken. */
+  get waiting(): number {
+    return this.s.queue.length + this.s.replies.length;
+  }
+
   take(): number {
     const s = this.s;
     const v = s.replies.length > 0 ? s.replies.shift()! : s.pending === 0 && s.queue.length > 0 ? s.queue.shift()! : -1;

@@ -25,7 +25,7 @@ export interface LapicTimerState {
   divide: number;
   /** When the current count was loaded; meaningless while `initial` is 0. */
   start: number;
-  /** The one-shot count has reached zero. */
+  /** The count has reached zero and stays there, in periodic mode too until the next initial count. */
   spent: boolean;
   deadlineLo: number;
   deadlineHi: number;
@@ -115,7 +115,7 @@ export class LapicTimer {
 
   current(): number {
     const s = this.s;
-    if (s.initial === 0 || this.mode === TimerMode.TSC_DEADLINE) return 0;
+    if (s.initial === 0 || s.spent || this.mode === TimerMode.TSC_DEADLINE) return 0;
     const elapsed = Math.floor((this.clock.now() - s.start) / this.divisor());
     if (elapsed < s.initial) return s.initial - Math.max(elapsed, 0);
     return this.mode === TimerMode.PERIODIC ? s.initial - (elapsed % s.initial) : 0;
@@ -177,7 +177,7 @@ export class LapicTimer {
     if (!this.masked) return;
     if (this.mode === TimerMode.TSC_DEADLINE) {
       if ((s.deadlineLo | s.deadlineHi) !== 0 && this.distance() <= 0) s.deadlineLo = s.deadlineHi = 0;
-    } else if (s.start + s.initial * this.divisor() <= this.clock.now()) {
+    } else if (this.mode === TimerMode.ONE_SHOT && s.start + s.initial * this.divisor() <= this.clock.now()) {
       s.spent = true;
     }
   }
@@ -196,7 +196,7 @@ export class LapicTimer {
       case TimerMode.ONE_SHOT:
         return s.spent ? Infinity : s.start + s.initial * this.divisor();
       case TimerMode.PERIODIC: {
-        if (s.initial === 0) return Infinity;
+        if (s.initial === 0 || s.spent) return Infinity;
         const period = s.initial * this.divisor();
         const from = now - s.start + (period < MIN_PERIOD_NS ? MIN_PERIOD_NS : 0);
         return s.start + (Math.floor(from / period) + 1) * period;

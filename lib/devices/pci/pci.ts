@@ -16,6 +16,7 @@ export const enum PciReg {
   CLASS = 0x0a,
   HEADER_TYPE = 0x0e,
   BAR0 = 0x10,
+  ROM = 0x30,
   SUBSYS_VENDOR = 0x2c,
   SUBSYS = 0x2e,
   CAPABILITIES = 0x34,
@@ -40,13 +41,21 @@ export interface PciIdentity {
   multifunction?: boolean;
 }
 
+/** Makes what is behind a BAR answer at an address; returns the function that takes it away again. */
+export type BarMapper = (at: number) => () => void;
+
 interface Bar {
-  kind: 'io' | 'mem' | 'mem64';
+  kind: 'io' | 'mem' | 'mem64' | 'rom';
   size: number;
-  handler: IoHandler;
+  map: BarMapper;
   unmap: (() => void) | null;
   mappedAt: number;
 }
+
+/** Place of the expansion ROM among the BARs: its register is not one of the six. */
+const ROM_BAR = 6;
+const ROM_ENABLE = 1;
+const PREFETCHABLE = 8;
 
 /** What a function needs of the board. */
 export interface PciHost {
@@ -109,8 +118,25 @@ export class PciFunction implements Device {
   }
 
   /** Adds BAR n. size: power of two, >= 16 for memory, >= 4 for ports. */
-  protected addBar(n: number, kind: Bar['kind'], size: number, handler: IoHandler): void {
-    this.bars[n] = { kind, size, handler, unmap: null, mappedAt: -1 };
+  protected addBar(n: number, kind: 'io' | 'mem' | 'mem64', size: number, handler: IoHandler): void {
+    this.setBar(n, kind, size, (at) => (kind === 'io' ? this.host.bus.mapPorts(at, size, handler) : this.host.bus.mapMmio(at, size, handler)));
+  }
+
+  /** Adds BAR n with memory behind it, prefetchable; size: power of two, >= 4096. `map` puts the memory at an address. */
+  protected addMemoryBar(n: number, size: number, map: BarMapper): void {
+    this.setBar(n, 'mem', size, map);
+    this.config[PciReg.BAR0 + n * 4] = PREFETCHABLE;
+  }
+
+  /** Adds the expansion ROM (6.2.5.2): it answers while both its own enable bit and memory decoding are on. size: power of two, >= 4096. */
+  protected addRom(size: number, map: BarMapper): void {
+    this.bars[ROM_BAR] = { kind: 'rom', size, map, unmap: null, mappedAt: -1 };
+    const m = ~(size - 1) >>> 0;
+    this.writable(PciReg.ROM, [ROM_ENABLE, (m >>> 8) & 0xf8, (m >>> 16) & 0xff, m >>> 24]);
+  }
+
+  private setBar(n: number, kind: 'io' | 'mem' | 'mem64', size: number, map: BarMapper): void {
+    this.bars[n] = { kind, size, map, unmap: null, mappedAt: -1 };
     const reg = PciReg.BAR0 + n * 4;
     this.config[reg] = kind === 'io' ? 1 : kind === 'mem64' ? 4 : 0;
     const m = ~(size - 1) >>> 0;
@@ -188,7 +214,7 @@ export class PciFunction implements Device {
       const m = this.wmask[r]!;
       this.config[r] = ((this.config[r]! & ~m) | (b & m)) & ~(b & this.w1c[r]!);
     }
-    if (reg < PciReg.BAR0 + 24) this.mapBars();
+    if (reg < PciReg.BAR0 + 24 || (reg + size > PciReg.ROM && reg < PciReg.ROM + 4)) this.mapBars();
     this.syncIrq();
     this.msix?.changed();
     this.configWritten(reg, size);
@@ -198,7 +224,7 @@ export class PciFunction implements Device {
   protected configWritten(_reg: number, _size: number): void {}
 
   private bar32(n: number): number {
-    const r = PciReg.BAR0 + n * 4;
+    const r = n === ROM_BAR ? PciReg.ROM : PciReg.BAR0 + n * 4;
     return this.config[r]! + this.config[r + 1]! * 0x100 + this.config[r + 2]! * 0x1_0000 + this.config[r + 3]! * 0x100_0000;
   }
 
@@ -207,9 +233,10 @@ export class PciFunction implements Device {
     const b = this.bars[n];
     if (b === undefined || !(this.command & (b.kind === 'io' ? PciCommand.IO : PciCommand.MEMORY))) return -1;
     const low = this.bar32(n);
+    if (b.kind === 'rom' && !(low & ROM_ENABLE)) return -1;
     const at = b.kind === 'io' ? low - (low % 4) : low - (low % 16) + (b.kind === 'mem64' ? this.bar32(n + 1) * 0x1_0000_0000 : 0);
     // While a guest sizes a BAR the value is all ones: nothing sensible decodes there. Address 0 counts as unassigned.
-    if (at === 0 || at + b.size > (b.kind === 'io' ? 0x1_0000 : b.kind === 'mem' ? 0xffff_ffff : 2 ** 52)) return -1;
+    if (at === 0 || at + b.size > (b.kind === 'io' ? 0x1_0000 : b.kind === 'mem64' ? 2 ** 52 : 0xffff_ffff)) return -1;
     return at;
   }
 
@@ -219,7 +246,7 @@ export class PciFunction implements Device {
       const at = this.barAddress(n);
       if (at === b.mappedAt) return;
       b.unmap?.();
-      b.unmap = at < 0 ? null : b.kind === 'io' ? this.host.bus.mapPorts(at, b.size, b.handler) : this.host.bus.mapMmio(at, b.size, b.handler);
+      b.unmap = at < 0 ? null : b.map(at);
       b.mappedAt = at;
     });
   }

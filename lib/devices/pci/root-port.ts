@@ -1,5 +1,5 @@
 /**
- * A PCI Express root port (PCI Express Base Specification 4.0: 7.5.3 capability structure; PCI-to-PCI Bridge Architecture
+ * A PCI Express root port of the ICH9 (PCI Express Base Specification 4.0: 7.5.3 capability structure; PCI-to-PCI Bridge Architecture
  * Specification 1.2 for the header): the way to one device on a bus of its own. No hot-plug. Devices behind it decode
  * what their own BARs say; the forwarding windows are stored for firmware and drivers.
  */
@@ -26,11 +26,11 @@ export class RootPort extends PciFunction implements PciBridgeFunction {
   readonly child: PciBus;
   private inReset = false;
 
-  /** @param port number of the port, from 1. */
-  constructor(name: string, host: PciHost, devfn: number, port: number) {
-    super(name, host, devfn, { vendor: 0x8086, device: 0x3420, class: 0x0604, revision: 2, pin: 1 });
+  /** @param port number of the port, from 1 (it decides device ID and interrupt pin). @param multifunction other functions share the device. */
+  constructor(name: string, host: PciHost, devfn: number, port: number, multifunction: boolean) {
+    super(name, host, devfn, { vendor: 0x8086, device: 0x2940 + 2 * (port - 1), class: 0x0604, revision: 2, pin: port });
     this.child = new PciBus(`${name}-bus`);
-    this.config[PciReg.HEADER_TYPE] = HEADER_BRIDGE;
+    this.config[PciReg.HEADER_TYPE] = HEADER_BRIDGE | (multifunction ? 0x80 : 0);
     this.writable(Reg.PRIMARY, [0xff, 0xff, 0xff]);
     // 32-bit port numbers are not offered: 16-bit windows of 4 KiB; memory windows of 1 MiB; 64-bit prefetchable.
     this.writable(Reg.IO_BASE, [0xf0, 0xf0]);

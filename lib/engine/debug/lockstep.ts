@@ -292,6 +292,10 @@ export class Lockstep implements BlockTool {
     this.pending = null;
   }
 
+  flushed(): void {
+    // What lockstep keeps with a block goes with the block.
+  }
+
   private save(V: Int32Array, vec: boolean): void {
     const to = this.pre;
     for (let i = 0; i < HEAD_END; i++) to[i] = V[i]!;

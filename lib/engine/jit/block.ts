@@ -6,12 +6,13 @@ export class Block {
   entryA = -1;
   entryB = -1;
   interp: InterpBlock | null = null;
-  /** Chain sites in this block's own code. */
-  sites: readonly ChainSite[] = [];
-  /** Chain sites of other blocks (or itself) that jump here. */
-  incoming: ChainSite[] = [];
-  /** Jump cache entries (mmu index << 16 | entry) that may point here. */
-  jc: number[] = [];
+  /** Chain sites in this block's own code, linked by `nextOwn`: there are too many blocks for an array each. */
+  sites: ChainSite | null = null;
+  /** Chain sites of other blocks (or itself) that jump here, linked by `nextIn`. */
+  incoming: ChainSite | null = null;
+  /** Jump cache entry (mmu index << 16 | entry) that may point here, -1 if none; further ones in `jcMore`. */
+  jc = -1;
+  jcMore: number[] | null = null;
   valid = true;
   /** Second page's ram offset if the block spans two pages, else -1. */
   page2 = -1;
@@ -40,6 +41,8 @@ export class Block {
 export class ChainSite {
   /** Where it is patched to. */
   target: Block | null = null;
+  nextOwn: ChainSite | null = null;
+  nextIn: ChainSite | null = null;
 
   constructor(
     readonly id: number,

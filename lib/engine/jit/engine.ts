@@ -72,11 +72,13 @@ export interface BlockTool {
   lifted(cpu: GuestCpu, ir: IrBuilder, mode: number, offset: number, bytes: Uint8Array, single: boolean): void;
   /** The block just lifted is ready; ir is what was compiled. */
   translated(cpu: GuestCpu, block: Block, ir: IrBuilder): void;
+  /** All generated code is dropped; its addresses will be used again. */
+  flushed(): void;
   /** Runs the block at PC in place of the engine; null if the tool only watches. */
   readonly run: ((cpu: GuestCpu, block: Block) => ExitCode) | null;
 }
 
-/** Called for each block about to run or each instruction, when tracing is on. */
+/** Called for each block about to run. While one is set, generated code is not chained: every block comes back to the run loop. */
 export type BlockHook = (cpu: GuestCpu, block: Block) => void;
 
 export class Engine {
@@ -218,7 +220,12 @@ export class Engine {
     if (this.o.host === null || block.entryA < 0) {
       return this.interpret(cpu, block);
     }
-    return this.runHost(cpu, block, this.o.host);
+    if (this.onBlock === null) return this.runHost(cpu, block, this.o.host);
+    // One block at a time, so it is known exactly which one a store may hit: as on the interpreter.
+    this.current = block;
+    const code = this.runHost(cpu, block, this.o.host);
+    this.current = null;
+    return code;
   }
 
   private runTool(cpu: GuestCpu, block: Block, run: (cpu: GuestCpu, block: Block) => ExitCode): ExitCode {
@@ -290,14 +297,15 @@ export class Engine {
         case Yield.EXIT: {
           s.exits++;
           const code = V[Slot.X_AUX * 2]!;
-          if (code === ExitCode.CHAIN) {
+          if (code === ExitCode.CHAIN && this.onBlock === null) {
             const id = V[Slot.X_ADDR * 2]!;
             const target = this.lookup(cpu);
             const site = this.sites.get(id);
             if (site !== undefined && site.target === null && site.owner.valid && target.page2 < 0 && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
               host.patch(id, target.entryB);
               site.target = target;
-              target.incoming.push(site);
+              site.nextIn = target.incoming;
+              target.incoming = site;
               s.chained++;
             }
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || target.entryA < 0) return ExitCode.NEXT;
@@ -343,7 +351,7 @@ export class Engine {
     V[e] = lo;
     V[e + 1] = hi;
     if (this.o.host !== null) {
-      const host = this.o.host.address + block.entryA;
+      const host = this.onBlock === null ? this.o.host.address + block.entryA : this.o.host.missAddress;
       V[e + 2] = host | 0;
       V[e + 3] = Math.floor(host / 0x1_0000_0000);
     }
@@ -351,8 +359,32 @@ export class Engine {
     this.jcMode[table] = cpu.mode;
     this.jcUsed[table] = 1;
     if (!cpu.fetchGlobal) this.jcNonGlobal[table] = 1;
-    block.jc.push((table << 16) | idx);
+    this.noteEntry(block, (table << 16) | idx);
     return block;
+  }
+
+  /**
+   * Remembers that a jump cache entry points to the block. Entries come and go with every flush, so one that no longer points
+   * here gives its place to the new one.
+   */
+  private noteEntry(b: Block, where: number): void {
+    if (b.jc === where) return;
+    if (b.jc < 0 || !this.pointsTo(b, b.jc)) {
+      b.jc = where;
+      return;
+    }
+    const more = (b.jcMore ??= []);
+    let free = -1;
+    for (let i = 0; i < more.length; i++) {
+      if (more[i] === where) return;
+      if (free < 0 && !this.pointsTo(b, more[i]!)) free = i;
+    }
+    if (free >= 0) more[free] = where;
+    else more.push(where);
+  }
+
+  private pointsTo(b: Block, where: number): boolean {
+    return this.jcBlocks[where >>> 16]![where & 0xffff] === b;
   }
 
   /** Block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
@@ -422,13 +454,12 @@ export class Engine {
       block.interp = compileForInterp(this.ir, { mask32 });
     } else {
       const triples = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
-      const sites: ChainSite[] = [];
       for (let i = 0; i < triples.length; i += 3) {
         const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
-        sites.push(site);
+        site.nextOwn = block.sites;
+        block.sites = site;
         this.sites.set(site.id, site);
       }
-      block.sites = sites;
     }
     if (tool !== null) tool.translated(cpu, block, this.ir);
     let page = this.pages.get(pageOff);
@@ -515,24 +546,26 @@ export class Engine {
     }
     const host = this.o.host;
     if (host !== null) {
-      for (const site of b.incoming) {
+      for (let site = b.incoming; site !== null; site = site.nextIn) {
         if (site.target === b) {
           host.unpatch(site.id, site.cold);
           site.target = null;
         }
       }
-      b.incoming.length = 0;
-      for (const site of b.sites) this.sites.delete(site.id);
+      b.incoming = null;
+      for (let site = b.sites; site !== null; site = site.nextOwn) this.sites.delete(site.id);
     }
-    for (const where of b.jc) {
-      const table = where >>> 16;
-      const idx = where & 0xffff;
-      if (this.jcBlocks[table]![idx] === b) {
-        this.jcBlocks[table]![idx] = null;
-        this.dropEntry(table, idx);
-      }
-    }
-    b.jc.length = 0;
+    this.unlist(b, b.jc);
+    if (b.jcMore !== null) for (const where of b.jcMore) this.unlist(b, where);
+    b.jc = -1;
+    b.jcMore = null;
+  }
+
+  /** Clears a jump cache entry if it points to the block. */
+  private unlist(b: Block, where: number): void {
+    if (where < 0 || !this.pointsTo(b, where)) return;
+    this.jcBlocks[where >>> 16]![where & 0xffff] = null;
+    this.dropEntry(where >>> 16, where & 0xffff);
   }
 
   private dropEntry(table: number, idx: number): void {
@@ -553,6 +586,7 @@ export class Engine {
     for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();
+    if (this.tool !== null) this.tool.flushed();
   }
 
   private clearJumpCache(cpu: GuestCpu, mmuIdx: number, force: boolean): void {

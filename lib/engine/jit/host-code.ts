@@ -21,6 +21,8 @@ export interface HostCode {
    * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
    */
   compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  /** Code that belongs to no block, as offsets. */
+  stubs(): readonly { name: string; start: number; end: number }[];
   /** The code of a block, for people to read. */
   codeOf(block: Block): Uint8Array;
   /** Makes a chain site jump to code offset `target`. */

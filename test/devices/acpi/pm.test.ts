@@ -35,6 +35,26 @@ describe('ACPI fixed hardware', () => {
     expect(log).toEqual(['smi 5']);
   });
 
+  it('sleeps in S3 until an enabled event or the power button', () => {
+    const log: string[] = [];
+    const pm = new AcpiPm({
+      clock: new ManualClock(), sci: new TestLine(), s3Type: 1, onPowerOff: () => log.push('off'), onReset: () => log.push('reset'),
+      onSuspend: () => log.push('suspend'), onWake: () => log.push('wake'),
+    });
+    pm.pm.write(4, 2, 0x2400);
+    pm.setRtcAlarm(true);
+    expect(log).toEqual(['suspend']);
+    pm.pm.write(2, 2, 0x400);
+    pm.setRtcAlarm(false);
+    pm.setRtcAlarm(true);
+    pm.setRtcAlarm(false);
+    pm.setRtcAlarm(true);
+    expect(log).toEqual(['suspend', 'wake']);
+    pm.pm.write(4, 2, 0x2400);
+    pm.powerButton();
+    expect(log).toEqual(['suspend', 'wake', 'suspend', 'wake']);
+  });
+
   it('powers off and resets', () => {
     const { pm, log } = make({ s5Type: 7 });
     pm.pm.write(4, 2, 0x2001);

@@ -46,6 +46,14 @@ export interface X86CpuOptions {
   random?: (buf: Uint8Array) => void;
 }
 
+/** Told of what traces show besides blocks. */
+export interface CpuTrace {
+  /** An exception or interrupt has been delivered (PC is in its handler); ret = return address. */
+  delivered(cpu: X86Cpu, vector: number, src: Src, err: number, hasErr: boolean, retLo: number, retHi: number): void;
+  /** `mode` is not what it was. */
+  modeChanged(cpu: X86Cpu): void;
+}
+
 const NO_LIFTER: Lifter = {
   lift(_win: CodeWindow): never {
     throw new Error('the CPU has no lifter');
@@ -85,6 +93,7 @@ export class X86Cpu implements GuestCpu {
   efer = 0;
   xcr0 = 1;
   cpl = 0;
+  trace: CpuTrace | null = null;
   /** Set from the delivery of an NMI to the next IRET. */
   nmiBlocked = false;
   /** An NMI waits: one while another is handled, no more. Pending.NMI is set only when it can be taken. */
@@ -280,8 +289,10 @@ export class X86Cpu implements GuestCpu {
     if (cr4 & Cr4.OSFXSR && !(cr0 & Cr0.EM)) m |= Mode.SSE;
     if (cr4 & Cr4.OSXSAVE && (this.xcr0 & 6) === 6 && !real) m |= Mode.AVX;
     this.debug.arm(this.mode, (ef & Ef.TF) !== 0);
+    const changed = this.mode !== m;
     this.mode = m;
     this.mmuIdx = mmuIndexOf(m);
+    if (changed && this.trace !== null) this.trace.modeChanged(this);
   }
 
   /** Sets or clears Pending.INTR. Call it when the interrupt line or IF has changed. */

@@ -39,7 +39,7 @@ export const enum H {
   IN, OUT, REP, INS, OUTS,
   // arithmetic that is rare
   CMPXCHG8B, CMPXCHG16B, AAA, AAS, DAA, DAS, AAM, AAD, BOUND, ENTER,
-  RDRAND, RDSEED, HYPERCALL, PAUSE,
+  RDRAND, RDSEED, HYPERCALL, PAUSE, PROBE,
   COUNT,
 }
 
@@ -142,6 +142,7 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.ENTER] = s('enter', false, true, 'ENTER with nesting level > 0: imm = bytes | level << 16 | operand width << 24; does the whole instruction');
   t[H.RDRAND] = s('rdrand', false, false, 'dst = temp: random value (64 bits); sets CF = 1, clears the other five in FLAGS');
   t[H.RDSEED] = s('rdseed', false, false, 'as rdrand');
+  t[H.PROBE] = s('probe', false, true, 'a = linear address, imm = bytes | write << 8: faults as that access would, without making it');
   t[H.HYPERCALL] = s('hypercall', false, false, 'VMCALL, VMMCALL under a hypervisor: number in RAX; result in RAX');
   t[H.PAUSE] = s('pause', false, false, 'PAUSE on a machine with several CPUs: another one may want the turn');
   return t;

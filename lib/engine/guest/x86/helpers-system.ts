@@ -330,6 +330,11 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
   };
   r.define('x86.wbinvd', privileged);
   r.define('x86.invd', privileged);
+  r.define('x86.probe', (c, _d, a, _b, _c, imm) => {
+    if ((imm & 0x100) !== 0) c.mmu.probeWrite(c.V[a * 2]!, c.V[a * 2 + 1]!, imm & 0xff, c.mmuIdx);
+    else c.mmu.probeRead(c.V[a * 2]!, c.V[a * 2 + 1]!, imm & 0xff, c.mmuIdx);
+    return CONTINUE;
+  });
   r.define('x86.monitor', (c, _d, a) => {
     if (c.cpl !== 0) throw c.fault(Vec.UD);
     if (c.V[X.RCX * 2] !== 0) throw c.fault(Vec.GP, 0);

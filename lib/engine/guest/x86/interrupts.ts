@@ -101,6 +101,7 @@ export class Interrupts {
     cpu.halted = false;
     cpu.debug.cancelStep();
     cpu.updateIntr();
+    if (cpu.trace !== null) cpu.trace.delivered(cpu, vector, src, err, hasErr, retLo, retHi);
   }
 
   // ---- real mode -----------------------------------------------------------------------------------------------------

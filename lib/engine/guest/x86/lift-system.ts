@@ -40,20 +40,38 @@ function hlt(c: LiftContext): void {
   c.endNext(ExitCode.HALT);
 }
 
+/** CR0, CR2, CR3, CR4 and CR8 exist; the others are #UD whatever the privilege (SDM vol. 2, MOV to and from CR). */
+function controlRegister(c: LiftContext): boolean {
+  if (((1 << c.insn.reg) & 0x11d) !== 0) return true;
+  c.undefinedOpcode();
+  return false;
+}
+
+/** DR8 to DR15 do not exist (SDM vol. 2, MOV to and from DR). */
+function debugRegister(c: LiftContext): boolean {
+  if (c.insn.reg < 8) return true;
+  c.undefinedOpcode();
+  return false;
+}
+
 function movFromCr(c: LiftContext): void {
+  if (!controlRegister(c)) return;
   c.call(H.MOV_FROM_CR, gpr(c.insn.rm), NONE, NONE, NONE, c.insn.reg);
 }
 
 function movToCr(c: LiftContext): void {
+  if (!controlRegister(c)) return;
   c.call(H.MOV_TO_CR, NONE, gpr(c.insn.rm), NONE, NONE, c.insn.reg);
   c.endNext();
 }
 
 function movFromDr(c: LiftContext): void {
+  if (!debugRegister(c)) return;
   c.call(H.MOV_FROM_DR, gpr(c.insn.rm), NONE, NONE, NONE, c.insn.reg);
 }
 
 function movToDr(c: LiftContext): void {
+  if (!debugRegister(c)) return;
   c.call(H.MOV_TO_DR, NONE, gpr(c.insn.rm), NONE, NONE, c.insn.reg);
   c.endNext();
 }
@@ -200,6 +218,11 @@ function invlpg(c: LiftContext): void {
   c.endNext();
 }
 
+/** CLFLUSH, CLFLUSHOPT, CLWB: checked like a load of one byte (SDM vol. 2, CLFLUSH). */
+function cacheLine(c: LiftContext): void {
+  c.call(H.PROBE, NONE, c.ea(1, false), NONE, NONE, 1);
+}
+
 function invpcid(c: LiftContext): void {
   if (!c.privilegeCheck()) return;
   c.call(H.INVPCID, NONE, c.ea(16, false), gpr(c.insn.reg));
@@ -282,7 +305,7 @@ function rows(): Row[] {
     row(1, 0x06, 'clts', plainEnd, { arg: H.CLTS }),
     row(1, 0x08, 'invd', plain, { arg: H.INVD }),
     row(1, 0x09, 'wbinvd', plain, { arg: H.WBINVD }),
-    row(1, 0x0d, 'prefetchw', nop, { modrm: true }),
+    row(1, 0x0d, 'prefetchw', nop, { mod: Mod.MEM }),
     row(1, 0x18, 'nop', nop, { n: 8, modrm: true }),
     row(1, 0x20, 'mov', movFromCr, { modrm: true }),
     row(1, 0x21, 'mov', movFromDr, { modrm: true }),
@@ -296,9 +319,9 @@ function rows(): Row[] {
     row(1, 0xae, 'lfence', nop, { p: P.NP, digit: 5, mod: Mod.REG, feature: 'sse2' }),
     row(1, 0xae, 'mfence', nop, { p: P.NP, digit: 6, mod: Mod.REG, feature: 'sse2' }),
     row(1, 0xae, 'sfence', nop, { p: P.NP, digit: 7, mod: Mod.REG, feature: 'sse' }),
-    row(1, 0xae, 'clflush', nop, { p: P.NP, digit: 7, mod: Mod.MEM, feature: 'clflush' }),
-    row(1, 0xae, 'clflushopt', nop, { p: P.P66, digit: 7, mod: Mod.MEM, feature: 'clflushopt' }),
-    row(1, 0xae, 'clwb', nop, { p: P.P66, digit: 6, mod: Mod.MEM, feature: 'clwb' }),
+    row(1, 0xae, 'clflush', cacheLine, { p: P.NP, digit: 7, mod: Mod.MEM, feature: 'clflush' }),
+    row(1, 0xae, 'clflushopt', cacheLine, { p: P.P66, digit: 7, mod: Mod.MEM, feature: 'clflushopt' }),
+    row(1, 0xae, 'clwb', cacheLine, { p: P.P66, digit: 6, mod: Mod.MEM, feature: 'clwb' }),
     row(1, 0xae, 'rdfsbase', readBase, { p: P.F3, digit: 0, mod: Mod.REG, m64: only64, feature: 'fsgsbase', arg: H.RDFSBASE }),
     row(1, 0xae, 'rdgsbase', readBase, { p: P.F3, digit: 1, mod: Mod.REG, m64: only64, feature: 'fsgsbase', arg: H.RDGSBASE }),
     row(1, 0xae, 'wrfsbase', writeBase, { p: P.F3, digit: 2, mod: Mod.REG, m64: only64, feature: 'fsgsbase', arg: H.WRFSBASE }),

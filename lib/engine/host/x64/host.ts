@@ -9,16 +9,12 @@ import { Slot } from '../../state.js';
 import { printIr } from '../../ir/print.js';
 import { type BlockInfo, X64Backend } from './backend.js';
 
-/** Called with every block's code, for `perf` maps and dumps. */
-export type CodeListener = (block: Block, address: number, bytes: Uint8Array, ir: IrBuilder) => void;
-
 /** Room kept free so that any single block fits. */
 const RESERVE = 1024 * 1024;
 
 export class X64Host implements HostCode {
   readonly address: number;
   readonly missAddress: number;
-  onCode: CodeListener | null = null;
   private readonly backend: X64Backend;
   private readonly enterAddress: number;
   private readonly resumeAddress: number;
@@ -87,8 +83,15 @@ export class X64Host implements HostCode {
     block.entryA = c.entryA;
     block.entryB = c.entryB;
     block.hostBytes = c.end - c.start;
-    if (this.onCode !== null) this.onCode(block, this.address + c.start, this.u8.subarray(c.start, c.end), ir);
     return c.sites;
+  }
+
+  stubs(): readonly { name: string; start: number; end: number }[] {
+    const at: { name: string; start: number }[] = [];
+    for (const [name, start] of Object.entries(this.backend.stubs)) if (typeof start === 'number' && name !== 'end') at.push({ name, start });
+    this.backend.stubs.yields.forEach((start, kind) => at.push({ name: `yield${kind}`, start }));
+    at.sort((a, b) => a.start - b.start);
+    return at.map((s, i) => ({ ...s, end: at[i + 1]?.start ?? this.backend.stubs.end }));
   }
 
   codeOf(block: Block): Uint8Array {

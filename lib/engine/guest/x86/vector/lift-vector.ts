@@ -6,6 +6,7 @@
 import { NONE } from '../../../state.js';
 import { Op } from '../../../ir/ops.js';
 import { FpuKind, type LiftContext } from '../lift-context.js';
+import { H } from '../helper-names.js';
 import { Mode, Seg, X, gpr, mmx, xmm } from '../mode.js';
 import { bits } from './def.js';
 import { Gather, VECTOR_HELPER_NAMES, VH, maskMoveImm } from './helpers.js';
@@ -159,6 +160,8 @@ export function liftStoreResult(c: LiftContext): void {
   const mw = (c.arg >> ARG_MEM) & 7;
   const a = address(c, mw, true, 0);
   const t = c.b.vtemp();
+  // VCVTPS2PH sets exception flags: a store that faults must do so before.
+  if (i.opcode === 0x1d) c.call(H.PROBE, NONE, a, NONE, NONE, (1 << mw) | 0x100);
   vop(c, c.arg & ARG_OP, t, c.xmmReg(), NONE, NONE, imm8(c));
   c.b.stv(mw, a, t);
 }

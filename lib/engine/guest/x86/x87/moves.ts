@@ -139,12 +139,13 @@ const fbld: Fn = (cpu, _d, a, b, c, imm) => {
 /** Stores the low 2^w bytes of slot DATA. */
 const put = (cpu: X87Cpu, w: number, a: number): void => cpu.store(w, a, DATA, Access.NORMAL);
 
-/** Stores 10 bytes: probes the last byte first, so that a fault leaves memory as it was. */
+/** Stores 10 bytes: probes all of them first, so that a fault leaves memory as it was and tells the first byte that is missing. */
 function put80(cpu: X87Cpu, a: number, v: bigint): void {
   const V = cpu.V;
   const lo = (V[a * 2]! >>> 0) + 8;
   V[ADDR * 2] = lo;
   V[ADDR * 2 + 1] = V[a * 2 + 1]! + (lo > 0xffff_ffff ? 1 : 0);
+  cpu.load(3, a, DATA, Access.RMW);
   cpu.load(1, ADDR, DATA, Access.RMW);
   slots64(V)[DATA] = BigInt.asUintN(64, v);
   put(cpu, 3, a);
@@ -387,6 +388,7 @@ export function defineMoves<C extends X87Cpu>(r: HelperRegistry<C>): void {
   r.define('x87.ffree', ffree);
   r.define('x87.fstep', fstep);
   r.define('x87.fnop', fnop);
+  r.define('x87.fnone', () => CONTINUE);
 }
 
 /** Number of registers in use; for tests and dumps. */

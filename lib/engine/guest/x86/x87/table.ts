@@ -134,11 +134,11 @@ export const X87_FORMS: readonly X87Form[] = (() => {
   ];
   d9.forEach((name, k) => one(0xd9, 6 + (k >> 3), k & 7, name, name === 'fstep' ? (k === 6 ? 7 : 1) : 0));
 
-  // Control. DB E0, E1 and E4 (FENI, FDISI, FSETPM of older coprocessors) do nothing.
+  // Control. DB E0, E1 and E4 (FNENI, FNDISI, FNSETPM of older coprocessors) do nothing, pending exceptions or not.
   const c = { control: true };
   def(0xdb, 4, 2, 'fnclex', Operand.STACK, 0, 0, c);
   def(0xdb, 4, 3, 'fninit', Operand.STACK, 0, 0, c);
-  for (const rm of [0, 1, 4]) one(0xdb, 4, rm, 'fnop');
+  for (const rm of [0, 1, 4]) def(0xdb, 4, rm, 'fnone', Operand.STACK, 0, 0, c);
   def(0xd9, 5, -1, 'fldcw', Operand.LOAD, 2, 0, c);
   def(0xd9, 7, -1, 'fnstcw', Operand.STORE16, 2, 0, c);
   def(0xdd, 7, -1, 'fnstsw', Operand.STORE16, 2, 0, c);

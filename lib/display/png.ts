@@ -1,0 +1,31 @@
+/** Pictures as PNG files. */
+import { PNG } from 'pngjs';
+import { VmxError } from '../errors.js';
+
+/** A picture by value: RGBA bytes. */
+export interface Picture {
+  width: number;
+  height: number;
+  rgba: Uint8Array;
+}
+
+/** Compresses in zlib's own threads, so a big picture does not hold up the event loop. The picture is opaque: no alpha is written. */
+export function encodePng(p: Picture): Promise<Buffer> {
+  const png = new PNG({ width: p.width, height: p.height, colorType: 2, inputHasAlpha: true, bgColor: { red: 0, green: 0, blue: 0 } });
+  png.data = Buffer.from(p.rgba.buffer, p.rgba.byteOffset, p.rgba.length);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    png.on('error', (e: Error) => reject(new VmxError('ERR_INTERNAL', `PNG: ${e.message}`)));
+    png.pack().on('data', (c: Buffer) => chunks.push(c)).on('end', () => resolve(Buffer.concat(chunks)));
+  });
+}
+
+/** @throws VmxError ERR_BAD_PNG */
+export function decodePng(file: Uint8Array): Picture {
+  try {
+    const p = PNG.sync.read(Buffer.from(file.buffer, file.byteOffset, file.length));
+    return { width: p.width, height: p.height, rgba: p.data };
+  } catch (e) {
+    throw new VmxError('ERR_BAD_PNG', `not a PNG file: ${(e as Error).message}`, { cause: e });
+  }
+}

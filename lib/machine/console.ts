@@ -1,0 +1,97 @@
+/** The machine's side of screen, keyboard and mouse: draws when asked, and types at a speed that guests can follow. */
+import type { Board } from '../boards/board.js';
+import type { DeviceClock, DeviceTimer } from '../devices/device.js';
+import { fromCp437 } from '../display/cp437.js';
+import type { Picture } from '../display/png.js';
+import { Surface } from '../display/surface.js';
+import type { ConsoleReply, ConsoleRequest, InputEvent, ScreenState } from './protocol.js';
+
+/** Guest time between two events of keyboard or mouse, ns. */
+const EVENT_NS = 10e6;
+/** Between looks at a keyboard whose bytes nobody has taken. */
+const RETRY_NS = 2e6;
+/** A guest that does not read its keyboard for so long does not stop the typing, ns. */
+const PATIENCE_NS = 1e9;
+
+interface Job {
+  events: readonly InputEvent[];
+  next: number;
+  done: () => void;
+}
+
+export class MachineConsole {
+  private readonly surface = new Surface();
+  private readonly jobs: Job[] = [];
+  private readonly timer: DeviceTimer;
+  private waitedNs = 0;
+
+  constructor(
+    private readonly board: Board,
+    clock: DeviceClock,
+  ) {
+    this.timer = clock.timer((at) => this.step(at));
+    this.now = () => clock.now();
+  }
+
+  private readonly now: () => number;
+
+  /** The answer comes at once for the screen, when everything has been typed for the keyboard. */
+  handle(request: ConsoleRequest, reply: (r: ConsoleReply) => void): void {
+    switch (request.kind) {
+      case 'picture':
+        reply({ kind: 'picture', picture: this.picture() });
+        break;
+      case 'text':
+        reply({ kind: 'text', lines: this.lines() });
+        break;
+      case 'input':
+        this.jobs.push({ events: request.events, next: 0, done: () => reply({ kind: 'done' }) });
+        if (this.timer.deadline === Infinity) this.timer.arm(this.now());
+        break;
+    }
+  }
+
+  /** What the screen shows now, for whoever asks after the end. */
+  last(): ScreenState {
+    return { picture: this.picture(), lines: this.lines() };
+  }
+
+  private picture(): Picture | null {
+    const { screen } = this.board;
+    if (screen === null) return null;
+    screen.render(this.surface);
+    return { width: this.surface.width, height: this.surface.height, rgba: this.surface.bytes().slice() };
+  }
+
+  private lines(): string[] | null {
+    return this.board.screen === null ? null : this.board.screen.textRows().map(fromCp437);
+  }
+
+  private step(at: number): void {
+    const job = this.jobs[0];
+    if (job === undefined) return;
+    if (this.board.keyboard.waiting > 0 && this.waitedNs < PATIENCE_NS) {
+      this.waitedNs += RETRY_NS;
+      this.timer.arm(at + RETRY_NS);
+      return;
+    }
+    this.waitedNs = 0;
+    const event = job.events[job.next++];
+    if (event !== undefined) this.apply(event);
+    if (job.next >= job.events.length) {
+      this.jobs.shift();
+      job.done();
+    }
+    // Also after the last event: the next request must not follow at once.
+    this.timer.arm(at + EVENT_NS);
+  }
+
+  private apply(e: InputEvent): void {
+    if ('key' in e) {
+      this.board.keyboard.key(e.key, e.down);
+      return;
+    }
+    this.board.mouse.move(e.dx, e.dy, e.dz);
+    this.board.mouse.setButtons(e.buttons);
+  }
+}

@@ -1,0 +1,120 @@
+/** The caller's side of screen, keyboard and mouse. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodePng, type Picture } from '../display/png.js';
+import { UsageError, VmxError } from '../errors.js';
+import { chord, keyCode, typing } from './keys.js';
+import type { ConsoleRequest, InputEvent, ScreenState } from './protocol.js';
+
+/** How the machine is asked. After its end the answers are about how it ended. */
+export interface ConsoleLink {
+  screen(request: Extract<ConsoleRequest, { kind: 'picture' | 'text' }>): Promise<ScreenState>;
+  input(events: InputEvent[]): Promise<void>;
+  /** The machine has ended: nothing on the screen will change. */
+  isOver(): boolean;
+}
+
+export interface WaitOptions {
+  /** ms; default 30000. */
+  timeout?: number;
+  signal?: AbortSignal;
+}
+
+const POLL_MS = 50;
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+export class Screen {
+  constructor(private readonly link: ConsoleLink) {}
+
+  /** The picture, RGBA. @throws VmxError ERR_NO_DISPLAY */
+  async picture(): Promise<Picture> {
+    const { picture } = await this.link.screen({ kind: 'picture' });
+    return picture ?? noDisplay();
+  }
+
+  /** The picture as a PNG file. @throws VmxError ERR_NO_DISPLAY */
+  async png(): Promise<Buffer> {
+    return encodePng(await this.picture());
+  }
+
+  /** A text screen's lines, without spaces at their ends; '' in graphics modes. @throws VmxError ERR_NO_DISPLAY */
+  async text(): Promise<string> {
+    const { lines } = await this.link.screen({ kind: 'text' });
+    return (lines ?? noDisplay()).map((l) => l.trimEnd()).join('\n').trimEnd();
+  }
+
+  /**
+   * Resolves with the screen's text once it contains `what`.
+   * @throws VmxError ERR_TIMEOUT (with what the screen shows), ERR_STATE if the machine ends before; the signal's reason.
+   */
+  async waitForText(what: RegExp | string, o: WaitOptions = {}): Promise<string> {
+    const timeout = o.timeout ?? DEFAULT_TIMEOUT_MS;
+    const until = Date.now() + timeout;
+    for (;;) {
+      o.signal?.throwIfAborted();
+      const over = this.link.isOver();
+      const text = await this.text();
+      // A sticky or global expression must not go on from its last match.
+      if (typeof what === 'string' ? text.includes(what) : text.search(what) >= 0) return text;
+      if (over) throw new VmxError('ERR_STATE', `the machine ended before the screen showed ${String(what)}; it shows:\n${text}`);
+      if (Date.now() >= until) throw new VmxError('ERR_TIMEOUT', `the screen has not shown ${String(what)} within ${timeout} ms; it shows:\n${text}`);
+      await sleep(POLL_MS, undefined, { signal: o.signal }).catch(() => o.signal?.throwIfAborted());
+    }
+  }
+}
+
+function noDisplay(): never {
+  throw new VmxError('ERR_NO_DISPLAY', "the machine has no display (vga: 'std')");
+}
+
+export class Keyboard {
+  constructor(private readonly link: ConsoleLink) {}
+
+  /** Types text on a US keyboard, '\n' as Enter. Resolves when the last key is up. @throws UsageError for characters it lacks. */
+  async type(text: string): Promise<void> {
+    await this.link.input(typing(text));
+  }
+
+  /** Presses keys together: 'a', 'ret', 'ctrl-alt-del'. @throws UsageError for unknown keys. */
+  async press(keys: string): Promise<void> {
+    await this.link.input(chord(keys));
+  }
+
+  /** One key goes down and stays there. */
+  async down(key: string): Promise<void> {
+    await this.link.input([{ key: keyCode(key), down: true }]);
+  }
+
+  async up(key: string): Promise<void> {
+    await this.link.input([{ key: keyCode(key), down: false }]);
+  }
+}
+
+const BUTTONS = { left: 1, right: 2, middle: 4, side: 8, extra: 16 } as const;
+export type MouseButton = keyof typeof BUTTONS;
+
+export class Mouse {
+  private buttons = 0;
+
+  constructor(private readonly link: ConsoleLink) {}
+
+  /** Moves by counts: right, down, wheel towards the user. */
+  async move(dx: number, dy: number, wheel = 0): Promise<void> {
+    for (const v of [dx, dy, wheel]) if (!Number.isFinite(v)) throw new UsageError(`mouse: ${v} is not a distance`);
+    await this.link.input([{ dx, dy, dz: wheel, buttons: this.buttons }]);
+  }
+
+  async click(button: MouseButton = 'left'): Promise<void> {
+    await this.down(button);
+    await this.up(button);
+  }
+
+  async down(button: MouseButton = 'left'): Promise<void> {
+    this.buttons |= BUTTONS[button];
+    await this.move(0, 0);
+  }
+
+  async up(button: MouseButton = 'left'): Promise<void> {
+    this.buttons &= ~BUTTONS[button];
+    await this.move(0, 0);
+  }
+}
