@@ -45,11 +45,11 @@ interface BootArgs {
 const EXIT_TIMEOUT = 124;
 
 /** Options that may be given more than once. */
-const REPEATABLE = new Set(['disk', 'device', 'dump', 'trace', 'disable-pass']);
+const REPEATABLE = new Set(['disk', 'device', 'dump', 'trace', 'disable-pass', 'screenshot']);
 /** Options with a value, all of which must be there. */
 const VALUED = [
   'accel', 'arch', 'machine', 'cpu', 'cpus', 'memory', 'kernel', 'initrd', 'append', 'disk', 'device', 'serial', 'display', 'exit-on', 'timeout', 'stats',
-  'trace', 'trace-file', 'dump', 'disable-pass',
+  'trace', 'trace-file', 'dump', 'disable-pass', 'vga', 'screenshot',
 ];
 
 /** Names of all options, for "did you mean". */
