@@ -1,12 +1,13 @@
 /** `vmx-accel boot`. */
-import { closeSync, openSync, writeFileSync } from 'node:fs';
-import type { Argv, CommandModule } from 'yargs';
+import { writeFileSync } from 'node:fs';
+import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
 import { Screenshots, parseShot } from './screenshot.js';
+import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
 
 interface BootArgs {
@@ -35,7 +36,7 @@ interface BootArgs {
   trace?: string[];
   perfMap: boolean;
   lockstep: boolean;
-  lockstepEvery?: number;
+  lockstepEvery?: string;
   clock: string;
   rtc?: string;
   dump?: string[];
@@ -44,55 +45,56 @@ interface BootArgs {
 
 const EXIT_TIMEOUT = 124;
 
-/** Options that may be given more than once. */
-const REPEATABLE = new Set(['disk', 'device', 'dump', 'trace', 'disable-pass']);
-/** Options with a value, all of which must be there. */
-const VALUED = [
-  'accel', 'arch', 'machine', 'cpu', 'cpus', 'memory', 'kernel', 'initrd', 'append', 'disk', 'device', 'serial', 'display', 'exit-on', 'timeout', 'stats',
-  'trace', 'trace-file', 'dump', 'disable-pass',
-];
+/** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
+const OPTIONS = {
+  accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
+  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' },
+  machine: { type: 'string', default: 'pc', describe: 'board: pc' },
+  cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
+  cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
+  memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
+  kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },
+  initrd: { type: 'string', describe: 'initial RAM disk' },
+  append: { type: 'string', describe: 'kernel command line' },
+  disk: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot], repeatable' },
+  snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
+  device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
+  serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
+  display: { type: 'string', default: 'none', describe: 'none' },
+  vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
+  screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
+  reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
+  'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
+  timeout: { type: 'string', describe: 'stop with status 124 after this many seconds' },
+  stats: { type: 'string', describe: 'write what ran to this JSON file' },
+  trace: { type: 'string', array: true, choices: ['block', 'insn', 'fault'], describe: 'write an execution trace (with --trace-file)' },
+  'trace-file': { type: 'string', describe: 'where the trace goes' },
+  'perf-map': { type: 'boolean', default: false, describe: 'write /tmp/perf-PID.map with the generated code' },
+  lockstep: { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' },
+  'lockstep-every': { type: 'string', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' },
+  dump: { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' },
+  clock: { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' },
+  rtc: { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' },
+  'disable-pass': { type: 'string', array: true, describe: 'switch an IR pass off' },
+} as const satisfies Record<string, Options>;
+
+const entries = Object.entries<Options>(OPTIONS);
+const VALUED = entries.filter(([, o]) => o.type !== 'boolean').map(([name]) => name);
+const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 
 /** Names of all options, for "did you mean". */
-export const BOOT_OPTIONS: readonly string[] = [...VALUED, 'snapshot', 'reboot', 'no-reboot', 'perf-map', 'lockstep', 'help', 'version'];
+export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
 function options(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a kernel (disk images need firmware, which this version lacks)' })
-    .option('accel', { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' })
-    .option('arch', { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' })
-    .option('machine', { type: 'string', default: 'pc', describe: 'board: pc' })
-    .option('cpu', { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" })
-    .option('cpus', { type: 'string', default: '1', describe: 'number of CPUs' })
-    .option('memory', { alias: 'm', type: 'string', default: '512M', describe: 'RAM' })
-    .option('kernel', { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' })
-    .option('initrd', { type: 'string', describe: 'initial RAM disk' })
-    .option('append', { type: 'string', describe: 'kernel command line' })
-    .option('disk', { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot], repeatable' })
-    .option('snapshot', { type: 'boolean', default: false, describe: 'discard all writes to disks' })
-    .option('device', { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" })
-    .option('serial', { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' })
-    .option('display', { type: 'string', default: 'none', describe: 'none' })
-    .option('vga', { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' })
-    .option('screenshot', { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' })
-    .option('reboot', { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' })
-    .option('exit-on', { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' })
-    .option('timeout', { type: 'string', describe: 'stop with status 124 after this many seconds' })
-    .option('stats', { type: 'string', describe: 'write what ran to this JSON file' })
-    .option('trace', { type: 'string', array: true, choices: ['block', 'insn', 'fault'], describe: 'write an execution trace (with --trace-file)' })
-    .option('trace-file', { type: 'string', describe: 'where the trace goes' })
-    .option('perf-map', { type: 'boolean', default: false, describe: 'write /tmp/perf-PID.map with the generated code' })
-    .option('lockstep', { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' })
-    .option('lockstep-every', { type: 'number', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' })
-    .option('dump', { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' })
-    .option('clock', { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' })
-    .option('rtc', { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' })
-    .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
+    .options(OPTIONS)
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
     .requiresArg(VALUED)
     .check((argv) => {
       for (const [key, value] of Object.entries(argv)) {
-        if (Array.isArray(value) && VALUED.includes(key) && !REPEATABLE.has(key)) throw new UsageError(`--${key}: given more than once`);
+        if (Array.isArray(value) && ONCE.includes(key)) throw new UsageError(`--${key}: given more than once`);
       }
       return true;
     })
@@ -118,14 +120,10 @@ function positive(text: string, option: string, what: string): number {
   return n;
 }
 
-/** Output files are tried before anything runs. */
-function checkOutput(file: string | undefined, option: string): void {
-  if (file === undefined) return;
-  try {
-    closeSync(openSync(file, 'a'));
-  } catch (e) {
-    throw new UsageError(`${option}: cannot write ${file}: ${(e as Error).message}`, { cause: e });
-  }
+function date(text: string): Date {
+  const d = new Date(text);
+  if (Number.isNaN(d.getTime())) throw new UsageError(`--rtc: '${text}' is not a time (example: 2026-01-31T12:00:00Z)`);
+  return d;
 }
 
 function address(text: string): bigint {
@@ -154,13 +152,13 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
-    rtc: a.rtc === undefined ? undefined : new Date(a.rtc),
+    rtc: a.rtc === undefined ? undefined : date(a.rtc),
     debug: {
       traceFile: a.traceFile,
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,
       perfMap: a.perfMap,
       lockstep: a.lockstep,
-      lockstepEvery: a.lockstepEvery,
+      lockstepEvery: a.lockstepEvery === undefined ? undefined : positive(a.lockstepEvery, '--lockstep-every', 'a positive number'),
       dump: a.dump?.map(address),
       disablePasses: a.disablePass,
     },
@@ -175,24 +173,24 @@ async function boot(a: BootArgs): Promise<number> {
     listDevices();
     return 0;
   }
-  const shots = (a.screenshot ?? []).map(parseShot);
-  if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   if (a.cpu === 'help') {
     listCpus();
     return 0;
   }
   const seconds = a.timeout === undefined ? null : positive(a.timeout, '--timeout', 'a positive number of seconds');
   const options = machineOptions(a);
-  checkOutput(a.stats, '--stats');
-  checkOutput(a.traceFile, '--trace-file');
+  if (a.stats !== undefined) checkOutput(a.stats, '--stats');
+  if (a.traceFile !== undefined) checkOutput(a.traceFile, '--trace-file');
+  const shots = (a.screenshot ?? []).map(parseShot);
+  if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
   const vm = await VirtualMachine.create(options);
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
   let timedOut = false;
-  const screenshots = new Screenshots(shots, vm);
   const timer = seconds === null ? null : setTimeout(() => ((timedOut = true), void vm.stop()), seconds * 1000);
   let signalled: number | null = null;
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ((signalled = SIGNALS[signal]), void vm.stop()));
+  const screenshots = new Screenshots(shots, vm);
   terminal.open(vm);
   vm.start();
   screenshots.start();

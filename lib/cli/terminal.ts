@@ -1,6 +1,7 @@
 /** Joins the guest's serial port to standard input and output (or a file), with the Ctrl-A escape. */
-import { createWriteStream, openSync, type WriteStream } from 'node:fs';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { UsageError } from '../errors.js';
+import { checkOutput } from './output.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
 
 const CTRL_A = 1;
@@ -24,16 +25,12 @@ export class Terminal {
   ) {
     if (mode !== 'stdio' && mode !== 'none' && !mode.startsWith('file:')) throw new UsageError(`--serial: '${mode}' is not available (stdio, none, file:PATH are)`);
     if (!mode.startsWith('file:')) return;
-    const path = mode.slice(5);
-    try {
-      this.file = createWriteStream(path, { fd: openSync(path, 'w') });
-    } catch (e) {
-      throw new UsageError(`--serial: cannot write ${path}: ${(e as Error).message}`, { cause: e });
-    }
+    checkOutput(mode.slice(5), '--serial');
   }
 
   open(vm: VirtualMachine): void {
     this.vm = vm;
+    if (this.mode.startsWith('file:')) this.file = createWriteStream(this.mode.slice(5));
     this.file?.on('error', (e) => {
       process.stderr.write(`vmx-accel: --serial: ${e.message}\n`);
       void vm.stop();

@@ -89,7 +89,7 @@ export class CpuModel {
   static parse(text: string): CpuModel {
     const [name, ...mods] = text.split(',');
     const spec = CPU_MODELS.find((m) => m.name === name);
-    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}' ${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
+    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}'${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
     const set = new Set(names(spec.features));
     let vendor: CpuVendor = 'AuthenticAMD';
     let physBits = 40;
