@@ -1,6 +1,6 @@
 // Brings a checkout to the point where dist/ and the addon are there, doing only what is missing.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,7 +26,9 @@ export function ensureBuilt(step) {
     step(`'${cmd} ${args.join(' ')}' failed${r.error ? `: ${r.error.message}` : ''}`);
     process.exit(1);
   };
-  if (!existsSync(join(root, 'node_modules/yargs'))) run('installing dependencies and building the addon', 'npm', ['ci', '--no-audit', '--no-fund']);
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const missing = Object.keys({ ...dependencies, ...devDependencies }).some((name) => !existsSync(join(root, 'node_modules', name)));
+  if (missing) run('installing dependencies and building the addon', 'npm', ['ci', '--no-audit', '--no-fund']);
   if (!existsSync(join(root, 'build/Release')) && !existsSync(join(root, 'prebuilds'))) run('building the addon', 'npx', ['node-gyp', 'rebuild']);
   const main = join(root, 'dist/cli/main.js');
   if (!existsSync(main) || statSync(main).mtimeMs < newest(join(root, 'lib'))) run('compiling', 'npx', ['tsc', '-p', 'tsconfig.json']);

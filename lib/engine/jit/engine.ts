@@ -301,7 +301,7 @@ export class Engine {
             const id = V[Slot.X_ADDR * 2]!;
             const target = this.lookup(cpu);
             const site = this.sites.get(id);
-            if (site !== undefined && site.target === null && site.owner.valid && target.page2 < 0 && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
+            if (site !== undefined && site.target === null && site.owner.valid && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
               host.patch(id, target.entryB);
               site.target = target;
               site.nextIn = target.incoming;

@@ -256,6 +256,8 @@ back_jmp:
   movzwl %ax, %eax
   EQ "LDTR afterwards", %eax, $0
 
+  # QEMU knows no T bit.
+  UNLESS_QEMU no_t_bit
   # ---- T bit: #DB before the first instruction, DR6.BT
   TASK_B task_iret
   movl $0x680001, tssb + TSS_T
@@ -295,6 +297,7 @@ back_jmp:
   EQ "T bit behind a gate: EIP", rec_ip, $task_iret
   movl $0, %eax
   movl %eax, %dr6
+no_t_bit:
   # Local breakpoints are cleared by a task switch, global ones stay.
   TASK_B task_iret
   movl $unused, %eax
