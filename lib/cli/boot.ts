@@ -127,12 +127,6 @@ function positive(text: string, option: string, what: string): number {
   return n;
 }
 
-function date(text: string): Date {
-  const d = new Date(text);
-  if (Number.isNaN(d.getTime())) throw new UsageError(`--rtc: '${text}' is not a time (example: 2026-01-31T12:00:00Z)`);
-  return d;
-}
-
 function address(text: string): bigint {
   if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) throw new UsageError(`--dump: '${text}' is not an address (example: 0xffffffff81000000)`);
   return BigInt(text);
@@ -163,7 +157,7 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
-    rtc: a.rtc === undefined ? undefined : date(a.rtc),
+    rtc: a.rtc === undefined ? undefined : new Date(a.rtc),
     debug: {
       traceFile: a.traceFile,
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,

@@ -184,6 +184,7 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
     return null;
   }
   if (want === 'auto') {
+    if (disks.length === 0) throw new UsageError('--kernel: nothing to boot (give an image, --disk or --kernel; or --firmware for firmware alone)');
     const choice = bootChoice(disks);
     fw = choice.kind === 'bios' ? findBios() : findUefi();
     notes.push(`firmware: ${choice.kind === 'bios' ? 'SeaBIOS' : 'OVMF'} (${fw.code}): ${choice.why}`);

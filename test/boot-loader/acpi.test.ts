@@ -4,32 +4,44 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type AcpiBoard, buildAcpi } from '#lib/boot/acpi.js';
+import { type AcpiBoard, buildAcpi, placeAcpi } from '#lib/boot/acpi.js';
 import { hostTool } from '../boot/guests.js';
 
 const BASE = 0xf_0000;
-const board: AcpiBoard = {
-  cpus: 4, ioApicId: 0, ioApicBase: 0xfec0_0000, lapicBase: 0xfee0_0000, pmBase: 0x600, gpeBase: 0xafe0, gpeLength: 4, sciIrq: 9, smiCommand: 0xb2,
-  acpiEnable: 0xf1, acpiDisable: 0xf0, resetPort: 0xcf9, resetValue: 6, hpetBase: 0xfed0_0000, pciHole: 0xc000_0000, pciGsiBase: 16, centuryRegister: 0x32,
+const common = {
+  cpus: 4, ioApicId: 0, ioApicBase: 0xfec0_0000, lapicBase: 0xfee0_0000, sciIrq: 9, smiCommand: 0xb2, resetPort: 0xcf9, resetValue: 6, hpetBase: 0xfed0_0000,
+  pciHole64: [2 ** 32, 2 ** 39 - 1], pciGsiBase: 16, centuryRegister: 0x32,
+} as const;
+const BOARDS: Record<string, AcpiBoard> = {
+  pc: {
+    ...common, pmBase: 0x600, gpeBase: 0xafe0, gpeLength: 4, acpiEnable: 0xf1, acpiDisable: 0xf0, pciHoles: [[0xc000_0000, 0xfebf_ffff]], pirqs: 4,
+    pirqOf: (device, pin) => (device + pin - 1) & 3, isaDevice: 1, ecam: null, floppy: true, s3Type: 1,
+  },
+  q35: {
+    ...common, pmBase: 0x600, gpeBase: 0x620, gpeLength: 16, acpiEnable: 2, acpiDisable: 3, pciHoles: [[0xc000_0000, 0xdfff_ffff], [0xf000_0000, 0xfebf_ffff]],
+    pirqs: 8, pirqOf: (device, pin) => (device + pin - 1) & 7, isaDevice: 31, ecam: { base: 0xe000_0000, buses: 256 }, floppy: false, s3Type: null,
+  },
 };
-const { blob, rsdp } = buildAcpi(board, BASE);
-const sum = (b: Uint8Array): number => b.reduce((a, x) => (a + x) & 0xff, 0);
-const table = (pa: number): Buffer => blob.subarray(pa - BASE, pa - BASE + blob.readUInt32LE(pa - BASE + 4));
 
-function tables(): Map<string, Buffer> {
-  const root = blob.subarray(rsdp - BASE, rsdp - BASE + 36);
-  const xsdt = table(Number(root.readBigUInt64LE(24)));
-  const all = new Map<string, Buffer>([['XSDT', xsdt], ['RSDT', table(root.readUInt32LE(16))]]);
-  for (let o = 36; o < xsdt.length; o += 8) {
-    const t = table(Number(xsdt.readBigUInt64LE(o)));
-    all.set(t.toString('latin1', 0, 4), t);
+describe.each(Object.keys(BOARDS))('ACPI tables of %s', (name) => {
+  const { blob, rsdp } = placeAcpi(buildAcpi(BOARDS[name]!), BASE);
+  const sum = (b: Uint8Array): number => b.reduce((a, x) => (a + x) & 0xff, 0);
+  const table = (pa: number): Buffer => blob.subarray(pa - BASE, pa - BASE + blob.readUInt32LE(pa - BASE + 4));
+
+  function tables(): Map<string, Buffer> {
+    const root = blob.subarray(rsdp - BASE, rsdp - BASE + 36);
+    const xsdt = table(Number(root.readBigUInt64LE(24)));
+    const all = new Map<string, Buffer>([['XSDT', xsdt], ['RSDT', table(root.readUInt32LE(16))]]);
+    for (let o = 36; o < xsdt.length; o += 8) {
+      const t = table(Number(xsdt.readBigUInt64LE(o)));
+      all.set(t.toString('latin1', 0, 4), t);
+    }
+    const fadt = all.get('FACP')!;
+    all.set('DSDT', table(Number(fadt.readBigUInt64LE(140))));
+    return all;
   }
-  const fadt = all.get('FACP')!;
-  all.set('DSDT', table(Number(fadt.readBigUInt64LE(140))));
-  return all;
-}
 
-describe('ACPI tables', () => {
+
   it('begin with an RSDP whose sums are right', () => {
     const root = blob.subarray(rsdp - BASE, rsdp - BASE + 36);
     expect(root.toString('latin1', 0, 8)).toBe('RSD PTR ');
@@ -40,7 +52,7 @@ describe('ACPI tables', () => {
 
   it('have right lengths and sums, in the RSDT and in the XSDT', () => {
     const all = tables();
-    expect([...all.keys()].sort()).toEqual(['APIC', 'DSDT', 'FACP', 'HPET', 'RSDT', 'WAET', 'XSDT']);
+    expect([...all.keys()].sort()).toEqual(['APIC', 'DSDT', 'FACP', 'HPET', ...(BOARDS[name]!.ecam ? ['MCFG'] : []), 'RSDT', 'WAET', 'XSDT']);
     for (const [name, t] of all) {
       expect(t.toString('latin1', 0, 4)).toBe(name);
       expect(sum(t)).toBe(0);
