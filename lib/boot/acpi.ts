@@ -3,6 +3,7 @@
  * ACPI Emulated Devices Table).
  */
 import * as aml from './aml.js';
+import { dsdt } from './dsdt.js';
 
 export interface AcpiBoard {
   cpus: number;
@@ -21,13 +22,23 @@ export interface AcpiBoard {
   resetPort: number;
   resetValue: number;
   hpetBase: number;
-  /** First address of the PCI memory hole; it ends at the I/O APIC. */
-  pciHole: number;
-  /** GSI of pin INTA..INTD of device d is gsiBase + ((d + pin) & 3). */
+  /** Memory windows of the PCI host bridge below 4 GiB, and the one above: first and last address. */
+  pciHoles: readonly (readonly [number, number])[];
+  pciHole64: readonly [number, number];
+  /** PCI interrupts, 4 or 8, and which of them pin 1..4 of a device of bus 0 has. */
+  pirqs: 4 | 8;
+  pirqOf: (device: number, pin: number) => number;
+  /** GSI of PCI interrupt 0. */
   pciGsiBase: number;
+  /** Device number of the bridge to ISA, which has the routing registers. */
+  isaDevice: number;
+  /** Configuration window of PCI Express, or null. */
+  ecam: { base: number; buses: number } | null;
+  /** There is a floppy controller. */
+  floppy: boolean;
   centuryRegister: number;
-  /** SLP_TYP of S3. */
-  s3Type: number;
+  /** SLP_TYP of S3, or null: no suspend. */
+  s3Type: number | null;
 }
 
 /** Signature .. creator revision; checksum filled in. */
@@ -124,80 +135,66 @@ function hpet(b: AcpiBoard): Buffer {
 /** RTC and PM timer are well behaved: no acknowledge and no repeated reads needed. */
 const waet = (): Buffer => table('WAET', 1, Buffer.from(aml.le32(3)));
 
-function dsdt(b: AcpiBoard): Buffer {
-  const prt: number[][] = [];
-  for (let dev = 0; dev < 32; dev++) {
-    for (let pin = 0; pin < 4; pin++) {
-      prt.push(aml.pkg(aml.integer(dev * 0x1_0000 + 0xffff), aml.integer(pin), aml.integer(0), aml.integer(b.pciGsiBase + ((dev + pin) & 3))));
-    }
-  }
-  const isa = (path: string, hid: string, ...res: readonly aml.Aml[]): number[] => aml.device(path, aml.name('_HID', aml.eisaId(hid)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(...res)));
-  const body = [
-    ...aml.scope(
-      '\\_SB_',
-      aml.device(
-        'PCI0',
-        aml.name('_HID', aml.eisaId('PNP0A03')),
-        aml.name('_UID', aml.integer(0)),
-        aml.name('_ADR', aml.integer(0)),
-        aml.name(
-          '_CRS',
-          aml.resources(
-            aml.busRange(0, 255),
-            aml.io(0xcf8, 8),
-            aml.ioRange(0x0000, 0x0cf7),
-            aml.ioRange(0x0d00, 0xffff),
-            aml.memoryRange(0xa_0000, 0xb_ffff),
-            aml.memoryRange(b.pciHole, b.ioApicBase - 1),
-          ),
-        ),
-        aml.name('_PRT', aml.pkg(...prt)),
-        aml.device(
-          'ISA_',
-          aml.name('_ADR', aml.integer(0x1_0000)),
-          isa('RTC_', 'PNP0B00', aml.io(0x70, 2), aml.irq(8)),
-          isa('KBD_', 'PNP0303', aml.io(0x60, 1), aml.io(0x64, 1), aml.irq(1)),
-          isa('MOU_', 'PNP0F13', aml.irq(12)),
-          aml.device('COM1', aml.name('_HID', aml.eisaId('PNP0501')), aml.name('_UID', aml.integer(1)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(0x3f8, 8), aml.irq(4)))),
-        ),
-      ),
-      aml.device('HPET', aml.name('_HID', aml.eisaId('PNP0103')), aml.name('_UID', aml.integer(0)), aml.name('_CRS', aml.resources(aml.memory32(b.hpetBase, 0x400, true)))),
-      ...Array.from({ length: b.cpus }, (_, i) => aml.device(`C${i.toString(16).toUpperCase().padStart(3, '0')}`, aml.name('_HID', aml.string('ACPI0007')), aml.name('_UID', aml.integer(i)))),
-    ),
-    ...aml.name('\\_S3_', aml.pkg(aml.integer(b.s3Type), aml.integer(b.s3Type), aml.integer(0), aml.integer(0))),
-    ...aml.name('\\_S5_', aml.pkg(aml.integer(0), aml.integer(0), aml.integer(0), aml.integer(0))),
-  ];
-  return table('DSDT', 2, Buffer.from(body));
+/** Memory mapped configuration space (PCI Firmware Specification 3.3, 4.1.2). */
+function mcfg(ecam: { base: number; buses: number }): Buffer {
+  return table('MCFG', 1, Buffer.from([...new Array<number>(8).fill(0), ...aml.le64(ecam.base), ...aml.le16(0), 0, ecam.buses - 1, ...aml.le32(0)]));
 }
 
+/** A pointer inside the tables: `size` bytes at `at` hold the offset of their target. */
+export interface Pointer {
+  at: number;
+  size: 4 | 8;
+}
+
+/** All tables in one piece; addresses in it are offsets from its start until it is placed. */
 export interface AcpiTables {
-  /** Tables as one blob, to be placed at `base`. */
-  blob: Buffer;
-  rsdp: number;
-  /** Physical address of the FACS. */
+  tables: Buffer;
+  pointers: Pointer[];
+  /** Tables with a checksum at byte 9: offset and length. */
+  checksums: { start: number; length: number }[];
+  /** The RSDP, by itself; its pointers lead into `tables`. Checksums: bytes 8 (over 20 bytes) and 32 (over all). */
+  rsdp: Buffer;
+  rsdpPointers: Pointer[];
+  /** Where the FACS is in `tables`. */
   facs: number;
 }
 
-/** Lays all tables out from physical address `base` (16-byte aligned), RSDP first. */
-export function buildAcpi(b: AcpiBoard, base: number): AcpiTables {
-  const align = (n: number, to: number): number => Math.ceil(n / to) * to;
+/** FACS alignment: the largest any table needs. */
+export const ACPI_ALIGN = 64;
+
+export function buildAcpi(b: AcpiBoard): AcpiTables {
   const parts: { at: number; bytes: Buffer }[] = [];
-  let next = base + 64;
+  const pointers: Pointer[] = [];
+  const checksums: { start: number; length: number }[] = [];
+  let next = 0;
   const add = (bytes: Buffer, to = 16): number => {
-    next = align(next, to);
-    parts.push({ at: next, bytes });
-    next += bytes.length;
-    return next - bytes.length;
+    const at = Math.ceil(next / to) * to;
+    parts.push({ at, bytes });
+    next = at + bytes.length;
+    return at;
+  };
+  const addTable = (bytes: Buffer): number => {
+    const at = add(bytes);
+    // Zero until the table is placed: that is what firmware expects when it is told to compute it.
+    bytes[9] = 0;
+    checksums.push({ start: at, length: bytes.length });
+    return at;
   };
   const facs = Buffer.alloc(64);
   facs.write('FACS', 0, 'latin1');
   facs.writeUInt32LE(64, 4);
   facs[32] = 1;
-  const facsAt = add(facs, 64);
-  const dsdtAt = add(dsdt(b));
-  const tables = [fadt(b, dsdtAt, facsAt), madt(b), hpet(b), waet()].map((t) => add(t));
-  const rsdtAt = add(table('RSDT', 1, Buffer.from(tables.flatMap((a) => aml.le32(a)))));
-  const xsdtAt = add(table('XSDT', 1, Buffer.from(tables.flatMap((a) => [...aml.le32(a), 0, 0, 0, 0]))));
+  const facsAt = add(facs, ACPI_ALIGN);
+  const dsdtAt = addTable(table('DSDT', 2, dsdt(b)));
+  const fadtAt = addTable(fadt(b, dsdtAt, facsAt));
+  pointers.push({ at: fadtAt + 36, size: 4 }, { at: fadtAt + 40, size: 4 }, { at: fadtAt + 132, size: 8 }, { at: fadtAt + 140, size: 8 });
+  const tables = [fadtAt, ...[madt(b), hpet(b), waet(), ...(b.ecam === null ? [] : [mcfg(b.ecam)])].map(addTable)];
+  const rsdtAt = addTable(table('RSDT', 1, Buffer.from(tables.flatMap(aml.le32))));
+  tables.forEach((_t, i) => pointers.push({ at: rsdtAt + 36 + 4 * i, size: 4 }));
+  const xsdtAt = addTable(table('XSDT', 1, Buffer.from(tables.flatMap(aml.le64))));
+  tables.forEach((_t, i) => pointers.push({ at: xsdtAt + 36 + 8 * i, size: 8 }));
+  const blob = Buffer.alloc(next);
+  for (const p of parts) p.bytes.copy(blob, p.at);
   const rsdp = Buffer.alloc(36);
   rsdp.write('RSD PTR ', 0, 'latin1');
   rsdp.write('VMXACC', 9, 'latin1');
@@ -205,10 +202,28 @@ export function buildAcpi(b: AcpiBoard, base: number): AcpiTables {
   rsdp.writeUInt32LE(rsdtAt, 16);
   rsdp.writeUInt32LE(36, 20);
   rsdp.writeBigUInt64LE(BigInt(xsdtAt), 24);
+  return { tables: blob, pointers, checksums, rsdp, rsdpPointers: [{ at: 16, size: 4 }, { at: 24, size: 8 }], facs: facsAt };
+}
+
+/** The RSDP at the start of what is placed, the tables behind it. */
+const RSDP_ROOM = 64;
+
+/** Places the tables at physical address `base` (a multiple of 64), RSDP first. */
+export function placeAcpi(t: AcpiTables, base: number): { blob: Buffer; rsdp: number; facs: number } {
+  const tables = Buffer.from(t.tables);
+  const rsdp = Buffer.from(t.rsdp);
+  const move = (b: Buffer, { at, size }: Pointer): void => {
+    const v = (size === 4 ? b.readUInt32LE(at) : Number(b.readBigUInt64LE(at))) + base + RSDP_ROOM;
+    if (size === 4) b.writeUInt32LE(v, at);
+    else b.writeBigUInt64LE(BigInt(v), at);
+  };
+  for (const p of t.pointers) move(tables, p);
+  for (const p of t.rsdpPointers) move(rsdp, p);
+  for (const { start, length } of t.checksums) {
+    tables[start + 9] = 0;
+    tables[start + 9] = checksum(tables.subarray(start, start + length));
+  }
   rsdp[8] = checksum(rsdp.subarray(0, 20));
   rsdp[32] = checksum(rsdp);
-  parts.push({ at: base, bytes: rsdp });
-  const blob = Buffer.alloc(next - base);
-  for (const p of parts) p.bytes.copy(blob, p.at - base);
-  return { blob, rsdp: base, facs: facsAt };
+  return { blob: Buffer.concat([rsdp, Buffer.alloc(RSDP_ROOM - rsdp.length), tables]), rsdp: base, facs: base + RSDP_ROOM + t.facs };
 }

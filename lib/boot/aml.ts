@@ -43,6 +43,7 @@ export function integer(v: number): number[] {
 
 export const le16 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff];
 export const le32 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, (v >>> 24) & 0xff];
+export const le64 = (v: number): number[] => [...le32(v % 0x1_0000_0000), ...le32(Math.floor(v / 0x1_0000_0000))];
 
 export const string = (s: string): number[] => [0x0d, ...Buffer.from(s, 'latin1'), 0];
 export const name = (path: string, value: Aml): number[] => cat([0x08], nameString(path), value);
@@ -66,6 +67,8 @@ export const resources = (...descriptors: readonly Aml[]): number[] => buffer(ca
 
 /** I/O port descriptor (6.4.2.5), 16-bit decode. */
 export const io = (base: number, length: number): number[] => [0x47, 0x01, ...le16(base), ...le16(base), 0x01, length];
+/** DMA descriptor (6.4.2.2): 8-bit, compatible. */
+export const dma = (channel: number): number[] => [0x2a, 1 << channel, 0x00];
 /** IRQ descriptor without flags (6.4.2.1): edge, active high, exclusive. */
 export const irq = (n: number): number[] => [0x22, ...le16(1 << n)];
 /** Memory32Fixed (6.4.3.4). */
@@ -74,5 +77,40 @@ export const memory32 = (base: number, length: number, writable: boolean): numbe
 export const busRange = (min: number, max: number): number[] => [0x88, 13, 0, 2, 0x0c, 0, ...le16(0), ...le16(min), ...le16(max), ...le16(0), ...le16(max - min + 1)];
 /** Word I/O range, entire range. */
 export const ioRange = (min: number, max: number): number[] => [0x88, 13, 0, 1, 0x0c, 3, ...le16(0), ...le16(min), ...le16(max), ...le16(0), ...le16(max - min + 1)];
-/** DWord memory range, non-cacheable, read-write. */
-export const memoryRange = (min: number, max: number): number[] => [0x87, 23, 0, 0, 0x0c, 1, ...le32(0), ...le32(min), ...le32(max), ...le32(0), ...le32(max - min + 1)];
+/** DWord memory range, non-cacheable, read-write; max = min - 1: an empty one. */
+export const memoryRange = (min: number, max: number): number[] => [0x87, 23, 0, 0, 0x0c, 1, ...le32(0), ...le32(min), ...le32(Math.max(min, max)), ...le32(0), ...le32(max - min + 1)];
+/** QWord memory range, non-cacheable, read-write. */
+export const memoryRange64 = (min: number, max: number): number[] => [0x8a, 43, 0, 0, 0x0c, 1, ...le64(0), ...le64(min), ...le64(max), ...le64(0), ...le64(max - min + 1)];
+/** Extended interrupt (6.4.3.6): consumer, level, active high, shared. */
+export const interrupts = (...n: readonly number[]): number[] => [0x89, ...le16(2 + 4 * n.length), 0x09, n.length, ...n.flatMap(le32)];
+
+// ---- terms and operators (20.2.5) ----------------------------------------------------------------------------------
+
+export const local = (n: number): number[] => [0x60 + n];
+export const arg = (n: number): number[] => [0x68 + n];
+/** A reference to a named object. */
+export const ref = (path: string): number[] => nameString(path);
+export const store = (value: Aml, to: Aml): number[] => cat([0x70], value, to);
+/** a & b, a | b: the result goes to `to`, or nowhere else. */
+export const and = (a: Aml, b: Aml, to: Aml = [0]): number[] => cat([0x7b], a, b, to);
+export const or = (a: Aml, b: Aml, to: Aml = [0]): number[] => cat([0x7d], a, b, to);
+export const equal = (a: Aml, b: Aml): number[] => cat([0x93], a, b);
+export const not = (a: Aml): number[] => cat([0x92], a);
+export const when = (condition: Aml, ...body: readonly Aml[]): number[] => block([0xa0], cat(condition, ...body));
+export const otherwise = (...body: readonly Aml[]): number[] => block([0xa1], cat(...body));
+export const serialized = (path: string, args: number, ...body: readonly Aml[]): number[] => block([0x14], cat(nameString(path), [(args & 7) | 8], ...body));
+/** A dword of a buffer under a name of its own. */
+export const dwordField = (buf: Aml, offset: number, path: string): number[] => cat([0x8a], buf, integer(offset), nameString(path));
+
+/** Address space of an operation region. */
+export const enum Space { MEMORY = 0, IO = 1, PCI_CONFIG = 2 }
+export const region = (path: string, space: Space, offset: number, length: number): number[] => cat([0x5b, 0x80], nameString(path), [space], integer(offset), integer(length));
+/** Byte-wide fields of a region, one after the other; null leaves a byte out. */
+export const byteFields = (regionPath: string, names: readonly (string | null)[]): number[] =>
+  block([0x5b, 0x81], cat(nameString(regionPath), [0x01], ...names.map((n) => (n === null ? [0x00, 8] : cat(nameString(n), [8])))));
+
+/** ToUUID ("33db4d5b-..."): mixed-endian bytes (19.6.142). */
+export function uuid(text: string): number[] {
+  const b = [...Buffer.from(text.replaceAll('-', ''), 'hex')];
+  return buffer([...b.slice(0, 4).reverse(), ...b.slice(4, 6).reverse(), ...b.slice(6, 8).reverse(), ...b.slice(8)]);
+}

@@ -90,7 +90,7 @@ export function loadBzImage(c: LoadContext): CpuStart {
     zp[Zp.VIDEO_IS_VGA] = 1;
     zp[Zp.VIDEO_POINTS] = 16;
   }
-  const map = memoryMap(c.ramBytes);
+  const map = memoryMap({ low: c.ramBytes, high: c.highBytes });
   zp[Zp.E820_ENTRIES] = map.length;
   map.forEach((r, i) => {
     zp.writeDoubleLE(0, Zp.E820_TABLE + i * 20);

@@ -105,7 +105,7 @@ export function loadElf(c: LoadContext): CpuStart {
   const end = loadSegments(c, elf);
   const initrd = placeInitrd(c, end, 0xc000_0000);
   const cmdline = putCmdline(c, c.append);
-  const map = memoryMap(c.ramBytes);
+  const map = memoryMap({ low: c.ramBytes, high: c.highBytes });
   const info = Buffer.alloc(0x800);
   const at = placeLow(c, info.length, 'the start information');
   const modlist = 0x80;

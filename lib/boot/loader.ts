@@ -30,6 +30,8 @@ export interface LoadRequest {
   memory: PhysicalMemory;
   /** Bytes of RAM from physical 0. */
   ramBytes: number;
+  /** Bytes of RAM from 4 GiB. */
+  highBytes: number;
   kernel: string;
   initrd: string | null;
   append: string;

@@ -65,7 +65,7 @@ export function loadMultiboot(c: LoadContext): CpuStart {
     info.writeUInt32LE(initrd + (c.initrdImage?.length ?? 0), mods + 4);
     info.writeUInt32LE(cmdline, mods + 8);
   }
-  const map = memoryMap(c.ramBytes);
+  const map = memoryMap({ low: c.ramBytes, high: c.highBytes });
   info.writeUInt32LE(map.length * 24, 44);
   info.writeUInt32LE(at + mmap, 48);
   map.forEach((r, i) => {

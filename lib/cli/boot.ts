@@ -1,7 +1,8 @@
 /** `vmx-accel boot`. */
-import { writeFileSync } from 'node:fs';
+import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
+import { detectImage } from '../boot/image.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
@@ -18,6 +19,9 @@ interface BootArgs {
   cpu: string;
   cpus: string;
   memory: string;
+  firmware: string;
+  firmwareVars?: string;
+  debugcon: string;
   kernel?: string;
   initrd?: string;
   append?: string;
@@ -49,10 +53,13 @@ const EXIT_TIMEOUT = 124;
 const OPTIONS = {
   accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' },
-  machine: { type: 'string', default: 'pc', describe: 'board: pc' },
+  machine: { type: 'string', default: 'pc', describe: 'board: pc, q35' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
+  firmware: { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, none, or a file' },
+  'firmware-vars': { type: 'string', describe: 'file that keeps UEFI variables, or none (default: in your data folder, per disk)' },
+  debugcon: { type: 'string', default: 'none', describe: "firmware's debug log (ports 402h, E9h): none, stdio (standard error), file:PATH" },
   kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },
   initrd: { type: 'string', describe: 'initial RAM disk' },
   append: { type: 'string', describe: 'kernel command line' },
@@ -87,7 +94,7 @@ export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reb
 
 function options(y: Argv): Argv<BootArgs> {
   return y
-    .positional('image', { type: 'string', describe: 'a kernel (disk images need firmware, which this version lacks)' })
+    .positional('image', { type: 'string', describe: 'a disk image or a kernel, recognised by content' })
     .options(OPTIONS)
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
@@ -132,7 +139,9 @@ function address(text: string): bigint {
 }
 
 function machineOptions(a: BootArgs): MachineOptions {
-  if (a.image !== undefined && a.kernel !== undefined) throw new UsageError(`boot: both an image (${a.image}) and --kernel given`);
+  const kind = a.image === undefined ? null : detectImage(a.image);
+  if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
+  if (kind === 'floppy' || kind === 'cdrom') throw new UsageError(`boot: ${a.image}: ${kind} images are not available yet`);
   if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
   if (a.exitOn === '') throw new UsageError('--exit-on: the text is empty');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
@@ -143,10 +152,12 @@ function machineOptions(a: BootArgs): MachineOptions {
     cpu: a.cpu,
     cpus: positive(a.cpus, '--cpus', 'a number from 1 to 16'),
     memory: a.memory,
-    kernel: a.kernel ?? a.image,
+    kernel: kind === 'kernel' ? a.image : a.kernel,
+    firmware: a.firmware,
+    firmwareVars: a.firmwareVars,
     initrd: a.initrd,
     append: a.append,
-    disks: a.disk,
+    disks: kind === 'disk' ? [a.image!, ...(a.disk ?? [])] : a.disk,
     snapshot: a.snapshot,
     vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,
@@ -168,6 +179,20 @@ function machineOptions(a: BootArgs): MachineOptions {
 /** Conventional exit statuses of processes that a signal ends. */
 const SIGNALS = { SIGHUP: 129, SIGTERM: 143 } as const;
 
+/** --debugcon: where the bytes of the debug console go. */
+function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
+  if (mode === 'none') return null;
+  if (mode === 'stdio') {
+    vm.on('debug', (b) => process.stderr.write(b));
+    return null;
+  }
+  if (!mode.startsWith('file:')) throw new UsageError(`--debugcon: '${mode}' is not available (none, stdio, file:PATH are)`);
+  const file = createWriteStream(mode.slice(5));
+  file.on('error', (e) => process.stderr.write(`vmx-accel: --debugcon: ${e.message}\n`));
+  vm.on('debug', (b) => file.write(b));
+  return file;
+}
+
 async function boot(a: BootArgs): Promise<number> {
   if (a.device?.includes('help')) {
     listDevices();
@@ -186,6 +211,7 @@ async function boot(a: BootArgs): Promise<number> {
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
   const vm = await VirtualMachine.create(options);
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
+  const debugcon = openDebugcon(a.debugcon, vm);
   let timedOut = false;
   const timer = seconds === null ? null : setTimeout(() => ((timedOut = true), void vm.stop()), seconds * 1000);
   let signalled: number | null = null;
@@ -198,6 +224,7 @@ async function boot(a: BootArgs): Promise<number> {
   await screenshots.finish();
   if (timer !== null) clearTimeout(timer);
   await terminal.close();
+  debugcon?.end();
   if (a.stats !== undefined) {
     const stats = await vm.stats();
     writeFileSync(a.stats, `${JSON.stringify({ end, ...stats }, null, 2)}\n`);

@@ -4,8 +4,12 @@
  */
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
+import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
+import { type BootChoice, diskFirmware, openFile } from '../boot/image.js';
 import { UsageError } from '../errors.js';
 
+export type MachineName = 'pc' | 'q35';
+const MACHINES: readonly MachineName[] = ['pc', 'q35'];
 export type Accel = 'auto' | 'jit' | 'interp';
 
 export type VgaKind = 'std' | 'none';
@@ -25,8 +29,8 @@ export interface MachineOptions {
   accel?: Accel;
   /** Guest architecture; only x86_64 so far. */
   arch?: 'auto' | 'x86_64';
-  /** Board; only pc so far. */
-  machine?: 'pc';
+  /** Board. */
+  machine?: MachineName;
   /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
   cpu?: string;
   /** Number of vCPUs, 1..16. */
@@ -38,6 +42,12 @@ export interface MachineOptions {
   initrd?: string;
   /** Kernel command line. */
   append?: string;
+  /**
+   * `seabios`, `ovmf`, `none`, a file, or `auto`: none with a kernel, else by what the first disk can boot. Default auto.
+   */
+  firmware?: string;
+  /** File that keeps UEFI variables; `none` forgets them. Default: one in the user's data folder, by machine and first disk. */
+  firmwareVars?: string;
   /** Disks: a file name, or an object. */
   disks?: (string | Partial<DiskConfig> & { file: string })[];
   /** All disks as snapshots. */
@@ -74,7 +84,7 @@ export interface DebugOptions {
 
 export interface MachineConfig {
   accel: Accel;
-  machine: 'pc';
+  machine: MachineName;
   cpu: string;
   cpus: number;
   /** Bytes. */
@@ -82,6 +92,10 @@ export interface MachineConfig {
   kernel: string | null;
   initrd: string | null;
   append: string;
+  /** Null: the kernel is loaded directly. */
+  firmware: FirmwareConfig | null;
+  /** For the user: which firmware was chosen and why; empty if it was asked for. */
+  notes: string[];
   disks: DiskConfig[];
   vga: VgaKind;
   devices: string[];
@@ -149,6 +163,44 @@ export function parseDisk(text: string): DiskConfig {
   return d;
 }
 
+/** What the first disk can boot; BIOS if there is none. */
+function bootChoice(disks: readonly DiskConfig[]): BootChoice {
+  const disk = disks[0];
+  if (disk === undefined) return { kind: 'bios', why: 'there is no disk' };
+  const r = openFile(disk.file, '--disk');
+  try {
+    return diskFirmware(r);
+  } finally {
+    r.close();
+  }
+}
+
+function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
+  const want = o.firmware ?? 'auto';
+  let fw: FirmwareConfig;
+  if (want === 'none' || (want === 'auto' && o.kernel !== undefined)) {
+    if (o.kernel === undefined) throw new UsageError('--firmware: none needs --kernel');
+    if (o.firmwareVars !== undefined) throw new UsageError('--firmware-vars: there is no firmware');
+    return null;
+  }
+  if (want === 'auto') {
+    const choice = bootChoice(disks);
+    fw = choice.kind === 'bios' ? findBios() : findUefi();
+    notes.push(`firmware: ${choice.kind === 'bios' ? 'SeaBIOS' : 'OVMF'} (${fw.code}): ${choice.why}`);
+  } else {
+    fw = want === 'seabios' ? findBios() : want === 'ovmf' ? findUefi() : firmwareFile(want);
+  }
+  if (fw.kind !== 'uefi') {
+    if (o.firmwareVars !== undefined) throw new UsageError('--firmware-vars: only UEFI firmware has variables');
+    if (o.kernel !== undefined) throw new UsageError('--kernel: BIOS firmware does not load kernels (leave --firmware out)');
+    return fw;
+  }
+  const disk = disks[0];
+  if (o.firmwareVars !== undefined) fw.vars = o.firmwareVars === 'none' ? null : o.firmwareVars;
+  else if (disk !== undefined && !disk.snapshot && !disk.readonly) fw.vars = defaultVarsFile(machine, fw, disk.file);
+  return fw;
+}
+
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
   const accel = o.accel ?? 'auto';
@@ -156,7 +208,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   const arch = o.arch ?? 'auto';
   if (!['auto', 'x86_64'].includes(arch)) throw new UsageError(`--arch: '${arch}' is not available (x86_64 is)`);
   const machine = o.machine ?? 'pc';
-  if (machine !== 'pc') throw new UsageError(`--machine: '${String(machine)}' is not available (pc is)`);
+  if (!MACHINES.includes(machine)) throw new UsageError(`--machine: '${String(machine)}' is not available (${MACHINES.join(', ')} are)`);
   const cpus = o.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) throw new UsageError(`--cpus: ${cpus} is not a number from 1 to 16`);
   const memory = parseSize(o.memory ?? '512M', '--memory');
@@ -176,6 +228,8 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     checkFile(disk.file, '--disk', !disk.readonly && !disk.snapshot);
     disks.push(disk);
   }
+  const notes: string[] = [];
+  const firmware = chooseFirmware(o, machine, disks, notes);
   const clock = o.clock ?? 'host';
   if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
   // Runs under a virtual clock are to be repeatable.
@@ -192,6 +246,8 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     kernel: o.kernel ?? null,
     initrd: o.initrd ?? null,
     append: o.append ?? '',
+    firmware,
+    notes,
     disks,
     vga,
     devices: o.devices ?? [],

@@ -4,6 +4,8 @@
  */
 import type { Board, BoardHost } from '../boards/board.js';
 import { PcBoard } from '../boards/pc.js';
+import { Q35Board } from '../boards/q35.js';
+import { HIGH_RAM, ramLayout } from '../boot/e820.js';
 import { TimerQueue } from '../devices/clock.js';
 import { randomFillSync } from 'node:crypto';
 import { X86Cpu } from '../engine/guest/x86/cpu.js';
@@ -18,7 +20,7 @@ import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
-import type { MachineConfig } from './config.js';
+import type { MachineConfig, MachineName } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
@@ -50,9 +52,11 @@ const TURN_NS = 10_000_000;
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
 
+const BOARDS: Readonly<Record<MachineName, new (host: BoardHost) => Board>> = { pc: PcBoard, q35: Q35Board };
+
 export class Machine {
   readonly accel: 'jit' | 'interp';
-  readonly notes: string[] = [];
+  readonly notes: string[];
   started = false;
   private readonly native = loadNative();
   private readonly memory: PhysicalMemory;
@@ -97,13 +101,17 @@ export class Machine {
     readonly config: MachineConfig,
     private readonly host: MachineHost,
   ) {
+    this.notes = [...config.notes];
     const native = this.native;
     const exec = this.allocExec();
     this.accel = exec === null ? 'interp' : 'jit';
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
     this.memory = new PhysicalMemory(ram.buffer, ram.address);
-    this.memory.mapRam(0, Math.min(config.memory, 0xa_0000), 0);
-    if (config.memory > 0xc_0000) this.memory.mapRam(0xc_0000, config.memory - 0xc_0000, 0xc_0000);
+    // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.
+    const { low, high } = ramLayout(config.machine, config.memory);
+    this.memory.mapRam(0, 0xa_0000, 0);
+    if (low > 0x10_0000) this.memory.mapRam(0x10_0000, low - 0x10_0000, 0x10_0000);
+    if (high > 0) this.memory.mapRam(HIGH_RAM, high, low);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     this.clock = this.virtual ?? new HostClock(() => native.now());
     this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
@@ -111,7 +119,7 @@ export class Machine {
     const model = CpuModel.parse(config.cpu);
     const helpers = x86Helpers();
     const lifter = x86Lifter(helpers, model, config.cpus);
-    const board = (this.board = new PcBoard(this.boardHost(model)));
+    const board = (this.board = new BOARDS[config.machine](this.boardHost(model)));
     for (let i = 0; i < config.cpus; i++) {
       const state = native.allocState(STATE_BYTES);
       this.contexts.push(native.createContext(state, exec));
@@ -142,9 +150,9 @@ export class Machine {
       mask32,
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
-    this.memory.onRemap = () => {
+    this.memory.onRemap = (code) => {
       for (const c of this.cpus) c.mmu.flushAll();
-      this.engine.flushTranslations();
+      if (code) this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
     // A timer armed while a CPU runs may be due before the slice was to end.

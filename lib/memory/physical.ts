@@ -34,8 +34,11 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   onCodeWrite: (ramOffset: number, bytes: number) => void = () => {};
   /** As onCodeWrite, for writes by devices: must not throw. */
   onDmaCodeWrite: (ramOffset: number, bytes: number) => void = () => {};
-  /** Called when a page becomes RAM or ROM or ceases to be (windows only decode where there is no RAM). */
-  onRemap: () => void = () => {};
+  /**
+   * Called when a page becomes RAM or ROM or ceases to be (windows only decode where there is no RAM). `code`: translations
+   * of what was mapped there may exist.
+   */
+  onRemap: (code: boolean) => void = () => {};
 
   /** Ram offset of each page below 4 GiB, or UNMAPPED; in units of pages. */
   private readonly low = new Int32Array(LOW_PAGES).fill(UNMAPPED);
@@ -62,16 +65,33 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       this.high.push({ base: pa, end: pa + bytes, offset });
       return;
     }
+    let code = false;
     for (let i = 0; i < bytes / PAGE; i++) {
-      this.low[pa / PAGE + i] = offset / PAGE + i;
-      this.rom[pa / PAGE + i] = rom ? 1 : 0;
+      const p = pa / PAGE + i;
+      const old = this.low[p]!;
+      const now = offset / PAGE + i;
+      if (old >= 0 && old !== now && this.codePages[old]) code = true;
+      this.low[p] = now;
+      this.rom[p] = rom ? 1 : 0;
     }
-    this.onRemap();
+    this.onRemap(code);
   }
 
   unmapRam(pa: number, bytes: number): void {
-    for (let i = 0; i < bytes / PAGE; i++) this.low[pa / PAGE + i] = UNMAPPED;
-    this.onRemap();
+    let code = false;
+    for (let i = 0; i < bytes / PAGE; i++) {
+      const old = this.low[pa / PAGE + i]!;
+      if (old >= 0 && this.codePages[old]) code = true;
+      this.low[pa / PAGE + i] = UNMAPPED;
+      this.rom[pa / PAGE + i] = 0;
+    }
+    this.onRemap(code);
+  }
+
+  /** Writes to RAM by its ram offset, wherever (and whether) it is mapped. size 1, 2 or 4. */
+  poke(offset: number, size: number, value: number): void {
+    this.touch(offset, size);
+    for (let i = 0; i < size; i++) this.ram8[offset + i] = value >>> (8 * i);
   }
 
   /**
@@ -88,10 +108,16 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       this.low[first + i] = source + i;
       this.rom[first + i] = rom ? 1 : 0;
     }
-    this.onRemap();
+    this.onRemap(false);
     return () => {
-      for (let i = 0; i < pages; i++) if (this.low[first + i] === source + i) this.low[first + i] = UNMAPPED;
-      this.onRemap();
+      let code = false;
+      for (let i = 0; i < pages; i++) {
+        if (this.low[first + i] !== source + i) continue;
+        if (this.codePages[source + i]) code = true;
+        this.low[first + i] = UNMAPPED;
+        this.rom[first + i] = 0;
+      }
+      this.onRemap(code);
     };
   }
 

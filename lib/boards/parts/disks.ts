@@ -10,6 +10,7 @@ export function addDisks(p: Parts): void {
     const raw = new RawImage(d.file, d.readonly || d.snapshot);
     const disk: BlockBackend = d.snapshot ? new MemoryOverlay(raw) : raw;
     p.onClose.push(() => disk.close());
-    addVirtio(p, `virtio-blk${i}`, new VirtioBlk(disk, `vmx-disk${i}`, (s) => p.host.log(s)));
+    const f = addVirtio(p, `virtio-blk${i}`, new VirtioBlk(disk, `vmx-disk${i}`, (s) => p.host.log(s)));
+    p.bootOrder.push(`/pci@i0cf8/scsi@${(f.devfn >> 3).toString(16)}/disk@0,0`);
   });
 }

@@ -9,9 +9,14 @@ import { type DeviceOption, intProp, parseDevice } from '../device-options.js';
 import { Pc } from './map.js';
 import type { Parts } from './parts.js';
 
-/** Puts a virtio device on bus 0. */
-export function addVirtio(p: Parts, name: string, dev: VirtioDevice): void {
-  p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
+/** Puts a virtio device on bus 0: disks, whose place firmware is told. */
+export function addVirtio(p: Parts, name: string, dev: VirtioDevice): VirtioPci {
+  return p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
+}
+
+/** Puts a virtio device behind a root port, if the board has a free one. */
+function addVirtioExpress(p: Parts, name: string, dev: VirtioDevice): void {
+  p.addExpress((host, slot) => new VirtioPci(name, host, slot, p.memory, dev, (s) => p.host.log(s)));
 }
 
 export function addDeviceOptions(p: Parts): void {
@@ -34,10 +39,10 @@ function addOption(p: Parts, o: DeviceOption): void {
       break;
     }
     case 'virtio-rng':
-      addVirtio(p, 'virtio-rng', new VirtioRng((dst) => h.random(dst)));
+      addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => h.random(dst)));
       break;
     case 'virtio-console':
-      addVirtio(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));
+      addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));
       break;
     default:
       throw new UsageError(`--device: ${o.name} is not available on this board`);

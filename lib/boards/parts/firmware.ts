@@ -1,33 +1,95 @@
 /** What firmware and kernels find out about the machine: CMOS and fw_cfg. */
-import { memoryMap } from '../../boot/e820.js';
-import { FwCfg } from '../../devices/firmware/fw-cfg.js';
+import { E820, HIGH_RAM, ramLayout, type RamLayout } from '../../boot/e820.js';
+import { readFileSync } from 'node:fs';
+import { type AcpiBoard, buildAcpi } from '../../boot/acpi.js';
+import { smbiosAnchor, smbiosTables } from '../../boot/smbios.js';
+import { LOADER_FILE, loaderScript, RSDP_FILE, TABLES_FILE } from '../../boot/table-loader.js';
+import { FW_CFG_PORTS, FwCfg, FwCfgKey } from '../../devices/firmware/fw-cfg.js';
+import { le32 } from '../../devices/pci/pci.js';
 import type { Parts } from './parts.js';
+
+const VERSION = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+/** Of every machine: so that a guest sees the same hardware at each start. */
+const UUID = Uint8Array.from(Buffer.from('766d782d616363656c80000000000001', 'hex'));
+/** SeaBIOS tries again after this long when nothing is bootable. */
+const BOOT_RETRY_MS = 60_000;
 
 /** Memory sizes and CPU count in CMOS, as PC firmware reads them. */
 export function fillCmos(p: Parts): void {
-  const bytes = p.host.config.memory;
+  const { low, high } = ramLayout(p.host.config.machine, p.host.config.memory);
   const put16 = (at: number, v: number): void => {
-    p.rtc.setNvram(at, v & 0xff);
-    p.rtc.setNvram(at + 1, (v >>> 8) & 0xff);
+    const n = Math.min(65535, Math.max(0, Math.floor(v)));
+    p.rtc.setNvram(at, n & 0xff);
+    p.rtc.setNvram(at + 1, n >>> 8);
   };
   put16(0x15, 640);
-  put16(0x17, Math.min(65535, Math.max(0, (bytes - 0x10_0000) / 1024)));
-  put16(0x30, Math.min(65535, Math.max(0, (bytes - 0x10_0000) / 1024)));
-  put16(0x34, Math.min(65535, Math.max(0, (bytes - 0x100_0000) / 65536)));
+  put16(0x17, (low - 0x10_0000) / 1024);
+  put16(0x30, (low - 0x10_0000) / 1024);
+  put16(0x34, (low - 0x100_0000) / 65536);
+  // Above 4 GiB, in units of 64 KiB: three bytes.
+  put16(0x5b, high / 65536);
+  p.rtc.setNvram(0x5d, Math.floor(high / 65536) >>> 16);
   p.rtc.setNvram(0x5f, p.host.config.cpus - 1);
 }
 
-/** The fw_cfg device with what it always has. Further parts may add files (p.fw.addFile). */
+/** The fw_cfg device with what it always has. Parts that come later may add files (p.fw.addFile). */
 export function addFwCfg(p: Parts): void {
   const c = p.host.config;
-  p.fw = p.add(new FwCfg({ memory: p.memory, ramSize: c.memory, cpus: c.cpus }));
-  p.memory.mapPorts(0x510, 12, p.fw.ports);
-  const map = memoryMap(c.memory);
-  const e820 = Buffer.alloc(map.length * 20);
+  const ram = ramLayout(c.machine, c.memory);
+  p.fw = p.add(new FwCfg({ memory: p.memory, ramSize: ram.low, cpus: c.cpus, uuid: UUID }));
+  p.memory.mapPorts(0x510, FW_CFG_PORTS, p.fw.ports);
+  p.fw.addFile('etc/e820', e820(ram));
+  const smbios = smbiosTables({ machine: c.machine, version: VERSION, cpus: c.cpus, ram, uuid: UUID, uefi: c.firmware?.kind === 'uefi' });
+  p.fw.addFile('etc/smbios/smbios-tables', smbios);
+  p.fw.addFile('etc/smbios/smbios-anchor', smbiosAnchor(smbios));
+  // Sleep states S0-S5: 80h marks the supported ones, the low bits are SLP_TYP. No suspend.
+  p.fw.addFile('etc/system-states', Uint8Array.of(0x80, 0, 0, 1, 2, 0x80));
+  p.fw.addFile('etc/boot-fail-wait', Uint8Array.from(le32(BOOT_RETRY_MS)));
+}
+
+/** ACPI tables for firmware, made anew when it reads them: they depend on where it has put the PM registers. */
+export function addAcpiFiles(p: Parts, board: () => AcpiBoard): void {
+  p.fw.addComputedFile(TABLES_FILE, () => buildAcpi(board()).tables);
+  p.fw.addComputedFile(RSDP_FILE, () => buildAcpi(board()).rsdp);
+  p.fw.addComputedFile(LOADER_FILE, () => loaderScript(buildAcpi(board())));
+}
+
+/** What depends on all other parts: the boot order. Comes last. */
+export function finishFwCfg(p: Parts): void {
+  if (p.bootOrder.length > 0) p.fw.addFile('bootorder', Buffer.from(`${p.bootOrder.join('\n')}\0`));
+}
+
+/** Kernel, initrd and command line for firmware that loads them itself (UEFI). */
+export function addKernelItems(p: Parts): void {
+  const c = p.host.config;
+  if (c.kernel === null || c.firmware === null) return;
+  const kernel = readFileSync(c.kernel);
+  const item = (size: FwCfgKey, data: FwCfgKey, bytes: Uint8Array): void => {
+    p.fw.addNumber(size, bytes.length, 4);
+    p.fw.add(data, bytes);
+  };
+  // A bzImage is its setup sectors and the rest (Linux boot protocol).
+  const setup = kernel.length > 0x206 && kernel.readUInt32LE(0x202) === 0x5372_6448 ? ((kernel[0x1f1] || 4) + 1) * 512 : 0;
+  item(FwCfgKey.SETUP_SIZE, FwCfgKey.SETUP_DATA, kernel.subarray(0, setup));
+  item(FwCfgKey.KERNEL_SIZE, FwCfgKey.KERNEL_DATA, kernel.subarray(setup));
+  item(FwCfgKey.CMDLINE_SIZE, FwCfgKey.CMDLINE_DATA, Buffer.from(`${c.append}\0`));
+  if (c.initrd !== null) item(FwCfgKey.INITRD_SIZE, FwCfgKey.INITRD_DATA, readFileSync(c.initrd));
+}
+
+/** The PCI window above 4 GiB: from the end of RAM to the end of 40-bit addresses. */
+export function pciHole64(ram: RamLayout): readonly [number, number] {
+  const gib = 2 ** 30;
+  return [Math.ceil((HIGH_RAM + ram.high) / gib) * gib, 2 ** 40 - 1];
+}
+
+/** RAM as the firmware finds it: what it keeps for itself and the legacy hole it knows. */
+function e820({ low, high }: RamLayout): Buffer {
+  const map = [{ base: 0, length: low }, ...(high > 0 ? [{ base: HIGH_RAM, length: high }] : [])];
+  const b = Buffer.alloc(map.length * 20);
   map.forEach((r, i) => {
-    e820.writeBigUInt64LE(BigInt(r.base), i * 20);
-    e820.writeBigUInt64LE(BigInt(r.length), i * 20 + 8);
-    e820.writeUInt32LE(r.type, i * 20 + 16);
+    b.writeBigUInt64LE(BigInt(r.base), i * 20);
+    b.writeBigUInt64LE(BigInt(r.length), i * 20 + 8);
+    b.writeUInt32LE(E820.RAM, i * 20 + 16);
   });
-  p.fw.addFile('etc/e820', e820);
+  return b;
 }

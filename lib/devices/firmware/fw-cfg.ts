@@ -79,6 +79,8 @@ interface Item {
   onWrite: ((data: Uint8Array, offset: number, length: number) => void) | null;
   /** Writable items go back to this on reset. */
   original: Uint8Array | null;
+  /** Contents that depend on what the guest has set up: made when the guest selects the item. Their length is fixed. */
+  make: (() => Uint8Array) | null;
 }
 
 interface State {
@@ -150,7 +152,7 @@ export class FwCfg implements Device {
 
   /** Sets an item. With onWrite the guest may write it (DMA only); it is told what of `data` has changed. */
   add(key: number, data: Uint8Array, onWrite: Item['onWrite'] = null): void {
-    this.items.set(key, { data, onWrite, original: onWrite ? data.slice() : null });
+    this.items.set(key, { data, onWrite, original: onWrite ? data.slice() : null, make: null });
     if (this.s.key === key) this.current = this.items.get(key) ?? null;
   }
 
@@ -175,6 +177,14 @@ export class FwCfg implements Device {
     if (!known) this.files.push({ name, key });
     this.add(key, data, onWrite);
     this.rebuildDirectory();
+    return key;
+  }
+
+  /** Adds a file that is made whenever the guest selects it, always of the same length. */
+  addComputedFile(name: string, make: () => Uint8Array): number {
+    const key = this.addFile(name, make());
+    const item = this.items.get(key);
+    if (item) item.make = make;
     return key;
   }
 
@@ -234,7 +244,12 @@ export class FwCfg implements Device {
   private select(key: number): void {
     this.s.key = key;
     this.s.offset = 0;
-    this.current = this.items.get(key & ~WRITE_CHANNEL) ?? null;
+    const item = this.items.get(key & ~WRITE_CHANNEL) ?? null;
+    if (item?.make) {
+      const data = item.make();
+      if (data.length === item.data.length) item.data = data;
+    }
+    this.current = item;
   }
 
   private read(offset: number, size: number): number {

@@ -72,7 +72,7 @@ export class PciFunction implements Device {
   /** Writable bits. */
   private readonly wmask = new Uint8Array(256);
   /** Bits that a 1 clears. */
-  private readonly w1c = new Uint8Array(256);
+  protected readonly w1c = new Uint8Array(256);
   private readonly initial = new Uint8Array(256);
   private readonly bars: (Bar | undefined)[] = [];
   private nextCap = 0x40;
@@ -347,15 +347,36 @@ export class MsixTable implements IoHandler {
 export const le16 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff];
 export const le32 = (v: number): number[] => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, v >>> 24];
 
-/** Bus 0 and the ports 0xCF8 (address) and 0xCFC (data). */
+/** A function that leads to another bus. */
+export interface PciBridgeFunction extends PciFunction {
+  /** Bus numbers behind it, as programmed: own secondary bus, and the highest reached through it. */
+  readonly secondary: number;
+  readonly subordinate: number;
+  readonly child: PciBus;
+}
+
+/** Functions of one bus. Bus 0 also has the ports 0xCF8 (address) and 0xCFC (data) and the memory mapped window. */
 export class PciBus implements Device {
-  readonly name = 'pci-bus';
   private readonly functions = new Map<number, PciFunction>();
+  private readonly bridges: PciBridgeFunction[] = [];
   private address = 0;
   readonly ports: IoHandler;
+  /** Enhanced configuration access (PCI Express Base Specification 4.0, 7.2.2): 1 MiB per bus. */
+  readonly ecam: IoHandler;
 
-  constructor() {
+  constructor(readonly name = 'pci-bus') {
     this.ports = { read: (o, s) => this.portRead(o, s), write: (o, s, v) => this.portWrite(o, s, v) };
+    this.ecam = {
+      read: (o, s) => {
+        const reg = o & 0xfff;
+        const f = reg + s <= CONFIG_BYTES ? this.find(o >>> 20, (o >>> 12) & 0xff) : undefined;
+        return f === undefined ? ones(s) : f.configRead(reg, s);
+      },
+      write: (o, s, v) => {
+        const reg = o & 0xfff;
+        if (reg + s <= CONFIG_BYTES) this.find(o >>> 20, (o >>> 12) & 0xff)?.configWrite(reg, s, v);
+      },
+    };
   }
 
   add(f: PciFunction): void {
@@ -363,17 +384,31 @@ export class PciBus implements Device {
     this.functions.set(f.devfn, f);
   }
 
+  addBridge(f: PciBridgeFunction): void {
+    this.add(f);
+    this.bridges.push(f);
+  }
+
   /** Functions in order of devfn. */
   list(): PciFunction[] {
     return [...this.functions.values()].sort((a, b) => a.devfn - b.devfn);
   }
 
+  /** The function that answers a configuration access, seen from this bus, which has number `own`. */
+  find(bus: number, devfn: number, own = 0): PciFunction | undefined {
+    if (bus === own) return this.functions.get(devfn);
+    for (const b of this.bridges) {
+      // Numbers grow downwards, so the recursion ends whatever a guest programs.
+      if (b.secondary > own && bus >= b.secondary && bus <= b.subordinate) return b.child.find(bus, devfn, b.secondary);
+    }
+    return undefined;
+  }
+
   /** Offset 0..3: address register, 4..7: data. */
   private portRead(offset: number, size: number): number {
-    if (offset < 4) return offset === 0 && size === 4 ? this.address : size === 1 ? 0xff : 0xffff;
+    if (offset < 4) return offset === 0 && size === 4 ? this.address : ones(size);
     const f = this.selected();
-    if (f === undefined) return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
-    return f.configRead((this.address & 0xfc) + (offset - 4), size);
+    return f === undefined ? ones(size) : f.configRead((this.address & 0xfc) + (offset - 4), size);
   }
 
   private portWrite(offset: number, size: number, value: number): void {
@@ -385,8 +420,8 @@ export class PciBus implements Device {
   }
 
   private selected(): PciFunction | undefined {
-    if (this.address < 0x8000_0000 || (this.address & 0xff_0000) !== 0) return undefined;
-    return this.functions.get((this.address >>> 8) & 0xff);
+    if (this.address < 0x8000_0000) return undefined;
+    return this.find((this.address >>> 16) & 0xff, (this.address >>> 8) & 0xff);
   }
 
   reset(): void {
@@ -402,3 +437,6 @@ export class PciBus implements Device {
     this.address = (s.address & 0x80ff_fffc) >>> 0;
   }
 }
+
+const CONFIG_BYTES = 256;
+const ones = (size: number): number => (size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff);

@@ -161,6 +161,8 @@ export class X86Mmu {
       this.map.write(ea, 4, (old | bits) >>> 0);
       return true;
     }
+    // Firmware may keep page tables in ROM: accessed and dirty bits do not stick there.
+    if (this.map.isRom(ea)) return true;
     const p = off + (ea & 0xfff);
     if (this.map.codePages[off >>> 12]) this.map.onCodeWrite(p, 4);
     return Atomics.compareExchange(this.ram32, p >>> 2, old, old | bits) === old;

@@ -1,0 +1,129 @@
+/** The DSDT of the PC boards (ACPI Specification 6.5; PCI Firmware Specification 3.3, 4.5 for _OSC). */
+import type { AcpiBoard } from './acpi.js';
+import * as aml from './aml.js';
+
+/** Interrupts a PCI link device may be set to. */
+const LINK_IRQS = [5, 10, 11];
+const UUID_PCI_OSC = '33db4d5b-1ff7-401c-9657-7441c03dd766';
+/** What the firmware leaves to the operating system: PME, AER, capability structure, LTR; hot-plug stays away. */
+const OSC_GRANT = 0x3c;
+
+const letter = (n: number): string => String.fromCharCode(0x41 + n);
+
+/** _PRT for interrupts by the 8259A (names of link devices) and by the I/O APIC (global system interrupts). */
+function routing(b: AcpiBoard): { pic: number[]; apic: number[] } {
+  const pic: number[][] = [];
+  const apic: number[][] = [];
+  for (let dev = 0; dev < 32; dev++) {
+    for (let pin = 0; pin < 4; pin++) {
+      const n = b.pirqOf(dev, pin + 1);
+      const head = [aml.integer(dev * 0x1_0000 + 0xffff), aml.integer(pin)];
+      pic.push(aml.pkg(...head, aml.ref(`\\_SB_.PCI0.ISA_.LNK${letter(n)}`), aml.integer(0)));
+      apic.push(aml.pkg(...head, aml.integer(0), aml.integer(b.pciGsiBase + n)));
+    }
+  }
+  return { pic: aml.pkg(...pic), apic: aml.pkg(...apic) };
+}
+
+/** Link device n: its interrupt is in the bridge's routing register. */
+function link(n: number): number[] {
+  const reg = `PRQ${letter(n)}`;
+  const disabled = aml.and(aml.ref(reg), aml.integer(0x80));
+  return aml.device(
+    `LNK${letter(n)}`,
+    aml.name('_HID', aml.eisaId('PNP0C0F')),
+    aml.name('_UID', aml.integer(n + 1)),
+    aml.name('_PRS', aml.resources(aml.interrupts(...LINK_IRQS))),
+    aml.name('BUF_', aml.resources(aml.interrupts(0))),
+    aml.dwordField(aml.ref('BUF_'), 5, 'CURR'),
+    aml.method('_STA', 0, aml.when(disabled, aml.ret(aml.integer(9))), aml.ret(aml.integer(0xb))),
+    aml.method('_DIS', 0, aml.or(aml.ref(reg), aml.integer(0x80), aml.ref(reg))),
+    aml.method('_CRS', 0, aml.when(disabled, aml.store(aml.integer(0), aml.ref('CURR'))), aml.otherwise(aml.and(aml.ref(reg), aml.integer(0xf), aml.ref('CURR'))), aml.ret(aml.ref('BUF_'))),
+    aml.serialized('_SRS', 1, aml.dwordField(aml.arg(0), 5, 'WANT'), aml.store(aml.ref('WANT'), aml.ref(reg))),
+  );
+}
+
+/** _OSC of a PCI Express host bridge: the operating system gets what it asks for, except hot-plug. */
+function osc(): number[] {
+  const wrong = (bit: number): number[] => aml.or(aml.ref('CDW1'), aml.integer(bit), aml.ref('CDW1'));
+  return aml.serialized(
+    '_OSC',
+    4,
+    aml.dwordField(aml.arg(3), 0, 'CDW1'),
+    aml.when(
+      aml.equal(aml.arg(0), aml.uuid(UUID_PCI_OSC)),
+      aml.dwordField(aml.arg(3), 8, 'CDW3'),
+      aml.and(aml.ref('CDW3'), aml.integer(OSC_GRANT), aml.local(0)),
+      aml.when(aml.not(aml.equal(aml.arg(1), aml.integer(1))), wrong(8)),
+      aml.when(aml.not(aml.equal(aml.ref('CDW3'), aml.local(0))), wrong(0x10)),
+      aml.store(aml.local(0), aml.ref('CDW3')),
+    ),
+    aml.otherwise(wrong(4)),
+    aml.ret(aml.arg(3)),
+  );
+}
+
+function isaDevices(b: AcpiBoard): number[][] {
+  const isa = (path: string, hid: string, ...res: readonly aml.Aml[]): number[] =>
+    aml.device(path, aml.name('_HID', aml.eisaId(hid)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(...res)));
+  const list = [
+    isa('RTC_', 'PNP0B00', aml.io(0x70, 2), aml.irq(8)),
+    isa('KBD_', 'PNP0303', aml.io(0x60, 1), aml.io(0x64, 1), aml.irq(1)),
+    isa('MOU_', 'PNP0F13', aml.irq(12)),
+    aml.device('COM1', aml.name('_HID', aml.eisaId('PNP0501')), aml.name('_UID', aml.integer(1)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(0x3f8, 8), aml.irq(4)))),
+  ];
+  if (b.floppy) list.push(isa('FDC0', 'PNP0700', aml.io(0x3f2, 4), aml.io(0x3f7, 1), aml.irq(6), aml.dma(2)));
+  return list;
+}
+
+export function dsdt(b: AcpiBoard): Buffer {
+  const prt = routing(b);
+  const express = b.ecam !== null;
+  const links = Array.from({ length: b.pirqs }, (_, n) => n);
+  // Routing registers: PIRQA-D at 60h, PIRQE-H at 68h of the bridge.
+  const registers = links.length > 4 ? [...links.slice(0, 4), null, null, null, null, ...links.slice(4)] : links;
+  const body = [
+    ...aml.name('\\PICM', aml.integer(0)),
+    ...aml.method('\\_PIC', 1, aml.store(aml.arg(0), aml.ref('\\PICM'))),
+    ...aml.scope(
+      '\\_SB_',
+      aml.device(
+        'PCI0',
+        aml.name('_HID', aml.eisaId(express ? 'PNP0A08' : 'PNP0A03')),
+        ...(express ? [aml.name('_CID', aml.eisaId('PNP0A03')), osc()] : []),
+        aml.name('_UID', aml.integer(0)),
+        aml.name(
+          '_CRS',
+          aml.resources(
+            aml.busRange(0, 255),
+            aml.io(0xcf8, 8),
+            aml.ioRange(0x0000, 0x0cf7),
+            aml.ioRange(0x0d00, 0xffff),
+            aml.memoryRange(0xa_0000, 0xb_ffff),
+            ...b.pciHoles.map(([from, to]) => aml.memoryRange(from, to)),
+            aml.memoryRange64(b.pciHole64[0], b.pciHole64[1]),
+          ),
+        ),
+        aml.device(
+          'ISA_',
+          aml.name('_ADR', aml.integer(b.isaDevice * 0x1_0000)),
+          aml.region('PIRQ', aml.Space.PCI_CONFIG, 0x60, registers.length),
+          aml.byteFields('PIRQ', registers.map((n) => (n === null ? null : `PRQ${letter(n)}`))),
+          ...links.map(link),
+          ...isaDevices(b),
+        ),
+        aml.name('PRTP', prt.pic),
+        aml.name('PRTA', prt.apic),
+        aml.method('_PRT', 0, aml.when(aml.ref('\\PICM'), aml.ret(aml.ref('PRTA'))), aml.ret(aml.ref('PRTP'))),
+      ),
+      aml.device('HPET', aml.name('_HID', aml.eisaId('PNP0103')), aml.name('_UID', aml.integer(0)), aml.name('_CRS', aml.resources(aml.memory32(b.hpetBase, 0x400, true)))),
+      // The configuration window must be claimed by a motherboard resource (PCI Firmware Specification 3.3, 4.1.2).
+      ...(b.ecam === null ? [] : [aml.device('MRES', aml.name('_HID', aml.eisaId('PNP0C02')), aml.name('_UID', aml.integer(1)), aml.name('_CRS', aml.resources(aml.memory32(b.ecam.base, b.ecam.buses * 0x10_0000, true))))]),
+      aml.device('FWCF', aml.name('_HID', aml.string('QEMU0002')), aml.name('_STA', aml.integer(0xb)), aml.name('_CRS', aml.resources(aml.io(0x510, 12)))),
+      ...Array.from({ length: b.cpus }, (_, i) => aml.device(`C${i.toString(16).toUpperCase().padStart(3, '0')}`, aml.name('_HID', aml.string('ACPI0007')), aml.name('_UID', aml.integer(i)))),
+    ),
+    ...(b.s3Type === null ? [] : aml.name('\\_S3_', aml.pkg(aml.integer(b.s3Type), aml.integer(b.s3Type), aml.integer(0), aml.integer(0)))),
+    ...aml.name('\\_S5_', aml.pkg(aml.integer(0), aml.integer(0), aml.integer(0), aml.integer(0))),
+  ];
+  return Buffer.from(body);
+}
