@@ -1,6 +1,6 @@
 // Long differential runs against the host CPU (see test/differential): exit status 1 on a difference.
 //   node bench/differential.mjs --cases 2000000 --seed 1 [--family alu,sse] [--executors interp,jit] [--first N] [--limit N] [--coverage]
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import ts from 'typescript';
 
@@ -25,7 +25,10 @@ for (const f of readdirSync(source)) {
   const r = ts.transpileModule(readFileSync(new URL(f, source), 'utf8'), {
     compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, isolatedModules: true },
   });
-  writeFileSync(new URL(f.replace(/\.ts$/, '.js'), target), r.outputText);
+  // Several runs may start at once: none may see a half-written file.
+  const temporary = new URL(`${f}.${process.pid}`, target);
+  writeFileSync(temporary, r.outputText);
+  renameSync(temporary, new URL(f.replace(/\.ts$/, '.js'), target));
 }
 const { runDifferential } = await import(new URL('differ.js', target).href);
 const { FAMILIES } = await import(new URL('templates.js', target).href);

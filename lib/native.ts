@@ -67,8 +67,11 @@ export interface NativeAddon {
   allocRam(bytes: number): NativeMemory;
   /** State region, page aligned, zeroed. */
   allocState(bytes: number): NativeMemory;
-  /** Two aliases of one memfd. Codes: ERR_NO_EXEC (policy forbids it, or VMX_ACCEL_NO_EXEC=1 is set), ERR_NO_MEMORY. */
-  allocExec(bytes: number): NativeExec;
+  /**
+   * Two aliases of one memory object. Codes: ERR_NO_EXEC (policy forbids it, or VMX_ACCEL_NO_EXEC=1 is set), ERR_NO_MEMORY.
+   * @param nameless without a memfd behind it, so that perf looks its symbols up in /tmp/perf-PID.map (Linux)
+   */
+  allocExec(bytes: number, nameless?: boolean): NativeExec;
   /** Detaches the buffer and unmaps now, or, if contexts still use the memory, when the last of them is disposed of. */
   free(memory: NativeMemory | NativeExec): void;
   createContext(state: NativeMemory, exec: NativeExec | null): NativeContext;

@@ -127,7 +127,7 @@ Napi::Value AllocExec(const Napi::CallbackInfo& info) {
   if (ExecForbidden(env)) return Throw(env, "ERR_NO_EXEC", "executable memory is switched off by VMX_ACCEL_NO_EXEC=1");
   uint8_t* rw = nullptr;
   uint8_t* rx = nullptr;
-  MapStatus status = MapExec(bytes, &rw, &rx);
+  MapStatus status = MapExec(bytes, info.Length() > 1 && info[1].ToBoolean(), &rw, &rx);
   if (status != MapStatus::Ok) return ThrowMapping(env, status, bytes);
   return Wrap(env, rw, rx, bytes);
 }

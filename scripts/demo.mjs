@@ -1,38 +1,24 @@
 // npm run demo: builds what is missing, fetches Debian's cloud kernel and busybox, and boots them to a shell.
 // Options after -- go to `vmx-accel boot`; with --kernel nothing is fetched.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { busyboxInitramfs, CannotFetch, debianKernel } from './guest-files.mjs';
+import { join } from 'node:path';
+import { ensureBuilt, root } from './build.mjs';
+import { busyboxInitramfs, CannotFetch, debianKernel, VIRTIO_MODULES } from './guest-files.mjs';
 
-const root = new URL('..', import.meta.url).pathname;
 const args = process.argv.slice(2);
 const step = (text) => process.stderr.write(`demo: ${text}\n`);
+const given = (option) => args.some((a) => a === option || a.startsWith(`${option}=`));
 
-function run(cmd, argv) {
-  const r = spawnSync(cmd, argv, { cwd: root, stdio: ['ignore', 2, 2] });
-  if (r.status !== 0) {
-    step(`'${cmd} ${argv.join(' ')}' failed`);
-    process.exit(1);
-  }
-}
-
-if (!existsSync(`${root}node_modules/yargs`)) {
-  step('installing dependencies and building the addon');
-  run('npm', ['ci', '--no-audit', '--no-fund']);
-}
-if (!existsSync(`${root}build/Release`) && !existsSync(`${root}prebuilds`)) {
-  step('building the addon');
-  run('npx', ['node-gyp', 'rebuild']);
-}
-step('compiling');
-run('npx', ['tsc', '-p', 'tsconfig.json']);
-
-const given = args.some((a) => a === '--kernel' || a.startsWith('--kernel='));
-const boot = [`${root}dist/cli/main.js`, 'boot'];
-if (!given) {
+ensureBuilt(step);
+const boot = [join(root, 'dist/cli/main.js'), 'boot'];
+if (!given('--kernel')) {
   try {
-    step('fetching Debian\'s kernel and busybox');
-    boot.push('--kernel', debianKernel(), '--initrd', busyboxInitramfs(), '--append', 'console=ttyS0 quiet');
+    step("fetching Debian's kernel and busybox");
+    const kernel = debianKernel();
+    // Virtio drivers are modules in this kernel: they are loaded when there is something to drive.
+    const modules = given('--disk') || given('--device') ? VIRTIO_MODULES : [];
+    boot.push('--kernel', kernel, '--initrd', busyboxInitramfs({ kernel, modules }));
+    if (!given('--append')) boot.push('--append', 'console=ttyS0 quiet');
   } catch (e) {
     if (!(e instanceof CannotFetch)) throw e;
     step(e.message);

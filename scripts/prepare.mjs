@@ -1,13 +1,7 @@
 // Before the tests: dependencies, addon, TypeScript, guests; only what is missing.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { ensureBuilt, root } from './build.mjs';
 
-const root = new URL('..', import.meta.url).pathname;
-function run(cmd, args, optional = false) {
-  const r = spawnSync(cmd, args, { cwd: root, stdio: 'inherit' });
-  if (r.status !== 0 && !optional) process.exit(r.status ?? 1);
-}
-if (!existsSync(`${root}node_modules/vitest`)) run('npm', ['ci', '--no-audit', '--no-fund']);
-if (!existsSync(`${root}build/Release`) && !existsSync(`${root}prebuilds`)) run('npx', ['node-gyp', 'rebuild']);
-run('npx', ['tsc', '-p', 'tsconfig.json']);
-run('node', ['scripts/guests.mjs'], true);
+ensureBuilt((what) => process.stderr.write(`test: ${what}\n`));
+// Without guests the tests that need them are skipped and say so.
+spawnSync(process.execPath, ['scripts/guests.mjs'], { cwd: root, stdio: 'inherit' });

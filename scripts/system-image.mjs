@@ -11,7 +11,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, r
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { cacheDir, CannotFetch, cpioEntry, debianKernel, debianPackage } from './guest-files.mjs';
+import { cacheDir, CannotFetch, cpioEntry, debianKernel, debianPackage, kernelModules } from './guest-files.mjs';
 
 const SUITE = 'bookworm';
 const MIRROR = 'http://deb.debian.org/debian';
@@ -41,44 +41,15 @@ echo "initramfs: cannot mount $root"
 exec sh
 `;
 
-/** All module files below dir by module name. */
-function modulesBelow(dir, found = new Map()) {
-  for (const e of readdirSync(dir, { withFileTypes: true })) {
-    const path = join(dir, e.name);
-    if (e.isDirectory()) modulesBelow(path, found);
-    else if (e.name.endsWith('.ko')) found.set(e.name.slice(0, -3).replaceAll('-', '_'), path);
-  }
-  return found;
-}
-
-/** Files of the named modules and of what they depend on, in load order (the "depends" field of each module's .modinfo). */
-function loadOrder(modules, names, order = []) {
-  for (const name of names) {
-    const path = modules.get(name);
-    if (path === undefined) throw new Error(`no kernel module ${name}`);
-    if (order.includes(path)) continue;
-    const text = readFileSync(path).toString('latin1');
-    const at = text.indexOf('\0depends=');
-    const depends = at < 0 ? '' : text.slice(at + 9, text.indexOf('\0', at + 9));
-    loadOrder(modules, depends.split(',').filter((d) => d !== '').map((d) => d.replaceAll('-', '_')), order);
-    if (!order.includes(path)) order.push(path);
-  }
-  return order;
-}
-
-function initramfs(modules) {
+function initramfs(kernel) {
   let ino = 1;
   const none = Buffer.alloc(0);
   const parts = ['bin', 'dev', 'proc', 'sys', 'root', 'modules'].map((d) => cpioEntry(d, 0o40755, none, ino++));
   parts.push(cpioEntry('bin/busybox', 0o100755, readFileSync(join(debianPackage('busybox-static'), 'bin/busybox')), ino++));
   parts.push(cpioEntry('init', 0o100755, Buffer.from(INIT), ino++));
-  const order = [];
-  for (const path of loadOrder(modules, MODULES)) {
-    const name = path.slice(path.lastIndexOf('/') + 1);
-    order.push(name);
-    parts.push(cpioEntry(`modules/${name}`, 0o100644, readFileSync(path), ino++));
-  }
-  parts.push(cpioEntry('modules/order', 0o100644, Buffer.from(`${order.join('\n')}\n`), ino++));
+  const modules = kernelModules(kernel, MODULES);
+  for (const m of modules) parts.push(cpioEntry(`modules/${m.name}`, 0o100644, m.data, ino++));
+  parts.push(cpioEntry('modules/order', 0o100644, Buffer.from(modules.map((m) => `${m.name}\n`).join('')), ino++));
   parts.push(cpioEntry('TRAILER!!!', 0, none, 0));
   return gzipSync(Buffer.concat(parts), { level: 6 });
 }
@@ -119,7 +90,7 @@ export function systemImage({ size = '2G', include = [] } = {}) {
   const release = readdirSync(join(pkg, 'lib/modules'))[0];
   const tree = systemTree(include, pkg, release);
   writeFileSync(files.kernel, readFileSync(kernel));
-  writeFileSync(files.initrd, initramfs(modulesBelow(join(pkg, 'lib/modules', release))));
+  writeFileSync(files.initrd, initramfs(kernel));
   rmSync(`${files.image}.tmp`, { force: true });
   run('mke2fs', ['-q', '-t', 'ext4', '-d', tree, `${files.image}.tmp`, size]);
   renameSync(`${files.image}.tmp`, files.image);

@@ -61,6 +61,7 @@ export function loadKernel(r: LoadRequest): CpuStart {
   const image = readImage(r.kernel, '--kernel');
   const c: LoadContext = { ...r, image, initrdImage: r.initrd === null ? null : readImage(r.initrd, '--initrd'), used: [] };
   if (image.length === 0) throw new UsageError(`--kernel: ${r.kernel} is empty`);
+  if (c.initrdImage?.length === 0) throw new UsageError(`--initrd: ${r.initrd ?? ''} is empty`);
   if (Buffer.byteLength(r.append) + Buffer.byteLength(r.kernel) + 2 > CMDLINE_MAX) throw new UsageError('--append: the command line is too long');
   if (image.length > 0x206 && image.readUInt32LE(0x202) === 0x5372_6448) return loadBzImage(c);
   if (isMultiboot(image)) return loadMultiboot(c);

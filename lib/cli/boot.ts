@@ -1,12 +1,14 @@
 /** `vmx-accel boot`. */
 import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
-import type { Argv, CommandModule } from 'yargs';
+import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
+import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
 import { Screenshots, parseShot } from './screenshot.js';
+import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
 
 interface BootArgs {
@@ -15,7 +17,7 @@ interface BootArgs {
   arch: string;
   machine: string;
   cpu: string;
-  cpus: number;
+  cpus: string;
   memory: string;
   firmware: string;
   firmwareVars?: string;
@@ -32,13 +34,13 @@ interface BootArgs {
   screenshot?: string[];
   reboot: boolean;
   exitOn?: string;
-  timeout?: number;
+  timeout?: string;
   stats?: string;
   traceFile?: string;
   trace?: string[];
   perfMap: boolean;
   lockstep: boolean;
-  lockstepEvery?: number;
+  lockstepEvery?: string;
   clock: string;
   rtc?: string;
   dump?: string[];
@@ -47,43 +49,62 @@ interface BootArgs {
 
 const EXIT_TIMEOUT = 124;
 
+/** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
+const OPTIONS = {
+  accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
+  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' },
+  machine: { type: 'string', default: 'pc', describe: 'board: pc, q35' },
+  cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
+  cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
+  memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
+  firmware: { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, none, or a file' },
+  'firmware-vars': { type: 'string', describe: 'file that keeps UEFI variables, or none (default: in your data folder, per disk)' },
+  debugcon: { type: 'string', default: 'none', describe: "firmware's debug log (ports 402h, E9h): none, stdio (standard error), file:PATH" },
+  kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },
+  initrd: { type: 'string', describe: 'initial RAM disk' },
+  append: { type: 'string', describe: 'kernel command line' },
+  disk: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot], repeatable' },
+  snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
+  device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
+  serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
+  display: { type: 'string', default: 'none', describe: 'none' },
+  vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
+  screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
+  reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
+  'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
+  timeout: { type: 'string', describe: 'stop with status 124 after this many seconds' },
+  stats: { type: 'string', describe: 'write what ran to this JSON file' },
+  trace: { type: 'string', array: true, choices: ['block', 'insn', 'fault'], describe: 'write an execution trace (with --trace-file)' },
+  'trace-file': { type: 'string', describe: 'where the trace goes' },
+  'perf-map': { type: 'boolean', default: false, describe: 'write /tmp/perf-PID.map with the generated code' },
+  lockstep: { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' },
+  'lockstep-every': { type: 'string', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' },
+  dump: { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' },
+  clock: { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' },
+  rtc: { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' },
+  'disable-pass': { type: 'string', array: true, describe: 'switch an IR pass off' },
+} as const satisfies Record<string, Options>;
+
+const entries = Object.entries<Options>(OPTIONS);
+const VALUED = entries.filter(([, o]) => o.type !== 'boolean').map(([name]) => name);
+const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
+
+/** Names of all options, for "did you mean". */
+export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
+
 function options(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk image or a kernel, recognised by content' })
-    .option('accel', { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' })
-    .option('arch', { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' })
-    .option('machine', { type: 'string', default: 'pc', describe: 'board: pc, q35' })
-    .option('cpu', { type: 'string', default: 'max', describe: 'CPU model and features: max, qemu64, max,-avx2' })
-    .option('cpus', { type: 'number', default: 1, describe: 'number of CPUs' })
-    .option('memory', { alias: 'm', type: 'string', default: '512M', describe: 'RAM' })
-    .option('firmware', { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, none, or a file' })
-    .option('firmware-vars', { type: 'string', describe: 'file that keeps UEFI variables, or none (default: in your data folder, per disk)' })
-    .option('debugcon', { type: 'string', default: 'none', describe: "firmware's debug log (ports 402h, E9h): none, stdio (standard error), file:PATH" })
-    .option('kernel', { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' })
-    .option('initrd', { type: 'string', describe: 'initial RAM disk' })
-    .option('append', { type: 'string', describe: 'kernel command line' })
-    .option('disk', { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot], repeatable' })
-    .option('snapshot', { type: 'boolean', default: false, describe: 'discard all writes to disks' })
-    .option('device', { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" })
-    .option('serial', { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' })
-    .option('display', { type: 'string', default: 'none', describe: 'none' })
-    .option('vga', { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' })
-    .option('screenshot', { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' })
-    .option('reboot', { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' })
-    .option('exit-on', { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' })
-    .option('timeout', { type: 'number', describe: 'stop with status 124 after this many seconds' })
-    .option('stats', { type: 'string', describe: 'write what ran to this JSON file' })
-    .option('trace', { type: 'string', array: true, choices: ['block', 'insn', 'fault'], describe: 'write an execution trace (with --trace-file)' })
-    .option('trace-file', { type: 'string', describe: 'where the trace goes' })
-    .option('perf-map', { type: 'boolean', default: false, describe: 'write /tmp/perf-PID.map with the generated code' })
-    .option('lockstep', { type: 'boolean', default: false, describe: 'run interpreter and JIT side by side, stop at the first difference' })
-    .option('lockstep-every', { type: 'number', describe: 'compare one in this many executions of a block after its first 100 (default 64; 1 = all)' })
-    .option('dump', { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' })
-    .option('clock', { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' })
-    .option('rtc', { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' })
-    .option('disable-pass', { type: 'string', array: true, describe: 'switch an IR pass off' })
+    .options(OPTIONS)
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
+    .requiresArg(VALUED)
+    .check((argv) => {
+      for (const [key, value] of Object.entries(argv)) {
+        if (Array.isArray(value) && ONCE.includes(key)) throw new UsageError(`--${key}: given more than once`);
+      }
+      return true;
+    })
     .epilogue('On the serial console Ctrl-A X quits and Ctrl-A H lists the other keys.') as unknown as Argv<BootArgs>;
 }
 
@@ -92,6 +113,24 @@ function listDevices(): void {
     process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
     for (const [k, v] of Object.entries(m.props)) process.stdout.write(`${''.padEnd(16)}   ${k}: ${v}\n`);
   }
+}
+
+function listCpus(): void {
+  for (const m of CPU_MODELS) process.stdout.write(`${m.name.padEnd(16)} ${m.features.trim()}\n`);
+  process.stdout.write(`\nFeatures to switch with ,+NAME and ,-NAME:\n${CPU_FEATURES.join(' ')}\n`);
+}
+
+/** A number as users write it, or an error that names the option. */
+function positive(text: string, option: string, what: string): number {
+  const n = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (!(n > 0)) throw new UsageError(`${option}: '${text}' is not ${what}`);
+  return n;
+}
+
+function date(text: string): Date {
+  const d = new Date(text);
+  if (Number.isNaN(d.getTime())) throw new UsageError(`--rtc: '${text}' is not a time (example: 2026-01-31T12:00:00Z)`);
+  return d;
 }
 
 function address(text: string): bigint {
@@ -104,14 +143,14 @@ function machineOptions(a: BootArgs): MachineOptions {
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
   if (kind === 'floppy' || kind === 'cdrom') throw new UsageError(`boot: ${a.image}: ${kind} images are not available yet`);
   if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
-  if (a.timeout !== undefined && !(a.timeout > 0)) throw new UsageError('--timeout: must be a positive number of seconds');
+  if (a.exitOn === '') throw new UsageError('--exit-on: the text is empty');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
   return {
     accel: a.accel as MachineOptions['accel'],
     arch: a.arch as MachineOptions['arch'],
     machine: a.machine as MachineOptions['machine'],
     cpu: a.cpu,
-    cpus: a.cpus,
+    cpus: positive(a.cpus, '--cpus', 'a number from 1 to 16'),
     memory: a.memory,
     kernel: kind === 'kernel' ? a.image : a.kernel,
     firmware: a.firmware,
@@ -124,18 +163,21 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
-    rtc: a.rtc === undefined ? undefined : new Date(a.rtc),
+    rtc: a.rtc === undefined ? undefined : date(a.rtc),
     debug: {
       traceFile: a.traceFile,
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,
       perfMap: a.perfMap,
       lockstep: a.lockstep,
-      lockstepEvery: a.lockstepEvery,
+      lockstepEvery: a.lockstepEvery === undefined ? undefined : positive(a.lockstepEvery, '--lockstep-every', 'a positive number'),
       dump: a.dump?.map(address),
       disablePasses: a.disablePass,
     },
   };
 }
+
+/** Conventional exit statuses of processes that a signal ends. */
+const SIGNALS = { SIGHUP: 129, SIGTERM: 143 } as const;
 
 /** --debugcon: where the bytes of the debug console go. */
 function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
@@ -156,17 +198,26 @@ async function boot(a: BootArgs): Promise<number> {
     listDevices();
     return 0;
   }
+  if (a.cpu === 'help') {
+    listCpus();
+    return 0;
+  }
+  const seconds = a.timeout === undefined ? null : positive(a.timeout, '--timeout', 'a positive number of seconds');
+  const options = machineOptions(a);
+  if (a.stats !== undefined) checkOutput(a.stats, '--stats');
+  if (a.traceFile !== undefined) checkOutput(a.traceFile, '--trace-file');
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
-  const vm = await VirtualMachine.create(machineOptions(a));
+  const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const vm = await VirtualMachine.create(options);
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
   const debugcon = openDebugcon(a.debugcon, vm);
-  const terminal = new Terminal(a.serial, vm, a.exitOn ?? null);
   let timedOut = false;
-  const timer = a.timeout === undefined ? null : setTimeout(() => ((timedOut = true), void vm.stop()), a.timeout * 1000);
-  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void vm.stop());
+  const timer = seconds === null ? null : setTimeout(() => ((timedOut = true), void vm.stop()), seconds * 1000);
+  let signalled: number | null = null;
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ((signalled = SIGNALS[signal]), void vm.stop()));
   const screenshots = new Screenshots(shots, vm);
-  terminal.open();
+  terminal.open(vm);
   vm.start();
   screenshots.start();
   const end = await vm.wait();
@@ -178,9 +229,10 @@ async function boot(a: BootArgs): Promise<number> {
     const stats = await vm.stats();
     writeFileSync(a.stats, `${JSON.stringify({ end, ...stats }, null, 2)}\n`);
   }
+  if (signalled !== null) return signalled;
   if (terminal.matched) return 0;
   if (timedOut) {
-    process.stderr.write(`vmx-accel: stopped after ${a.timeout} s (--timeout)\n`);
+    process.stderr.write(`vmx-accel: stopped after ${seconds} s (--timeout)\n`);
     return EXIT_TIMEOUT;
   }
   if (end.reason !== 'power-off' && end.reason !== 'exit' && end.reason !== 'stopped') process.stderr.write(`vmx-accel: ${end.message}\n`);

@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { UsageError, VmxError } from '../errors.js';
-import { bootCommand } from './boot.js';
+import { suggestion } from '../suggest.js';
+import { BOOT_OPTIONS, bootCommand } from './boot.js';
 import { doctorCommand } from './doctor.js';
 
 const version = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -21,6 +22,24 @@ function fail(e: unknown): never {
   process.exit(1);
 }
 
+const COMMANDS = ['boot', 'doctor'];
+
+/** yargs says what is wrong without the option's dashes and without a suggestion: this does. */
+function explain(message: string): string {
+  const unknown = /^Unknown arguments?: (.*)$/.exec(message);
+  if (unknown) {
+    const names = [...new Set(unknown[1]!.split(', '))];
+    const word = names[0]!;
+    const given = hideBin(process.argv).find((a) => a === `-${word}` || a === `--${word}` || a.startsWith(`--${word}=`) || a === `--no-${word}`);
+    if (given === undefined) return COMMANDS.includes(hideBin(process.argv)[0]!) ? `unexpected argument '${word}'` : `unknown command '${word}'${suggestion(word, COMMANDS)}; --help lists them`;
+    const option = given.split('=')[0]!;
+    return `unknown option ${option}${suggestion(option, BOOT_OPTIONS.map((k) => `--${k}`))}; --help lists them`;
+  }
+  const missing = /^Not enough arguments following: (.*)$/.exec(message);
+  if (missing) return `--${missing[1]!}: needs a value`;
+  return message;
+}
+
 try {
   await yargs(hideBin(process.argv))
     .scriptName('vmx-accel')
@@ -30,14 +49,13 @@ try {
     .command(doctorCommand)
     .demandCommand(1, 'a command is needed: boot, doctor')
     .strict()
-    .recommendCommands()
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
     .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')
     .example('$0 doctor', 'what this host can do')
     .wrap(Math.min(120, process.stdout.columns ?? 100))
     .help()
     .alias('h', 'help')
-    .fail((message, error) => fail(error ?? new UsageError(message)))
+    .fail((message, error) => fail(error === undefined || error === null || error.name === 'YError' ? new UsageError(explain(message ?? error?.message ?? '')) : error))
     .parseAsync();
 } catch (e) {
   fail(e);

@@ -1,6 +1,7 @@
 /** Joins the guest's serial port to standard input and output (or a file), with the Ctrl-A escape. */
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { UsageError } from '../errors.js';
+import { checkOutput } from './output.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
 
 const CTRL_A = 1;
@@ -15,24 +16,29 @@ export class Terminal {
   private raw = false;
   private readonly onInput = (chunk: Buffer): void => this.input(chunk);
 
+  private vm!: VirtualMachine;
+
+  /** @throws UsageError if there is no such port or its file cannot be written. */
   constructor(
     private readonly mode: string,
-    private readonly vm: VirtualMachine,
     private readonly exitOn: string | null,
   ) {
     if (mode !== 'stdio' && mode !== 'none' && !mode.startsWith('file:')) throw new UsageError(`--serial: '${mode}' is not available (stdio, none, file:PATH are)`);
-    if (mode.startsWith('file:')) {
-      this.file = createWriteStream(mode.slice(5));
-      this.file.on('error', (e) => {
-        process.stderr.write(`vmx-accel: --serial: ${e.message}\n`);
-        void vm.stop();
-      });
-    }
+    if (!mode.startsWith('file:')) return;
+    checkOutput(mode.slice(5), '--serial');
   }
 
-  open(): void {
-    this.vm.serial.on('data', (chunk: Buffer) => this.output(chunk));
+  open(vm: VirtualMachine): void {
+    this.vm = vm;
+    if (this.mode.startsWith('file:')) this.file = createWriteStream(this.mode.slice(5));
+    this.file?.on('error', (e) => {
+      process.stderr.write(`vmx-accel: --serial: ${e.message}\n`);
+      void vm.stop();
+    });
+    vm.serial.on('data', (chunk: Buffer) => this.output(chunk));
     if (this.mode !== 'stdio') return;
+    // Whoever reads our output has gone: so does the machine.
+    process.stdout.on('error', () => void vm.stop());
     if (process.stdin.isTTY) {
       process.stdin.setRawMode(true);
       this.raw = true;

@@ -179,7 +179,7 @@ export class Machine {
       return null;
     }
     try {
-      return this.native.allocExec(EXEC_BYTES);
+      return this.native.allocExec(EXEC_BYTES, this.config.debug.perfMap === true);
     } catch (e) {
       if (!(e instanceof VmxError) || e.code !== 'ERR_NO_EXEC') throw e;
       if (this.config.accel === 'jit') throw new UsageError(`--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });

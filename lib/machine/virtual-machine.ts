@@ -103,6 +103,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     private readonly contextId: number,
     /** The engine in use. */
     readonly accel: 'jit' | 'interp',
+    /** What is worth knowing about how the machine was set up; logged at the start. */
+    private readonly notes: readonly string[],
   ) {
     super();
     this.port = new SerialPort((bytes) => this.post({ type: 'serial', bytes }));
@@ -129,10 +131,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       worker.once('error', reject);
       worker.once('message', (m: FromWorker) => {
         if (m.type === 'ready') {
-          const v = new VirtualMachine(config, worker, m.contextId, m.accel);
+          const v = new VirtualMachine(config, worker, m.contextId, m.accel, m.notes);
           v.listen();
           resolve(v);
-          for (const note of m.notes) queueMicrotask(() => v.emit('log', note));
         } else if (m.type === 'failed') {
           reject(failure(m));
         } else {
@@ -262,6 +263,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'running';
     this.post({ type: 'start' });
     this.emit('start');
+    for (const note of this.notes) this.emit('log', note);
   }
 
   /** Stops time and execution. Resolves when the guest stands still. */

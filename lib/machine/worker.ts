@@ -11,19 +11,18 @@ const send = (m: FromWorker): void => port.postMessage(m);
 /** Output is gathered for one turn of the event loop or this many bytes. */
 const CHUNK = 16384;
 
-class Gather {
-  private readonly out = Buffer.alloc(CHUNK);
+/** Gathers the bytes of one console. */
+class Output {
+  private readonly bytes = Buffer.alloc(CHUNK);
   private used = 0;
   private scheduled = false;
+  wantTurn: () => void = () => {};
 
-  constructor(
-    private readonly type: 'serial' | 'debug',
-    private readonly wantTurn: () => void,
-  ) {}
+  constructor(private readonly type: 'serial' | 'debug') {}
 
   add(bytes: Uint8Array): void {
     for (const b of bytes) {
-      this.out[this.used++] = b;
+      this.bytes[this.used++] = b;
       if (this.used === CHUNK) this.flush();
     }
     if (this.scheduled || this.used === 0) return;
@@ -35,10 +34,13 @@ class Gather {
   flush(): void {
     this.scheduled = false;
     if (this.used === 0) return;
-    send({ type: this.type, bytes: Uint8Array.from(this.out.subarray(0, this.used)) });
+    send({ type: this.type, bytes: Uint8Array.from(this.bytes.subarray(0, this.used)) });
     this.used = 0;
   }
 }
+
+const serial = new Output('serial');
+const debug = new Output('debug');
 
 function fail(e: unknown): void {
   const err = e instanceof Error ? e : new Error(String(e));
@@ -47,9 +49,6 @@ function fail(e: unknown): void {
 
 try {
   const { config } = workerData as WorkerInit;
-  const wantTurn = (): void => machine.wantTurn();
-  const serial = new Gather('serial', wantTurn);
-  const debug = new Gather('debug', wantTurn);
   const machine = new Machine(config, {
     serialOutput: (bytes) => serial.add(bytes),
     debugOutput: (bytes) => debug.add(bytes),
@@ -57,6 +56,7 @@ try {
     serialTaken: (count) => send({ type: 'serial-taken', count }),
     reset: () => send({ type: 'reset' }),
   });
+  serial.wantTurn = debug.wantTurn = () => machine.wantTurn();
   port.on('message', (m: ToWorker) => {
     switch (m.type) {
       case 'start':

@@ -36,7 +36,7 @@ MapStatus MapRam(size_t bytes, uint8_t** base) {
 MapStatus MapState(size_t bytes, uint8_t** base) { return MapRam(bytes, base); }
 
 // Not written: it needs a pagefile section with PAGE_EXECUTE_READWRITE and two views, and nobody has run it.
-MapStatus MapExec(size_t, uint8_t**, uint8_t**) { return MapStatus::Unsupported; }
+MapStatus MapExec(size_t, bool, uint8_t**, uint8_t**) { return MapStatus::Unsupported; }
 
 void Unmap(uint8_t* base, size_t) { VirtualFree(base, 0, MEM_RELEASE); }
 
@@ -120,9 +120,28 @@ int CodeMemfd() {
   return static_cast<int>(fd);
 }
 
+// The same without a file: mremap of no bytes makes a second mapping of shared pages. perf reads /tmp/perf-PID.map for
+// memory that has no file behind it, and /dev/zero, as the kernel names this, counts as such; a memfd does not.
+MapStatus MapExecNameless(size_t bytes, uint8_t** rw, uint8_t** rx) {
+  *rw = MapAligned(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANON, -1);
+  if (!*rw) return MapStatus::NoMemory;
+  *rx = MapAligned(bytes, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1);
+  if (*rx) {
+    if (mremap(*rw, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, *rx) == *rx && mprotect(*rx, bytes, PROT_READ | PROT_EXEC) == 0) {
+      Advise(*rw, bytes, true);
+      Advise(*rx, bytes, true);
+      return MapStatus::Ok;
+    }
+    munmap(*rx, bytes);
+  }
+  munmap(*rw, bytes);
+  return MapStatus::NoExec;
+}
+
 }  // namespace
 
-MapStatus MapExec(size_t bytes, uint8_t** rw, uint8_t** rx) {
+MapStatus MapExec(size_t bytes, bool nameless, uint8_t** rw, uint8_t** rx) {
+  if (nameless) return MapExecNameless(bytes, rw, rx);
   int fd = CodeMemfd();
   if (fd < 0) return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? MapStatus::NoMemory : MapStatus::NoExec;
   MapStatus status = MapStatus::NoMemory;
@@ -148,7 +167,7 @@ MapStatus MapExec(size_t bytes, uint8_t** rw, uint8_t** rx) {
 
 // Dual mapping. Written from the documentation and never run: the process needs the allow-unsigned-executable-memory
 // entitlement (release builds of Node have it).
-MapStatus MapExec(size_t bytes, uint8_t** rw, uint8_t** rx) {
+MapStatus MapExec(size_t bytes, bool, uint8_t** rw, uint8_t** rx) {
   *rw = MapAligned(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1);
   if (!*rw) return MapStatus::NoMemory;
   mach_vm_address_t alias = 0;
@@ -170,7 +189,7 @@ MapStatus MapExec(size_t bytes, uint8_t** rw, uint8_t** rx) {
 
 #else
 
-MapStatus MapExec(size_t, uint8_t**, uint8_t**) { return MapStatus::Unsupported; }
+MapStatus MapExec(size_t, bool, uint8_t**, uint8_t**) { return MapStatus::Unsupported; }
 
 #endif
 

@@ -16,8 +16,11 @@ MapStatus MapRam(size_t bytes, uint8_t** base);
 /** Small private zeroed memory, page aligned. */
 MapStatus MapState(size_t bytes, uint8_t** base);
 
-/** Two aliases of one memory object: `rw` writable and never executable, `rx` executable and never writable. */
-MapStatus MapExec(size_t bytes, uint8_t** rw, uint8_t** rx);
+/**
+ * Two aliases of one memory object: `rw` writable and never executable, `rx` executable and never writable. `nameless`: for
+ * perf, no file behind it (Linux).
+ */
+MapStatus MapExec(size_t bytes, bool nameless, uint8_t** rw, uint8_t** rx);
 
 void Unmap(uint8_t* base, size_t bytes);
 

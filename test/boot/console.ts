@@ -1,6 +1,10 @@
 /** Talks to a guest over its serial port: waits for text, types, and runs shell commands. */
+import { appendFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import type { VirtualMachine } from '#lib/index.js';
+
+/** File that receives what guests print, for whoever debugs a test. */
+const LOG = process.env.VMX_TEST_CONSOLE;
 
 interface Waiter {
   pattern: RegExp;
@@ -19,6 +23,7 @@ export class Console {
   constructor(vm: VirtualMachine) {
     this.serial = vm.serial;
     this.serial.on('data', (chunk: Buffer) => {
+      if (LOG !== undefined) appendFileSync(LOG, chunk);
       this.text += chunk.toString('latin1');
       this.check();
     });
@@ -35,9 +40,10 @@ export class Console {
         this.from += m.index + m[0].length;
         this.waiters.shift();
         w.resolve(m);
-      } else if (this.closed) {
+      } else if (this.closed || this.text.includes('Kernel panic')) {
+        const what = this.closed ? 'the console ended' : 'the kernel panicked';
         this.waiters.shift();
-        w.reject(new Error(`the console ended before ${String(w.pattern)}; last output:\n${this.text.slice(-1500)}`));
+        w.reject(new Error(`${what} before ${String(w.pattern)}; last output:\n${this.text.slice(-3000)}`));
       } else {
         return;
       }

@@ -8,6 +8,9 @@ export interface Guests {
   initramfs: string;
   /** The same with virtio drivers. */
   initramfsModules: string;
+  /** 32-bit kernel without PAE, and busybox for it; not everybody can fetch them. */
+  kernel386?: string;
+  initramfs386?: string;
 }
 
 const LIST = fileURLToPath(new URL('../../.demo/guests.json', import.meta.url));

@@ -28,9 +28,9 @@ describe.skipIf(skip)('Linux on the JIT', () => {
   });
 
   it('computes as it should', async () => {
-    expect((await c.run("awk 'BEGIN { for (i = 1; i <= 1000; i++) s += sqrt(i); printf \"%.6f\\n\", s }'")).output).toBe('21097.455887');
+    expect((await c.run("awk 'BEGIN { for (i = 1; i <= 1000; i++) s += 1 / i; printf \"%.12f\\n\", s }'")).output).toBe('7.485470860550');
     expect((await c.run('seq 1 20000 | sha256sum')).output).toBe('f6351f5ead9a700e34275480b3856ea738122a7c57bdeb744a631251c069587a  -');
-    expect((await c.run('echo "2 100 ^ p" | dc')).output).toBe('1267650600228229401496703205376');
+    expect((await c.run('seq 1 5000 | gzip | gunzip | md5sum')).output).toBe('a5a208cd26b07cadade3450fe14d1d93  -');
   });
 
   it('gets Ctrl-C', async () => {

@@ -16,6 +16,9 @@ interface Row {
   /** General registers by number. */
   readonly regs?: Readonly<Record<number, bigint>>;
   readonly xmm?: Readonly<Record<number, readonly [bigint, bigint]>>;
+  readonly mxcsr?: number;
+  /** RFLAGS. */
+  readonly flags?: number;
   readonly fcw?: number;
   readonly fsw?: number;
   readonly ftw?: number;
@@ -25,6 +28,7 @@ interface Row {
     readonly fsw?: number;
     readonly ftw?: number;
     readonly mxcsr?: number;
+    readonly flags?: number;
     /** Vector of the exception; none: the code runs to its end. */
     readonly fault?: number;
     /** Address of a page fault. */
@@ -51,6 +55,7 @@ const ROWS: readonly Row[] = [
   { what: 'CLFLUSHOPT of a non-canonical address', code: '660fae3b', regs: { 3: 0x0100_7f00_0000_0000n }, expect: { fault: 13 } },
   { what: 'CLWB of a page that is there', code: '660fae33', regs: { 3: DATA }, expect: {} },
   { what: 'VCVTPS2PH to a read-only page sets no exception flags', code: 'c4e3791d131f', regs: { 3: BigInt(LAYOUT.code + 0x2000) }, xmm: { 2: [0x9357_dbcf_2e58_2975n, 0n] }, expect: { fault: 14, address: LAYOUT.code + 0x2000, mxcsr: 0x1f80 } },
+  { what: 'flags are exact at an unmasked floating-point exception (CMC; ADDPS; CLC)', code: 'f50f58c1f8', mxcsr: 0x1f00, xmm: { 0: [0x7f80_0001n, 0n], 1: [0n, 0n] }, expect: { fault: 19, flags: 1 } },
   { what: 'PREFETCHW has no register form', code: '0f0ddd', expect: { fault: 6 } },
   { what: 'a non-canonical address relative to RBP is #SS', code: '8b4500', regs: { 5: 0x0100_7f00_0000_0000n }, expect: { fault: 12 } },
 ];
@@ -75,7 +80,8 @@ describe.each(kinds)('regressions on %s', (kind) => {
     v.setBigUint64(S.GPR + 32, DATA + 0x2000n, true);
     for (const [n, x] of Object.entries(r.regs ?? {})) v.setBigUint64(S.GPR + Number(n) * 8, x, true);
     for (const [n, x] of Object.entries(r.xmm ?? {})) x.forEach((q, k) => v.setBigUint64(S.YMM + Number(n) * 32 + k * 8, q, true));
-    v.setUint32(S.MXCSR, 0x1f80, true);
+    v.setUint32(S.MXCSR, r.mxcsr ?? 0x1f80, true);
+    v.setUint32(S.FLAGS, r.flags ?? 0, true);
     v.setUint16(S.FCW, r.fcw ?? 0x37f, true);
     v.setUint16(S.FSW, r.fsw ?? 0, true);
     v.setUint8(S.FTW, r.ftw ?? 0);
@@ -91,6 +97,7 @@ describe.each(kinds)('regressions on %s', (kind) => {
     }
     if (w.fsw !== undefined) expect(o.getUint16(S.FSW, true).toString(16)).toBe(w.fsw.toString(16));
     if (w.ftw !== undefined) expect(o.getUint8(S.FTW)).toBe(w.ftw);
+    if (w.flags !== undefined) expect(o.getUint32(S.FLAGS, true).toString(16)).toBe(w.flags.toString(16));
     if (w.mxcsr !== undefined) expect(o.getUint32(S.MXCSR, true).toString(16)).toBe(w.mxcsr.toString(16));
   });
 });

@@ -30,6 +30,24 @@ const PROGRAMS: readonly Program[] = [
   },
   // TCG checks neither limits nor rights of segments when they are used.
   { name: 'segments32', qemu: 'skip' },
+  // TCG takes every x2APIC write.
+  { name: 'irq64', qemu: ['x2APIC: version is read-only', 'x2APIC: EOI must be 0'] },
+  { name: 'smp32', cpus: 2 },
+  // TCG raises neither #MF nor #XM where it should, and takes reserved bits of MXCSR.
+  {
+    name: 'fpu64',
+    qemu: [
+      'TS: EMMS', 'TS: XSAVE', /^EM and TS/, /#MF/, 'SSE, unmasked', 'destination unchanged', 'SSE, unmasked, no OSXMMEXCPT', 'LDMXCSR: reserved bit',
+      'FXRSTOR: reserved MXCSR bit', 'EM: AVX',
+    ],
+  },
+  { name: 'triple', status: 125, qemu: 'skip' },
+  // TCG ends a REP by itself after its last iteration, meets breakpoints in it late, and notes one of two breakpoints.
+  { name: 'debug64', qemu: ['DR6: fixed zeros', /^REP/, 'two breakpoints: DR6', 'MOV SS from a watched word: one instruction later'] },
+  // The EIP saved for a fault in the new task is another one.
+  { name: 'tasks32', qemu: ['#GP: RF saved', 'gate to the LDT', "its EIP is the new task's"] },
+  // TCG has no limits in real mode and runs wild without them.
+  { name: 'real16', qemu: 'skip' },
   // No VME, no PVI, no limits in virtual-8086 mode.
   { name: 'v86', qemu: [/^(VME|PVI)/, /FFFFh$/, 'handler of ring 1', 'IRET in ring 3 ignores VM'] },
 ];
@@ -53,12 +71,12 @@ describe.skipIf(why !== null)('bare metal', () => {
 
   for (const p of PROGRAMS) {
     for (const accel of ['interp', 'jit'] as const) {
-      test.skipIf(accel === 'jit' && process.arch !== 'x64')(`${p.name} on ${accel}`, async () => {
+      test.skipIf(accel === 'jit' && process.arch !== 'x64').concurrent(`${p.name} on ${accel}`, async () => {
         verdict(await run(images.get(p.name)!, accel, p.cpus), p.status ?? 1);
       });
     }
     const known = p.qemu ?? [];
-    test.skipIf(!qemu || known === 'skip')(`${p.name} on QEMU`, async () => {
+    test.skipIf(!qemu || known === 'skip').concurrent(`${p.name} on QEMU`, async () => {
       if (known === 'skip') return;
       const o = await runQemu(images.get(p.name)!, p.cpus);
       const name = (line: string): string => line.replace(/( \([a-z ]+\))? got .*$/, '');

@@ -91,18 +91,8 @@ export class StdVga extends PciFunction {
     return { ...super.save(), vga: this.vga.save(), vbe: this.vbe.save() };
   }
 
-  override restore(s: SavedState): void {
-    const before = this.save();
-    try {
-      this.restoreParts(s);
-    } catch (e) {
-      this.restoreParts(before);
-      throw e;
-    }
-  }
-
-  private restoreParts(s: SavedState): void {
-    super.restore(s);
+  protected override load(s: SavedState): void {
+    super.load(s);
     this.vga.restore(s.vga as SavedState);
     this.vbe.restore(s.vbe as SavedState);
   }

@@ -263,12 +263,25 @@ export class PciFunction implements Device {
     return { version: 1, config: Buffer.from(this.config).toString('base64'), intx: this.intxLevel, msix: this.msix?.save() ?? null };
   }
 
+  /** All or nothing: what fails half-way is taken back. */
   restore(s: SavedState): void {
+    const before = this.save();
+    try {
+      this.load(s);
+    } catch (e) {
+      this.load(before);
+      throw e;
+    }
+  }
+
+  /** Takes a saved state. @throws VmxError, in which case `restore` puts the old one back. */
+  protected load(s: SavedState): void {
     const config = typeof s.config === 'string' ? Buffer.from(s.config, 'base64') : null;
     if (s.version !== 1 || config === null || config.length !== 256) throw new VmxError('ERR_BAD_STATE', `${this.name}: not a saved PCI function`);
     for (let r = 0; r < 256; r++) this.config[r] = (this.initial[r]! & ~(this.wmask[r]! | this.w1c[r]!)) | (config[r]! & (this.wmask[r]! | this.w1c[r]!));
-    this.intxLevel = s.intx === true;
-    if (this.msix !== null && typeof s.msix === 'string') this.msix.restore(s.msix);
+    if (typeof s.intx !== 'boolean' || (this.msix === null ? s.msix !== null : typeof s.msix !== 'string')) throw new VmxError('ERR_BAD_STATE', `${this.name}: not a saved PCI function`);
+    this.intxLevel = s.intx;
+    this.msix?.restore(s.msix as string);
     this.mapBars();
     this.syncIrq();
   }

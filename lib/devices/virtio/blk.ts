@@ -80,7 +80,8 @@ export class VirtioBlk implements VirtioDevice {
         if (status === St.OK) {
           const b = this.room(n);
           this.disk.read(sector * SECTOR, b);
-          written = Math.max(0, c.writeFrom(t.mem, b));
+          if (c.writeFrom(t.mem, b) === n) written = n;
+          else status = St.IOERR;
         }
       } else if (type === Req.OUT) {
         const n = c.readBytes - HEADER;

@@ -280,8 +280,8 @@ export class VirtioPci extends PciFunction implements VirtioTransport {
     };
   }
 
-  override restore(s: SavedState): void {
-    super.restore(s);
+  protected override load(s: SavedState): void {
+    super.load(s);
     const v = s.virtio as Record<string, unknown> | undefined;
     const queues = v?.queues;
     if (v === undefined || !Array.isArray(queues) || queues.length !== this.queue.length) throw new VmxError('ERR_BAD_STATE', `${this.name}: not a saved virtio device`);
@@ -299,8 +299,9 @@ export class VirtioPci extends PciFunction implements VirtioTransport {
     this.generation = num('generation') & 0xff;
     this.select = num('select') & 0xffff;
     this.isr = num('isr') & 3;
-    queues.forEach((q: Record<string, unknown>, i) => this.queue[i]!.restore(q));
-    this.dev.restore((v.device ?? {}) as Record<string, unknown>);
+    const record = (x: unknown): Record<string, unknown> => (typeof x === 'object' && x !== null ? (x as Record<string, unknown>) : {});
+    queues.forEach((q: unknown, i) => this.queue[i]!.restore(record(q)));
+    this.dev.restore(record(v.device));
   }
 }
 

@@ -9,6 +9,8 @@ import { disassemble, type ObjdumpMachine } from './objdump.js';
 
 export interface BlockTextOptions {
   passes: PassOptions;
+  /** Mode bits under which floating point may fault, as the engine's. */
+  fpHelperBit: number;
   slotName: (slot: number) => string | undefined;
   /** Machine of the guest code in this mode for objdump. */
   machine: (mode: number) => ObjdumpMachine;
@@ -42,7 +44,7 @@ export class BlockText {
     ir.begin();
     if (cpu.lifter.lift(win, block.mode, ir, block.insns) === LiftResult.OK) {
       out.push('IR as lifted:', printIr(ir, names).trimEnd());
-      runPasses(ir, cpu.helpers, o.passes);
+      runPasses(ir, cpu.helpers, o.passes, (block.mode & o.fpHelperBit) !== 0);
       out.push('IR after the passes:', printIr(ir, names).trimEnd());
     } else {
       out.push('IR: the bytes cannot be lifted again');

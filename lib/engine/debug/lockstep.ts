@@ -1,6 +1,6 @@
 /**
  * Lockstep: every block runs on the interpreter, from the IR as lifted, and as generated code, from the IR after the passes,
- * and the two must agree (docs/adr/0003-lockstep.md).
+ * and the two must agree (docs/adr/0010-lockstep.md).
  *
  * The interpreter goes first and is authoritative: it does the real memory accesses and calls the real helpers, once, and
  * every one of them is recorded. Then the state is put back and generated code runs against the record. Both are made to

@@ -85,11 +85,14 @@ let epoch = 0;
 /** Temporaries read later on in the block numbered by `useEpoch`. */
 const useEpoch = new Int32Array(TEMPS);
 
-/** Runs the passes on a complete block. `helpers` tells what CALL and VOP do. */
-export function runPasses(b: IrBuilder, helpers: HelperRegistry<never>, o: PassOptions = ALL): void {
+/**
+ * Runs the passes on a complete block. `helpers` tells what CALL and VOP do.
+ * @param fpFaults floating-point exceptions are unmasked: a VOP with `fp` may leave the block
+ */
+export function runPasses(b: IrBuilder, helpers: HelperRegistry<never>, o: PassOptions = ALL, fpFaults = false): void {
   epoch++;
   if (o.fold !== false) fold(b);
-  backwards(b, helpers, o.deadFlags !== false, o.deadTemps !== false);
+  backwards(b, helpers, o.deadFlags !== false, o.deadTemps !== false, fpFaults);
 }
 
 /** What to read instead of slot s in an operand of which bits up to width w count. */
@@ -273,7 +276,7 @@ function unusedVector(s: number): boolean {
 }
 
 /** Flag and temporary liveness from the end; surviving records are packed towards the end, then moved to the front. */
-function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: boolean, deadTemps: boolean): void {
+function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: boolean, deadTemps: boolean, fpFaults: boolean): void {
   const B = b.buf;
   const end = b.n * REC;
   const pool = b.consts;
@@ -317,7 +320,7 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
 
     // State of the flags before this op.
     live &= ~written;
-    if (fx & (Fx.FAULTS | Fx.TERM)) live = Fl.ALL;
+    if (fx & (Fx.FAULTS | Fx.TERM) || (fpFaults && op === Op.VOP && helpers.list[B[p + F.AUX]!]!.fp)) live = Fl.ALL;
     else if (fx & Fx.READS_CC) live |= CC[(w0 >>> 12) & 15]!;
     else if (fx & Fx.READS_ALL) live = op === Op.ADOX ? live | Fl.OF : Fl.ALL;
     else if (fx & Fx.READS_CF) {

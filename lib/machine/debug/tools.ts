@@ -94,6 +94,7 @@ export function attachTools(t: ToolHost): Tools {
   const { options: o, engine, host, cpus, clock } = t;
   const text = new BlockText(host, {
     passes: passOptions(o.disablePasses ?? []),
+    fpHelperBit: Mode.FP_UNMASKED,
     slotName: x86SlotName,
     machine: (mode) => (codeBits(mode) === 64 ? 'i386:x86-64' : codeBits(mode) === 32 ? 'i386' : 'i8086'),
     mode: describeMode,

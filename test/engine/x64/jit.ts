@@ -25,6 +25,8 @@ if (addon === null) console.warn(`generated code is not run: ${why}`);
 export const canRun = addon !== null;
 
 export interface BlockOptions {
+  /** The block counts as one that reaches into the next page. */
+  spans?: boolean;
   mask32?: boolean;
   nativeFp?: boolean;
 }
@@ -78,7 +80,7 @@ export class Jit {
   }
 
   compile(b: IrBuilder, o: BlockOptions = {}): CompiledBlock {
-    const info = { mmuIdx: this.cpu.mmuIdx, mask32: o.mask32 ?? false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: o.nativeFp ?? true };
+    const info = { mmuIdx: this.cpu.mmuIdx, mask32: o.mask32 ?? false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: o.nativeFp ?? true, spans: o.spans ?? false };
     let c = this.backend.compile(b, info, this.cursor, this.limit);
     if (c === null) {
       this.cursor = this.backend.firstFree;

@@ -320,6 +320,25 @@ describe.skipIf(!canRun)('control flow in x64 code', () => {
     expect(jit.lastSite).toBe(c.sites[0]);
   });
 
+  it('chains to a block that spans pages through the jump cache', () => {
+    for (const mask32 of [false, true]) {
+      const jit = new Jit();
+      const cpu = jit.cpu;
+      const base = mask32 ? 0xffff_f000n : 0xffff_ffff_8000_7000n;
+      const spanning = jit.block((b) => b.exit(ExitCode.HALT, 0x1002), { spans: true, mask32 });
+      const from = jit.block((b) => b.jmp(0x10), { mask32 });
+      const site = from.sites[0]!;
+      cpu.set(Slot.PCBASE, base);
+      jit.backend.patch(site, spanning.entryB);
+      // Unknown: back to the run loop, which checks the second page.
+      expect(jit.run(from)).toBe(ExitCode.NEXT);
+      expect(cpu.get(Slot.PC)).toBe(base + 0x10n);
+      jit.cache(base + 0x10n, spanning);
+      expect(jit.run(from)).toBe(ExitCode.HALT);
+      expect(cpu.get(Slot.PC)).toBe(mask32 ? 2n : base + 0x1002n);
+    }
+  });
+
   it('finds other pages in the jump cache and sets PCBASE', () => {
     const jit = new Jit();
     const cpu = jit.cpu;

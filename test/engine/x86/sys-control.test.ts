@@ -219,6 +219,12 @@ describe('CPUID', () => {
     has('3dnowprefetch', 0x8000_0001, 'c', 8);
     has('invtsc', 0x8000_0007, 'd', 8);
     has('wbnoinvd', 0x8000_0008, 'b', 9);
+    has('xsaveerptr', 0x8000_0008, 'b', 2);
+    has('amd_ssb_no', 0x8000_0008, 'b', 26);
+    has('btc_no', 0x8000_0008, 'b', 29);
+    has('null_base', 0x8000_0021, 'a', 6);
+    has('autoibrs', 0x8000_0021, 'a', 8);
+    has('srso_no', 0x8000_0021, 'a', 29);
     has('xsaves', 0xd, 'a', 3, 1);
     has('arat', 6, 'a', 2);
     expect(bit('max', 1, 'c') & (1 << 27)).not.toBe(0);

@@ -27,6 +27,9 @@
   movl %eax, %es
 .endm
 main:
+  # After a reset LDTR is usable, with base 0.
+  xorl %eax, %eax
+  lldt %ax
   movl $0x11111111, AREA
   movl $0x22222222, AREA + 0xffc
   # ---- expand-up data

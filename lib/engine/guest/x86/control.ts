@@ -38,6 +38,7 @@ export class Control {
     if (f.has('lm')) e |= Efer.LME | Efer.LMA;
     if (f.has('nx')) e |= Efer.NXE;
     if (f.has('fxsr_opt')) e |= Efer.FFXSR;
+    if (f.has('autoibrs')) e |= Efer.AIBRSE;
     this.eferMask = e;
   }
 

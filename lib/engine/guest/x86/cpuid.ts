@@ -12,10 +12,12 @@ const L7_EDX = names('- - - - fsrm - - - - - - - - - - - - - - - - - - - - - spe
 const E1_EDX = names('- - - - - - - - - - - syscall - - - - - - - - nx - - - - fxsr_opt pdpe1gb rdtscp - lm - -');
 const E1_ECX = names('lahf_lm cmp_legacy - - cr8_legacy abm - - 3dnowprefetch - - - - - - - - - - - - - - - - - - - - - - -');
 const E7_EDX = names('- - - - - - - - invtsc - - - - - - - - - - - - - - - - - - - - - - -');
-const E8_EBX = names('- - - - - - - - - wbnoinvd - - ibpb - - - - - - - - - - - - - - - - - - -');
+const E8_EBX = names('- - xsaveerptr - - - - - - wbnoinvd - - ibpb - - - - - - - - - - - - - amd_ssb_no - - btc_no - -');
+/** LFENCE is always serialising and a null selector clears the base: this CPU knows no other way. */
+const E21_EAX = names('- - lfence_rdtsc - - - null_base - autoibrs - - - - - - - - - - - - - - - - - - - - srso_no - -');
 const D1_EAX = names('xsaveopt xsavec xgetbv1 xsaves');
 const L6_EAX = names('- - arat');
-const TABLES: readonly (readonly string[])[] = [L1_EDX, L1_ECX, L7_EBX, L7_ECX, L7_EDX, E1_EDX, E1_ECX, E7_EDX, E8_EBX, D1_EAX, L6_EAX];
+const TABLES: readonly (readonly string[])[] = [L1_EDX, L1_ECX, L7_EBX, L7_ECX, L7_EDX, E1_EDX, E1_ECX, E7_EDX, E8_EBX, E21_EAX, D1_EAX, L6_EAX];
 const KNOWN: ReadonlySet<string> = new Set(TABLES.flat().filter((n) => n !== '-').concat('kvmclock'));
 
 const ALIASES: Readonly<Record<string, string>> = {
@@ -23,10 +25,15 @@ const ALIASES: Readonly<Record<string, string>> = {
   pclmul: 'pclmulqdq', cx16: 'cx16', 'lahf-lm': 'lahf_lm', 'kvm-clock': 'kvmclock', nonstop_tsc: 'invtsc', 'invariant-tsc': 'invtsc',
 };
 
-const BASE = 'fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 sse3 syscall nx lm lahf_lm cr8_legacy hypervisor x2apic kvmclock arat ';
+const BASE = 'lfence_rdtsc null_base fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 sse3 syscall nx lm lahf_lm cr8_legacy hypervisor x2apic kvmclock arat ';
+/**
+ * Nothing is ever executed speculatively, and CPUID says so as far as it can: kernels then leave out mitigations that cost time in
+ * every return and indirect branch.
+ */
+const IMMUNE = 'amd_ssb_no btc_no autoibrs srso_no ';
 const V2 = `${BASE}cx16 popcnt ssse3 sse4_1 sse4_2 tsc_deadline_timer invtsc `;
-const V3 = `${V2}avx avx2 bmi1 bmi2 f16c fma abm movbe xsave `;
-const MAX = `${V3}pclmulqdq aes sha_ni adx rdrand rdseed fsgsbase tsc_adjust smep smap erms fsrm invpcid pcid umip la57 rdpid rdtscp pdpe1gb xsaveopt xsavec xgetbv1 xsaves 3dnowprefetch clflushopt clwb wbnoinvd `;
+const V3 = `${V2}avx avx2 bmi1 bmi2 f16c fma abm movbe xsave xsaveerptr `;
+const MAX = `${V3}${IMMUNE}pclmulqdq aes sha_ni adx rdrand rdseed fsgsbase tsc_adjust smep smap erms fsrm invpcid pcid umip la57 rdpid rdtscp pdpe1gb xsaveopt xsavec xgetbv1 xsaves 3dnowprefetch clflushopt clwb wbnoinvd `;
 
 interface ModelSpec {
   readonly name: string;
@@ -42,7 +49,7 @@ export const CPU_MODELS: readonly ModelSpec[] = [
   { name: 'qemu64', brand: 'VMX-Accel virtual CPU (qemu64)', family: 15, model: 107, stepping: 1, features: `${BASE}cx16` },
   { name: 'x86-64-v1', brand: 'VMX-Accel virtual CPU (x86-64-v1)', family: 15, model: 107, stepping: 1, features: BASE },
   { name: 'x86-64-v2', brand: 'VMX-Accel virtual CPU (x86-64-v2)', family: 15, model: 107, stepping: 1, features: V2 },
-  { name: 'x86-64-v3', brand: 'VMX-Accel virtual CPU (x86-64-v3)', family: 23, model: 1, stepping: 2, features: V3 },
+  { name: 'x86-64-v3', brand: 'VMX-Accel virtual CPU (x86-64-v3)', family: 23, model: 1, stepping: 2, features: `${V3}${IMMUNE}` },
   { name: 'max', brand: 'VMX-Accel virtual CPU (max)', family: 23, model: 49, stepping: 0, features: MAX },
 ];
 
@@ -50,7 +57,7 @@ export const CPU_MODELS: readonly ModelSpec[] = [
 const NEEDS: readonly (readonly [string, string])[] = [
   ['sse', 'fxsr'], ['sse2', 'sse'], ['sse3', 'sse2'], ['ssse3', 'sse3'], ['sse4_1', 'ssse3'], ['sse4_2', 'sse4_1'], ['aes', 'sse2'], ['pclmulqdq', 'sse2'],
   ['sha_ni', 'sse2'], ['avx', 'xsave'], ['avx', 'sse4_2'], ['avx2', 'avx'], ['fma', 'avx'], ['f16c', 'avx'], ['xsaveopt', 'xsave'], ['xsavec', 'xsave'], ['xgetbv1', 'xsave'],
-  ['xsaves', 'xsavec'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
+  ['xsaves', 'xsavec'], ['xsaveerptr', 'xsave'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
 ];
 
 export type CpuVendor = 'AuthenticAMD' | 'GenuineIntel';
@@ -82,7 +89,7 @@ export class CpuModel {
   static parse(text: string): CpuModel {
     const [name, ...mods] = text.split(',');
     const spec = CPU_MODELS.find((m) => m.name === name);
-    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}' ${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
+    if (!spec) throw new UsageError(`--cpu: unknown model '${name ?? ''}'${suggestion(name ?? '', CPU_MODELS.map((m) => m.name))}; '--cpu help' lists them`);
     const set = new Set(names(spec.features));
     let vendor: CpuVendor = 'AuthenticAMD';
     let physBits = 40;
@@ -125,7 +132,7 @@ export class CpuModel {
   }
 
   /** AMD reports the low common part of leaf 1 EDX again in leaf 0x80000001. */
-  word(which: 'l1d' | 'l1c' | 'l7b' | 'l7c' | 'l7d' | 'e1d' | 'e1c' | 'e7d' | 'e8b' | 'd1a' | 'l6a'): number {
+  word(which: 'l1d' | 'l1c' | 'l7b' | 'l7c' | 'l7d' | 'e1d' | 'e1c' | 'e7d' | 'e8b' | 'e21a' | 'd1a' | 'l6a'): number {
     switch (which) {
       case 'l1d': return this.bits(L1_EDX);
       case 'l1c': return this.bits(L1_ECX);
@@ -136,6 +143,7 @@ export class CpuModel {
       case 'e1c': return this.bits(E1_ECX);
       case 'e7d': return this.bits(E7_EDX);
       case 'e8b': return this.bits(E8_EBX);
+      case 'e21a': return this.bits(E21_EAX);
       case 'd1a': return this.bits(D1_EAX);
       case 'l6a': return this.bits(L6_EAX);
     }
@@ -169,7 +177,7 @@ export class Cpuid {
   constructor(private readonly model: CpuModel, private readonly ctx: CpuidContext) {
     const w = (k: Parameters<CpuModel['word']>[0]): number => model.word(k);
     this.words = {
-      l1d: w('l1d'), l1c: w('l1c'), l7b: w('l7b'), l7c: w('l7c'), l7d: w('l7d'), e1d: w('e1d'), e1c: w('e1c'), e7d: w('e7d'), e8b: w('e8b'), d1a: w('d1a'), l6a: w('l6a'),
+      l1d: w('l1d'), l1c: w('l1c'), l7b: w('l7b'), l7c: w('l7c'), l7d: w('l7d'), e1d: w('e1d'), e1c: w('e1c'), e7d: w('e7d'), e8b: w('e8b'), e21a: w('e21a'), d1a: w('d1a'), l6a: w('l6a'),
     };
     this.idBits = Math.ceil(Math.log2(Math.max(1, ctx.cpus)));
   }
@@ -284,8 +292,7 @@ export class Cpuid {
         this.set(model.physBits | (model.linearBits << 8), w.e8b, ctx.cpus > 1 ? (ctx.cpus - 1) | (this.idBits << 12) : 0, 0);
         break;
       case 0x8000_0021:
-        // LFENCE is serialising; a null selector clears the base.
-        this.set(0x44, 0, 0, 0);
+        this.set(w.e21a, 0, 0, 0);
         break;
       default:
         break;

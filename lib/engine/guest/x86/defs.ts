@@ -28,7 +28,7 @@ export const enum Cr4 {
   OSXSAVE = 0x4_0000, SMEP = 0x10_0000, SMAP = 0x20_0000,
 }
 
-export const enum Efer { SCE = 1, LME = 0x100, LMA = 0x400, NXE = 0x800, FFXSR = 0x4000 }
+export const enum Efer { SCE = 1, LME = 0x100, LMA = 0x400, NXE = 0x800, FFXSR = 0x4000, AIBRSE = 0x20_0000 }
 
 /** Segment cache attributes: descriptor bits 40..55 at 0..15 (limit bits removed); bit 16 = unusable (null). */
 export const enum At {

@@ -23,6 +23,7 @@ export function registerFlow(r: HelperRegistry<X86Cpu>): void {
   // SDM vol. 3, tables 13-1 to 13-3: EM means #NM for x87, #UD for MMX and SSE; it does not touch AVX.
   r.define('x86.fpu_trap', (c, _d, _a, _b, _c, kind) => {
     if (c.cr0 & Cr0.EM && (kind === 1 || kind === 2)) throw c.fault(Vec.UD);
+    if (kind === 3 && !(c.cr0 & Cr0.TS)) return CONTINUE;
     throw c.fault(Vec.NM);
   });
   r.define('x86.fwait', (c) => {

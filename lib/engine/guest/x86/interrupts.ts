@@ -56,6 +56,12 @@ export class Interrupts {
         return;
       } catch (e) {
         if (!(e instanceof GuestFault)) throw e;
+        if (e.vector === Vec.DB) {
+          // The T bit of a task behind a task gate: the event itself has been delivered.
+          cpu.halted = false;
+          cpu.deliverFault(e);
+          return;
+        }
         if (isExc && cur === Vec.DF) {
           cpu.shutdown = true;
           cpu.halted = true;

@@ -115,6 +115,8 @@ export class LiftContext {
     }
     if ((m & Mode.FPU_TRAP) !== 0) {
       this.call(H.FPU_TRAP, NONE, NONE, NONE, NONE, kind);
+      // AVX runs on if only CR0.EM is set.
+      if (kind === FpuKind.AVX) return true;
       this.endNext();
       return false;
     }

@@ -3,10 +3,13 @@ import { Msr, Vec, canonical } from './defs.js';
 import { X } from './mode.js';
 import type { X86Cpu } from './cpu.js';
 
+const HWCR = 0xc001_0015 | 0;
+/** The TSC counts at the P0 frequency. */
+const HWCR_TSC_FREQ_SEL = 1 << 24;
 /** Registers that are stored and read back without any effect: AMD system configuration and MTRRs. */
 const STORED: readonly number[] = [
   Msr.MISC_ENABLE, Msr.MCG_STATUS, Msr.MTRR_DEF_TYPE,
-  0xc001_0010 | 0, 0xc001_0015 | 0, 0xc001_001f | 0, 0xc001_0055 | 0, 0xc001_0058 | 0, 0xc001_0140 | 0, 0xc001_0141 | 0,
+  0xc001_0010 | 0, HWCR, 0xc001_001f | 0, 0xc001_0055 | 0, 0xc001_0058 | 0, 0xc001_0140 | 0, 0xc001_0141 | 0,
   0xc001_1020 | 0, 0xc001_1022 | 0, 0xc001_1023 | 0, 0xc001_1029 | 0, 0xc001_102a | 0,
 ];
 
@@ -58,7 +61,7 @@ export class Msrs {
   }
 
   reset(): void {
-    for (const m of STORED) this.stored.set(m, { lo: m === Msr.MISC_ENABLE ? 1 : 0, hi: 0 });
+    for (const m of STORED) this.stored.set(m, { lo: m === Msr.MISC_ENABLE ? 1 : m === HWCR ? HWCR_TSC_FREQ_SEL : 0, hi: 0 });
     for (let m = 0x200; m < 0x210; m++) this.stored.set(m, { lo: 0, hi: 0 });
     for (const m of [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f]) this.stored.set(m, { lo: 0, hi: 0 });
     this.starLo = this.starHi = this.lstarLo = this.lstarHi = this.cstarLo = this.cstarHi = this.fmask = 0;

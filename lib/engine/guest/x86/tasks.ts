@@ -74,6 +74,7 @@ export class Tasks {
       this.fetchTss(tss, 0, false);
     } else if (sel & 4) throw cpu.fault(Vec.GP, sel & 0xfffc);
     this.switchTo(tss, cause, ret, 0);
+    this.trap();
   }
 
   /** Interrupt through a task gate: g = selector of the TSS. */
@@ -81,13 +82,23 @@ export class Tasks {
     const ext = src === Src.INT_N || src === Src.INT3 ? 0 : 1;
     this.fetchTss(tss, ext, false);
     const wide = this.is32(this.cpu.seg.dAttr);
-    this.switchTo(tss, TaskCause.INT, eip, ext);
+    // As in a pushed image, RF is saved as 1 for a fault (SDM vol. 3, 17.3.1.1).
+    this.switchTo(tss, TaskCause.INT, eip, ext, src === Src.FAULT ? Ef.RF : 0);
     if (hasErr) {
       const s = new Stack(this.cpu);
       s.current();
       s.push(wide ? 2 : 1, err);
       s.commit();
     }
+    this.trap();
+  }
+
+  private trapPending = false;
+  /** The debug trap of a TSS with the T bit: before the first instruction of the new task. */
+  private trap(): void {
+    if (!this.trapPending) return;
+    this.trapPending = false;
+    throw this.cpu.fault(Vec.DB);
   }
 
   iret(): void {
@@ -101,6 +112,7 @@ export class Tasks {
     if (type !== 3 && type !== 11) throw cpu.fault(Vec.TS, back & 0xfffc);
     if (!(seg.dAttr & At.P)) throw cpu.fault(Vec.NP, back & 0xfffc);
     this.switchTo(back, TaskCause.IRET, cpu.ipLo, 0);
+    this.trap();
   }
 
   /** Reads the descriptor of an available TSS in the GDT. */
@@ -115,7 +127,7 @@ export class Tasks {
   }
 
   /** The switch itself (SDM vol. 3, 8.3). The new TSS descriptor has been read and checked but for its limit. */
-  private switchTo(sel: number, cause: TaskCause, eip: number, ext: number): void {
+  private switchTo(sel: number, cause: TaskCause, eip: number, ext: number, savedFlags = 0): void {
     const { cpu } = this;
     const { seg, mmu, V } = cpu;
     if (cpu.efer & Efer.LMA) throw cpu.fault(Vec.GP, (sel & 0xfffc) | ext);
@@ -131,7 +143,7 @@ export class Tasks {
     mmu.probeWrite(old, 0, oldWide ? 0x68 : 0x2c, K);
     mmu.probeRead(base, 0, wide ? 0x68 : 0x2c, K);
     const oldSel = seg.sel[TR]!;
-    let flags = cpu.flags.get();
+    let flags = cpu.flags.get() | savedFlags;
     if (cause === TaskCause.JMP || cause === TaskCause.IRET) {
       if (seg.read(oldSel)) seg.setBusy(false);
     }
@@ -180,6 +192,7 @@ export class Tasks {
     if (cause !== TaskCause.IRET && seg.read(sel)) seg.setBusy(true);
 
     // Commit: from here on faults belong to the new task.
+    this.trapPending = false;
     seg.set(TR, sel, base, limit, attr | 2);
     cpu.cr0 |= Cr0.TS;
     if (wide && cpu.cr0 < 0) cpu.control.loadCr3(newCr3, 0);
@@ -217,6 +230,7 @@ export class Tasks {
     cpu.setIp(newEip, 0);
     cpu.restartAt();
     if (newEip >>> 0 > seg.limit[Seg.CS]! >>> 0) throw cpu.fault(Vec.GP, 0);
+    this.trapPending = trap !== 0;
   }
 
   private readonly sels = new Int32Array(6);

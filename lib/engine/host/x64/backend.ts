@@ -2,7 +2,8 @@
  * The x86-64 back end: compiles the contents of an IrBuilder into the exec region.
  *
  * A compiled block has two entries. Entry A expects RAX = linear pc and sets PCBASE; it is used from TypeScript (through the
- * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it.
+ * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it. If the block
+ * spans two pages, entry B looks the block up in the jump cache.
  *
  * Protocol for a run loop
  * - Once: slot X_ABORT = address(stubs.abort). Jump-cache tables must hold no tag that could be found: fill them with 0 and set
@@ -63,6 +64,8 @@ export interface BlockInfo {
   helpers: HelperRegistry<never>;
   /** False: FP helpers always run in TypeScript (unmasked exceptions). */
   nativeFp: boolean;
+  /** The block's instruction reaches into the next page: chained jumps to it go through the jump cache. */
+  spans?: boolean;
 }
 
 /** Offsets in the exec region. */
@@ -146,13 +149,17 @@ export class X64Backend {
     const start = asm.p;
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
-    const entryB = asm.p;
+    let entryB = asm.p;
     const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, sites: [] };
     this.body(x);
     for (let q = 0; q < e.coldN; q++) {
       const r = q * COLD_REC;
       if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
       else memory.emitColdMem(e, r, this.stubs);
+    }
+    if (block.spans === true) {
+      entryB = asm.p;
+      flow.emitSpanEntry(e, block.startOffset, x);
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
   }

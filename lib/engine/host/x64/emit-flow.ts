@@ -111,17 +111,33 @@ function site(e: Emitter, pos: number, target: number, insn: number): void {
 
 /** Goes to the block at the linear pc in RAX, if the jump cache knows it. */
 function jumpCache(e: Emitter, insn: number, x: FlowContext): void {
+  e.asm.patch32(emitPendingCheck(e.asm), x.stubs.pendingPc);
+  addCold(e, Cold.MISS, probe(e, x), insn, 0, 0, 0, 0);
+}
+
+/** Jumps to where the jump cache says for the linear pc in RAX. @returns position of the jump for a miss. */
+function probe(e: Emitter, x: FlowContext): number {
   const asm = e.asm;
   const table = JC_BASE + x.mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
-  asm.patch32(emitPendingCheck(asm), x.stubs.pendingPc);
   asm.movrr(2, R.RCX, R.RAX);
   asm.shi(2, 5, R.RCX, JC_FOLD);
   asm.alu(2, Alu.XOR, R.RCX, R.RAX);
   asm.alui(2, Alu.AND, R.RCX, JC_ENTRIES - 1);
   asm.shi(2, 4, R.RCX, JC_ENTRY_SHIFT);
   asm.opm(3, 0x3b, R.RAX, R.RBP, R.RCX, 0, table);
-  addCold(e, Cold.MISS, asm.jccLater(Cc.NE), insn, 0, 0, 0, 0);
+  const miss = asm.jccLater(Cc.NE);
   asm.opm(2, 0xff, 4, R.RBP, R.RCX, 0, table + 8);
+  return miss;
+}
+
+/**
+ * Entry for chained jumps to a block that spans two pages: what follows its page may have been remapped since, which the jump
+ * cache knows. `offset` is the block's page offset.
+ */
+export function emitSpanEntry(e: Emitter, offset: number, x: FlowContext): void {
+  e.asm.load(3, R.RAX, mem(Slot.PCBASE));
+  e.asm.alui(3, Alu.ADD, R.RAX, offset);
+  e.asm.patch32(probe(e, x), x.stubs.missPc);
 }
 
 /** Emits the cold path of a chain site or a pending check. */

@@ -70,6 +70,7 @@ export class X64Host implements HostCode {
     info.mmuIdx = block.mmuIdx;
     info.mask32 = mask32;
     info.startOffset = block.offset;
+    info.spans = block.page2 >= 0;
     info.helpers = cpu.helpers;
     info.nativeFp = nativeFp;
     let c;

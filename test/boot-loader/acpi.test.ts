@@ -1,0 +1,89 @@
+/** ACPI tables: found from the RSDP, summed right, and taken apart by iasl without complaint. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type AcpiBoard, buildAcpi, placeAcpi } from '#lib/boot/acpi.js';
+import { hostTool } from '../boot/guests.js';
+
+const BASE = 0xf_0000;
+const board: AcpiBoard = {
+  cpus: 4, ioApicId: 0, ioApicBase: 0xfec0_0000, lapicBase: 0xfee0_0000, pmBase: 0x600, gpeBase: 0xafe0, gpeLength: 4, sciIrq: 9, smiCommand: 0xb2,
+  acpiEnable: 0xf1, acpiDisable: 0xf0, resetPort: 0xcf9, resetValue: 6, hpetBase: 0xfed0_0000, pciHoles: [[0xc000_0000, 0xfebf_ffff]], pciHole64: [2 ** 32, 2 ** 40 - 1], pirqs: 4, pirqOf: (slot, pin) => (slot + pin - 2) & 3,
+  pciGsiBase: 16, isaDevice: 1, ecam: null, floppy: false, centuryRegister: 0x32, s3Type: 1,
+};
+const { blob, rsdp } = placeAcpi(buildAcpi(board), BASE);
+const sum = (b: Uint8Array): number => b.reduce((a, x) => (a + x) & 0xff, 0);
+const table = (pa: number): Buffer => blob.subarray(pa - BASE, pa - BASE + blob.readUInt32LE(pa - BASE + 4));
+
+function tables(): Map<string, Buffer> {
+  const root = blob.subarray(rsdp - BASE, rsdp - BASE + 36);
+  const xsdt = table(Number(root.readBigUInt64LE(24)));
+  const all = new Map<string, Buffer>([['XSDT', xsdt], ['RSDT', table(root.readUInt32LE(16))]]);
+  for (let o = 36; o < xsdt.length; o += 8) {
+    const t = table(Number(xsdt.readBigUInt64LE(o)));
+    all.set(t.toString('latin1', 0, 4), t);
+  }
+  const fadt = all.get('FACP')!;
+  all.set('DSDT', table(Number(fadt.readBigUInt64LE(140))));
+  return all;
+}
+
+describe('ACPI tables', () => {
+  it('begin with an RSDP whose sums are right', () => {
+    const root = blob.subarray(rsdp - BASE, rsdp - BASE + 36);
+    expect(root.toString('latin1', 0, 8)).toBe('RSD PTR ');
+    expect(rsdp % 16).toBe(0);
+    expect(sum(root.subarray(0, 20))).toBe(0);
+    expect(sum(root)).toBe(0);
+  });
+
+  it('have right lengths and sums, in the RSDT and in the XSDT', () => {
+    const all = tables();
+    expect([...all.keys()].sort()).toEqual(['APIC', 'DSDT', 'FACP', 'HPET', 'RSDT', 'WAET', 'XSDT']);
+    for (const [name, t] of all) {
+      expect(t.toString('latin1', 0, 4)).toBe(name);
+      expect(sum(t)).toBe(0);
+    }
+    const rsdt = all.get('RSDT')!;
+    const xsdt = all.get('XSDT')!;
+    const narrow = Array.from({ length: (rsdt.length - 36) / 4 }, (_, i) => rsdt.readUInt32LE(36 + i * 4));
+    const wide = Array.from({ length: (xsdt.length - 36) / 8 }, (_, i) => Number(xsdt.readBigUInt64LE(36 + i * 8)));
+    expect(narrow).toEqual(wide);
+  });
+
+  it('name every CPU in the MADT', () => {
+    const madt = tables().get('APIC')!;
+    const ids: number[] = [];
+    for (let o = 44; o < madt.length; o += madt[o + 1]!) if (madt[o] === 0) ids.push(madt[o + 3]!);
+    expect(ids).toEqual([0, 1, 2, 3]);
+  });
+
+  it('put the FACS on a 64-byte boundary', () => {
+    const facs = tables().get('FACP')!.readUInt32LE(36);
+    expect(facs % 64).toBe(0);
+    expect(blob.toString('latin1', facs - BASE, facs - BASE + 4)).toBe('FACS');
+  });
+
+  const noIasl = hostTool('iasl');
+  it.skipIf(noIasl !== null)(`are accepted by iasl${noIasl === null ? '' : ` (${noIasl})`}`, () => {
+    const dir = mkdtempSync(join(tmpdir(), 'vmx-acpi-'));
+    try {
+      for (const [name, t] of tables()) {
+        if (name === 'RSDT' || name === 'XSDT') continue;
+        const file = join(dir, `${name}.aml`);
+        writeFileSync(file, t);
+        const out = execFileSync('iasl', ['-d', file], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+        expect(out).not.toMatch(/\b(error|warning)\b(?!s?: *0)/i);
+        if (name !== 'DSDT') continue;
+        // What was taken apart compiles again without an error.
+        const again = execFileSync('iasl', ['-p', join(dir, 'again'), join(dir, 'DSDT.dsl')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+        expect(again).toMatch(/\b0 Errors/);
+        expect(readFileSync(join(dir, 'DSDT.dsl'), 'utf8')).toContain('_S5');
+      }
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+});
