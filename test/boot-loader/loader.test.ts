@@ -26,7 +26,7 @@ function load(image: Buffer, more: Partial<LoadRequest> & { initrdBytes?: Buffer
   writeFileSync(kernel, image);
   let initrd: string | null = null;
   if (more.initrdBytes !== undefined) writeFileSync((initrd = join(dir, 'initrd')), more.initrdBytes);
-  return loadKernel({ memory, ramBytes: RAM, kernel, initrd, append: 'root=/dev/vda', rsdp: 0xf_0000, ...more });
+  return loadKernel({ memory, ramBytes: RAM, highBytes: 0, textMode: false, kernel, initrd, append: 'root=/dev/vda', rsdp: 0xf_0000, ...more });
 }
 const at = (pa: number, n: number): Buffer => {
   const b = Buffer.alloc(n);

@@ -129,7 +129,8 @@ describe.skipIf(skipFor(missing(findUefi)))('OVMF', () => {
       await run('set kept value42', 'Shell>');
       expect(existsSync(vars)).toBe(true);
       expect(statSync(vars).size).toBe(statSync(findUefi().varsTemplate!).size);
-      await run('set kept', /kept\s*=\s*value42/);
+      // The shell colours the name and the value.
+      await run('set kept', 'value42');
       rmSync(dir, { recursive: true, force: true });
     },
     10 * MINUTES,
