@@ -15,7 +15,7 @@ function setup(): { ram: Uint8Array; c: LoadContext } {
   } as unknown as PhysicalMemory;
   return {
     ram,
-    c: { memory, ramBytes: RAM, kernel: 'k', initrd: null, append: '', rsdp: 0, image: Buffer.alloc(0), initrdImage: null, used: [] },
+    c: { memory, ramBytes: RAM, highBytes: 0, kernel: 'k', initrd: null, append: '', rsdp: 0, image: Buffer.alloc(0), initrdImage: null, used: [] },
   };
 }
 

@@ -177,6 +177,8 @@ function bootChoice(disks: readonly DiskConfig[]): BootChoice {
 
 function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
   const want = o.firmware ?? 'auto';
+  // Firmware asked for by name may run without a disk: its own menus and shell are worth seeing.
+  if (want === 'auto' && o.kernel === undefined && disks.length === 0) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
   let fw: FirmwareConfig;
   if (want === 'none' || (want === 'auto' && o.kernel !== undefined)) {
     if (o.kernel === undefined) throw new UsageError('--firmware: none needs --kernel');
@@ -235,7 +237,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
   // Runs under a virtual clock are to be repeatable.
   const rtc = o.rtc ?? (clock === 'virtual' ? new Date(Date.UTC(2020, 0, 1)) : new Date());
-  if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a date (example: 2026-01-31T12:00:00Z)');
+  if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a time (example: 2026-01-31T12:00:00Z)');
   const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
   if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
   return {

@@ -155,6 +155,27 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     };
   }
 
+  /** What is mapped where, for listings: RAM and ROM below 4 GiB, windows of memory and ports; [first, last]. */
+  regions(): { ram: [number, number][]; rom: [number, number][]; mmio: [number, number][]; ports: [number, number][] } {
+    const out = { ram: [] as [number, number][], rom: [] as [number, number][], mmio: [] as [number, number][], ports: [] as [number, number][] };
+    for (let p = 0; p < LOW_PAGES; ) {
+      const start = p;
+      const kind = this.low[p]! < 0 ? null : this.rom[p] ? 'rom' : 'ram';
+      while (p < LOW_PAGES && (this.low[p]! < 0 ? null : this.rom[p] ? 'rom' : 'ram') === kind) p++;
+      if (kind !== null) out[kind].push([start * PAGE, p * PAGE - 1]);
+    }
+    for (const r of this.high) out.ram.push([r.base, r.end - 1]);
+    for (const w of this.windows) out.mmio.push([w.base, w.end - 1]);
+    out.mmio.sort((a, b) => a[0] - b[0]);
+    for (let p = 0; p < 65536; ) {
+      const w = this.ports[p];
+      const start = p;
+      while (p < 65536 && this.ports[p] === w) p++;
+      if (w !== undefined) out.ports.push([start, p - 1]);
+    }
+    return out;
+  }
+
   private window(pa: number): Window | null {
     const l = this.lastWindow;
     if (l !== null && pa >= l.base && pa < l.end) return l;

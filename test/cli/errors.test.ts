@@ -56,7 +56,7 @@ const boot = (...args: string[]) => (): string[] => ['boot', '--kernel', at('ker
 const CASES: Case[] = [
   { what: 'no command', args: () => [], says: /a command is needed: boot, doctor/ },
   { what: 'an unknown command', args: () => ['bot'], says: /unknown command 'bot' \(did you mean boot\?\)/ },
-  { what: 'nothing to boot', args: () => ['boot'], says: /--kernel: nothing to boot/ },
+  { what: 'nothing to boot', args: () => ['boot'], says: /boot: nothing to boot \(give an image, --disk or --kernel\)/ },
   { what: 'a missing kernel', args: () => ['boot', '--kernel', at('nope')], says: /--kernel: .*nope: no such file/ },
   { what: 'a truncated kernel', args: () => ['boot', '--kernel', at('truncated')], says: /--kernel: .*truncated is truncated \(65536 of 1048576 bytes\)/ },
   { what: 'a text file as kernel', args: () => ['boot', '--kernel', at('text')], says: /--kernel: .*text is not a kernel/ },

@@ -126,7 +126,7 @@ describe.skipIf(noAddon !== null)('debugging tools', () => {
   it('reports bad debugging options in one line', async () => {
     for (const [args, text] of [
       [['--clock', 'atomic'], /--clock: 'atomic' is not available/],
-      [['--rtc', 'yesterday'], /--rtc: not a date/],
+      [['--rtc', 'yesterday'], /--rtc: 'yesterday' is not a time/],
       [['--trace', 'block', '--trace-file', join(dir, 'no', 'such')], /--trace-file: cannot write/],
       [['--lockstep', '--accel', 'interp'], /--lockstep: needs the JIT/],
       [['--disable-pass', 'all'], /--disable-pass: no pass 'all'/],

@@ -76,10 +76,11 @@ export function addKernelItems(p: Parts): void {
   if (c.initrd !== null) item(FwCfgKey.INITRD_SIZE, FwCfgKey.INITRD_DATA, readFileSync(c.initrd));
 }
 
-/** The PCI window above 4 GiB: from the end of RAM to the end of 40-bit addresses. */
-export function pciHole64(ram: RamLayout): readonly [number, number] {
+/** The PCI window above 4 GiB: from the end of RAM to the end of the CPU's addresses. */
+export function pciHole64(ram: RamLayout, physBits: number): readonly [number, number] {
   const gib = 2 ** 30;
-  return [Math.ceil((HIGH_RAM + ram.high) / gib) * gib, 2 ** 40 - 1];
+  const from = Math.ceil((HIGH_RAM + ram.high) / gib) * gib;
+  return [from, Math.max(from, 2 ** physBits) - 1];
 }
 
 /** RAM as the firmware finds it: what it keeps for itself and the legacy hole it knows. */

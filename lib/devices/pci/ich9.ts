@@ -88,8 +88,9 @@ export class Ich9Lpc extends PciFunction {
   }
 
   override restore(s: SavedState): void {
-    if (!this.router.restore(s.pirqs)) throw new VmxError('ERR_BAD_STATE', 'ich9-lpc: not a saved state');
+    const pirqs = this.router.check(s.pirqs);
     super.restore(s);
+    this.router.restore(pirqs);
     this.apply();
   }
 }

@@ -56,12 +56,11 @@ export class Piix3 extends PciFunction {
 
   override restore(s: SavedState): void {
     const { resetControl } = s;
-    if (typeof resetControl !== 'number' || (resetControl & ~2) !== 0 || !this.router.restore(s.pirqs)) {
-      throw new VmxError('ERR_BAD_STATE', 'piix3: not a saved state');
-    }
+    if (resetControl !== 0 && resetControl !== 2) throw new VmxError('ERR_BAD_STATE', 'piix3: not a saved state');
+    const pirqs = this.router.check(s.pirqs);
     super.restore(s);
     this.resetControl = resetControl;
-    this.router.route();
+    this.router.restore(pirqs);
   }
 }
 

@@ -2,6 +2,7 @@
  * Interrupt routing of Intel's bridges to ISA: a register per PIRQ line names the ISA interrupt it drives (PIIX3 datasheet
  * 290550, "PIRQRCx"; ICH9 datasheet 316972, 13.1.12 "PIRQ[n]_ROUT"). An ISA interrupt is the wire-OR of its PIRQs.
  */
+import { VmxError } from '../../errors.js';
 import type { IrqLine } from '../device.js';
 
 const DISABLED = 0x80;
@@ -46,10 +47,17 @@ export class PirqRouter {
     return this.level.map(Number);
   }
 
-  /** @returns false if that is no saved state of this router. */
-  restore(levels: unknown): boolean {
-    if (!Array.isArray(levels) || levels.length !== this.level.length) return false;
-    this.level.forEach((_v, n) => (this.level[n] = levels[n] === 1));
-    return true;
+  /** Checks a saved state. @throws VmxError */
+  check(saved: unknown): number[] {
+    if (!Array.isArray(saved) || saved.length !== this.level.length || !saved.every((v) => v === 0 || v === 1)) {
+      throw new VmxError('ERR_BAD_STATE', 'saved state: no levels of PCI interrupts');
+    }
+    return saved as number[];
+  }
+
+  /** Takes a checked state. */
+  restore(levels: readonly number[]): void {
+    levels.forEach((v, n) => (this.level[n] = v === 1));
+    this.route();
   }
 }

@@ -60,6 +60,9 @@ export interface EngineStats {
 class Restart extends Error {}
 
 const PAGE = 4096;
+const JC_PAGES = 4096;
+/** Index in `jcPages` of the page that holds the address. */
+const pageMark = (table: number, lo: number): number => table * JC_PAGES + ((lo >>> 12) & (JC_PAGES - 1));
 
 /**
  * A debugging tool that takes part in translation and may execute blocks itself (docs/DEBUGGING.md). With one attached
@@ -104,6 +107,8 @@ export class Engine {
   private readonly jcMode: Int32Array;
   private readonly jcNonGlobal: Uint8Array;
   private readonly jcUsed: Uint8Array;
+  /** One byte per table and page number modulo JC_PAGES: non-zero if the jump cache may hold an entry of such a page. */
+  private readonly jcPages: Uint8Array;
   private readonly jcBlocks: (Block | null)[][];
   /**
    * An empty table. The key is an address that is canonical in no paging mode; should a guest jump there all the same,
@@ -122,6 +127,7 @@ export class Engine {
     this.jcMode = new Int32Array(tables).fill(-1);
     this.jcNonGlobal = new Uint8Array(tables);
     this.jcUsed = new Uint8Array(tables);
+    this.jcPages = new Uint8Array(tables * JC_PAGES);
     const miss = o.host === null ? 0 : o.host.missAddress;
     for (let i = 0; i < this.jcEmpty.length; i += 4) {
       this.jcEmpty[i + 1] = 0x4000_0000;
@@ -358,6 +364,7 @@ export class Engine {
     this.jcBlocks[table]![idx] = block;
     this.jcMode[table] = cpu.mode;
     this.jcUsed[table] = 1;
+    this.jcPages[pageMark(table, lo)] = 1;
     if (!cpu.fetchGlobal) this.jcNonGlobal[table] = 1;
     this.noteEntry(block, (table << 16) | idx);
     return block;
@@ -594,6 +601,7 @@ export class Engine {
     if (!force && this.jcUsed[table] === 0) return;
     this.jcUsed[table] = 0;
     this.jcNonGlobal[table] = 0;
+    this.jcPages.fill(0, table * JC_PAGES, (table + 1) * JC_PAGES);
     const e = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
     cpu.V.set(this.jcEmpty, e);
     this.jcBlocks[table]!.fill(null);
@@ -605,7 +613,8 @@ export class Engine {
       const before = (page - PAGE) | 0;
       for (let i = 0; i < MMU_INDEXES; i++) {
         const table = cpu.index * MMU_INDEXES + i;
-        if (this.jcUsed[table] === 0) continue;
+        // Most pages that are flushed hold data.
+        if (this.jcUsed[table] === 0 || (this.jcPages[pageMark(table, page)] === 0 && this.jcPages[pageMark(table, before)] === 0)) continue;
         const blocks = this.jcBlocks[table]!;
         const e = (JC_BASE + i * JC_TABLE_BYTES) >> 2;
         for (let k = 0; k < JC_ENTRIES; k++) {
