@@ -8,7 +8,6 @@ import { type AcpiBoard, buildAcpi, placeAcpi } from '#lib/boot/acpi.js';
 import { hostTool } from '../boot/guests.js';
 
 const BASE = 0xf_0000;
-<<<<<<< HEAD
 const common = {
   cpus: 4, ioApicId: 0, ioApicBase: 0xfec0_0000, lapicBase: 0xfee0_0000, sciIrq: 9, smiCommand: 0xb2, resetPort: 0xcf9, resetValue: 6, hpetBase: 0xfed0_0000,
   pciHole64: [2 ** 32, 2 ** 39 - 1], pciGsiBase: 16, centuryRegister: 0x32,
@@ -23,16 +22,6 @@ const BOARDS: Record<string, AcpiBoard> = {
     pirqs: 8, pirqOf: (device, pin) => (device + pin - 1) & 7, isaDevice: 31, ecam: { base: 0xe000_0000, buses: 256 }, floppy: false, s3Type: null,
   },
 };
-=======
-const board: AcpiBoard = {
-  cpus: 4, ioApicId: 0, ioApicBase: 0xfec0_0000, lapicBase: 0xfee0_0000, pmBase: 0x600, gpeBase: 0xafe0, gpeLength: 4, sciIrq: 9, smiCommand: 0xb2,
-  acpiEnable: 0xf1, acpiDisable: 0xf0, resetPort: 0xcf9, resetValue: 6, hpetBase: 0xfed0_0000, pciHoles: [[0xc000_0000, 0xfebf_ffff]], pciHole64: [2 ** 32, 2 ** 40 - 1], pirqs: 4, pirqOf: (slot, pin) => (slot + pin - 2) & 3,
-  pciGsiBase: 16, isaDevice: 1, ecam: null, floppy: false, centuryRegister: 0x32, s3Type: 1,
-};
-const { blob, rsdp } = placeAcpi(buildAcpi(board), BASE);
-const sum = (b: Uint8Array): number => b.reduce((a, x) => (a + x) & 0xff, 0);
-const table = (pa: number): Buffer => blob.subarray(pa - BASE, pa - BASE + blob.readUInt32LE(pa - BASE + 4));
->>>>>>> main
 
 describe.each(Object.keys(BOARDS))('ACPI tables of %s', (name) => {
   const { blob, rsdp } = placeAcpi(buildAcpi(BOARDS[name]!), BASE);

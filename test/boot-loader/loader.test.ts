@@ -26,11 +26,7 @@ function load(image: Buffer, more: Partial<LoadRequest> & { initrdBytes?: Buffer
   writeFileSync(kernel, image);
   let initrd: string | null = null;
   if (more.initrdBytes !== undefined) writeFileSync((initrd = join(dir, 'initrd')), more.initrdBytes);
-<<<<<<< HEAD
-  return loadKernel({ memory, ramBytes: RAM, kernel, initrd, highBytes: 0, append: 'root=/dev/vda', rsdp: 0xf_0000, textMode: false, ...more });
-=======
   return loadKernel({ memory, ramBytes: RAM, highBytes: 0, textMode: false, kernel, initrd, append: 'root=/dev/vda', rsdp: 0xf_0000, ...more });
->>>>>>> main
 }
 const at = (pa: number, n: number): Buffer => {
   const b = Buffer.alloc(n);
