@@ -177,6 +177,8 @@ function bootChoice(disks: readonly DiskConfig[]): BootChoice {
 
 function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
   const want = o.firmware ?? 'auto';
+  // Firmware asked for by name may run without a disk: its own menus and shell are worth seeing.
+  if (want === 'auto' && o.kernel === undefined && disks.length === 0) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
   let fw: FirmwareConfig;
   if (want === 'none' || (want === 'auto' && o.kernel !== undefined)) {
     if (o.kernel === undefined) throw new UsageError('--firmware: none needs --kernel');

@@ -56,7 +56,7 @@ const boot = (...args: string[]) => (): string[] => ['boot', '--kernel', at('ker
 const CASES: Case[] = [
   { what: 'no command', args: () => [], says: /a command is needed: boot, doctor/ },
   { what: 'an unknown command', args: () => ['bot'], says: /unknown command 'bot' \(did you mean boot\?\)/ },
-  { what: 'nothing to boot', args: () => ['boot'], says: /--kernel: nothing to boot/ },
+  { what: 'nothing to boot', args: () => ['boot'], says: /boot: nothing to boot \(give an image, --disk or --kernel\)/ },
   { what: 'a missing kernel', args: () => ['boot', '--kernel', at('nope')], says: /--kernel: .*nope: no such file/ },
   { what: 'a truncated kernel', args: () => ['boot', '--kernel', at('truncated')], says: /--kernel: .*truncated is truncated \(65536 of 1048576 bytes\)/ },
   { what: 'a text file as kernel', args: () => ['boot', '--kernel', at('text')], says: /--kernel: .*text is not a kernel/ },
@@ -64,7 +64,7 @@ const CASES: Case[] = [
   { what: 'a folder as kernel', args: () => ['boot', '--kernel', at('folder')], says: /--kernel: .*folder is a directory/ },
   { what: 'a kernel too big for memory', args: () => ['boot', '--kernel', at('whole'), '--memory', '16M'], says: /--kernel: .*whole needs 50M of memory, the machine has 16M \(--memory\)/ },
   { what: 'two kernels', args: () => [...boot()(), '--kernel', at('text')], says: /--kernel: given more than once/ },
-  { what: 'an image and a kernel', args: () => [...boot()(), at('disk')], says: /both an image .* and --kernel/ },
+  { what: 'two kernels', args: () => [...boot()(), at('kernel')], says: /both a kernel .* and --kernel given/ },
   { what: 'no memory', args: () => ['boot', '--kernel', at('kernel'), '--memory', '0'], says: /--memory: 0 bytes is less than the minimum/ },
   { what: 'memory that is no size', args: () => ['boot', '--kernel', at('kernel'), '--memory', 'lots'], says: /--memory: 'lots' is not a size \(examples: 512M, 2G\)/ },
   { what: 'negative memory', args: () => ['boot', '--kernel', at('kernel'), '--memory=-5M'], says: /--memory: '-5M' is not a size/ },
