@@ -61,8 +61,9 @@ export function findUefi(folders: readonly string[] = FOLDERS): FirmwareConfig {
   throw new UsageError(`--firmware: OVMF is not installed; ${ADVICE}, or name a file with --firmware FILE`);
 }
 
-/** ROM images are multiples of 64 KiB up to 16 MiB. */
-const ROM_UNIT = 0x1_0000;
+/** Sizes of ROM images: whole pages, 64 KiB to 16 MiB. */
+const PAGE = 4096;
+const ROM_MIN = 0x1_0000;
 const ROM_MAX = 0x100_0000;
 /** Offset of the signature of a UEFI firmware volume ("_FVH", PI Specification 1.7, vol. 3, 3.2.1). */
 const FV_SIGNATURE = 40;
@@ -79,8 +80,8 @@ export function firmwareFile(file: string): FirmwareConfig {
   } catch (e) {
     throw new UsageError(`--firmware: ${file}: ${(e as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (e as Error).message}`, { cause: e });
   }
-  if (size % ROM_UNIT && size % 4096) throw new UsageError(`--firmware: ${file}: ${size} bytes is no size of a ROM image`);
-  if (size < ROM_UNIT || size > ROM_MAX) throw new UsageError(`--firmware: ${file}: a ROM image has 64K to 16M, this file has ${size} bytes`);
+  if (size % PAGE) throw new UsageError(`--firmware: ${file}: ${size} bytes is no size of a ROM image`);
+  if (size < ROM_MIN || size > ROM_MAX) throw new UsageError(`--firmware: ${file}: a ROM image has 64K to 16M, this file has ${size} bytes`);
   if (head.toString('latin1', FV_SIGNATURE, FV_SIGNATURE + 4) !== '_FVH') return { kind: 'bios', code: file, varsTemplate: null, vars: null };
   const sibling = basename(file).replace(/CODE/, 'VARS').replace(/\.(ms|secboot|snakeoil)\./, '.').replace(/-code\./, '-vars.');
   const template = join(dirname(file), sibling);

@@ -136,6 +136,9 @@ function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
   if (kind === 'floppy' || kind === 'cdrom') throw new UsageError(`boot: ${a.image}: ${kind} images are not available yet`);
+  if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
+    throw new UsageError(`--debugcon: '${a.debugcon}' is not available (none, stdio, file:PATH are)`);
+  }
   if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
   if (a.exitOn === '') throw new UsageError('--exit-on: the text is empty');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
@@ -180,7 +183,6 @@ function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
     vm.on('debug', (b) => process.stderr.write(b));
     return null;
   }
-  if (!mode.startsWith('file:')) throw new UsageError(`--debugcon: '${mode}' is not available (none, stdio, file:PATH are)`);
   const file = createWriteStream(mode.slice(5));
   file.on('error', (e) => process.stderr.write(`vmx-accel: --debugcon: ${e.message}\n`));
   vm.on('debug', (b) => file.write(b));
