@@ -132,6 +132,12 @@ function address(text: string): bigint {
   return BigInt(text);
 }
 
+function time(text: string): Date {
+  const d = new Date(text);
+  if (Number.isNaN(d.getTime())) throw new UsageError(`--rtc: '${text}' is not a time (example: 2026-01-31T12:00:00Z)`);
+  return d;
+}
+
 function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
@@ -160,7 +166,7 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
-    rtc: a.rtc === undefined ? undefined : new Date(a.rtc),
+    rtc: a.rtc === undefined ? undefined : time(a.rtc),
     debug: {
       traceFile: a.traceFile,
       trace: a.trace as ('block' | 'insn' | 'fault')[] | undefined,
