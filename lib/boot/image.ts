@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UsageError } from '../errors.js';
+import { archOfImage } from './arch.js';
 import type { FirmwareKind } from './firmware.js';
 import { isMultiboot } from './multiboot.js';
 
@@ -50,7 +51,7 @@ export function openFile(file: string, option: string): ImageReader & { close():
 
 /** A multiboot header counts only without a boot sector: GRUB on a disk has both. */
 const isKernel = (head: Buffer): boolean =>
-  (head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448) || head.readUInt32BE(0) === 0x7f45_4c46 || (!bootSignature(head) && isMultiboot(head));
+  (head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448) || head.readUInt32BE(0) === 0x7f45_4c46 || (!bootSignature(head) && (archOfImage(head) !== null || isMultiboot(head)));
 const isIso = (r: ImageReader): boolean => bytes(r, 16 * CD_SECTOR, 6).toString('latin1', 1, 6) === 'CD001';
 const bootSignature = (sector: Buffer): boolean => sector[510] === 0x55 && sector[511] === 0xaa;
 /** A FAT boot sector: jump, plausible sector size and media byte, no partition table needed. */

@@ -15,7 +15,7 @@ interface BootArgs {
   image?: string;
   accel: string;
   arch: string;
-  machine: string;
+  machine?: string;
   cpu: string;
   cpus: string;
   memory: string;
@@ -52,8 +52,8 @@ const EXIT_TIMEOUT = 124;
 /** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
 const OPTIONS = {
   accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
-  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' },
-  machine: { type: 'string', default: 'pc', describe: 'board: pc, q35' },
+  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64' },
+  machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
