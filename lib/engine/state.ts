@@ -55,6 +55,10 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
+  /**
+   * Low: the CPU's mode word, high: its MMU index, for CPUs that let generated code change them (op SETMODE).
+   */
+  MODE = 58,
   /** Four slots in which TypeScript helpers put addresses and values for GuestCpu.load and store. */
   HELPER_SCRATCH = 60,
 
@@ -65,6 +69,17 @@ export const enum Slot {
   /** Instruction and data pointers of the last x87 instruction. */
   FPU_IP = 66,
   FPU_DP = 67,
+
+  /** Slots 68..239 are the guest architecture's. */
+  /** 32-bit words, one per MMU index: the mode whose blocks its jump cache holds. */
+  JC_MODE = 240,
+  /**
+   * The guest's counter (op TIME) from the host's: TIME_GUEST + ((host - TIME_HOST) * TIME_SCALE >> 32), all 64 bits, unsigned.
+   * TIME_SCALE = 0: the helper does it.
+   */
+  TIME_SCALE = 244,
+  TIME_HOST = 245,
+  TIME_GUEST = 246,
 
   /** Vector registers, VEC_STRIDE slots apart, 32 of them. Bytes 0..31 of each hold the YMM register. */
   VEC = 256,

@@ -268,9 +268,10 @@ export class Lockstep implements BlockTool {
     for (let i = 0; i < ir.n; i++) {
       const p = i * REC;
       const op: Op = ir.buf[p]! & 0xff;
-      if (op === Op.CALL) this.useHelper(ir.buf[p + F.AUX]!, 1);
+      const call = op === Op.CALL || op === Op.CALLIF || op === Op.TIME;
+      if (call) this.useHelper(ir.buf[p + F.AUX]!, 1);
       else if (op === Op.VOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
-      if (op === Op.CALL) continue;
+      if (call) continue;
       const form = OPS[op]!.form;
       for (let k = 0; k < 5; k++) {
         const s = ir.buf[p + F.DST + k]!;

@@ -18,7 +18,7 @@ export interface HostCode {
   resume(cpu: GuestCpu): number;
   /**
    * Generates code; sets block.entryA, entryB and hostBytes.
-   * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
+   * @returns its chain sites as triples: id, mode they go to or -1 for the block's own, and what `unpatch` wants to know.
    */
   compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
   /** Code that belongs to no block, as offsets. */

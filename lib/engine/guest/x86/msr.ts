@@ -31,19 +31,13 @@ export interface ParavirtMsrs {
 export class Msrs {
   starLo = 0;
   starHi = 0;
-  lstarLo = 0;
-  lstarHi = 0;
   cstarLo = 0;
   cstarHi = 0;
-  fmask = 0;
-  kernelGsLo = 0;
-  kernelGsHi = 0;
   sysenterCs = 0;
   sysenterEspLo = 0;
   sysenterEspHi = 0;
   sysenterEipLo = 0;
   sysenterEipHi = 0;
-  tscAux = 0;
   /** Added to the clock: 64 bits. */
   private tscOffLo = 0;
   private tscOffHi = 0;
@@ -64,11 +58,29 @@ export class Msrs {
     for (const m of STORED) this.stored.set(m, { lo: m === Msr.MISC_ENABLE ? 1 : m === HWCR ? HWCR_TSC_FREQ_SEL : 0, hi: 0 });
     for (let m = 0x200; m < 0x210; m++) this.stored.set(m, { lo: 0, hi: 0 });
     for (const m of [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f]) this.stored.set(m, { lo: 0, hi: 0 });
-    this.starLo = this.starHi = this.lstarLo = this.lstarHi = this.cstarLo = this.cstarHi = this.fmask = 0;
-    this.kernelGsLo = this.kernelGsHi = this.tscAux = this.specCtrl = 0;
+    this.cstarLo = this.cstarHi = this.specCtrl = 0;
+    this.setStar(0, 0);
+    const { V } = this.cpu;
+    V.fill(0, X.LSTAR * 2, X.LSTAR * 2 + 2);
+    V.fill(0, X.KGSBASE * 2, X.KGSBASE * 2 + 2);
+    V[X.TSC_AUX * 2] = V[X.TSC_AUX * 2 + 1] = 0;
+    V[X.NFMASK * 2] = -1;
     this.sysenterCs = this.sysenterEspLo = this.sysenterEspHi = this.sysenterEipLo = this.sysenterEipHi = 0;
     this.patLo = this.patHi = 0x0007_0406;
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
+  }
+
+  /** STAR, and the selectors that follow from it. */
+  private setStar(lo: number, hi: number): void {
+    const { V } = this.cpu;
+    this.starLo = lo;
+    this.starHi = hi;
+    const kernel = hi & 0xfffc;
+    const user = hi >>> 16;
+    V[X.SYSCALL_SEL * 2] = kernel;
+    V[X.SYSCALL_SEL * 2 + 1] = (kernel + 8) & 0xffff;
+    V[X.SYSRET_SEL * 2] = ((user + 16) | 3) & 0xffff;
+    V[X.SYSRET_SEL * 2 + 1] = ((user + 8) | 3) & 0xffff;
   }
 
   /** Time-stamp counter to cpu.outLo, cpu.outHi. */
@@ -165,15 +177,15 @@ export class Msrs {
         hi = this.starHi;
         break;
       case Msr.LSTAR:
-        lo = this.lstarLo;
-        hi = this.lstarHi;
+        lo = V[X.LSTAR * 2]!;
+        hi = V[X.LSTAR * 2 + 1]!;
         break;
       case Msr.CSTAR:
         lo = this.cstarLo;
         hi = this.cstarHi;
         break;
       case Msr.FMASK:
-        lo = this.fmask;
+        lo = ~V[X.NFMASK * 2]!;
         break;
       case Msr.FS_BASE:
         lo = V[X.FSBASE * 2]!;
@@ -184,11 +196,11 @@ export class Msrs {
         hi = V[X.GSBASE * 2 + 1]!;
         break;
       case Msr.KERNEL_GS_BASE:
-        lo = this.kernelGsLo;
-        hi = this.kernelGsHi;
+        lo = V[X.KGSBASE * 2]!;
+        hi = V[X.KGSBASE * 2 + 1]!;
         break;
       case Msr.TSC_AUX:
-        lo = this.tscAux;
+        lo = V[X.TSC_AUX * 2]!;
         break;
       default: {
         const s = this.stored.get(msr);
@@ -211,6 +223,7 @@ export class Msrs {
 
   write(msr: number, lo: number, hi: number): void {
     const { cpu } = this;
+    const V = cpu.V;
     msr |= 0;
     if (this.ours(msr)) {
       if (!cpu.intc.writeMsr(msr, lo, hi)) this.gp();
@@ -265,13 +278,12 @@ export class Msrs {
         cpu.control.setEfer(lo, hi);
         return;
       case Msr.STAR:
-        this.starLo = lo;
-        this.starHi = hi;
+        this.setStar(lo, hi);
         return;
       case Msr.LSTAR:
         this.needCanonical(hi);
-        this.lstarLo = lo;
-        this.lstarHi = hi;
+        V[X.LSTAR * 2] = lo;
+        V[X.LSTAR * 2 + 1] = hi;
         return;
       case Msr.CSTAR:
         this.needCanonical(hi);
@@ -280,7 +292,8 @@ export class Msrs {
         return;
       case Msr.FMASK:
         if (hi) this.gp();
-        this.fmask = lo;
+        V[X.NFMASK * 2] = ~lo;
+        cpu.updateMode();
         return;
       case Msr.FS_BASE:
         this.needCanonical(hi);
@@ -292,12 +305,12 @@ export class Msrs {
         return;
       case Msr.KERNEL_GS_BASE:
         this.needCanonical(hi);
-        this.kernelGsLo = lo;
-        this.kernelGsHi = hi;
+        V[X.KGSBASE * 2] = lo;
+        V[X.KGSBASE * 2 + 1] = hi;
         return;
       case Msr.TSC_AUX:
         if (hi) this.gp();
-        this.tscAux = lo;
+        V[X.TSC_AUX * 2] = lo;
         return;
       default: {
         const s = this.stored.get(msr);
@@ -313,9 +326,9 @@ export class Msrs {
     const V = this.cpu.V;
     const lo = V[X.GSBASE * 2]!;
     const hi = V[X.GSBASE * 2 + 1]!;
-    V[X.GSBASE * 2] = this.kernelGsLo;
-    V[X.GSBASE * 2 + 1] = this.kernelGsHi;
-    this.kernelGsLo = lo;
-    this.kernelGsHi = hi;
+    V[X.GSBASE * 2] = V[X.KGSBASE * 2]!;
+    V[X.GSBASE * 2 + 1] = V[X.KGSBASE * 2 + 1]!;
+    V[X.KGSBASE * 2] = lo;
+    V[X.KGSBASE * 2 + 1] = hi;
   }
 }

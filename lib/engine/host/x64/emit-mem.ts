@@ -20,6 +20,9 @@ export const enum Cold {
   SEGCHK,
   ALIGN,
   DIVIDE,
+  /** A: index of the record in the IR. A conditional helper call; the counter. */
+  CALLIF,
+  TIME,
   /** A: page offset of the target. The jump there had no target yet; JUMP is the rel32's position. */
   CHAIN,
   /** A: page offset. PENDING was set. */
@@ -54,7 +57,7 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
 }
 
 /** Displacement, relative to RBP, of a field of the TLB table of an MMU index. */
-function tlbDisp(mmuIdx: number, field: number): number {
+export function tlbDisp(mmuIdx: number, field: number): number {
   return TLB_BASE + mmuIdx * TLB_TABLE_BYTES - STATE_BIAS + field;
 }
 
@@ -174,7 +177,7 @@ export function emitChkalign(e: Emitter, p: number): void {
 // ---- yields
 
 /** Stores two 32-bit words to a slot. */
-function words(e: Emitter, slot: number, lo: number, hi: number): void {
+export function storeWords(e: Emitter, slot: number, lo: number, hi: number): void {
   if (hi === lo >> 31) {
     e.asm.movi(3, mem(slot), lo);
   } else {
@@ -184,16 +187,16 @@ function words(e: Emitter, slot: number, lo: number, hi: number): void {
 }
 
 /** Fills the call record and yields. All temporaries used must be at home, all flags saved. */
-function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
-  words(e, Slot.X_CALL, helper, dst);
-  words(e, Slot.X_AB, a, b);
-  words(e, Slot.X_CI, c, imm);
+export function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
+  storeWords(e, Slot.X_CALL, helper, dst);
+  storeWords(e, Slot.X_AB, a, b);
+  storeWords(e, Slot.X_CI, c, imm);
   e.asm.movi(2, mem(Slot.X_INSN), insn);
   e.asm.call(stub);
 }
 
 /** Stores temporary s to its home if it is only in a register. */
-function homeOperand(e: Emitter, s: number): void {
+export function homeOperand(e: Emitter, s: number): void {
   if (s >= Slot.TEMP && s < Slot.TEMP_END && e.reg[s]! >= 0) e.toHome(s);
 }
 
