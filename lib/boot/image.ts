@@ -4,7 +4,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UsageError } from '../errors.js';
-import { containerFormat } from '../block/open.js';
+import { containerFormat } from '../block/formats.js';
 import type { FirmwareKind } from './firmware.js';
 import { isMultiboot } from './multiboot.js';
 
