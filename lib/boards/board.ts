@@ -5,6 +5,7 @@ import type { TimerQueue } from '../devices/clock.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { PciBus } from '../devices/pci/pci.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
 
@@ -86,6 +87,8 @@ export interface Board {
   readonly screen: VgaRenderer | null;
   readonly keyboard: Ps2Keyboard;
   readonly mouse: Ps2Mouse;
+  /** PCI bus 0; null on boards without PCI. */
+  readonly pci: PciBus | null;
   /** ACPI power button. */
   powerButton(): void;
   /** Closes files. */

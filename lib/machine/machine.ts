@@ -25,7 +25,7 @@ import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debu
 import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
 import { startCpu } from './start.js';
-import type { EndState, MachineStats } from './protocol.js';
+import type { EndState, Inspection, MachineStats } from './protocol.js';
 
 export interface MachineHost {
   serialOutput(bytes: Uint8Array): void;
@@ -457,6 +457,10 @@ export class Machine {
     this.resumed = null;
     this.paused = false;
     this.clock.start();
+  }
+
+  inspect(): Inspection {
+    return { pci: this.board.pci?.describe() ?? [], registers: this.cpus.map((c) => c.describe()) };
   }
 
   stats(): MachineStats {
