@@ -157,27 +157,30 @@ describe.skipIf(skipFor(noAddon))('QMP', () => {
     expect(await ask('info status')).toBe('VM status: prelaunch\n');
     expect(await ask('inf status')).toBe("unknown command 'inf' (did you mean info?); help lists them\n");
     expect(await ask('info pci')).toContain('8086:1237');
-    expect(await ask('info registers')).toMatch(/CPU #0\n.*rip/is);
+    expect(await ask('info registers')).toMatch(/^CPU #0\npc [0-9a-f]+/);
     expect(await ask('help')).toContain('screendump FILE');
     expect(await ask('mouse_move 1 x')).toBe('DY must be a number\n');
     expect(await ask('')).toBe('');
   });
 
-  it.each([
-    ['an unknown command', { execute: 'nonsense' }, 'CommandNotFound'],
-    ['a name that objects have', { execute: 'constructor' }, 'CommandNotFound'],
-    ['no command', {}, 'GenericError'],
-    ['an unknown member', { execute: 'stop', foo: 1 }, 'GenericError'],
-    ['an unknown argument', { execute: 'stop', arguments: { a: 1 } }, 'GenericError'],
-    ['a missing argument', { execute: 'screendump' }, 'GenericError'],
-    ['an argument of another type', { execute: 'screendump', arguments: { filename: 1 } }, 'GenericError'],
-    ['arguments that are none', { execute: 'stop', arguments: [] }, 'GenericError'],
-  ])('says what is wrong with %s and goes on', async (_what, message, errorClass) => {
+  it('says what is wrong and goes on', async () => {
     const c = await client();
     await c.negotiate();
-    c.socket.write(JSON.stringify(message));
-    expect(await c.next()).toMatchObject({ error: { class: errorClass } });
-    expect(await c.call('query-status')).toMatchObject({ return: { status: 'prelaunch' } });
+    const cases: [string, unknown, string][] = [
+      ['an unknown command', { execute: 'nonsense' }, 'CommandNotFound'],
+      ['a name that objects have', { execute: 'constructor' }, 'CommandNotFound'],
+      ['no command', {}, 'GenericError'],
+      ['an unknown member', { execute: 'stop', foo: 1 }, 'GenericError'],
+      ['an unknown argument', { execute: 'stop', arguments: { a: 1 } }, 'GenericError'],
+      ['a missing argument', { execute: 'screendump' }, 'GenericError'],
+      ['an argument of another type', { execute: 'screendump', arguments: { filename: 1 } }, 'GenericError'],
+      ['arguments that are none', { execute: 'stop', arguments: [] }, 'GenericError'],
+    ];
+    for (const [what, message, errorClass] of cases) {
+      c.socket.write(JSON.stringify(message));
+      expect(await c.next(), what).toMatchObject({ error: { class: errorClass } });
+      expect(await c.call('query-status')).toMatchObject({ return: { status: 'prelaunch' } });
+    }
   });
 
   it('closes the connection of a client that sends nonsense, and only that', async () => {
