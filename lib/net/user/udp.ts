@@ -97,7 +97,11 @@ export class Udp {
   private oldest(): number {
     let best = -1;
     let at = Infinity;
-    for (const [key, f] of this.flows) if (f.usedAt < at) ((best = key), (at = f.usedAt));
+    for (const [key, f] of this.flows) {
+      if (f.usedAt >= at) continue;
+      best = key;
+      at = f.usedAt;
+    }
     return best;
   }
 
