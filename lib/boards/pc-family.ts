@@ -100,7 +100,7 @@ export class PcFamilyBoard implements PcBoardModel {
     return {
       ...this.chipset.acpi(),
       cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, resetPort: 0xcf9, resetValue: 6,
-      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppy: this.p.floppy,
+      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies,
       centuryRegister: Pc.CENTURY, s3Type: c.firmware === null ? S3_TYPE : null,
     };
   }
