@@ -8,10 +8,11 @@ import type { Device } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError, VmxError } from '../errors.js';
-import type { Board, BoardHost, CpuStart } from './board.js';
+import type { PcBoardHost, PcBoardModel, CpuStart } from './board.js';
 import { addConsoles, addInterruptControllers, addLegacy, addTimers } from './parts/core.js';
 import { addDisks } from './parts/disks.js';
 import { addDisplay, type Display } from './parts/display.js';
@@ -58,7 +59,7 @@ export function addAcpiPm(p: Parts, o: { acpiEnable: number; acpiDisable: number
   return pm;
 }
 
-export class PcFamilyBoard implements Board {
+export class PcFamilyBoard implements PcBoardModel {
   readonly devices: readonly Device[];
   readonly interruptSources: readonly InterruptSource[];
   onSerialRoom: () => void = () => {};
@@ -70,7 +71,7 @@ export class PcFamilyBoard implements Board {
   private facs = 0;
 
   constructor(
-    private readonly host: BoardHost,
+    private readonly host: PcBoardHost,
     addChipset: (p: Parts) => Chipset,
   ) {
     const p = (this.p = new Parts(host));
@@ -99,7 +100,7 @@ export class PcFamilyBoard implements Board {
     return {
       ...this.chipset.acpi(),
       cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, resetPort: 0xcf9, resetValue: 6,
-      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppy: this.p.floppy,
+      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies,
       centuryRegister: Pc.CENTURY, s3Type: c.firmware === null ? S3_TYPE : null,
     };
   }
@@ -135,6 +136,10 @@ export class PcFamilyBoard implements Board {
 
   get screen(): VgaRenderer | null {
     return this.p.screen;
+  }
+
+  get pci(): PciBus {
+    return this.p.pci;
   }
 
   get keyboard(): Ps2Keyboard {

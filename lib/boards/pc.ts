@@ -2,7 +2,7 @@
 import { ramLayout } from '../boot/e820.js';
 import { I440fx } from '../devices/pci/i440fx.js';
 import { Piix3, Piix4Pm } from '../devices/pci/piix.js';
-import type { BoardHost } from './board.js';
+import type { PcBoardHost } from './board.js';
 import { Pc } from './parts/map.js';
 import { movable, type Parts } from './parts/parts.js';
 import { addFirmwareRom } from './parts/rom.js';
@@ -29,6 +29,7 @@ function addI440fx(p: Parts): Chipset {
   p.memory.mapPorts(Place.GPE_BASE, Place.GPE_BYTES, pm.gpe0);
   const bridge = p.addPci(new I440fx(p.pciHost, addFirmwareRom(p)));
   const piix = p.addPci(new Piix3(p.pciHost, Place.PIIX_SLOT, p.isa, () => h.reset()));
+  p.isaDevfn = piix.devfn;
   p.memory.mapPorts(0xcf9, 1, piix.resetPort);
   const pmFunction = p.addPci(new Piix4Pm(p.pciHost, Place.PIIX_SLOT, movable(p, pm.pm, Place.PM_BYTES)));
   // As firmware knows it: the PIRQ of pin INTA of device 1 is PIRQA.
@@ -63,7 +64,7 @@ function addI440fx(p: Parts): Chipset {
 }
 
 export class PcBoard extends PcFamilyBoard {
-  constructor(host: BoardHost) {
+  constructor(host: PcBoardHost) {
     super(host, addI440fx);
   }
 }

@@ -3,8 +3,10 @@
  * for BIOS or for UEFI (UEFI Specification 2.10, chapter 5 "GPT", 13.3.2 "El Torito"; El Torito 1.0; ECMA-119).
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { floppyFormat } from '../devices/storage/floppy-drive.js';
 import { UsageError } from '../errors.js';
 import { containerFormat } from '../block/formats.js';
+import { archOfImage } from './arch.js';
 import type { FirmwareKind } from './firmware.js';
 import { isMultiboot } from './multiboot.js';
 
@@ -19,8 +21,6 @@ export interface ImageReader {
 
 const SECTOR = 512;
 const CD_SECTOR = 2048;
-/** Sizes of floppy disks in KiB. */
-const FLOPPY_KIB = new Set([160, 180, 320, 360, 720, 1200, 1440, 1680, 1720, 2880]);
 
 function bytes(r: ImageReader, offset: number, length: number): Buffer {
   const b = Buffer.alloc(length);
@@ -51,7 +51,7 @@ export function openFile(file: string, option: string): ImageReader & { close():
 
 /** A multiboot header counts only without a boot sector: GRUB on a disk has both. */
 const isKernel = (head: Buffer): boolean =>
-  (head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448) || head.readUInt32BE(0) === 0x7f45_4c46 || (!bootSignature(head) && isMultiboot(head));
+  (head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448) || head.readUInt32BE(0) === 0x7f45_4c46 || (!bootSignature(head) && (archOfImage(head) !== null || isMultiboot(head)));
 const isIso = (r: ImageReader): boolean => bytes(r, 16 * CD_SECTOR, 6).toString('latin1', 1, 6) === 'CD001';
 const bootSignature = (sector: Buffer): boolean => sector[510] === 0x55 && sector[511] === 0xaa;
 /** A FAT boot sector: jump, plausible sector size and media byte, no partition table needed. */
@@ -63,7 +63,7 @@ export function imageKind(r: ImageReader): ImageKind {
   if (containerFormat(head) !== null) return 'disk';
   if (head.length >= SECTOR && isIso(r)) return 'cdrom';
   if (head.length >= 4 && isKernel(head)) return 'kernel';
-  if (r.size % SECTOR === 0 && FLOPPY_KIB.has(r.size / 1024)) return 'floppy';
+  if (floppyFormat(r.size) !== null) return 'floppy';
   return 'disk';
 }
 

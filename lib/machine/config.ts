@@ -5,6 +5,7 @@
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
 import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
+import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
 import { openImage } from '../block/open.js';
@@ -12,8 +13,12 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
 
-export type MachineName = 'pc' | 'q35';
-const MACHINES: readonly MachineName[] = ['pc', 'q35'];
+export type { ArchName };
+export type MachineName = 'pc' | 'q35' | 'virt';
+/** Architectures with their boards, the default one first. */
+const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
+/** Architectures that can be chosen; the others are on their way. */
+const ARCH_NAMES: readonly ArchName[] = ['x86_64'];
 export type Accel = 'auto' | 'jit' | 'interp';
 
 export type VgaKind = 'std' | 'none';
@@ -45,8 +50,8 @@ export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string }
 export interface MachineOptions {
   /** Which engine executes guest code. Default 'auto': the JIT, or the interpreter where memory may not be made executable. */
   accel?: Accel;
-  /** Guest architecture; only x86_64 so far. */
-  arch?: 'auto' | 'x86_64';
+  /** Guest architecture. Default auto: by the kernel image. */
+  arch?: 'auto' | ArchName;
   /** Board. */
   machine?: MachineName;
   /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
@@ -106,6 +111,7 @@ export interface DebugOptions {
 
 export interface MachineConfig {
   accel: Accel;
+  arch: ArchName;
   machine: MachineName;
   cpu: string;
   cpus: number;
@@ -272,14 +278,27 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   return fw;
 }
 
+/** Guest architecture and board. */
+function chooseArch(o: MachineOptions): { arch: ArchName; machine: MachineName } {
+  const want = o.arch ?? 'auto';
+  const all = Object.keys(BOARDS) as ArchName[];
+  if (want !== 'auto' && !ARCH_NAMES.includes(want)) throw new UsageError(`--arch: '${String(want)}' is not available (${['auto', ...ARCH_NAMES].join(', ')} are)`);
+  const image = o.kernel === undefined ? null : kernelArch(o.kernel, '--kernel');
+  if (image !== null && want !== 'auto' && image !== want) throw new UsageError(`--kernel: ${o.kernel!} is a kernel for ${image}, not for ${want} (--arch)`);
+  if (image !== null && !ARCH_NAMES.includes(image)) throw new UsageError(`--kernel: ${o.kernel!} is a kernel for ${image}, which is not available`);
+  const machine = o.machine;
+  const having = machine === undefined ? all : all.filter((a) => BOARDS[a].includes(machine));
+  if (having.length === 0) throw new UsageError(`--machine: '${String(machine)}' is not available (${[...new Set(ARCH_NAMES.flatMap((a) => BOARDS[a]))].join(', ')} are)`);
+  const arch = want !== 'auto' ? want : (image ?? (having.includes('x86_64') ? 'x86_64' : null));
+  if (arch === null) throw new UsageError(`--machine: ${machine!} exists for ${having.join(' and ')}: choose with --arch`);
+  if (!having.includes(arch)) throw new UsageError(`--machine: ${machine!} is no board for ${arch} (${BOARDS[arch].join(', ')} ${BOARDS[arch].length === 1 ? 'is' : 'are'})`);
+  return { arch, machine: machine ?? BOARDS[arch][0]! };
+}
+
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
   const accel = o.accel ?? 'auto';
   if (!['auto', 'jit', 'interp'].includes(accel)) throw new UsageError(`--accel: '${accel}' is not available (auto, jit, interp are)`);
-  const arch = o.arch ?? 'auto';
-  if (!['auto', 'x86_64'].includes(arch)) throw new UsageError(`--arch: '${arch}' is not available (x86_64 is)`);
-  const machine = o.machine ?? 'pc';
-  if (!MACHINES.includes(machine)) throw new UsageError(`--machine: '${String(machine)}' is not available (${MACHINES.join(', ')} are)`);
   const cpus = o.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) throw new UsageError(`--cpus: ${cpus} is not a number from 1 to 16`);
   const memory = parseSize(o.memory ?? '512M', '--memory');
@@ -287,6 +306,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (memory > totalmem()) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than this host has (${Math.floor(totalmem() / MIB)}M)`);
   if (memory > 3 * 1024 * MIB) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than the 3G this version supports`);
   if (o.kernel !== undefined) checkFile(o.kernel, '--kernel', false);
+  const { arch, machine } = chooseArch(o);
   if (o.initrd !== undefined) {
     if (o.kernel === undefined) throw new UsageError('--initrd: needs --kernel');
     checkFile(o.initrd, '--initrd', false);
@@ -304,6 +324,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
   return {
     accel,
+    arch,
     machine,
     cpu: o.cpu ?? 'max',
     cpus,

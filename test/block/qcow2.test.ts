@@ -226,9 +226,17 @@ describe.skipIf(skip)('locks', () => {
     const d = open(file);
     expect(() => tool('qemu-io', '-f', 'raw', '-c', 'write 0 512', file)).toThrow(/lock/);
     d.close();
-    const child = spawn('qemu-io', ['-f', 'raw', '-c', 'read 0 512', '-c', 'sleep 60000', file], { stdio: ['ignore', 'pipe', 'ignore'] });
-    await new Promise((resolve) => child.stdout.once('data', resolve));
-    expect(() => open(file)).toThrow(/in use/);
+    const child = spawn('qemu-io', ['-f', 'raw', '-c', 'sleep 60000', file], { stdio: 'ignore' });
+    const refusal = (): string => {
+      try {
+        open(file).close();
+        return '';
+      } catch (e) {
+        return (e as Error).message;
+      }
+    };
+    for (let i = 0; i < 500 && refusal() === ''; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(refusal()).toMatch(/in use/);
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;
