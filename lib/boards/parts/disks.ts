@@ -7,6 +7,7 @@ import { DISK_INTERFACES } from '../disk-interfaces.js';
 import type { BusParts } from './bus-parts.js';
 import type { Attach, Drive, PcAttach } from './drive.js';
 import { Parts } from './parts.js';
+import { attachFloppy } from './storage/floppy.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
@@ -15,7 +16,9 @@ const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
 };
 
 /** Those that only PCs have. */
-const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {};
+const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
+  floppy: attachFloppy,
+};
 
 /** Opens all images, attaches the drives and tells firmware in which order to try them. */
 export function addDisks(p: BusParts): void {

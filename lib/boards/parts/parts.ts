@@ -4,6 +4,7 @@ import type { I8237 } from '../../devices/dma/i8237.js';
 import type { Ps2Keyboard } from '../../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../../devices/input/ps2-mouse.js';
 import type { ApicBus } from '../../devices/irq/apic-bus.js';
+import type { FloppyInfo } from '../../boot/acpi.js';
 import type { Mc146818 } from '../../devices/timer/mc146818.js';
 import type { InterruptSource } from '../../engine/cpu.js';
 import type { PcBoardHost } from '../board.js';
@@ -47,8 +48,12 @@ export class Parts extends BusParts {
   mouse!: Ps2Mouse;
   /** Where else the real-time clock's interrupt goes: power management, which may wake the machine. */
   readonly rtcAlarm: IrqLine = { set: () => {} };
-  /** There is a floppy controller (for ACPI). */
-  floppy = false;
+  /** Floppy drives, for ACPI. */
+  readonly floppies: FloppyInfo[] = [];
+  /** The bridge to ISA: device number << 3 | function number. */
+  isaDevfn = 0;
+  /** CMOS equipment byte without drives. */
+  equipment = 0;
 
   constructor(override readonly host: PcBoardHost) {
     super(host);
