@@ -55,10 +55,10 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
-  /**
-   * Low: the CPU's mode word, high: its MMU index, for CPUs that let generated code change them (op SETMODE).
-   */
-  MODE = 58,
+  /** Byte 0: 1 while the host's FPU holds the guest's x87 state, and FPU (but for FOP) and X87 are stale. Only within generated code. */
+  X_FPU = 58,
+  /** Low: x87 control word of the native caller. */
+  X_NATIVE_FCW = 59,
   /** Four slots in which TypeScript helpers put addresses and values for GuestCpu.load and store. */
   HELPER_SCRATCH = 60,
 
@@ -70,16 +70,20 @@ export const enum Slot {
   FPU_IP = 66,
   FPU_DP = 67,
 
-  /** Slots 68..239 are the guest architecture's. */
+  /** Slots 68..231 are the guest architecture's. */
   /** 32-bit words, one per MMU index: the mode whose blocks its jump cache holds. */
-  JC_MODE = 240,
+  JC_MODE = 232,
   /**
    * The guest's counter (op TIME) from the host's: TIME_GUEST + ((host - TIME_HOST) * TIME_SCALE >> 32), all 64 bits, unsigned.
    * TIME_SCALE = 0: the helper does it.
    */
-  TIME_SCALE = 244,
-  TIME_HOST = 245,
-  TIME_GUEST = 246,
+  TIME_SCALE = 236,
+  TIME_HOST = 237,
+  TIME_GUEST = 238,
+  /** Low: the CPU's mode word, high: its MMU index, for CPUs that let generated code change them (op SETMODE). */
+  MODE = 239,
+  /** x87 environment image (28 bytes) that generated code builds. */
+  X_FPU_ENV = 240,
 
   /** Vector registers, VEC_STRIDE slots apart, 32 of them. Bytes 0..31 of each hold the YMM register. */
   VEC = 256,
@@ -88,6 +92,12 @@ export const enum Slot {
   /** First temporary. Vector temporaries take 4 consecutive slots, aligned to 4. */
   TEMP = 768,
   TEMP_END = 2048,
+  /**
+   * First symbol: a pool of interned values like the constants, but opaque: passes and back ends must not look at the value,
+   * because the same code serves guests in which it differs (docs/AOT.md).
+   */
+  SYMBOL = 2048,
+  SYMBOL_END = 0x4000,
   /** First constant: a pool of interned 64-bit values. */
   CONST = 0x4000,
   CONST_END = 0x14000,

@@ -49,8 +49,8 @@ export class ChainSite {
     /** What the host code needs to undo the patch. */
     readonly cold: number,
     readonly owner: Block,
-    /** Mode of the blocks it leads to. */
-    readonly mode: number,
+    /** It leads to blocks of another mode. */
+    readonly changesMode: boolean,
   ) {}
 }
 

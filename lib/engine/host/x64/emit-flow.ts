@@ -1,6 +1,7 @@
 /** Terminators: chained jumps, jump-cache lookups, exits. Every one leaves all flags in slot FLAGS. */
 import { F, Op } from '../../ir/ops.js';
 import { Cc, ExitCode, Fl, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, STATE_BIAS } from '../../state.js';
+import { SITE_CHANGES_MODE } from '../../jit/host-code.js';
 import { Alu, R, mem } from './asm.js';
 import type { Emitter } from './emitter.js';
 import { testSlot } from './emit-move.js';
@@ -14,7 +15,7 @@ export interface FlowContext {
   mask32: boolean;
   /** Mode that SETMODE has set, or -1. */
   mode: number;
-  /** Chain sites as triples: position of the rel32 (which is also the site's id), mode it goes to or -1 for the block's own, unpatched target. */
+  /** Chain sites as triples: position of the rel32 (which is also the site's id), target page offset (with SITE_CHANGES_MODE), unpatched target. */
   sites: number[];
 }
 
@@ -167,8 +168,9 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
   if (C[q] === Cold.CHAIN) {
     const pos = C[q + CF.JUMP]!;
     asm.movi(2, R.RCX, pos);
+    asm.notePosition();
     asm.jmp(x.stubs.chain);
-    x.sites.push(pos, x.mode, at);
+    x.sites.push(pos, x.mode < 0 ? target : target | SITE_CHANGES_MODE, at);
   } else {
     asm.jmp(x.stubs.pendingOff);
   }

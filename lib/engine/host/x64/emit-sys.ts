@@ -4,7 +4,7 @@ import { Cc, Fl, NONE, Slot, Yield } from '../../state.js';
 import { Alu, R, Sh, mem } from './asm.js';
 import type { Emitter } from './emitter.js';
 import type { FlowContext } from './emit-flow.js';
-import { CF, Cold, addCold, homeOperand, landCold, storeWords, tlbDisp, yieldCall } from './emit-mem.js';
+import { CF, Cold, addCold, homeOperand, landCold, tlbDisp, words, yieldCall } from './emit-mem.js';
 import { testSlot } from './emit-move.js';
 import type { Stubs } from './stubs.js';
 
@@ -64,7 +64,7 @@ export function emitBulk(e: Emitter, p: number, op: number, w: number, mmuIdx: n
 export function emitSetMode(e: Emitter, p: number, x: FlowContext): void {
   const mode = e.ir[p + F.IMM]!;
   const idx = e.ir[p + F.C]!;
-  storeWords(e, Slot.MODE, mode, idx);
+  words(e, Slot.MODE, mode, idx, 0);
   x.mode = mode;
   x.mmuIdx = idx;
 }
