@@ -202,9 +202,9 @@ describe.skipIf(!canRun)('SETMODE', () => {
     });
     expect(jit.run(c)).toBe(ExitCode.CHAIN);
     expect([jit.cpu.V[Slot.MODE * 2], jit.cpu.V[Slot.MODE * 2 + 1]]).toEqual([0x123, 2]);
-    expect(c.sites[1]).toBe(0x123);
+    expect(c.sites[1]).toBe(0x1100);
     const plain = jit.block((b) => b.jmp(0x100));
-    expect(plain.sites[1]).toBe(-1);
+    expect(plain.sites[1]).toBe(0x100);
   });
   it('sends an indirect jump to the other table, if that holds blocks of the mode', () => {
     const jit = new Jit();
