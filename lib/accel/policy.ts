@@ -6,8 +6,8 @@
  * has made progress.
  *
  * Where the hypervisor emulates kernel mode (system.ts measures that), the engine keeps the CPU as long as it is in
- * kernel mode, and hands it over when it has been seen in user mode again and again. It comes back when it is
- * seen in kernel mode or an interrupt is due; a stay that was not worth its switches doubles the patience for the next.
+ * kernel mode, and hands it over when it has been in user mode for a while. It comes back with the first exception, system call or
+ * interrupt; a stay that was not worth its switches doubles the patience for the next.
  */
 
 /** As many instructions are run one by one at most; above, the engine runs freely for the time they take. */
@@ -24,10 +24,8 @@ const PATIENCE_MIN = 5_000_000;
 const PATIENCE_MAX = 1_000_000_000;
 /** After a stay that was worth while, an interrupt is handled and user mode goes on: looked at sooner. */
 const SOON_NS = 100_000;
-/** How often a CPU that the hypervisor runs is looked at, where its kernel mode is slow. */
-export const CHECK_NS = 1_000_000;
 /** A stay in the hypervisor is worth its two switches if it lasts this long. */
-const WORTH_NS = 5_000_000;
+const WORTH_NS = 2_000_000;
 
 export class FallbackPolicy {
   /** Instructions that the engine executes at the next failure. */
@@ -54,7 +52,7 @@ export class FallbackPolicy {
     this.left = this.share;
   }
 
-  /** It has been found in kernel mode, where the hypervisor is slow. */
+  /** It has left user mode, and the hypervisor's kernel mode is slow. */
   retreated(now: number): void {
     this.soon = now - this.enteredAt >= WORTH_NS;
     this.patience = this.soon ? Math.max(PATIENCE_MIN, this.patience / 2) : Math.min(this.patience * 2, PATIENCE_MAX);

@@ -3,6 +3,8 @@ import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
+import { parseEndpoint } from '../control/endpoint.js';
+import { QmpServer } from '../control/qmp/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
@@ -10,6 +12,7 @@ import { VirtualMachine } from '../machine/virtual-machine.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
+import { VERSION } from './version.js';
 
 interface BootArgs {
   image?: string;
@@ -34,6 +37,7 @@ interface BootArgs {
   display: string;
   vga?: string;
   screenshot?: string[];
+  qmp?: string[];
   reboot: boolean;
   exitOn?: string;
   timeout?: string;
@@ -53,7 +57,7 @@ const EXIT_TIMEOUT = 124;
 
 /** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
 const OPTIONS = {
-  accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
+  accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64' },
   machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
@@ -74,6 +78,7 @@ const OPTIONS = {
   display: { type: 'string', default: 'none', describe: 'none' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
+  qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
   timeout: { type: 'string', describe: 'stop with status 124 after this many seconds' },
@@ -216,7 +221,14 @@ async function boot(a: BootArgs): Promise<number> {
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
   const vm = await VirtualMachine.create(options);
+  try {
+    for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+  } catch (e) {
+    await vm.stop();
+    throw e;
+  }
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
   const debugcon = openDebugcon(a.debugcon, vm);
   let timedOut = false;

@@ -6,7 +6,8 @@ import { UsageError, VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
-import type { ConsoleReply, ConsoleRequest, EndState, FromWorker, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { PciInfo } from '../devices/pci/pci.js';
+import type { ActiveAccel, ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -89,7 +90,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
   private nextId = 1;
-  private readonly replies = new Map<number, (stats?: MachineStats) => void>();
+  private readonly replies = new Map<number, (stats?: MachineStats, refusal?: { code: string; message: string }) => void>();
+  private readonly inspections = new Map<number, (i: Inspection) => void>();
   private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
   private lastScreen: ScreenState = { picture: null, lines: null };
   private readonly ended: Promise<EndState>;
@@ -101,8 +103,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     readonly config: Readonly<MachineConfig>,
     private readonly worker: Worker,
     private readonly contextId: number,
-    /** The engine in use. */
-    readonly accel: 'jit' | 'interp',
+    private active: ActiveAccel,
     /** What is worth knowing about how the machine was set up; logged at the start. */
     private readonly notes: readonly string[],
   ) {
@@ -179,9 +180,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       case 'done': {
         const r = this.replies.get(m.id);
         this.replies.delete(m.id);
-        r?.(m.stats);
+        r?.(m.stats, m.refusal);
         break;
       }
+      case 'inspected':
+        this.inspections.get(m.id)?.(m.inspection);
+        this.inspections.delete(m.id);
+        break;
       case 'console':
         this.consoleReplies.get(m.id)?.(m.reply);
         this.consoleReplies.delete(m.id);
@@ -205,6 +210,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'ended';
     for (const r of this.replies.values()) r(stats ?? undefined);
     this.replies.clear();
+    for (const r of this.inspections.values()) r(NOTHING);
+    this.inspections.clear();
     for (const r of this.consoleReplies.values()) r(null);
     this.consoleReplies.clear();
     this.port.finished();
@@ -223,8 +230,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private request(make: (id: number) => ToWorker): Promise<MachineStats | undefined> {
     if (this.current === 'ended') return Promise.resolve(this.finalStats ?? undefined);
     const id = this.nextId++;
-    return new Promise((resolve) => {
-      this.replies.set(id, resolve);
+    return new Promise((resolve, reject) => {
+      this.replies.set(id, (stats, refusal) => {
+        if (refusal === undefined) resolve(stats);
+        else reject(new VmxError(refusal.code, refusal.message));
+      });
       this.post(make(id));
     });
   }
@@ -251,6 +261,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       },
       isOver: () => this.current === 'ended',
     };
+  }
+
+  /** What executes the guest. */
+  get accel(): ActiveAccel {
+    return this.active;
+  }
+
+  /**
+   * Lets something else execute the guest from its next instruction on, also while it runs. KVM only if the machine has been
+   * created for it (`accel: 'kvm'` or `switchable`).
+   * @throws VmxError ERR_STATE if this machine or host cannot
+   */
+  async setAccel(accel: ActiveAccel): Promise<void> {
+    await this.request((id) => ({ type: 'accel', id, accel }));
+    this.active = accel;
   }
 
   get state(): VmState {
@@ -313,10 +338,31 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.request((id) => ({ type: 'stats', id }));
   }
 
+  private inspect(): Promise<Inspection> {
+    if (this.current === 'ended') return Promise.resolve(NOTHING);
+    const id = this.nextId++;
+    return new Promise((resolve) => {
+      this.inspections.set(id, resolve);
+      this.post({ type: 'inspect', id });
+    });
+  }
+
+  /** PCI functions as they are configured now; none after the end. */
+  async pci(): Promise<PciInfo[]> {
+    return (await this.inspect()).pci;
+  }
+
+  /** Registers of each CPU, as text for people; none after the end. */
+  async registers(): Promise<string[]> {
+    return (await this.inspect()).registers;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 }
+
+const NOTHING: Inspection = { pci: [], registers: [] };
 
 function failure(m: Extract<FromWorker, { type: 'failed' }>): VmxError {
   if (m.code === 'ERR_USAGE') return new UsageError(m.message);

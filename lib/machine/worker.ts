@@ -69,6 +69,15 @@ try {
           })
           .catch(fail);
         break;
+      case 'accel':
+        try {
+          machine.setAccel(m.accel);
+          send({ type: 'done', id: m.id });
+        } catch (e) {
+          if (!(e instanceof VmxError)) throw e;
+          send({ type: 'done', id: m.id, refusal: { code: e.code, message: e.message } });
+        }
+        break;
       case 'pause':
         void machine.pause().then(() => send({ type: 'done', id: m.id }));
         break;
@@ -91,6 +100,9 @@ try {
         break;
       case 'stats':
         send({ type: 'done', id: m.id, stats: machine.stats() });
+        break;
+      case 'inspect':
+        send({ type: 'inspected', id: m.id, inspection: machine.inspect() });
         break;
       case 'console':
         machine.console.handle(m.request, (reply) => send({ type: 'console', id: m.id, reply }));

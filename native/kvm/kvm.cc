@@ -27,6 +27,12 @@ constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, ListHead);
 constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, ListHead);
 constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, ListHead);
 constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, ListHead);
+struct XsaveArea {
+  uint32_t region[1024];
+};
+constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea);
+constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
+static_assert(sizeof(kvm_regs) == 144 && sizeof(kvm_sregs2) == 320 && sizeof(kvm_xcrs) == 392 && sizeof(kvm_vcpu_events) == 64 && sizeof(kvm_debugregs) == 128, "ABI");
 
 /** Gets a vCPU's thread out of KVM_RUN. Not one that glibc or Node use. */
 int KickSignal() { return SIGRTMIN + 3; }
@@ -218,9 +224,9 @@ int Vcpu::Part(uint32_t part, bool set) {
     case kPartXcrs:
       return Ioctl(fd_, set ? KVM_SET_XCRS : KVM_GET_XCRS, block_ + kXcrs);
     case kPartXsave:
-      return Ioctl(fd_, set ? KVM_SET_XSAVE : KVM_GET_XSAVE, block_ + kXsave);
+      return Ioctl(fd_, set ? kSetXsave : kGetXsave, block_ + kXsave);
     case kPartSregs:
-      return Ioctl(fd_, set ? KVM_SET_SREGS2 : KVM_GET_SREGS2, block_ + kSregs);
+      return set ? SetSregs() : Ioctl(fd_, KVM_GET_SREGS2, block_ + kSregs);
     case kPartRegs:
       return Ioctl(fd_, set ? KVM_SET_REGS : KVM_GET_REGS, block_ + kRegs);
     case kPartMsrs: {
@@ -247,6 +253,17 @@ int Vcpu::Part(uint32_t part, bool set) {
     default:
       return EINVAL;
   }
+}
+
+// Somebody else has executed the guest and may have changed its page tables: the vCPU's own translations must go. KVM drops them
+// when a control register changes, so one does, for a moment.
+int Vcpu::SetSregs() {
+  constexpr uint64_t kCr0Wp = 1u << 16;
+  kvm_sregs2* s = reinterpret_cast<kvm_sregs2*>(block_ + kSregs);
+  s->cr0 ^= kCr0Wp;
+  int e = Ioctl(fd_, KVM_SET_SREGS2, s);
+  s->cr0 ^= kCr0Wp;
+  return e ? e : Ioctl(fd_, KVM_SET_SREGS2, s);
 }
 
 int Vcpu::Set(uint32_t mask, uint32_t* failed) {

@@ -98,6 +98,7 @@ class Vcpu : public VcpuBackend {
   int Set(uint32_t mask, uint32_t* failed);
   int Get(uint32_t mask, uint32_t* failed);
   int Part(uint32_t part, bool set);
+  int SetSregs();
   int Run();
 
   int fd_;

@@ -6,10 +6,10 @@
  * with guest memory.
  */
 import type { TimerQueue } from '../../devices/clock.js';
-import type { DeviceTimer } from '../../devices/device.js';
 import { GuestFault } from '../../engine/cpu.js';
 import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
 import { Cpuid } from '../../engine/guest/x86/cpuid.js';
+import { Mode } from '../../engine/guest/x86/mode.js';
 import { type Engine, SliceEnd } from '../../engine/jit/engine.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { VmxError } from '../../errors.js';
@@ -17,7 +17,7 @@ import type { PhysicalMemory } from '../../memory/physical.js';
 import type { NativeAddon, NativeContext, NativeKvm, NativeMemory } from '../../native.js';
 import { type Accelerator, type AccelStats, Turn } from '../accelerator.js';
 import { HISTOGRAM_BUCKETS, HISTOGRAM_SHIFT } from '../mailbox.js';
-import { CHECK_NS, FallbackPolicy } from '../policy.js';
+import { FallbackPolicy } from '../policy.js';
 import { Cap, EXIT_NAMES } from './layout.js';
 import { ALLOWED_MSRS } from './msrs.js';
 import { MemorySlots } from './slots.js';
@@ -57,6 +57,10 @@ const SPIN_MAX = 100_000;
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
 
+/** 64-bit user mode, not stepped: what KVM may execute where the engine keeps kernel mode. */
+const USER_MODE = Mode.CODE64 | Mode.USER;
+const USER_MASK = Mode.CODE_MASK | Mode.USER | Mode.STEP;
+
 /** Where a CPU's state is. */
 const enum Where { ENGINE = 0, KVM = 1 }
 
@@ -76,7 +80,6 @@ export class KvmAccelerator implements Accelerator {
   private stepping = 0;
   private sliceFrom = 0;
   private readonly slow: boolean;
-  private readonly check: DeviceTimer;
   private enabled = true;
   private spin = SPIN_MIN;
   /** KVM has run since the engine's translations were last compared. */
@@ -87,11 +90,13 @@ export class KvmAccelerator implements Accelerator {
   private engineNs = 0;
   private recent = 0;
   private recentFrom = 0;
+  /** Figures at the end. */
+  private last: AccelStats | null = null;
 
   constructor(private readonly d: KvmDeps) {
     const { native, host, options } = d;
     if (d.cpus.length > host.maxVcpus) throw new VmxError('ERR_KVM', `KVM allows ${host.maxVcpus} CPUs`);
-    this.slow = options.kernel === 'auto' ? host.kernelNsPerInsn > SLOW_KERNEL_NS : options.kernel === 'engine';
+    this.slow = options.kernel === 'auto' ? host.kernelNsPerInsn > SLOW_KERNEL_NS && host.shutdownKeepsState : options.kernel === 'engine';
     this.policies = d.cpus.map(() => new FallbackPolicy(this.slow));
     this.where = d.cpus.map(() => Where.ENGINE);
     this.halted = d.cpus.map(() => false);
@@ -113,7 +118,6 @@ export class KvmAccelerator implements Accelerator {
       this.close();
       throw e;
     }
-    this.check = d.timers.timer(() => this.look());
   }
 
   owns(i: number): boolean {
@@ -145,9 +149,8 @@ export class KvmAccelerator implements Accelerator {
         return Turn.SHUTDOWN;
       }
       if (served === Served.STUCK) return this.stuck(i);
-      if (this.slow && !v.wasKicked) {
-        // Exits come from kernel mode.
-        this.retreat(i, 'kernel mode');
+      if (served === Served.LEFT_USER) {
+        this.retreat(i, 'user mode left');
         return Turn.ENGINE;
       }
     }
@@ -277,7 +280,7 @@ export class KvmAccelerator implements Accelerator {
     if (cpu.V[Slot.PENDING * 2]! & Pending.EVENT) return false;
     if (!this.slow) return true;
     // Alone: while another CPU needs the engine, this one could not run anyway.
-    return cpu.cpl === 3 && cpu.V[Slot.PENDING * 2] === 0 && this.d.cpus.every((c) => c === cpu || c.halted);
+    return (cpu.mode & USER_MASK) === USER_MODE && cpu.V[Slot.PENDING * 2] === 0 && this.d.cpus.every((c) => c === cpu || c.halted);
   }
 
   private enter(i: number): void {
@@ -285,10 +288,8 @@ export class KvmAccelerator implements Accelerator {
     this.where[i] = Where.KVM;
     this.halted[i] = false;
     this.returns++;
-    v.enter();
-    const now = this.d.native.now();
-    this.policies[i]!.entered(now);
-    if (this.slow) this.check.arm(this.d.clock.now() + CHECK_NS);
+    v.enter(this.slow);
+    this.policies[i]!.entered(this.d.native.now());
   }
 
   /** Moves CPU i to the engine. Whatever it has reported is served first. */
@@ -368,20 +369,6 @@ export class KvmAccelerator implements Accelerator {
     }
   }
 
-  /** Time to look whether a CPU has left user mode, where KVM's kernel mode is slow. */
-  private look(): void {
-    let again = false;
-    for (let i = 0; i < this.vcpus.length; i++) {
-      if (this.where[i] !== Where.KVM) continue;
-      const v = this.vcpus[i]!;
-      if (!v.running) continue;
-      v.stop();
-      if (v.exitedByKick && v.privilege() !== 3) this.retreat(i, 'kernel mode');
-      else again = true;
-    }
-    if (again) this.check.arm(this.d.clock.now() + CHECK_NS);
-  }
-
   quiesce(): void {
     for (const v of this.vcpus) v.kick();
     for (const v of this.vcpus) v.stop();
@@ -410,6 +397,7 @@ export class KvmAccelerator implements Accelerator {
   // ---- the rest --------------------------------------------------------------------------------------------------------
 
   stats(): AccelStats {
+    if (this.last !== null) return this.last;
     const exits: Record<string, number> = {};
     let remoteNs = 0;
     let count = 0;
@@ -448,8 +436,8 @@ export class KvmAccelerator implements Accelerator {
   }
 
   dispose(): void {
-    this.check.disarm();
     this.quiesce();
+    this.last = this.stats();
     this.close();
   }
 }

@@ -50,6 +50,8 @@ const enum Ev {
 /** KVM_VCPUEVENT_VALID_NMI_PENDING | VALID_SHADOW. */
 const EVENT_FLAGS = 1 | 4;
 
+/** Length of SYSCALL. */
+const SYSCALL_BYTES = 2;
 const XSTATE_BV = Block.XSAVE + 512;
 const APIC_ENABLED = 0xfee0_0800 | 0;
 const APIC_BSP = 0x100;
@@ -112,11 +114,6 @@ export class StateBlock {
     this.msrs = f.has('rdtscp') || f.has('rdpid') ? [...KEPT_MSRS, TSC_AUX] : KEPT_MSRS;
   }
 
-  /** CPL, as far as segment state tells it (SS.DPL). */
-  get cpl(): number {
-    return this.words[CR0 >> 2]! & Cr0.PE ? this.bytes[Block.SREGS + 5 * SEGMENT_BYTES + 16]! : 0;
-  }
-
   /** Tells KVM_GET_MSRS which ones. */
   prepareGet(): void {
     const w = this.words;
@@ -139,8 +136,12 @@ export class StateBlock {
 
   // ---- to KVM --------------------------------------------------------------------------------------------------------
 
-  /** The whole state of a CPU that stands between two instructions. */
-  save(cpu: X86Cpu): void {
+  /**
+   * The whole state of a CPU that stands between two instructions.
+   * @param userOnly KVM shall execute user mode alone: the interrupt descriptor table is hidden, so that an exception or a system
+   * call ends in a shutdown exit with the state as it was (`loadUser`).
+   */
+  save(cpu: X86Cpu, userOnly = false): void {
     const V = cpu.V;
     GPRS.forEach((slot, i) => this.put(Block.REGS + i * 8, V[slot * 2]!, V[slot * 2 + 1]!));
     // PC is linear, RIP an offset.
@@ -153,7 +154,7 @@ export class StateBlock {
     this.put(GDT, seg.gdtLo, seg.gdtHi);
     this.put(GDT + 8, seg.gdtLimit & 0xffff, 0);
     this.put(IDT, seg.idtLo, seg.idtHi);
-    this.put(IDT + 8, seg.idtLimit & 0xffff, 0);
+    this.put(IDT + 8, userOnly ? 0 : seg.idtLimit & 0xffff, 0);
     this.put(CR0, cpu.cr0, 0);
     this.put(CR2, cpu.cr2Lo, cpu.cr2Hi);
     this.put(CR3, cpu.cr3Lo, cpu.cr3Hi);
@@ -215,6 +216,45 @@ export class StateBlock {
    * @returns true if interrupts are held off for the next instruction
    */
   load(cpu: X86Cpu): boolean {
+    this.loadRegisters(cpu);
+    return this.deliverEvents(cpu);
+  }
+
+  /**
+   * As `load`, for a CPU that KVM was to execute in user mode only. If user mode has been left, the CPU stands at the instruction
+   * that did it, for the engine to execute.
+   * @param left KVM reported a shutdown
+   */
+  loadUser(cpu: X86Cpu, left: boolean): void {
+    const limit = cpu.seg.idtLimit;
+    this.loadRegisters(cpu);
+    cpu.seg.idtLimit = limit;
+    if (!left) return;
+    const V = cpu.V;
+    const nr = this.bytes[Ev.EXC_NR]!;
+    const lo = this.lo(RIP);
+    const hi = this.hi(RIP);
+    if (nr === (Vec.PF as number) && lo === cpu.msr.lstarLo && hi === cpu.msr.lstarHi) {
+      // SYSCALL got as far as the fetch of its target, which user mode may not: RCX and R11 have the return address and the flags.
+      const flags = V[X.R11 * 2]!;
+      V[Slot.FLAGS * 2] = eflagsToFlags(flags);
+      V[X.EFLAGS * 2] = (flags & Ef.SYSTEM) | 2;
+      this.back(cpu, V[X.RCX * 2]!, V[X.RCX * 2 + 1]!, SYSCALL_BYTES);
+    } else if (nr === (Vec.BP as number)) {
+      // A trap: RIP is behind INT3.
+      this.back(cpu, lo, hi, 1);
+    }
+    // Faults set RF in the image of the flags; it means nothing without breakpoints, with which KVM is not entered this way.
+    V[X.EFLAGS * 2]! &= ~Ef.RF;
+    cpu.updateMode();
+  }
+
+  private back(cpu: X86Cpu, lo: number, hi: number, bytes: number): void {
+    cpu.setIp((lo - bytes) | 0, lo >>> 0 < bytes ? (hi - 1) | 0 : hi);
+    cpu.restartAt();
+  }
+
+  private loadRegisters(cpu: X86Cpu): void {
     const V = cpu.V;
     const B = this.bytes;
     GPRS.forEach((slot, i) => {
@@ -253,7 +293,6 @@ export class StateBlock {
     cpu.updateMode();
     cpu.setIp(this.lo(RIP), this.hi(RIP));
     cpu.restartAt();
-    return this.deliverEvents(cpu);
   }
 
   private loadSegment(cpu: X86Cpu, s: number, at: number): void {

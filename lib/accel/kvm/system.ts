@@ -39,6 +39,8 @@ export interface KvmHost {
   readonly emulationFailureExits: boolean;
   /** How long a simple instruction takes in ring 0: 0.3 with hardware virtualisation, hundreds where kernel mode is emulated. */
   readonly kernelNsPerInsn: number;
+  /** A shutdown exit leaves the registers as they were (AMD's hardware loses them). */
+  readonly shutdownKeepsState: boolean;
   /** KVM_GET_SUPPORTED_CPUID. */
   readonly cpuid: Uint32Array;
 }
@@ -63,9 +65,9 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   const maxVcpus = capabilities[NEEDED.length]!;
   const emulationFailureExits = capabilities[NEEDED.length + 1]! > 0;
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
-  const { nsPerInsn, tscKHz } = measure(device, cpuid);
+  const { nsPerInsn, tscKHz, shutdownKeepsState } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, kernelNsPerInsn: nsPerInsn, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, cpuid });
 }
 
 /** The guest's CPU model: what was asked for, as far as this host has it. */
@@ -102,16 +104,22 @@ export function cpuidTable(cpuid: Cpuid): Uint32Array {
 const LOOPS = 1500;
 /** mov ecx, LOOPS; 1: dec ecx; jnz 1b; hlt. */
 const LOOP_CODE = [0xb9, LOOPS & 0xff, LOOPS >> 8, 0, 0, 0x49, 0x75, 0xfd, 0xf4];
+const LOOP_AT = 0x1000;
+/** ud2, without an interrupt descriptor table. */
+const SHUTDOWN_CODE = [0x0f, 0x0b];
+const SHUTDOWN_AT = 0x1100;
+const MARK = 0x1234_5678;
 
-/** Times a loop of 32-bit code in ring 0 in a machine of its own. Takes some ms where kernel mode is emulated. */
-function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKHz: number } {
+/** Times a loop of 32-bit code in ring 0, and looks at a shutdown, in a machine of its own. Takes some ms where kernel mode is emulated. */
+function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKHz: number; shutdownKeepsState: boolean } {
   const native = loadNative();
   const vm: NativeKvm = native.kvmCreate(device);
   const ram = native.allocRam(0x1_0000);
   const state = native.allocState(4096);
   const context = native.createContext(state, null);
   try {
-    new Uint8Array(ram.buffer).set(LOOP_CODE, 0x1000);
+    new Uint8Array(ram.buffer).set(LOOP_CODE, LOOP_AT);
+    new Uint8Array(ram.buffer).set(SHUTDOWN_CODE, SHUTDOWN_AT);
     vm.setSlot(0, 0, 0x1_0000, ram, 0, 0);
     vm.filterMsrs(ALLOWED_MSRS);
     const { vcpu, run, block, tscKHz } = vm.createVcpu(0, context.id, cpuid);
@@ -137,13 +145,18 @@ function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKH
         bytes.set([8 + s * 8, 0, s === 0 ? 11 : 3, 1, 0, 1, 1, 0, 1, 0, 0], at + 12);
       }
       words[(Block.SREGS + 224) >> 2]! |= 1;
-      words[(Block.REGS + 128) >> 2] = 0x1000;
+      words[(Block.REGS + 128) >> 2] = LOOP_AT;
       words[(Block.REGS + 136) >> 2] = 2;
       const from = native.now();
       command(COMMAND_RUN, Part.SREGS | Part.REGS, 0);
       const ns = native.now() - from;
       if (reason[Run.EXIT_REASON >> 2] !== (Exit.HLT as number)) throw new VmxError('ERR_KVM', `${device} does not execute protected-mode code: exit ${reason[Run.EXIT_REASON >> 2]}`);
-      return { nsPerInsn: ns / (2 * LOOPS), tscKHz };
+      words[(Block.SREGS + 208 + 8) >> 2] = 0;
+      words[(Block.REGS + 8) >> 2] = MARK;
+      words[(Block.REGS + 128) >> 2] = SHUTDOWN_AT;
+      command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
+      const kept = reason[Run.EXIT_REASON >> 2] === (Exit.SHUTDOWN as number) && words[(Block.REGS + 8) >> 2] === MARK && words[(Block.REGS + 128) >> 2] === SHUTDOWN_AT;
+      return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState: kept };
     } finally {
       vcpu.dispose();
       native.free(run);

@@ -14,6 +14,8 @@ export const enum Served {
   GO_ON = 0,
   HALT = 1,
   SHUTDOWN = 2,
+  /** User mode has been left by a CPU that was to execute nothing else. */
+  LEFT_USER = 4,
   /** KVM cannot go on at this instruction; `Vcpu.problem` says why. */
   STUCK = 3,
 }
@@ -33,8 +35,6 @@ export class Vcpu {
   runNs = 0;
   /** The guest is running with a request to exit when it can take an interrupt. */
   windowRequested = false;
-  /** The last exit that was served was only a kick. */
-  wasKicked = false;
   /** A command is with the thread, or its outcome has not been looked at. */
   running = false;
   private readonly thread: NativeVcpu;
@@ -51,6 +51,8 @@ export class Vcpu {
   /** Parts of the state that the next command sets first. */
   private toSet = 0;
   private wasSet = 0;
+  private userOnly = false;
+  private left = false;
   /** TSC offset that KVM has. */
   private tscLo = 0;
   private tscHi = 0;
@@ -127,9 +129,11 @@ export class Vcpu {
 
   // ---- state ---------------------------------------------------------------------------------------------------------
 
-  /** Takes the CPU's state from the engine; it reaches the kernel with the next run. */
-  enter(): void {
-    this.state.save(this.cpu);
+  /** Takes the CPU's state from the engine; it reaches the kernel with the next run. @param userOnly see StateBlock.save */
+  enter(userOnly: boolean): void {
+    this.userOnly = userOnly;
+    this.left = false;
+    this.state.save(this.cpu, userOnly);
     this.toSet |= Part.ALL;
     this.unfinished = false;
     // Not known before the first exit: interrupts wait for the window.
@@ -149,7 +153,9 @@ export class Vcpu {
     }
     this.state.prepareGet();
     this.command(0, 0, Part.ALL);
-    return this.state.load(this.cpu);
+    if (!this.userOnly) return this.state.load(this.cpu);
+    this.state.loadUser(this.cpu, this.left);
+    return false;
   }
 
   /** Lets KVM complete the instruction of the last exit without executing another one. */
@@ -168,17 +174,6 @@ export class Vcpu {
       // A wide access comes in pieces.
       if (this.run32[Run.EXIT_REASON >> 2] !== (Exit.INTR as number)) this.serve();
     }
-  }
-
-  /** The exit that waits to be served is only a kick's. */
-  get exitedByKick(): boolean {
-    return this.running && this.idle && this.words[Box.ERROR] === 0 && this.run32[Run.EXIT_REASON >> 2] === (Exit.INTR as number);
-  }
-
-  /** CPL of an idle vCPU. */
-  privilege(): number {
-    this.command(0, 0, Part.SREGS);
-    return this.state.cpl;
   }
 
   /** Drops what the vCPU was about to do; its state is of no use any more. */
@@ -242,7 +237,6 @@ export class Vcpu {
     if (error !== 0) return this.failed(error);
     const reason = r[Run.EXIT_REASON >> 2]!;
     this.exits[reason < 40 ? reason : 39]!++;
-    this.wasKicked = reason === (Exit.INTR as number);
     const { cpu } = this;
     const cr8 = this.run8[Run.CR8]!;
     if (cr8 !== cpu.intc.getCr8()) cpu.intc.setCr8(cr8);
@@ -267,7 +261,8 @@ export class Vcpu {
       case Exit.HLT:
         return Served.HALT;
       case Exit.SHUTDOWN:
-        return Served.SHUTDOWN;
+        this.left = this.userOnly;
+        return this.left ? Served.LEFT_USER : Served.SHUTDOWN;
       default:
         this.stuck(reason);
         return Served.STUCK;

@@ -6,11 +6,13 @@ import type { DiskIf } from '../../machine/config.js';
 import { DISK_INTERFACES } from '../disk-interfaces.js';
 import type { Attach, Drive } from './drive.js';
 import type { Parts } from './parts.js';
+import { attachFloppy } from './storage/floppy.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
 const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
   virtio: attachVirtioBlk,
+  floppy: attachFloppy,
 };
 
 /** Opens all images, attaches the drives and tells firmware in which order to try them. */

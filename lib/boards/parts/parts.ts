@@ -9,6 +9,7 @@ import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
 import type { Ps2Keyboard } from '../../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../../devices/input/ps2-mouse.js';
 import type { ApicBus } from '../../devices/irq/apic-bus.js';
+import type { FloppyInfo } from '../../boot/acpi.js';
 import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
 import type { Mc146818 } from '../../devices/timer/mc146818.js';
 import type { InterruptSource } from '../../engine/cpu.js';
@@ -77,8 +78,12 @@ export class Parts {
    * /pci@i0cf8/scsi@3/disk@0,0.
    */
   readonly bootOrder: string[] = [];
-  /** There is a floppy controller (for ACPI). */
-  floppy = false;
+  /** Floppy drives, for ACPI. */
+  readonly floppies: FloppyInfo[] = [];
+  /** The bridge to ISA: device number << 3 | function number. */
+  isaDevfn = 0;
+  /** CMOS equipment byte without drives. */
+  equipment = 0;
   /** Root ports with nothing behind them. */
   readonly freePorts: PciBridgeFunction[] = [];
   /** Files to close at the end. */
