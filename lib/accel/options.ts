@@ -9,6 +9,8 @@ export type AccelName = (typeof ACCELS)[number];
 /** What executes the guest, and how KVM is to be used where it is. */
 export interface AccelConfig {
   name: AccelName;
+  /** Nobody has asked: what is chosen is not worth a message. */
+  silent: boolean;
   kvm: KvmOptions & { device: string };
 }
 
@@ -17,12 +19,12 @@ const on = (text: string | undefined): boolean => {
   return text === 'on';
 };
 
-/** `auto`, `jit`, `interp` or `kvm[,fallback=on|off][,kernel=auto|kvm|engine][,device=PATH]`. */
-export function parseAccel(text: string): AccelConfig {
-  const [name, ...properties] = text.split(',') as [string, ...string[]];
+/** Default `auto`. `auto`, `jit`, `interp` or `kvm[,fallback=on|off][,kernel=auto|kvm|engine][,device=PATH]`. */
+export function parseAccel(text: string | undefined): AccelConfig {
+  const [name, ...properties] = (text ?? 'auto').split(',') as [string, ...string[]];
   const accel = ACCELS.find((a) => a === name);
   if (accel === undefined) throw new UsageError(`--accel: '${name}' is not available (${ACCELS.join(', ')} are)`);
-  const config: AccelConfig = { name: accel, kvm: { device: KVM_DEVICE, fallback: true, kernel: 'auto' } };
+  const config: AccelConfig = { name: accel, silent: text === undefined, kvm: { device: KVM_DEVICE, fallback: true, kernel: 'auto' } };
   for (const p of properties) {
     if (accel !== 'kvm') throw new UsageError(`--accel: ${accel} has no property '${p}'`);
     const [key, value] = p.split('=', 2) as [string, string | undefined];

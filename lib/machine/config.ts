@@ -303,7 +303,7 @@ function chooseArch(o: MachineOptions): { arch: ArchName; machine: MachineName }
 
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
-  const accel = parseAccel(o.accel ?? 'auto');
+  const accel = parseAccel(o.accel);
   const cpus = o.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) throw new UsageError(`--cpus: ${cpus} is not a number from 1 to 16`);
   const memory = parseSize(o.memory ?? '512M', '--memory');

@@ -187,7 +187,7 @@ export class Machine {
     } catch (e) {
       if (!(e instanceof VmxError)) throw e;
       if (forced) throw new UsageError(`--accel: kvm: ${e.message}${switchable ? '' : '; or use --accel jit'}`, { cause: e });
-      this.notes.push(`accel: jit, without KVM: ${e.message}`);
+      this.say(`accel: jit, without KVM: ${e.message}`);
       return null;
     }
     if (accel.kvm.kernel === 'engine' && !host.shutdownKeepsState) throw new UsageError('--accel: kernel=engine needs a KVM that keeps a CPU\'s registers at a shutdown, which this one does not');
@@ -197,11 +197,16 @@ export class Machine {
     }
     if (forced) return host;
     if (host.kernelNsPerInsn > SLOW_KERNEL_NS) {
-      this.notes.push(`accel: jit: KVM emulates kernel mode here (${Math.round(host.kernelNsPerInsn)} ns an instruction); --accel kvm uses it for user mode`);
+      this.say(`accel: jit: KVM emulates kernel mode here (${Math.round(host.kernelNsPerInsn)} ns an instruction); --accel kvm uses it for user mode`);
       return null;
     }
-    this.notes.push('accel: kvm');
+    this.say('accel: kvm');
     return host;
+  }
+
+  /** What --accel auto has chosen. */
+  private say(note: string): void {
+    if (!this.config.accel.silent) this.notes.push(note);
   }
 
   private makeAccelerator(host: KvmHost, clock: TscClock, ram: NativeMemory): Accelerator {
