@@ -8,6 +8,7 @@ import type { Device } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError, VmxError } from '../errors.js';
@@ -135,6 +136,10 @@ export class PcFamilyBoard implements PcBoardModel {
 
   get screen(): VgaRenderer | null {
     return this.p.screen;
+  }
+
+  get pci(): PciBus {
+    return this.p.pci;
   }
 
   get keyboard(): Ps2Keyboard {
