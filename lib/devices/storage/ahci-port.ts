@@ -11,7 +11,7 @@ import { type AtaDevice, Protocol } from './ata/device.js';
 import { deviceToMemory, memoryToDevice } from './ata/dma.js';
 import { PACKET_BYTES } from './ata/packet.js';
 import {
-  CDB_AT, Det, Fis, FIS_COMMAND, FIS_INTERRUPT, FIS_TO_HOST, Header, HEADER_BYTES, Pi, PRD_BYTES, PRD_COUNT, PRD_INTERRUPT, PRDT_AT, Px, PxCmd, Rx, Serr, SLOTS, SSTS_OFFLINE, SSTS_PRESENT,
+  CDB_AT, Det, Fis, FIS_COMMAND, FIS_INTERRUPT, FIS_TO_HOST, HEADER_BYTES, Pi, PRD_BYTES, PRD_COUNT, PRD_INTERRUPT, PRDT_AT, Px, PxCmd, Rx, Serr, SLOTS, SSTS_OFFLINE, SSTS_PRESENT,
 } from './ahci.spec.js';
 
 const VERSION = 1;

@@ -78,8 +78,7 @@ export const enum Det { NONE = 0, COMRESET = 1, OFFLINE = 4, MASK = 15 }
 /** PxSERR: DIAG.N PhyRdy change, DIAG.X exchanged. */
 export const enum Serr { N = 1 << 16, X = 1 << 26 }
 
-/** Command header, first double word (4.2.2). */
-export const enum Header { ATAPI = 1 << 5, WRITE = 1 << 6, RESET = 1 << 8, CLEAR_BUSY = 1 << 10 }
+/** Command headers (4.2.2). */
 export const HEADER_BYTES = 32;
 export const SLOTS = 32;
 /** Command table (4.2.3). */

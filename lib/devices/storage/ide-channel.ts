@@ -268,7 +268,6 @@ export class IdeChannel {
 
   private fillBlock(d: AtaDevice): void {
     const s = this.s;
-    d.announce();
     const n = this.nextBlock(d);
     if (d.dataIn(s.buffer.subarray(0, n)) < n) {
       s.end = 0;

@@ -3,7 +3,7 @@
  * registers switch on, and the bus master registers behind BAR 4.
  */
 import type { GuestMemory, IoHandler, IrqLine, SavedState } from '../device.js';
-import { PciCommand, PciFunction, type PciHost } from '../pci/pci.js';
+import { PciCommand, PciFunction, type PciHost, PciReg } from '../pci/pci.js';
 import type { AtaDevice } from './ata/device.js';
 import { BM_BYTES, IdeChannel } from './ide-channel.js';
 
@@ -52,11 +52,10 @@ export class PiixIde extends PciFunction {
     };
   }
 
-  /** As firmware leaves it, for kernels that are loaded without firmware. @param base of the bus master registers. */
-  enable(base: number): void {
-    for (let n = 0; n < CHANNELS; n++) this.configWrite(IDETIM + 2 * n, 2, (DECODE << 8) | 0x77);
-    this.configWrite(0x10 + 4 * BAR_BUS_MASTER, 4, base);
-    this.configWrite(4, 2, PciCommand.IO | PciCommand.MASTER);
+  /** As firmware leaves it, for kernels that are loaded without firmware. */
+  enable(): void {
+    for (let n = 0; n < CHANNELS; n++) this.configWrite(IDETIM + 2 * n, 2, DECODE << 8);
+    this.configWrite(PciReg.COMMAND, 2, PciCommand.IO);
   }
 
   private apply(): void {
