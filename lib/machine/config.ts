@@ -7,7 +7,8 @@ import { totalmem } from 'node:os';
 import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
-import { IMAGE_FORMATS, type ImageFormat, openImage } from '../block/open.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
+import { openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
@@ -216,7 +217,7 @@ function drive(o: DiskOptions, machine: MachineName, option: string, snapshot: b
 
 /** Looks into an image. */
 function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
-  const image = openImage({ ...d, readonly: true, snapshot: false });
+  const image = openImage({ ...d, readonly: true, snapshot: false, lock: false });
   try {
     return fn(image);
   } finally {
