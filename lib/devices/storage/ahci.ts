@@ -35,7 +35,8 @@ export class Ahci extends PciFunction {
   private readonly ports: AhciPort[];
 
   constructor(name: string, host: PciHost, devfn: number, o: AhciOptions) {
-    super(name, host, devfn, { vendor: 0x8086, device: 0x2922, class: 0x0106, progIf: 1, revision: 2, pin: 1 });
+    // INTB, as the chipset has it after a reset (D31IP).
+    super(name, host, devfn, { vendor: 0x8086, device: 0x2922, class: 0x0106, progIf: 1, revision: 2, pin: 2 });
     this.ports = Array.from({ length: AHCI_PORTS }, (_, i) => new AhciPort(o.memory, o.devices[i] ?? null, () => this.busMaster));
     this.addMsi();
     // Serial ATA capability 1.0: no index-data pair.
