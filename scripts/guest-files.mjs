@@ -93,7 +93,7 @@ exec setsid cttyhack sh
 `;
 
 /** The drivers for virtio devices that distributions ship as modules. */
-export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio_console'];
+export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio_console', 'virtio_net'];
 
 /** Every file below dir. */
 function walk(dir) {

@@ -7,6 +7,8 @@ import type { NetBackend } from '../../net/port.js';
 import { SocketLink } from '../../net/socket-link.js';
 import { type HostForward, UserNet } from '../../net/user/user-net.js';
 import type { BoardHost } from '../board.js';
+import { addVirtio } from './extras.js';
+import type { Parts } from './parts.js';
 
 /** A card's connection: what opens before the machine starts, and what programs may ask of it. */
 export interface NetConnection {
@@ -52,7 +54,17 @@ function random32(host: BoardHost): number {
   return new DataView(b.buffer).getUint32(0);
 }
 
+/** All network cards of a PC board. */
+export function addNets(p: Parts): void {
+  p.host.config.net.forEach((c, i) => {
+    const n = connectNet(p.host, c);
+    p.nets.push(n);
+    p.onClose.push(() => n.backend.close());
+    addVirtio(p, `virtio-net${i}`, virtioNic(c, n.backend));
+  });
+}
+
 /** The virtio card of a configuration. */
-export function virtioNic(host: BoardHost, c: NetConfig, backend: NetBackend): VirtioNet {
+export function virtioNic(c: NetConfig, backend: NetBackend): VirtioNet {
   return new VirtioNet({ mac: Uint8Array.from(Buffer.from(c.mac, 'hex')), backend, pairs: c.queues });
 }

@@ -13,6 +13,7 @@ import type { FloppyInfo } from '../../boot/acpi.js';
 import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
 import type { Mc146818 } from '../../devices/timer/mc146818.js';
 import type { InterruptSource } from '../../engine/cpu.js';
+import type { NetConnection } from './net.js';
 import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { PcBoardHost } from '../board.js';
@@ -86,6 +87,7 @@ export class Parts {
   equipment = 0;
   /** Root ports with nothing behind them. */
   readonly freePorts: PciBridgeFunction[] = [];
+  readonly nets: NetConnection[] = [];
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */

@@ -83,7 +83,9 @@ export class VirtioNet implements VirtioDevice, NicEnd {
   private running = false;
   private negotiated = 0;
   private s: State;
+  /** One each: the back end may answer while a frame is being sent. */
   private readonly chain = new Chain();
+  private readonly rxChain = new Chain();
   private readonly hdr = new Uint8Array(Hdr.BYTES);
   private readonly hdrView = new DataView(this.hdr.buffer);
   private readonly out = new Uint8Array(Hdr.BYTES + MAX_TSO_FRAME);
@@ -205,7 +207,7 @@ export class VirtioNet implements VirtioDevice, NicEnd {
     const vq = t.queue[q]!;
     this.header(frame, info);
     const merge = (this.negotiated & F.MRG_RXBUF) !== 0;
-    const c = this.chain;
+    const c = this.rxChain;
     let chains = 0;
     let done = 0;
     while (done < frame.length || chains === 0) {
