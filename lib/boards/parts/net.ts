@@ -8,7 +8,7 @@ import { SocketLink } from '../../net/socket-link.js';
 import { type HostForward, UserNet } from '../../net/user/user-net.js';
 import type { BoardHost } from '../board.js';
 import { addVirtio } from './extras.js';
-import type { Parts } from './parts.js';
+import type { BusParts } from './bus-parts.js';
 
 /** A card's connection: what opens before the machine starts, and what programs may ask of it. */
 export interface NetConnection {
@@ -54,8 +54,8 @@ function random32(host: BoardHost): number {
   return new DataView(b.buffer).getUint32(0);
 }
 
-/** All network cards of a PC board. */
-export function addNets(p: Parts): void {
+/** All network cards, on PCI bus 0. */
+export function addNets(p: BusParts): void {
   p.host.config.net.forEach((c, i) => {
     const n = connectNet(p.host, c);
     p.nets.push(n);

@@ -5,9 +5,9 @@
 import { be16, ETH_HEADER, EtherType, IpProto, MAX_FRAME, MTU } from '../../net/packet.js';
 import type { FrameInfo, NetBackend, NicAbilities, NicEnd } from '../../net/port.js';
 import { VmxError } from '../../errors.js';
-import { bool, bytes, int, loadState, type Rule, saveState, type Schema } from '../saved.js';
+import { bool, bytes, int, loadState, type Rule, saveState, type Schema, u32 } from '../saved.js';
 import type { IoHandler, SavedState } from '../device.js';
-import type { VirtioDevice, VirtioTransport } from './pci-transport.js';
+import type { VirtioDevice, VirtioTransport } from './transport.js';
 import { Chain } from './queue.js';
 
 /** Feature bits (5.1.3). */
@@ -50,6 +50,9 @@ const FLOWS = 256;
 const VERSION = 1;
 
 interface State {
+  /** The driver has set DRIVER_OK, and what it acknowledged. */
+  running: boolean;
+  features: number;
   mac: Uint8Array;
   promisc: boolean;
   allMulti: boolean;
@@ -80,8 +83,6 @@ export class VirtioNet implements VirtioDevice, NicEnd {
   private readonly maxPairs: number;
   private readonly schema: Schema<State>;
   private t: VirtioTransport | null = null;
-  private running = false;
-  private negotiated = 0;
   private s: State;
   /** One each: the back end may answer while a frame is being sent. */
   private readonly chain = new Chain();
@@ -104,6 +105,8 @@ export class VirtioNet implements VirtioDevice, NicEnd {
     this.maxPairs = o.pairs ?? 1;
     this.queues = this.maxPairs * 2 + 1;
     this.schema = {
+      running: bool,
+      features: u32,
       mac: bytes(6),
       promisc: bool,
       allMulti: bool,
@@ -130,7 +133,7 @@ export class VirtioNet implements VirtioDevice, NicEnd {
 
   private initial(): State {
     const none = new Uint8Array(0);
-    return { mac: this.o.mac.slice(), promisc: true, allMulti: false, noMulti: false, noUni: false, noBroadcast: false, unicast: none, multicast: none, pairs: 1 };
+    return { running: false, features: 0, mac: this.o.mac.slice(), promisc: true, allMulti: false, noMulti: false, noUni: false, noBroadcast: false, unicast: none, multicast: none, pairs: 1 };
   }
 
   /** struct virtio_net_config (5.1.4). */
@@ -155,15 +158,20 @@ export class VirtioNet implements VirtioDevice, NicEnd {
   }
 
   ready(features: number): void {
-    this.negotiated = features;
-    this.running = true;
-    this.abilities.checksumFree = (features & F.GUEST_CSUM) !== 0;
-    this.abilities.maxFrame = features & F.GUEST_TSO4 ? MAX_TSO_FRAME : MAX_FRAME;
+    this.s.features = features >>> 0;
+    this.s.running = true;
+    this.tellAbilities();
     this.o.backend.room();
   }
 
+  private tellAbilities(): void {
+    const { features } = this.s;
+    this.abilities.checksumFree = (features & F.GUEST_CSUM) !== 0;
+    this.abilities.maxFrame = features & F.GUEST_TSO4 ? MAX_TSO_FRAME : MAX_FRAME;
+  }
+
   notify(q: number): void {
-    if (q === this.queues - 1 || (!(this.negotiated & F.MQ) && q === 2)) this.control(q);
+    if (q === this.queues - 1 || (!(this.s.features & F.MQ) && q === 2)) this.control(q);
     else if (q & 1) this.send(q);
     else this.o.backend.room();
   }
@@ -189,8 +197,8 @@ export class VirtioNet implements VirtioDevice, NicEnd {
     if (length < ETH_HEADER || length > MAX_TSO_FRAME || c.readInto(t.mem, this.out.subarray(0, c.readBytes)) !== c.readBytes) return;
     const frame = this.out.subarray(Hdr.BYTES, Hdr.BYTES + length);
     if (this.maxPairs > 1) this.steering[flowHash(frame, false)] = pair;
-    this.info.noChecksum = (this.negotiated & F.CSUM) !== 0 && (this.out[Hdr.FLAGS]! & NEEDS_CSUM) !== 0;
-    const gso = (this.negotiated & F.HOST_TSO4) !== 0 && (this.out[Hdr.GSO_TYPE]! & 0x7f) === GSO_TCPV4;
+    this.info.noChecksum = (this.s.features & F.CSUM) !== 0 && (this.out[Hdr.FLAGS]! & NEEDS_CSUM) !== 0;
+    const gso = (this.s.features & F.HOST_TSO4) !== 0 && (this.out[Hdr.GSO_TYPE]! & 0x7f) === GSO_TCPV4;
     this.info.gsoSize = gso ? this.outView.getUint16(Hdr.GSO_SIZE, true) : 0;
     if (!gso && length > MAX_FRAME + 4) return;
     this.o.backend.transmit(frame, this.info);
@@ -200,13 +208,13 @@ export class VirtioNet implements VirtioDevice, NicEnd {
 
   receive(frame: Uint8Array, info: Readonly<FrameInfo>): boolean {
     // A card that nobody drives takes frames and loses them.
-    if (!this.running || !this.accepts(frame)) return true;
+    if (!this.s.running || !this.accepts(frame)) return true;
     const t = this.t!;
     const pair = this.s.pairs > 1 ? this.steering[flowHash(frame, true)]! % this.s.pairs : 0;
     const q = pair * 2;
     const vq = t.queue[q]!;
     this.header(frame, info);
-    const merge = (this.negotiated & F.MRG_RXBUF) !== 0;
+    const merge = (this.s.features & F.MRG_RXBUF) !== 0;
     const c = this.rxChain;
     let chains = 0;
     let done = 0;
@@ -317,7 +325,7 @@ export class VirtioNet implements VirtioDevice, NicEnd {
         return b[1] === MacCmd.TABLE_SET && this.tables(b);
       case Ctrl.MQ: {
         const pairs = b.length === 4 ? b[2]! | (b[3]! << 8) : 0;
-        if (b[1] !== VQ_PAIRS_SET || !(this.negotiated & F.MQ) || pairs < 1 || pairs > this.maxPairs) return false;
+        if (b[1] !== VQ_PAIRS_SET || !(this.s.features & F.MQ) || pairs < 1 || pairs > this.maxPairs) return false;
         s.pairs = pairs;
         return true;
       }
@@ -347,11 +355,8 @@ export class VirtioNet implements VirtioDevice, NicEnd {
   }
 
   reset(): void {
-    this.running = false;
-    this.negotiated = 0;
-    this.abilities.checksumFree = false;
-    this.abilities.maxFrame = MAX_FRAME;
     this.s = this.initial();
+    this.tellAbilities();
     this.steering.fill(0);
   }
 
@@ -361,6 +366,7 @@ export class VirtioNet implements VirtioDevice, NicEnd {
 
   restore(s: Record<string, unknown>): void {
     this.s = loadState('virtio-net', this.schema, VERSION, s as SavedState);
+    this.tellAbilities();
   }
 }
 
