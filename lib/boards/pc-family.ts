@@ -115,6 +115,7 @@ export class PcFamilyBoard implements PcBoardModel {
     const m = this.host.memory;
     const ram = ramLayout(c.machine, c.memory);
     this.chipset.enable();
+    for (const on of this.p.onDirectBoot) on();
     installBiosMemory(m, ram.low);
     const acpi = placeAcpi(buildAcpi(this.acpi()), ACPI_TABLES);
     if (!m.writeFrom(ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
@@ -129,6 +130,7 @@ export class PcFamilyBoard implements PcBoardModel {
   resume(): CpuStart | null {
     for (const d of this.devices) d.reset();
     this.chipset.enable();
+    for (const on of this.p.onDirectBoot) on();
     programLegacyDevices((port, value) => this.host.memory.portOut(port, 1, value));
     this.display?.startText();
     this.chipset.pm.wake();

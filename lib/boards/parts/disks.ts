@@ -7,6 +7,7 @@ import { DISK_INTERFACES } from '../disk-interfaces.js';
 import type { BusParts } from './bus-parts.js';
 import type { Attach, Drive, PcAttach } from './drive.js';
 import { Parts } from './parts.js';
+import { attachAhci, attachIde } from './storage/ata.js';
 import { attachFloppy } from './storage/floppy.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
@@ -17,6 +18,8 @@ const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
 
 /** Those that only PCs have. */
 const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
+  ide: attachIde,
+  ahci: attachAhci,
   floppy: attachFloppy,
 };
 
