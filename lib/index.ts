@@ -10,4 +10,6 @@ export type { AccelStats } from './accel/accelerator.js';
 export type { ActiveAccel, EndReason, EndState, MachineStats } from './machine/protocol.js';
 export { UsageError, VmxError } from './errors.js';
 export { type Endpoint, parseEndpoint } from './control/endpoint.js';
+export { Network } from './machine/network.js';
+export type { HostForward } from './net/user/user-net.js';
 export { QmpServer } from './control/qmp/server.js';

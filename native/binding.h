@@ -28,4 +28,7 @@ Napi::Value WrapMemory(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes
 /** createContext(state, exec). */
 Napi::Value CreateContext(const Napi::CallbackInfo& info);
 
+/** Adds what image files need (file_binding.cc). */
+void AddFileFunctions(Napi::Env env, Napi::Object addon);
+
 }  // namespace vmx

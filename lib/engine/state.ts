@@ -55,6 +55,10 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
+  /** Byte 0: 1 while the host's FPU holds the guest's x87 state, and FPU (but for FOP) and X87 are stale. Only within generated code. */
+  X_FPU = 58,
+  /** Low: x87 control word of the native caller. */
+  X_NATIVE_FCW = 59,
   /** Four slots in which TypeScript helpers put addresses and values for GuestCpu.load and store. */
   HELPER_SCRATCH = 60,
 
@@ -66,6 +70,9 @@ export const enum Slot {
   FPU_IP = 66,
   FPU_DP = 67,
 
+  /** x87 environment image (28 bytes) that generated code builds. */
+  X_FPU_ENV = 240,
+
   /** Vector registers, VEC_STRIDE slots apart, 32 of them. Bytes 0..31 of each hold the YMM register. */
   VEC = 256,
   /** x87 registers R0..R7 (physical numbers), X87_STRIDE slots apart: 64-bit significand, then sign and exponent (16 bits). */
@@ -73,6 +80,12 @@ export const enum Slot {
   /** First temporary. Vector temporaries take 4 consecutive slots, aligned to 4. */
   TEMP = 768,
   TEMP_END = 2048,
+  /**
+   * First symbol: a pool of interned values like the constants, but opaque: passes and back ends must not look at the value,
+   * because the same code serves guests in which it differs (docs/AOT.md).
+   */
+  SYMBOL = 2048,
+  SYMBOL_END = 0x4000,
   /** First constant: a pool of interned 64-bit values. */
   CONST = 0x4000,
   CONST_END = 0x14000,

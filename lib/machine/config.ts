@@ -7,11 +7,13 @@ import { totalmem } from 'node:os';
 import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
-import { IMAGE_FORMATS, type ImageFormat, openImage } from '../block/open.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
+import { openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
+import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'virt';
@@ -70,6 +72,8 @@ export interface MachineOptions {
   initrd?: string;
   /** Kernel command line. */
   append?: string;
+  /** Device tree to use in place of the board's own (virt boards); /chosen is filled in. */
+  dtb?: string;
   /**
    * `seabios`, `ovmf`, `none`, a file, or `auto`: none with a kernel, else by what the first disk can boot. Default auto.
    */
@@ -82,6 +86,8 @@ export interface MachineOptions {
   cdroms?: (string | DiskOptions)[];
   /** Floppies, tried last; at most two. */
   floppies?: (string | DiskOptions)[];
+  /** Network cards, as on the command line: `user`, `user,hostfwd=tcp:127.0.0.1:2222-:22`, `socket,listen=5000`. Default none. */
+  net?: string[];
   /** All disks as snapshots. */
   snapshot?: boolean;
   /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
@@ -126,11 +132,13 @@ export interface MachineConfig {
   kernel: string | null;
   initrd: string | null;
   append: string;
+  dtb: string | null;
   /** Null: the kernel is loaded directly. */
   firmware: FirmwareConfig | null;
   /** For the user: which firmware was chosen and why; empty if it was asked for. */
   notes: string[];
   disks: DiskConfig[];
+  net: NetConfig[];
   vga: VgaKind;
   devices: string[];
   noReboot: boolean;
@@ -220,7 +228,7 @@ function drive(o: DiskOptions, machine: MachineName, option: string, snapshot: b
 
 /** Looks into an image. */
 function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
-  const image = openImage({ ...d, readonly: true, snapshot: false });
+  const image = openImage({ ...d, readonly: true, snapshot: false, lock: false });
   try {
     return fn(image);
   } finally {
@@ -317,6 +325,10 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     checkFile(o.initrd, '--initrd', false);
   }
   if (o.append !== undefined && o.kernel === undefined) throw new UsageError('--append: needs --kernel');
+  if (o.dtb !== undefined) {
+    if (machine !== 'virt') throw new UsageError(`--dtb: machine ${machine} has no device tree`);
+    checkFile(o.dtb, '--dtb', false);
+  }
   const disks = drives(o, machine);
   const notes: string[] = [];
   const firmware = chooseFirmware(o, machine, disks, notes);
@@ -339,9 +351,11 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     kernel: o.kernel ?? null,
     initrd: o.initrd ?? null,
     append: o.append ?? '',
+    dtb: o.dtb ?? null,
     firmware,
     notes,
     disks,
+    net: parseNets(o.net ?? []),
     vga,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,

@@ -28,6 +28,8 @@ import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
 import * as vec from './emit-vec.js';
+import * as x87 from './emit-x87.js';
+import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
 
@@ -107,7 +109,7 @@ export class X64Backend {
     this.e = new Emitter(this.u8, this.pinned, regs);
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
-    this.firstFree = this.stubs.end;
+    this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
   }
 
   /** @returns required features that are missing; the back end must not be used unless the list is empty. */
@@ -146,6 +148,7 @@ export class X64Backend {
     e.begin(ir, this.how);
     asm.p = at;
     while (asm.p & 15) asm.b(0xcc);
+    asm.relocs.n = 0;
     const start = asm.p;
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
@@ -167,6 +170,11 @@ export class X64Backend {
   /** Makes a chain site jump to `target` (an offset, normally a block's entry B). */
   patch(site: number, target: number): void {
     this.e.asm.patch32(site, target);
+  }
+
+  /** What in the block compiled last depends on its place and on pool slots. */
+  get relocs(): RelocList {
+    return this.e.asm.relocs;
   }
 
   /** Undoes `patch`: `cold` is the third member of the site's triple. */
@@ -255,7 +263,12 @@ export class X64Backend {
         case Op.CHKALIGN: memory.emitChkalign(e, p); break;
         case Op.MOVV: vec.emitMovv(e, p, w); break;
         case Op.ZEROU: vec.emitZerou(e, p); break;
-        case Op.CALL: memory.emitCall(e, p, this.stubs); break;
+        case Op.CALL: {
+          const form = this.nativeFp ? this.tableOf!.list[ir[p + F.AUX]!]!.x87 : undefined;
+          if (form === undefined) memory.emitCall(e, p, this.stubs);
+          else x87.emitX87(e, p, form, idx);
+          break;
+        }
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
           if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
@@ -263,6 +276,7 @@ export class X64Backend {
           break;
         }
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:
+          x87.flushFip(e);
           flow.emitTerm(e, p, op, w, cc, x);
           return;
         default:
@@ -270,6 +284,7 @@ export class X64Backend {
       }
       e.endOp();
     }
+    x87.flushFip(e);
     flow.emitNoTerm(e, x);
   }
 }
