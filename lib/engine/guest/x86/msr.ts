@@ -39,8 +39,8 @@ export class Msrs {
   sysenterEipLo = 0;
   sysenterEipHi = 0;
   /** Added to the clock: 64 bits. */
-  private tscOffLo = 0;
-  private tscOffHi = 0;
+  tscOffLo = 0;
+  tscOffHi = 0;
   private adjustLo = 0;
   private adjustHi = 0;
   private patLo = 0x0007_0406;
