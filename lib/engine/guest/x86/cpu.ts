@@ -261,6 +261,9 @@ export class X86Cpu implements GuestCpu {
   get mode(): number {
     return this.V[Slot.MODE * 2]!;
   }
+  set mode(v: number) {
+    this.V[Slot.MODE * 2] = v;
+  }
   get mmuIdx(): number {
     return this.V[Slot.MODE * 2 + 1]!;
   }

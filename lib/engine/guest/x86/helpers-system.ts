@@ -98,7 +98,7 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     return CONTINUE;
   });
   r.define('x86.rdpid', (c, dst) => {
-    c.setReg(3, dst, c.V[X.TSC_AUX * 2]!, 0);
+    c.setReg(3, dst, c.msr.tscAux, 0);
     return CONTINUE;
   });
   r.define('x86.cpuid', (c) => {

@@ -29,8 +29,7 @@ export interface ParavirtMsrs {
 }
 
 export class Msrs {
-  starLo = 0;
-  starHi = 0;
+  private readonly star = new Int32Array(2);
   cstarLo = 0;
   cstarHi = 0;
   sysenterCs = 0;
@@ -58,25 +57,65 @@ export class Msrs {
     for (const m of STORED) this.stored.set(m, { lo: m === Msr.MISC_ENABLE ? 1 : m === HWCR ? HWCR_TSC_FREQ_SEL : 0, hi: 0 });
     for (let m = 0x200; m < 0x210; m++) this.stored.set(m, { lo: 0, hi: 0 });
     for (const m of [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f]) this.stored.set(m, { lo: 0, hi: 0 });
-    this.cstarLo = this.cstarHi = this.specCtrl = 0;
-    this.setStar(0, 0);
-    const { V } = this.cpu;
-    V.fill(0, X.LSTAR * 2, X.LSTAR * 2 + 2);
-    V.fill(0, X.KGSBASE * 2, X.KGSBASE * 2 + 2);
-    V[X.TSC_AUX * 2] = V[X.TSC_AUX * 2 + 1] = 0;
-    V[X.NFMASK * 2] = -1;
+    this.starLo = this.starHi = this.lstarLo = this.lstarHi = this.cstarLo = this.cstarHi = this.fmask = 0;
+    this.kernelGsLo = this.kernelGsHi = this.tscAux = this.specCtrl = 0;
     this.sysenterCs = this.sysenterEspLo = this.sysenterEspHi = this.sysenterEipLo = this.sysenterEipHi = 0;
     this.patLo = this.patHi = 0x0007_0406;
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
   }
 
-  /** STAR, and the selectors that follow from it. */
-  private setStar(lo: number, hi: number): void {
+  // What generated code uses lies in slots.
+  get lstarLo(): number {
+    return this.cpu.V[X.LSTAR * 2]!;
+  }
+  set lstarLo(v: number) {
+    this.cpu.V[X.LSTAR * 2] = v;
+  }
+  get lstarHi(): number {
+    return this.cpu.V[X.LSTAR * 2 + 1]!;
+  }
+  set lstarHi(v: number) {
+    this.cpu.V[X.LSTAR * 2 + 1] = v;
+  }
+  get kernelGsLo(): number {
+    return this.cpu.V[X.KGSBASE * 2]!;
+  }
+  set kernelGsLo(v: number) {
+    this.cpu.V[X.KGSBASE * 2] = v;
+  }
+  get kernelGsHi(): number {
+    return this.cpu.V[X.KGSBASE * 2 + 1]!;
+  }
+  set kernelGsHi(v: number) {
+    this.cpu.V[X.KGSBASE * 2 + 1] = v;
+  }
+  get tscAux(): number {
+    return this.cpu.V[X.TSC_AUX * 2]!;
+  }
+  set tscAux(v: number) {
+    this.cpu.V[X.TSC_AUX * 2] = v;
+  }
+  get fmask(): number {
+    return ~this.cpu.V[X.NFMASK * 2]!;
+  }
+  set fmask(v: number) {
+    this.cpu.V[X.NFMASK * 2] = ~v;
+  }
+  get starLo(): number {
+    return this.star[0]!;
+  }
+  set starLo(v: number) {
+    this.star[0] = v;
+  }
+  get starHi(): number {
+    return this.star[1]!;
+  }
+  /** The selectors that follow from it are kept with it. */
+  set starHi(v: number) {
     const { V } = this.cpu;
-    this.starLo = lo;
-    this.starHi = hi;
-    const kernel = hi & 0xfffc;
-    const user = hi >>> 16;
+    this.star[1] = v;
+    const kernel = v & 0xfffc;
+    const user = v >>> 16;
     V[X.SYSCALL_SEL * 2] = kernel;
     V[X.SYSCALL_SEL * 2 + 1] = (kernel + 8) & 0xffff;
     V[X.SYSRET_SEL * 2] = ((user + 16) | 3) & 0xffff;
@@ -177,15 +216,15 @@ export class Msrs {
         hi = this.starHi;
         break;
       case Msr.LSTAR:
-        lo = V[X.LSTAR * 2]!;
-        hi = V[X.LSTAR * 2 + 1]!;
+        lo = this.lstarLo;
+        hi = this.lstarHi;
         break;
       case Msr.CSTAR:
         lo = this.cstarLo;
         hi = this.cstarHi;
         break;
       case Msr.FMASK:
-        lo = ~V[X.NFMASK * 2]!;
+        lo = this.fmask;
         break;
       case Msr.FS_BASE:
         lo = V[X.FSBASE * 2]!;
@@ -196,11 +235,11 @@ export class Msrs {
         hi = V[X.GSBASE * 2 + 1]!;
         break;
       case Msr.KERNEL_GS_BASE:
-        lo = V[X.KGSBASE * 2]!;
-        hi = V[X.KGSBASE * 2 + 1]!;
+        lo = this.kernelGsLo;
+        hi = this.kernelGsHi;
         break;
       case Msr.TSC_AUX:
-        lo = V[X.TSC_AUX * 2]!;
+        lo = this.tscAux;
         break;
       default: {
         const s = this.stored.get(msr);
@@ -223,7 +262,6 @@ export class Msrs {
 
   write(msr: number, lo: number, hi: number): void {
     const { cpu } = this;
-    const V = cpu.V;
     msr |= 0;
     if (this.ours(msr)) {
       if (!cpu.intc.writeMsr(msr, lo, hi)) this.gp();
@@ -278,12 +316,13 @@ export class Msrs {
         cpu.control.setEfer(lo, hi);
         return;
       case Msr.STAR:
-        this.setStar(lo, hi);
+        this.starLo = lo;
+        this.starHi = hi;
         return;
       case Msr.LSTAR:
         this.needCanonical(hi);
-        V[X.LSTAR * 2] = lo;
-        V[X.LSTAR * 2 + 1] = hi;
+        this.lstarLo = lo;
+        this.lstarHi = hi;
         return;
       case Msr.CSTAR:
         this.needCanonical(hi);
@@ -292,7 +331,7 @@ export class Msrs {
         return;
       case Msr.FMASK:
         if (hi) this.gp();
-        V[X.NFMASK * 2] = ~lo;
+        this.fmask = lo;
         cpu.updateMode();
         return;
       case Msr.FS_BASE:
@@ -305,12 +344,12 @@ export class Msrs {
         return;
       case Msr.KERNEL_GS_BASE:
         this.needCanonical(hi);
-        V[X.KGSBASE * 2] = lo;
-        V[X.KGSBASE * 2 + 1] = hi;
+        this.kernelGsLo = lo;
+        this.kernelGsHi = hi;
         return;
       case Msr.TSC_AUX:
         if (hi) this.gp();
-        V[X.TSC_AUX * 2] = lo;
+        this.tscAux = lo;
         return;
       default: {
         const s = this.stored.get(msr);

@@ -448,8 +448,8 @@ export class Transfer {
     V[X.R11 * 2 + 1] = 0;
     const cs = msr.starHi & 0xfffc;
     this.flatSegments(cs, cs + 8, 0, At.L);
-    cpu.flags.set(fl & V[X.NFMASK * 2]! & ~Ef.RF);
-    if (code64) cpu.setIp(V[X.LSTAR * 2]!, V[X.LSTAR * 2 + 1]!);
+    cpu.flags.set(fl & ~msr.fmask & ~Ef.RF);
+    if (code64) cpu.setIp(msr.lstarLo, msr.lstarHi);
     else cpu.setIp(msr.cstarLo, msr.cstarHi);
     cpu.debug.afterFastCall();
   }
