@@ -2,29 +2,37 @@
 import { F, Op } from '../../ir/ops.js';
 import { Cc, Fl, NONE, Slot, Yield } from '../../state.js';
 import { Alu, R, Sh, mem } from './asm.js';
-import type { Emitter } from './emitter.js';
+import { type Emitter, Fpu } from './emitter.js';
 import type { FlowContext } from './emit-flow.js';
+import { flushFip } from './emit-x87.js';
 import { CF, Cold, addCold, homeOperand, landCold, tlbDisp, words, yieldCall } from './emit-mem.js';
 import { testSlot } from './emit-move.js';
 import type { Stubs } from './stubs.js';
 
+/** After an op that may or may not have called a helper, which finds everything in slots and may change it. */
+function called(e: Emitter): void {
+  e.slotF = Fl.ALL;
+  e.fpu = e.xmm = Fpu.UNKNOWN;
+}
+
 /** CALLIF: like CALL, but the call is on the cold path. */
 export function emitCallIf(e: Emitter, p: number, w: number): void {
   const ir = e.ir;
+  flushFip(e);
   e.save(Fl.ALL);
   e.hostF = 0;
   homeOperand(e, ir[p + F.B]!);
   testSlot(e, ir[p + F.A]!, w);
   const q = addCold(e, Cold.CALLIF, e.asm.jccLater(Cc.NE), ir[p + F.INSN]!, p, 0, 0, 0);
   e.cold[q + CF.BACK] = e.asm.p;
-  // The helper may have changed them.
-  e.slotF = Fl.ALL;
+  called(e);
 }
 
 /** TIME: RDTSC, scaled. */
 export function emitTime(e: Emitter, p: number): void {
   const ir = e.ir;
   const asm = e.asm;
+  flushFip(e);
   e.save(Fl.ALL);
   e.hostF = 0;
   e.claim(R.RAX);
@@ -43,7 +51,7 @@ export function emitTime(e: Emitter, p: number): void {
   asm.alu(3, Alu.ADD, R.RAX, mem(Slot.TIME_GUEST));
   e.cold[q + CF.BACK] = asm.p;
   e.endResult(3, ir[p + F.DST]!, R.RAX);
-  e.slotF = Fl.ALL;
+  called(e);
 }
 
 /** COPY and FILL: a stub does it, with RDI = to, RDX = from or value, RCX = count, RAX = where the TLB table lies from RBP. */
