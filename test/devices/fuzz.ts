@@ -61,6 +61,8 @@ const MEMORY = 0x1_0000;
 /** What the long run asks for (bench/fuzz.mjs): operations, a seed, one device by name. */
 const { VMX_FUZZ_OPS: LONG, VMX_FUZZ_SEED: SEED, VMX_FUZZ_DEVICE: ONLY } = process.env;
 
+const ran = new Set<string>();
+
 export function fuzzDevice(factory: (env: FuzzEnv) => FuzzTarget, steps = 4000, seed = 1): void {
   const random = randomFrom(SEED === undefined ? seed : Number(SEED) + seed);
   const clock = new ManualClock(1_000_000_000);
@@ -73,6 +75,11 @@ export function fuzzDevice(factory: (env: FuzzEnv) => FuzzTarget, steps = 4000, 
     },
   });
   if (ONLY !== undefined && ONLY !== device.name) return;
+  if (LONG !== undefined) {
+    // Once is enough, whatever number of seeds a test has.
+    if (ran.has(device.name)) return;
+    ran.add(device.name);
+  }
   const count = LONG === undefined ? steps : Number(LONG);
   const started = Date.now();
   for (let i = 0; i < count; i++) {
