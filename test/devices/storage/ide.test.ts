@@ -90,8 +90,8 @@ function prdt(...entries: [address: number, bytes: number][]): void {
 
 describe('PIIX IDE', () => {
   it('decodes its ports when the timing registers say so', () => {
-    expect(decoded).toEqual([false, false]);
-    ide.configWrite(0x40, 2, 0x8000);
+    expect(decoded).toEqual([true, true]);
+    ide.configWrite(0x42, 2, 0);
     expect(decoded).toEqual([true, false]);
     ide.configWrite(0x42, 2, 0x8000);
     ide.configWrite(4, 2, 0);
