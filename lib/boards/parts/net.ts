@@ -1,4 +1,5 @@
 /** Network cards of the configuration, each with its back end. */
+import { E1000 } from '../../devices/net/e1000.js';
 import { VirtioNet } from '../../devices/virtio/net.js';
 import { UsageError } from '../../errors.js';
 import type { NetConfig } from '../../machine/net-config.js';
@@ -60,8 +61,20 @@ export function addNets(p: BusParts): void {
     const n = connectNet(p.host, c);
     p.nets.push(n);
     p.onClose.push(() => n.backend.close());
-    addVirtio(p, `virtio-net${i}`, virtioNic(c, n.backend));
+    addNic(p, i, c, n.backend);
   });
+}
+
+function addNic(p: BusParts, i: number, c: NetConfig, backend: NetBackend): void {
+  const mac = Uint8Array.from(Buffer.from(c.mac, 'hex'));
+  switch (c.model) {
+    case 'virtio':
+      addVirtio(p, `virtio-net${i}`, virtioNic(c, backend));
+      break;
+    case 'e1000':
+      p.addPci(new E1000(`e1000-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, mac, backend }));
+      break;
+  }
 }
 
 /** The virtio card of a configuration. */
