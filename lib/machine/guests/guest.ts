@@ -86,6 +86,8 @@ export interface GuestArch {
   mask32(mode: number): boolean;
   /** Guest slots that generated code may keep in host registers, most used first. */
   readonly pinned: readonly number[];
+  /** Ticks per ns of the counter that op TIME stands for. */
+  readonly counterPerNs: number;
   readonly debug: GuestDebug;
   /** Maps guest RAM: the first config.memory bytes of the host mapping. */
   mapRam(memory: PhysicalMemory, config: MachineConfig): void;
