@@ -7,7 +7,7 @@ import { parseEndpoint } from '../control/endpoint.js';
 import { QmpServer } from '../control/qmp/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
-import type { MachineOptions } from '../machine/config.js';
+import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
@@ -49,6 +49,9 @@ interface BootArgs {
   lockstepEvery?: string;
   clock: string;
   rtc?: string;
+  aot: string;
+  aotDir?: string;
+  aotSize?: string;
   dump?: string[];
   disablePass?: string[];
 }
@@ -91,6 +94,9 @@ const OPTIONS = {
   dump: { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' },
   clock: { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' },
   rtc: { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' },
+  aot: { type: 'string', default: 'on', describe: 'keep generated code for the next run: on, off, verify (recompile and compare)' },
+  'aot-dir': { type: 'string', describe: 'where (default: in your cache folder)' },
+  'aot-size': { type: 'string', describe: 'most that it may take on disk (default 512M)' },
   'disable-pass': { type: 'string', array: true, describe: 'switch an IR pass off' },
 } as const satisfies Record<string, Options>;
 
@@ -176,6 +182,9 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
+    aot: a.aot as MachineOptions['aot'],
+    aotDir: a.aotDir,
+    aotSize: a.aotSize === undefined ? undefined : parseSize(a.aotSize, '--aot-size'),
     rtc: a.rtc === undefined ? undefined : time(a.rtc),
     debug: {
       traceFile: a.traceFile,

@@ -11,6 +11,7 @@ import { IMAGE_FORMATS, type ImageFormat, openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
+import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 
 export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'virt';
@@ -46,7 +47,7 @@ export interface DiskConfig {
 export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string };
 
 /** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
-export interface MachineOptions {
+export interface MachineOptions extends AotOptions {
   /** Which engine executes guest code. Default 'auto': the JIT, or the interpreter where memory may not be made executable. */
   accel?: Accel;
   /** Guest architecture. Default auto: by the kernel image. */
@@ -130,6 +131,7 @@ export interface MachineConfig {
   /** ms since the epoch. */
   rtc: number;
   clock: 'host' | 'virtual';
+  aot: AotConfig;
   debug: DebugOptions;
 }
 
@@ -339,6 +341,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     noReboot: o.noReboot ?? false,
     rtc: rtc.getTime(),
     clock,
+    aot: resolveAot(o),
     debug: o.debug ?? {},
   };
 }

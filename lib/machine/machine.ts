@@ -12,6 +12,7 @@ import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
+import { MachineCache, maxInsns } from './code-cache.js';
 import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
@@ -59,6 +60,7 @@ export class Machine {
   private readonly cpus: readonly MachineCpu[];
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
+  private readonly aot: MachineCache | null;
   private readonly board: Board;
   readonly console: MachineConsole;
   private extraUsed = 0;
@@ -127,13 +129,13 @@ export class Machine {
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,
       passes: passOptions(config.debug.disablePasses ?? []),
-      // An instruction trace wants every instruction to be a block.
-      maxInsns: config.debug.trace?.includes('insn') ? 1 : 64,
+      maxInsns: maxInsns(config),
       stepBit: arch.stepBit,
       fpHelperBit: arch.fpHelperBit,
       mask32: (mode) => arch.mask32(mode),
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
+    this.aot = MachineCache.attach(config.aot, config, this.engine, host64, (m) => this.host.log(m));
     this.memory.onRemap = (code) => {
       for (const c of this.cpus) c.flushTlb();
       if (code) this.engine.flushTranslations();
@@ -319,6 +321,7 @@ export class Machine {
       ctx0.watchLoop(false);
       this.board.close();
       this.tools.close();
+      this.aot?.close();
       for (const c of this.contexts) c.dispose();
     }
   }
@@ -428,6 +431,7 @@ export class Machine {
       halted: this.haltedNs / 1e9,
       guestTime: this.clock.now(),
       engine: { ...this.engine.stats, hostBytes: this.engine.hostBytes },
+      aot: this.aot?.stats() ?? null,
       helpers,
       slices: this.slices,
       loopTurns: this.turns,

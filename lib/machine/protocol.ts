@@ -2,6 +2,7 @@
 import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
+import type { AotStats } from './code-cache.js';
 import type { MachineConfig } from './config.js';
 
 export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
@@ -21,6 +22,8 @@ export interface MachineStats {
   /** Guest time in ns: what its clocks count. Stands still while paused. */
   guestTime: number;
   engine: EngineStats;
+  /** The code cache; null if there is none. */
+  aot: AotStats | null;
   /** Calls of each helper, most frequent first. */
   helpers: Record<string, number>;
   slices: number;
