@@ -5,6 +5,8 @@
       "sources": [
         "native/addon.cc",
         "native/context_binding.cc",
+        "native/file_binding.cc",
+        "native/block/file.cc",
         "native/memory/region.cc",
         "native/memory/mapping.cc",
         "native/exec/context.cc",

@@ -85,6 +85,17 @@ export interface NativeAddon {
   cpuid(leaf: number, subleaf: number): number[];
   /** Bytes of physical memory and of what is available now. */
   hostMemory(): { total: number; available: number };
+  /**
+   * Takes (true) or gives back a shared lock on one byte of an open file; it lasts until the file is closed (open file
+   * description lock). 0: done, 1: another has it exclusively, -1: this host or file system has no such locks.
+   */
+  lockByte(fd: number, offset: number, lock: boolean): number;
+  /** Whether anybody else has a lock on the byte: 0 no, 1 yes, -1 cannot be told. */
+  testByte(fd: number, offset: number): number;
+  /** Makes a range of a file zero without writing it; with `punch` its space is given back. False if the file system cannot. */
+  zeroRange(fd: number, offset: number, length: number, punch: boolean): boolean;
+  /** Where the first data (or hole) at or after offset is: the file's size if there is none, -1 if the host cannot tell. */
+  seekExtent(fd: number, offset: number, hole: boolean): number;
 }
 
 interface AddonModule {
@@ -100,7 +111,9 @@ export function loadNative(): NativeAddon {
   const root = fileURLToPath(new URL('..', import.meta.url));
   try {
     const load = createRequire(import.meta.url)('node-gyp-build') as (directory: string) => AddonModule;
-    loaded = load(root).init(VmxError);
+    const addon = load(root).init(VmxError);
+    if (!('seekExtent' in addon)) throw new VmxError('ERR_NO_ADDON', 'it was built from older sources');
+    loaded = addon;
   } catch (cause) {
     throw new VmxError(
       'ERR_NO_ADDON',

@@ -206,6 +206,7 @@ Napi::Value Init(const Napi::CallbackInfo& info) {
   addon.Set("cpuFeatures", Napi::Function::New<HostFeatures>(env, "cpuFeatures"));
   addon.Set("cpuid", Napi::Function::New<HostCpuid>(env, "cpuid"));
   addon.Set("hostMemory", Napi::Function::New<Memory>(env, "hostMemory"));
+  AddFileFunctions(env, addon);
   napi_value now;
   napi_create_function(env, "now", NAPI_AUTO_LENGTH, Now, nullptr, &now);
   addon.Set("now", Napi::Value(env, now));

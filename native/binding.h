@@ -23,4 +23,7 @@ std::shared_ptr<Region> FindRegion(Napi::Env env, Napi::Value memory);
 /** createContext(state, exec). */
 Napi::Value CreateContext(const Napi::CallbackInfo& info);
 
+/** Adds what image files need (file_binding.cc). */
+void AddFileFunctions(Napi::Env env, Napi::Object addon);
+
 }  // namespace vmx

@@ -28,6 +28,7 @@ interface BootArgs {
   kernel?: string;
   initrd?: string;
   append?: string;
+  dtb?: string;
   disk?: string[];
   cdrom?: string[];
   floppy?: string[];
@@ -72,6 +73,7 @@ const OPTIONS = {
   kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },
   initrd: { type: 'string', describe: 'initial RAM disk' },
   append: { type: 'string', describe: 'kernel command line' },
+  dtb: { type: 'string', describe: "device tree to use instead of the board's own (machine virt)" },
   disk: { type: 'string', array: true, describe: 'FILE[,if=virtio|nvme|ahci|ide|scsi|usb][,format=F][,readonly][,snapshot][,serial=S], repeatable' },
   cdrom: { type: 'string', array: true, describe: 'FILE[,if=ide|ahci|scsi|usb]: CD-ROM drive with this image, repeatable' },
   floppy: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot]: floppy drive with this image, up to two' },
@@ -174,6 +176,7 @@ function machineOptions(a: BootArgs): MachineOptions {
     firmwareVars: a.firmwareVars,
     initrd: a.initrd,
     append: a.append,
+    dtb: a.dtb,
     disks: kind === null || kind === 'kernel' ? a.disk : [{ file: a.image!, media: kind }, ...(a.disk ?? [])],
     cdroms: a.cdrom,
     floppies: a.floppy,

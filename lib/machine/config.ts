@@ -7,7 +7,8 @@ import { totalmem } from 'node:os';
 import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
-import { IMAGE_FORMATS, type ImageFormat, openImage } from '../block/open.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
+import { openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
@@ -65,6 +66,8 @@ export interface MachineOptions extends AotOptions {
   initrd?: string;
   /** Kernel command line. */
   append?: string;
+  /** Device tree to use in place of the board's own (virt boards); /chosen is filled in. */
+  dtb?: string;
   /**
    * `seabios`, `ovmf`, `none`, a file, or `auto`: none with a kernel, else by what the first disk can boot. Default auto.
    */
@@ -120,6 +123,7 @@ export interface MachineConfig {
   kernel: string | null;
   initrd: string | null;
   append: string;
+  dtb: string | null;
   /** Null: the kernel is loaded directly. */
   firmware: FirmwareConfig | null;
   /** For the user: which firmware was chosen and why; empty if it was asked for. */
@@ -215,7 +219,7 @@ function drive(o: DiskOptions, machine: MachineName, option: string, snapshot: b
 
 /** Looks into an image. */
 function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
-  const image = openImage({ ...d, readonly: true, snapshot: false });
+  const image = openImage({ ...d, readonly: true, snapshot: false, lock: false });
   try {
     return fn(image);
   } finally {
@@ -313,6 +317,10 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     checkFile(o.initrd, '--initrd', false);
   }
   if (o.append !== undefined && o.kernel === undefined) throw new UsageError('--append: needs --kernel');
+  if (o.dtb !== undefined) {
+    if (machine !== 'virt') throw new UsageError(`--dtb: machine ${machine} has no device tree`);
+    checkFile(o.dtb, '--dtb', false);
+  }
   const disks = drives(o, machine);
   const notes: string[] = [];
   const firmware = chooseFirmware(o, machine, disks, notes);
@@ -333,6 +341,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     kernel: o.kernel ?? null,
     initrd: o.initrd ?? null,
     append: o.append ?? '',
+    dtb: o.dtb ?? null,
     firmware,
     notes,
     disks,

@@ -3,7 +3,7 @@ import { I82077 } from '../../../devices/storage/i82077.js';
 import { FdcPort } from '../../../devices/storage/i82077.spec.js';
 import { FLOPPY_SIZES, FloppyDrive, floppyFormat } from '../../../devices/storage/floppy-drive.js';
 import { UsageError } from '../../../errors.js';
-import { type Attach, pciPath } from '../drive.js';
+import { type PcAttach, pciPath } from '../drive.js';
 
 const IRQ = 6;
 /** CMOS: types of drives A (high four bits) and B, and equipment. */
@@ -12,7 +12,7 @@ const CMOS_EQUIPMENT = 0x14;
 const EQUIPMENT_FLOPPY = 0x01;
 const EQUIPMENT_SECOND = 0x40;
 
-export const attachFloppy: Attach = (p, list) => {
+export const attachFloppy: PcAttach = (p, list) => {
   if (list.length === 0) return;
   const drives = list.map((d) => {
     const format = floppyFormat(d.image.size);
