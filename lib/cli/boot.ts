@@ -14,7 +14,7 @@ import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
 import { VERSION } from './version.js';
 
-interface BootArgs {
+export interface BootArgs {
   image?: string;
   accel: string;
   arch: string;
@@ -109,7 +109,7 @@ const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 /** Names of all options, for "did you mean". */
 export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
-function options(y: Argv): Argv<BootArgs> {
+export function bootOptions(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
     .options(OPTIONS)
@@ -138,7 +138,7 @@ function listCpus(): void {
 }
 
 /** A number as users write it, or an error that names the option. */
-function positive(text: string, option: string, what: string): number {
+export function positive(text: string, option: string, what: string): number {
   const n = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(n > 0)) throw new UsageError(`${option}: '${text}' is not ${what}`);
   return n;
@@ -155,7 +155,7 @@ function time(text: string): Date {
   return d;
 }
 
-function machineOptions(a: BootArgs): MachineOptions {
+export function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
   if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
@@ -273,7 +273,7 @@ async function boot(a: BootArgs): Promise<number> {
 export const bootCommand: CommandModule<object, BootArgs> = {
   command: 'boot [image]',
   describe: 'boot a machine',
-  builder: options,
+  builder: bootOptions,
   handler: async (a) => {
     process.exitCode = await boot(a);
     // Standard input may still hold the event loop.
