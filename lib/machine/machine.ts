@@ -135,7 +135,11 @@ export class Machine {
       mask32: (mode) => arch.mask32(mode),
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
-    this.aot = MachineCache.attach(config.aot, config, this.engine, host64, (m) => this.host.log(m));
+    this.aot = MachineCache.attach(config.aot, config, this.engine, host64, (m) => {
+      // Nobody listens before the machine starts.
+      if (this.started) this.host.log(m);
+      else this.notes.push(m);
+    });
     this.memory.onRemap = (code) => {
       for (const c of this.cpus) c.flushTlb();
       if (code) this.engine.flushTranslations();
