@@ -10,6 +10,7 @@ const above = {
   devices: ['boards', 'boot', 'machine', 'cli'],
   display: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
   block: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
+  net: ['devices', 'boards', 'boot', 'machine', 'control', 'cli', 'engine', 'block'],
   memory: ['boards', 'boot', 'machine', 'cli'],
   boot: ['machine', 'cli', 'engine'],
   boards: ['control', 'cli'],

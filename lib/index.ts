@@ -11,4 +11,6 @@ export type { Picture } from './display/png.js';
 export type { EndReason, EndState, MachineStats } from './machine/protocol.js';
 export { UsageError, VmxError } from './errors.js';
 export { type Endpoint, parseEndpoint } from './control/endpoint.js';
+export { Network } from './machine/network.js';
+export type { HostForward } from './net/user/user-net.js';
 export { QmpServer } from './control/qmp/server.js';

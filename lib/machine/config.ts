@@ -13,6 +13,7 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
+import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'virt';
@@ -80,6 +81,8 @@ export interface MachineOptions extends AotOptions {
   cdroms?: (string | DiskOptions)[];
   /** Floppies, tried last; at most two. */
   floppies?: (string | DiskOptions)[];
+  /** Network cards, as on the command line: `user`, `user,hostfwd=tcp:127.0.0.1:2222-:22`, `socket,listen=5000`. Default none. */
+  net?: string[];
   /** All disks as snapshots. */
   snapshot?: boolean;
   /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
@@ -129,6 +132,7 @@ export interface MachineConfig {
   /** For the user: which firmware was chosen and why; empty if it was asked for. */
   notes: string[];
   disks: DiskConfig[];
+  net: NetConfig[];
   vga: VgaKind;
   devices: string[];
   noReboot: boolean;
@@ -345,6 +349,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     firmware,
     notes,
     disks,
+    net: parseNets(o.net ?? []),
     vga,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,

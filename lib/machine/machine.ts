@@ -13,6 +13,7 @@ import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
 import { MachineCache, maxInsns } from './code-cache.js';
+import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
@@ -414,6 +415,18 @@ export class Machine {
     this.resumed = null;
     this.paused = false;
     this.clock.start();
+  }
+
+  /** What has to be there before the machine runs and cannot be had at once. Rejects with a UsageError. */
+  async prepare(): Promise<void> {
+    for (const n of this.board.nets) await n.open();
+  }
+
+  /** Opens a port of the host that leads to the guest behind network card `nic`. @returns its number. */
+  forward(nic: number, f: HostForward): Promise<number> {
+    const n = this.board.nets[nic];
+    if (n === undefined || n.forward === null) return Promise.reject(new UsageError(`there is no user network at card ${nic}`));
+    return n.forward(f);
   }
 
   inspect(): Inspection {

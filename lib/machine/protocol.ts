@@ -3,6 +3,7 @@ import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
 import type { AotStats } from './code-cache.js';
+import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
 
 export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
@@ -60,6 +61,7 @@ export type ToWorker =
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'stats'; id: number }
   | { type: 'inspect'; id: number }
+  | { type: 'forward'; id: number; nic: number; forward: HostForward }
   | { type: 'console'; id: number; request: ConsoleRequest };
 
 export type FromWorker =
@@ -71,6 +73,7 @@ export type FromWorker =
   | { type: 'log'; message: string }
   | { type: 'reset' }
   | { type: 'done'; id: number; stats?: MachineStats }
+  | { type: 'forwarded'; id: number; port: number; error: string | null }
   | { type: 'inspected'; id: number; inspection: Inspection }
   | { type: 'console'; id: number; reply: ConsoleReply }
   | { type: 'ended'; end: EndState; stats: MachineStats; screen: ScreenState };
