@@ -14,6 +14,8 @@ export interface Identity {
   /** Guest architecture, and its CPU model as the user writes it. */
   arch: string;
   cpu: string;
+  /** What the guest's CPU can do, as far as code depends on it. */
+  features: string[];
   /** 1, or 2 for several CPUs: code may differ by whether there are others. */
   cpus: number;
   /** IR passes that are switched off. */
@@ -37,7 +39,7 @@ export function engineBuild(): string {
 
 export function identityText(i: Identity): string {
   return JSON.stringify({
-    format: i.format, build: i.build, arch: i.arch, cpu: i.cpu, cpus: i.cpus, disabledPasses: [...i.disabledPasses].sort(), maxInsns: i.maxInsns, host: i.host,
+    format: i.format, build: i.build, arch: i.arch, cpu: i.cpu, features: i.features, cpus: i.cpus, disabledPasses: [...i.disabledPasses].sort(), maxInsns: i.maxInsns, host: i.host,
   });
 }
 
@@ -45,6 +47,8 @@ export function identityText(i: Identity): string {
 export function domainOf(text: string): Uint8Array {
   return Uint8Array.from(createHash('sha256').update(text).digest().subarray(0, 16));
 }
+
+const isTexts = (v: unknown): boolean => Array.isArray(v) && v.every((x) => typeof x === 'string');
 
 export function parseIdentity(text: string): Identity | null {
   let v: unknown;
@@ -56,6 +60,6 @@ export function parseIdentity(text: string): Identity | null {
   const i = v as Partial<Identity> | null;
   if (typeof i !== 'object' || i === null) return null;
   if (typeof i.format !== 'number' || typeof i.build !== 'string' || typeof i.arch !== 'string' || typeof i.cpu !== 'string' || typeof i.host !== 'string') return null;
-  if (typeof i.cpus !== 'number' || typeof i.maxInsns !== 'number' || !Array.isArray(i.disabledPasses) || !i.disabledPasses.every((p) => typeof p === 'string')) return null;
+  if (typeof i.cpus !== 'number' || typeof i.maxInsns !== 'number' || !isTexts(i.disabledPasses) || !isTexts(i.features)) return null;
   return i as Identity;
 }

@@ -55,7 +55,10 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
-  /** Byte 0: 1 while the host's FPU holds the guest's x87 state, and FPU (but for FOP) and X87 are stale. Only within generated code. */
+  /**
+   * Byte 0: 1 while the host's FPU holds the guest's x87 state, and FPU (but for FOP) and X87 are stale. Byte 1: 1 while host vector
+   * registers hold the low halves of pinned VEC slots. Both are 0 outside generated code.
+   */
   X_FPU = 58,
   /** Low: x87 control word of the native caller. */
   X_NATIVE_FCW = 59,
@@ -70,6 +73,8 @@ export const enum Slot {
   FPU_IP = 66,
   FPU_DP = 67,
 
+  /** Vector registers that the native caller wants back (10 of 16 bytes; Windows only). */
+  X_NATIVE_XMM = 200,
   /** x87 environment image (28 bytes) that generated code builds. */
   X_FPU_ENV = 240,
 

@@ -59,7 +59,7 @@ function usable(i: Identity | null): i is Identity {
 function recompilerFor(i: Identity): Recompiler | null {
   const guest = ARCHES[i.arch as ArchName]!;
   if (guest.translator === undefined) return null;
-  const t = guest.translator(i.cpu, i.cpus);
+  const t = guest.translator(i.features, i.cpus);
   return new Recompiler(compilerFor(i.arch as ArchName), {
     lifter: t.lifter, helpers: t.helpers, passes: passOptions(i.disabledPasses), maxInsns: i.maxInsns, fpHelperBit: guest.fpHelperBit,
     mask32: (mode) => guest.mask32(mode), mmuIndex: (mode) => t.mmuIndex(mode),

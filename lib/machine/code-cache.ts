@@ -9,6 +9,7 @@ import type { HostCode } from '../engine/jit/host-code.js';
 import { UsageError } from '../errors.js';
 import type { AotConfig } from './aot-config.js';
 import type { MachineConfig } from './config.js';
+import type { Guest } from './guests/guest.js';
 
 export type AotStats = CodeCacheStats & StoreStats & { dir: string };
 
@@ -21,9 +22,9 @@ const MAX_SEGMENTS = 12;
 export const maxInsns = (config: Pick<MachineConfig, 'debug'>): number => (config.debug.trace?.includes('insn') ? 1 : 64);
 
 /** What code of this machine depends on. */
-export function machineIdentity(config: Pick<MachineConfig, 'arch' | 'cpu' | 'cpus' | 'debug'>, host: Pick<HostCode, 'identity'>): Identity {
+export function machineIdentity(config: Pick<MachineConfig, 'arch' | 'cpu' | 'cpus' | 'debug'>, guest: Pick<Guest, 'features'>, host: Pick<HostCode, 'identity'>): Identity {
   return {
-    format: FORMAT, build: engineBuild(), arch: config.arch, cpu: config.cpu, cpus: Math.min(config.cpus, 2),
+    format: FORMAT, build: engineBuild(), arch: config.arch, cpu: config.cpu, features: [...(guest.features ?? [])].sort(), cpus: Math.min(config.cpus, 2),
     disabledPasses: [...(config.debug.disablePasses ?? [])].sort(), maxInsns: maxInsns(config), host: host.identity,
   };
 }
@@ -40,7 +41,7 @@ export class MachineCache {
   }
 
   /** Null if there is none: switched off, no generated code, or (not asked for by name) a directory that cannot be used. */
-  static attach(aot: AotConfig, config: MachineConfig, engine: Engine, host: HostCode | null, log: (m: string) => void): MachineCache | null {
+  static attach(aot: AotConfig, config: MachineConfig, guest: Guest, engine: Engine, host: HostCode | null, log: (m: string) => void): MachineCache | null {
     if (aot.mode === 'off' || host === null) return null;
     let dir: CacheDirectory;
     try {
@@ -50,7 +51,7 @@ export class MachineCache {
       log(`code cache: not used: ${e.message.replace(/^--aot-dir: /, '')}`);
       return null;
     }
-    const store = new FileStore(dir, machineIdentity(config, host), aot.bytes, log);
+    const store = new FileStore(dir, machineIdentity(config, guest, host), aot.bytes, log);
     return new MachineCache(dir, store, engine, store.domainName, aot.mode === 'verify', log);
   }
 

@@ -19,7 +19,7 @@ afterEach(() => {
   for (const d of made.splice(0)) rmSync(d, { recursive: true, force: true });
 });
 
-export const IDENTITY: Identity = { format: 1, build: 'b', arch: 'x86_64', cpu: 'max', cpus: 1, disabledPasses: [], maxInsns: 64, host: 'h' };
+export const IDENTITY: Identity = { format: 1, build: 'b', arch: 'x86_64', cpu: 'max', features: [], cpus: 1, disabledPasses: [], maxInsns: 64, host: 'h' };
 
 /** Numbers that depend on nothing but the seed (xorshift32, Marsaglia 2003). */
 export function numbers(seed: number): (below: number) => number {

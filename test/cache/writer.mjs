@@ -3,7 +3,7 @@ import { CacheDirectory } from '#lib/cache/directory.js';
 import { FileStore } from '#lib/cache/file-store.js';
 
 const [dir, seed, chunks] = process.argv.slice(2);
-const identity = { format: 1, build: 'b', arch: 'x86_64', cpu: 'max', cpus: 1, disabledPasses: [], maxInsns: 64, host: 'h' };
+const identity = { format: 1, build: 'b', arch: 'x86_64', cpu: 'max', features: [], cpus: 1, disabledPasses: [], maxInsns: 64, host: 'h' };
 const store = new FileStore(CacheDirectory.open(dir), identity, 1 << 28, (m) => console.error(m));
 store.open(() => undefined);
 for (let i = 0; i < Number(chunks); i++) {

@@ -2,6 +2,9 @@
  * What a guest architecture is to the machine: how its CPUs and board are made, and what the executors and debugging tools need to
  * know of it. One file per architecture beside this one; `index.ts` lists them.
  */
+import type { Accelerator } from '../../accel/accelerator.js';
+import type { KvmDeps } from '../../accel/kvm/kvm.js';
+import type { KvmHost } from '../../accel/kvm/system.js';
 import type { Board, BoardHost } from '../../boards/board.js';
 import type { ObjdumpMachine } from '../../engine/debug/objdump.js';
 import type { GuestClock, GuestCpu, Lifter } from '../../engine/cpu.js';
@@ -22,6 +25,8 @@ export interface GuestEnv {
   readonly config: MachineConfig;
   readonly memory: PhysicalMemory;
   readonly clock: GuestClock;
+  /** The machine may run on this KVM: CPU features and TSC are to be what it has. */
+  readonly kvm: KvmHost | null;
   readonly board: BoardHost;
   /** State regions, one per CPU. */
   readonly states: readonly { buffer: ArrayBufferLike; address: number }[];
@@ -36,12 +41,16 @@ export interface GuestEnv {
 
 /** CPUs and board of one machine, connected. */
 export interface Guest {
+  /** CPU features on which translated code depends, besides the model's name: part of the identity of cached code. */
+  readonly features?: ReadonlySet<string>;
   readonly cpus: readonly MachineCpu[];
   readonly board: Board;
   /** Power-up and reset: CPUs and devices in their reset state, firmware or kernel (again) in memory. */
   reset(): void;
   /** Leaves ACPI S3. */
   resume(): void;
+  /** Makes KVM run the CPUs; absent where it cannot. */
+  accelerate?(deps: Omit<KvmDeps, 'cpus'>): Accelerator;
 }
 
 /** Told of what a trace shows besides blocks. */
@@ -89,7 +98,7 @@ export interface GuestArch {
   readonly pinned: readonly number[];
   readonly debug: GuestDebug;
   /** What translates code of this architecture without a machine around it: to check code caches. Absent: they cannot be checked. */
-  translator?: (cpu: string, cpus: number) => GuestTranslator;
+  translator?: (features: readonly string[], cpus: number) => GuestTranslator;
   /** Maps guest RAM: the first config.memory bytes of the host mapping. */
   mapRam(memory: PhysicalMemory, config: MachineConfig): void;
   /** @throws UsageError for what the configuration asks and this architecture does not have. */

@@ -1,4 +1,7 @@
 /** x86-64 guests: the boards pc and q35. */
+import type { Accelerator } from '../../accel/accelerator.js';
+import { KvmAccelerator } from '../../accel/kvm/kvm.js';
+import { kvmModel } from '../../accel/kvm/system.js';
 import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
 import { PcBoard } from '../../boards/pc.js';
 import { Q35Board } from '../../boards/q35.js';
@@ -58,10 +61,13 @@ const debug: GuestDebug = {
 function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
   const cpus: X86Cpu[] = [];
-  const model = CpuModel.parse(config.cpu);
+  const asked = CpuModel.parse(config.cpu);
+  const model = env.kvm === null ? asked : kvmModel(asked, env.kvm);
+  const tscKHz = env.kvm?.tscKHz ?? TSC_KHZ;
+  let accelerator: Accelerator | null = null;
   const host: PcBoardHost = {
     ...env.board,
-    tscKHz: TSC_KHZ,
+    tscKHz,
     x2apic: model.features.has('x2apic'),
     physBits: model.physBits,
     tsc: (i) => cpus[i]?.tsc() ?? 0,
@@ -73,19 +79,29 @@ function build(env: GuestEnv): Guest {
     intrChanged: (i) => {
       const c = cpus[i];
       if (c === undefined) return;
+      if (accelerator?.owns(i)) {
+        accelerator.attention(i);
+        return;
+      }
       c.updateIntr();
       if (c.V[Slot.PENDING * 2]! & Pending.INTR) env.hurryTo(i);
     },
     nmi: (i) => {
+      if (accelerator?.owns(i)) {
+        accelerator.nmi(i);
+        return;
+      }
       cpus[i]?.signalNmi();
       env.hurryTo(i);
     },
     init: (i) => {
       cpus[i]?.signalInit();
+      accelerator?.event(i);
       env.interruptSlice();
     },
     sipi: (i, vector) => {
       cpus[i]?.signalSipi(vector);
+      accelerator?.event(i);
       env.interruptSlice();
     },
   };
@@ -98,7 +114,7 @@ function build(env: GuestEnv): Guest {
     const paravirt = new PvClock({
       map: memory,
       clock,
-      tscKHz: TSC_KHZ,
+      tscKHz,
       wallMs: () => config.rtc + clock.now() / 1e6,
       tsc: (out) => {
         const t = cpus[index]!.tsc();
@@ -107,7 +123,7 @@ function build(env: GuestEnv): Guest {
       },
     });
     cpus.push(
-      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt, random: (buf) => env.board.random(buf) }),
+      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz, paravirt, random: (buf) => env.board.random(buf) }),
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((o) => o !== c && !o.halted);
@@ -115,6 +131,7 @@ function build(env: GuestEnv): Guest {
     if (how !== null) startCpu(cpus[0]!, how);
   };
   return {
+    features: model.features,
     cpus,
     board,
     reset() {
@@ -125,6 +142,7 @@ function build(env: GuestEnv): Guest {
       for (const c of cpus) c.reset();
       start(board.resume());
     },
+    accelerate: (deps) => (accelerator = new KvmAccelerator({ ...deps, cpus })),
   };
 }
 
@@ -135,9 +153,9 @@ export const x86: GuestArch = {
   mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
   pinned: DEFAULT_PINNED,
   debug,
-  translator: (cpu, cpus) => {
+  translator: (features, cpus) => {
     const helpers = x86Helpers();
-    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: x86Lifter(helpers, CpuModel.parse(cpu), cpus), mmuIndex: mmuIndexOf };
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: x86Lifter(helpers, { features: new Set(features) }, cpus), mmuIndex: mmuIndexOf };
   },
   mapRam(memory, config) {
     // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.

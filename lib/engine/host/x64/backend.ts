@@ -93,6 +93,7 @@ export class X64Backend {
   private readonly u8: Uint8Array;
   private readonly e: Emitter;
   private readonly features: ReadonlySet<string>;
+  private readonly avx: boolean;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -102,6 +103,7 @@ export class X64Backend {
   /** Emits the stubs at the start of the region. */
   constructor(readonly exec: ExecRegion, options: X64Options) {
     this.features = new Set(options.features);
+    this.avx = this.features.has('avx');
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
@@ -189,6 +191,19 @@ export class X64Backend {
     this.tableOf = helpers;
   }
 
+  /** True if op i is a vector instruction whose last source is vector temporary t, and the only one to read it. */
+  private readsTemp(i: number, t: number): boolean {
+    const e = this.e;
+    if (t < Slot.TEMP || i >= e.n || e.lastUse[t] !== i) return false;
+    const p = i * REC;
+    const ir = e.ir;
+    const w = (ir[p]! >> 8) & 15;
+    if ((ir[p]! & 0xff) !== Op.VOP || w !== 4 || this.how(ir[p + F.AUX]!, w) === VopHow.CALL) return false;
+    const a = ir[p + F.A]!;
+    const b = ir[p + F.B]!;
+    return ir[p + F.C] !== t && (b === t ? a !== t : a === t && b < 0);
+  }
+
   private body(x: flow.FlowContext): void {
     const e = this.e;
     const ir = e.ir;
@@ -202,6 +217,7 @@ export class X64Backend {
       const w = (w0 >> 8) & 15;
       const cc = (w0 >> 12) & 15;
       const fw = w0 >>> 16;
+      if (e.mixed && e.touchesPinned(p)) vec.ensureSaved(e, p);
       switch (op as Op) {
         case Op.NOP: break;
         case Op.MOV: move.emitMov(e, p, w); break;
@@ -257,7 +273,7 @@ export class X64Backend {
         case Op.SETCF: int.emitSetcf(e, p); break;
         case Op.LD: memory.emitLoad(e, p, w, idx); break;
         case Op.ST: memory.emitStore(e, p, w, idx); break;
-        case Op.LDV: vec.emitLoadVec(e, p, w, idx); break;
+        case Op.LDV: vec.emitLoadVec(e, p, w, idx, this.readsTemp(i + 1, ir[p + F.DST]!)); break;
         case Op.STV: vec.emitStoreVec(e, p, w, idx); break;
         case Op.SEGCHK: memory.emitSegchk(e, p); break;
         case Op.CHKALIGN: memory.emitChkalign(e, p); break;
@@ -272,7 +288,7 @@ export class X64Backend {
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
           if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
-          else vec.emitVop(e, p, w, fw, this.table!.form(helper));
+          else vec.emitVop(e, p, w, fw, this.table!.form(helper), this.avx);
           break;
         }
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:

@@ -23,6 +23,9 @@ export const enum Cold {
   FPU_LOAD,
   /** It does, but must not. */
   FPU_SAVE,
+  /** The same of the pinned vector registers. */
+  VEC_LOAD,
+  VEC_SAVE,
   /** A: operand code of the offset. */
   SEGCHK,
   ALIGN,
@@ -37,7 +40,7 @@ export const enum Cold {
 
 /**
  * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
- * XMM: cached vector registers to reload; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
+ * XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
  */
 export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13 }
 
@@ -56,7 +59,7 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   C[q + CF.JUMP2] = 0;
   C[q + CF.JUMP3] = 0;
   C[q + CF.JUMP4] = 0;
-  C[q + CF.XMM] = 0;
+  C[q + CF.XMM] = e.xmm;
   C[q + CF.FPU] = e.fpu;
   C[q + CF.FIP] = e.fip;
   return q;
@@ -224,7 +227,7 @@ export function emitCall(e: Emitter, p: number, stubs: Stubs): void {
   if (dst >= Slot.TEMP) e.home[dst] = 1;
   e.hostF = 0;
   e.slotF = Fl.ALL;
-  e.fpu = Fpu.SLOTS;
+  e.fpu = e.xmm = Fpu.SLOTS;
 }
 
 /** DIV and IDIV: in line when the operands prove that no divide error is possible, otherwise TypeScript does it. */
@@ -313,8 +316,8 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
   const aux = C[q + CF.D]!;
   landCold(e, q);
   const kind = C[q]! as Cold;
-  if (kind === Cold.FPU_LOAD || kind === Cold.FPU_SAVE) {
-    asm.call(kind === Cold.FPU_LOAD ? stubs.fpuLoad : stubs.fpuSave);
+  if (kind >= Cold.FPU_LOAD && kind <= Cold.VEC_SAVE) {
+    asm.call(kind === Cold.FPU_LOAD ? stubs.fpuLoad : kind === Cold.FPU_SAVE ? stubs.fpuSave : kind === Cold.VEC_LOAD ? stubs.vecLoad : stubs.vecSave);
     asm.jmp(C[q + CF.BACK]!);
     return;
   }
@@ -341,6 +344,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       asm.movi(2, mem(Slot.X_AUX) + 4, c);
       asm.noteSlot(c);
       access(e, a, aux, insn, stubs.yields[kind === Cold.LOAD_VEC ? Yield.LOAD_VEC : Yield.STORE_VEC]!);
+      if (b >= 0) asm.movups(b, mem(c));
       break;
     case Cold.SEGCHK:
       access(e, a, c, insn, stubs.yields[Yield.SEGCHK]!);
@@ -367,7 +371,8 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       if (c >= 0) asm.load(3, R.RDX, mem(c));
     }
   }
-  // TypeScript saw the x87 state in its slots; hot code goes on with it in the FPU.
+  // TypeScript saw the x87 state and vector registers in their slots; hot code goes on with them in the host's.
+  if (C[q + CF.XMM] === Fpu.HOST) asm.call(stubs.vecLoad);
   if (C[q + CF.FPU] === Fpu.HOST) asm.call(stubs.fpuLoad);
   asm.jmp(C[q + CF.BACK]!);
 }
