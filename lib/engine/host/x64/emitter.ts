@@ -41,6 +41,8 @@ READ_A[Op.PUTF] = 2;
 for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CALL, Op.VOP, Op.JMPI, Op.MOVV]) READ_A[op] = 3;
 READ_A[Op.CHKALIGN] = 2;
 READ_BC[Op.CALL] = 3;
+READ_BC[Op.CALLIF] = 3;
+READ_A[Op.COPY] = READ_A[Op.FILL] = READ_BC[Op.COPY] = READ_BC[Op.FILL] = 3;
 READ_BC[Op.VOP] = 3;
 
 /** Bits of the FLAGS slot (LAHF/SETO format) for a compact flag mask. */
