@@ -115,6 +115,7 @@ export class E1000 extends PciFunction implements NicEnd {
     this.serial.s = this.s.eeprom;
     this.addBar(0, 'mem', REGISTER_BYTES, { read: (at, size) => this.read(at, size), write: (at, size, v) => this.write(at, size, v) });
     this.addBar(1, 'io', 64, this.ioPorts());
+    this.addMasterRegisters();
     this.sealConfig();
     o.backend.attach(this);
   }

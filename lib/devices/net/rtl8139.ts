@@ -20,6 +20,8 @@ const MAX_TX = 65536 + 256;
 const RING_GAP = 16;
 /** Descriptors looked at for one poll. */
 const MAX_DESCRIPTORS = 256;
+/** Between looks for a free receive descriptor in C+ mode. */
+const RETRY_NS = 1e6;
 /** PCI clocks, which the timer counts. */
 const TIMER_HZ = 33_000_000;
 
@@ -81,6 +83,8 @@ export class Rtl8139 extends PciFunction implements NicEnd {
   private readonly rom: Uint16Array;
   private readonly serial: Microwire;
   private readonly timer: DeviceTimer;
+  private readonly retry: DeviceTimer;
+  private refused = false;
   private s: State;
   private readonly tx = new Uint8Array(MAX_TX);
   private txLength = 0;
@@ -98,10 +102,12 @@ export class Rtl8139 extends PciFunction implements NicEnd {
     this.rom = eeprom(o.mac);
     this.serial = new Microwire(this.rom);
     this.timer = o.clock.timer(() => this.timerTick());
+    this.retry = o.clock.timer(() => this.retryNow());
     this.s = this.initialState();
     const io: IoHandler = { read: (at, size) => this.read(at, size), write: (at, size, v) => this.write(at, size, v) };
     this.addBar(0, 'io', REGISTER_BYTES, io);
     this.addBar(1, 'mem', REGISTER_BYTES, io);
+    this.addMasterRegisters();
     this.sealConfig();
     o.backend.attach(this);
   }
@@ -220,6 +226,8 @@ export class Rtl8139 extends PciFunction implements NicEnd {
         case Reg.IMR:
           s.imr = value & Int.ALL;
           this.syncInt();
+          // Drivers write this when they have taken what had come.
+          if (this.refused) this.retryNow();
           return;
         case Reg.ISR:
           s.isr &= ~value;
@@ -431,6 +439,8 @@ export class Rtl8139 extends PciFunction implements NicEnd {
     const command = m.read32(d) | 0;
     if (!(command & Rxd.OWN)) {
       this.raise(Int.RXOVW);
+      this.refused = true;
+      this.retry.arm(this.o.clock.now() + RETRY_NS);
       return false;
     }
     let data = f;
@@ -451,6 +461,13 @@ export class Rtl8139 extends PciFunction implements NicEnd {
     s.rxNext = command & Rxd.EOR || s.rxNext === MAX_DESCRIPTORS - 1 ? 0 : s.rxNext + 1;
     this.raise(Int.ROK);
     return true;
+  }
+
+  /** A frame waits for a descriptor: giving one back writes to no register, so it is looked for. */
+  private retryNow(): void {
+    this.refused = false;
+    this.retry.disarm();
+    this.o.backend.room();
   }
 
   private ringSize(): number {
@@ -513,6 +530,8 @@ export class Rtl8139 extends PciFunction implements NicEnd {
     for (const at of [Reg.CONFIG0, Reg.CONFIG1, Reg.CONFIG3, Reg.CONFIG4, Reg.CONFIG5]) this.s.regs[at] = old.regs[at]!;
     this.txLength = 0;
     this.timer.disarm();
+    this.retry.disarm();
+    this.refused = false;
     this.syncInt();
   }
 
@@ -521,6 +540,8 @@ export class Rtl8139 extends PciFunction implements NicEnd {
     this.s = this.initialState();
     this.txLength = 0;
     this.timer.disarm();
+    this.retry.disarm();
+    this.refused = false;
     this.syncInt();
   }
 
