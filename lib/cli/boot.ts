@@ -16,7 +16,7 @@ import { VERSION } from './version.js';
 
 interface BootArgs {
   image?: string;
-  accel: string;
+  accel?: string;
   arch: string;
   machine?: string;
   cpu: string;
@@ -59,7 +59,7 @@ const EXIT_TIMEOUT = 124;
 
 /** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
 const OPTIONS = {
-  accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
+  accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64' },
   machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },

@@ -1,4 +1,5 @@
 /** Messages between a VirtualMachine and the worker that runs it. Plain data. */
+import type { AccelStats } from '../accel/accelerator.js';
 import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
@@ -14,8 +15,13 @@ export interface EndState {
   message: string;
 }
 
+/** What executes guest code. */
+export type ActiveAccel = 'kvm' | 'jit' | 'interp';
+
 export interface MachineStats {
-  accel: 'jit' | 'interp';
+  accel: ActiveAccel;
+  /** What KVM did, on machines that can run on it. */
+  kvm?: AccelStats;
   /** Seconds since start: wall clock, and spent halted. */
   wall: number;
   halted: number;
@@ -55,6 +61,7 @@ export type ToWorker =
   | { type: 'stop' }
   | { type: 'power-button' }
   | { type: 'reset' }
+  | { type: 'accel'; id: number; accel: ActiveAccel }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'stats'; id: number }
   | { type: 'inspect'; id: number }
@@ -62,14 +69,15 @@ export type ToWorker =
   | { type: 'console'; id: number; request: ConsoleRequest };
 
 export type FromWorker =
-  | { type: 'ready'; contextId: number; accel: 'jit' | 'interp'; notes: string[] }
+  | { type: 'ready'; contextId: number; accel: ActiveAccel; notes: string[] }
   | { type: 'failed'; name: string; code: string; message: string; stack: string }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'serial-taken'; count: number }
   | { type: 'debug'; bytes: Uint8Array }
   | { type: 'log'; message: string }
   | { type: 'reset' }
-  | { type: 'done'; id: number; stats?: MachineStats }
+  /** `refusal`: the request cannot be fulfilled. */
+  | { type: 'done'; id: number; stats?: MachineStats; refusal?: { code: string; message: string } }
   | { type: 'forwarded'; id: number; port: number; error: string | null }
   | { type: 'inspected'; id: number; inspection: Inspection }
   | { type: 'console'; id: number; reply: ConsoleReply }

@@ -9,7 +9,7 @@ import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
 import { Network } from './network.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -93,7 +93,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
   private nextId = 1;
-  private readonly replies = new Map<number, (stats?: MachineStats) => void>();
+  private readonly replies = new Map<number, (stats?: MachineStats, refusal?: { code: string; message: string }) => void>();
   private readonly forwards = new Map<number, (port: number, error: string | null) => void>();
   private readonly inspections = new Map<number, (i: Inspection) => void>();
   private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
@@ -107,8 +107,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     readonly config: Readonly<MachineConfig>,
     private readonly worker: Worker,
     private readonly contextId: number,
-    /** The engine in use. */
-    readonly accel: 'jit' | 'interp',
+    private active: ActiveAccel,
     /** What is worth knowing about how the machine was set up; logged at the start. */
     private readonly notes: readonly string[],
   ) {
@@ -186,7 +185,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       case 'done': {
         const r = this.replies.get(m.id);
         this.replies.delete(m.id);
-        r?.(m.stats);
+        r?.(m.stats, m.refusal);
         break;
       }
       case 'forwarded':
@@ -242,8 +241,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private request(make: (id: number) => ToWorker): Promise<MachineStats | undefined> {
     if (this.current === 'ended') return Promise.resolve(this.finalStats ?? undefined);
     const id = this.nextId++;
-    return new Promise((resolve) => {
-      this.replies.set(id, resolve);
+    return new Promise((resolve, reject) => {
+      this.replies.set(id, (stats, refusal) => {
+        if (refusal === undefined) resolve(stats);
+        else reject(new VmxError(refusal.code, refusal.message));
+      });
       this.post(make(id));
     });
   }
@@ -270,6 +272,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       },
       isOver: () => this.current === 'ended',
     };
+  }
+
+  /** What executes the guest. */
+  get accel(): ActiveAccel {
+    return this.active;
+  }
+
+  /**
+   * Lets something else execute the guest from its next instruction on, also while it runs. KVM only if the machine has been
+   * created for it (`accel: 'kvm'` or `switchable`).
+   * @throws VmxError ERR_STATE if this machine or host cannot
+   */
+  async setAccel(accel: ActiveAccel): Promise<void> {
+    await this.request((id) => ({ type: 'accel', id, accel }));
+    this.active = accel;
   }
 
   get state(): VmState {

@@ -69,6 +69,15 @@ try {
           })
           .catch(fail);
         break;
+      case 'accel':
+        try {
+          machine.setAccel(m.accel);
+          send({ type: 'done', id: m.id });
+        } catch (e) {
+          if (!(e instanceof VmxError)) throw e;
+          send({ type: 'done', id: m.id, refusal: { code: e.code, message: e.message } });
+        }
+        break;
       case 'pause':
         void machine.pause().then(() => send({ type: 'done', id: m.id }));
         break;
