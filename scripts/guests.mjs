@@ -1,15 +1,17 @@
 // Fetches what the boot tests need into .demo/ and writes their paths to .demo/guests.json; says plainly what could not be had.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, VIRTIO_MODULES } from './guest-files.mjs';
+import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
-/** Nice to have: a 32-bit guest needs `dpkg --add-architecture i386`, which takes root. */
-const OPTIONAL = new Set(['kernel386', 'initramfs386']);
+/** Nice to have: a 32-bit guest needs `dpkg --add-architecture i386`, which takes root; the big kernel is for tests of old disks. */
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage']);
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
   ['initramfsModules', () => busyboxInitramfs({ kernel: debianKernel(), modules: VIRTIO_MODULES })],
+  ['kernelGeneric', () => debianKernel('linux-image-amd64')],
+  ['initramfsStorage', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: STORAGE_MODULES, name: 'storage' })],
   ['kernel386', () => debianKernel('linux-image-686:i386')],
   ['initramfs386', () => busyboxInitramfs({ arch: 'i386' })],
 ]) {

@@ -55,6 +55,10 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
+  /** Byte 0: 1 while the host's FPU holds the guest's x87 state, and FPU (but for FOP) and X87 are stale. Only within generated code. */
+  X_FPU = 58,
+  /** Low: x87 control word of the native caller. */
+  X_NATIVE_FCW = 59,
   /** Four slots in which TypeScript helpers put addresses and values for GuestCpu.load and store. */
   HELPER_SCRATCH = 60,
 
@@ -65,6 +69,9 @@ export const enum Slot {
   /** Instruction and data pointers of the last x87 instruction. */
   FPU_IP = 66,
   FPU_DP = 67,
+
+  /** x87 environment image (28 bytes) that generated code builds. */
+  X_FPU_ENV = 240,
 
   /** Vector registers, VEC_STRIDE slots apart, 32 of them. Bytes 0..31 of each hold the YMM register. */
   VEC = 256,

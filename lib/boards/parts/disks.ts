@@ -7,16 +7,21 @@ import { DISK_INTERFACES } from '../disk-interfaces.js';
 import type { BusParts } from './bus-parts.js';
 import type { Attach, Drive, PcAttach } from './drive.js';
 import { Parts } from './parts.js';
+import { attachAhci, attachIde } from './storage/ata.js';
 import { attachFloppy } from './storage/floppy.js';
+import { attachNvme } from './storage/nvme.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
 const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
   virtio: attachVirtioBlk,
+  nvme: attachNvme,
 };
 
 /** Those that only PCs have. */
 const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
+  ide: attachIde,
+  ahci: attachAhci,
   floppy: attachFloppy,
 };
 

@@ -166,10 +166,14 @@ export class Engine {
     return this.o.host?.used ?? 0;
   }
 
-  /** Runs cpu until something outside the guest's instructions must be looked at. */
-  runSlice(cpu: GuestCpu): SliceEnd {
+  /**
+   * Runs cpu until something outside the guest's instructions must be looked at.
+   * @param shadow interrupts are held off for the first instruction
+   * @param limit ends the slice after so many instructions, which are then run one by one
+   */
+  runSlice(cpu: GuestCpu, shadow = false, limit = Infinity): SliceEnd {
     const V = cpu.V;
-    let shadow = false;
+    const counted = limit !== Infinity;
     this.active = cpu;
     for (;;) {
       try {
@@ -179,8 +183,9 @@ export class Engine {
           if (cpu.halted) return SliceEnd.HALTED;
           if (V[Slot.PENDING * 2 + 1]! !== 0 && !shadow) return SliceEnd.ATTENTION;
           if (V[Slot.PENDING * 2]! !== 0 && !shadow) return SliceEnd.ATTENTION;
+          if (counted && limit-- <= 0 && !shadow) return SliceEnd.ATTENTION;
           const watched = (cpu.mode & this.o.stepBit) !== 0;
-          const step = shadow || watched;
+          const step = shadow || watched || counted;
           shadow = false;
           const exit = step ? this.runSingle(cpu) : this.runBlocks(cpu);
           if (watched) cpu.afterStep();
@@ -636,6 +641,23 @@ export class Engine {
     const V = this.cpus[Math.floor(table / MMU_INDEXES)]!.V;
     const e = (JC_BASE + (table % MMU_INDEXES) * JC_TABLE_BYTES + idx * 16) >> 2;
     V.set(this.jcEmpty.subarray(0, 4), e);
+  }
+
+  /** Changes between generated code and the interpreter (null). Between slices only. */
+  useHost(host: HostCode | null): void {
+    this.flushTranslations();
+    this.o.host = host;
+    this.flushTranslations();
+  }
+
+  /** RAM pages have been written by somebody else: drops what was translated from them. One bit per page from ram offset `offset`. */
+  pagesWritten(offset: number, dirty: Int32Array, pages: number): void {
+    for (let w = 0; w * 32 < pages; w++) {
+      for (let bits = dirty[w]!; bits !== 0; bits &= bits - 1) {
+        const at = offset + (w * 32 + 31 - Math.clz32(bits & -bits)) * PAGE;
+        if (this.map.codePages[at / PAGE]) this.codeWrite(at, PAGE, false);
+      }
+    }
   }
 
   /** Drops every translation. */

@@ -231,6 +231,19 @@ export class X86Cpu implements GuestCpu {
     this.V[Slot.PENDING * 2]! |= Pending.EVENT;
   }
 
+  /** An NMI waits to be taken. */
+  get nmiWaiting(): boolean {
+    return this.nmiLatched;
+  }
+
+  /** Another executor takes the waiting NMI, if there is one. */
+  takeNmi(): boolean {
+    const waiting = this.nmiLatched;
+    this.nmiLatched = false;
+    this.updateNmi();
+    return waiting;
+  }
+
   signalNmi(): void {
     this.nmiLatched = true;
     this.updateNmi();

@@ -45,8 +45,8 @@ export class Msrs {
   sysenterEipHi = 0;
   tscAux = 0;
   /** Added to the clock: 64 bits. */
-  private tscOffLo = 0;
-  private tscOffHi = 0;
+  tscOffLo = 0;
+  tscOffHi = 0;
   private adjustLo = 0;
   private adjustHi = 0;
   private patLo = 0x0007_0406;

@@ -28,6 +28,7 @@ import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
 import * as vec from './emit-vec.js';
+import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
@@ -262,7 +263,12 @@ export class X64Backend {
         case Op.CHKALIGN: memory.emitChkalign(e, p); break;
         case Op.MOVV: vec.emitMovv(e, p, w); break;
         case Op.ZEROU: vec.emitZerou(e, p); break;
-        case Op.CALL: memory.emitCall(e, p, this.stubs); break;
+        case Op.CALL: {
+          const form = this.nativeFp ? this.tableOf!.list[ir[p + F.AUX]!]!.x87 : undefined;
+          if (form === undefined) memory.emitCall(e, p, this.stubs);
+          else x87.emitX87(e, p, form, idx);
+          break;
+        }
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
           if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
@@ -270,6 +276,7 @@ export class X64Backend {
           break;
         }
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:
+          x87.flushFip(e);
           flow.emitTerm(e, p, op, w, cc, x);
           return;
         default:
@@ -277,6 +284,7 @@ export class X64Backend {
       }
       e.endOp();
     }
+    x87.flushFip(e);
     flow.emitNoTerm(e, x);
   }
 }

@@ -5,7 +5,8 @@
 import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
 import { Alu, MEM, NO_INDEX, R, mem } from './asm.js';
-import { COLD_REC, type Emitter } from './emitter.js';
+import { COLD_REC, type Emitter, Fpu } from './emitter.js';
+import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
 
 /** Kinds of cold path. */
@@ -16,6 +17,12 @@ export const enum Cold {
   STORE,
   LOAD_VEC,
   STORE_VEC,
+  /** A: op, B: register of the address or value, C: register of the offset, or -1. An x87 helper with memory operand, or FLDCW. */
+  X87,
+  /** The FPU does not hold the guest's state. */
+  FPU_LOAD,
+  /** It does, but must not. */
+  FPU_SAVE,
   /** A: operand code of the offset. */
   SEGCHK,
   ALIGN,
@@ -30,9 +37,9 @@ export const enum Cold {
 
 /**
  * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
- * XMM: cached vector registers to reload.
+ * XMM: cached vector registers to reload; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
  */
-export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11 }
+export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13 }
 
 /** Appends a cold record; @returns its index in `e.cold`. */
 export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: number, b: number, c: number, d: number): number {
@@ -50,6 +57,8 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   C[q + CF.JUMP3] = 0;
   C[q + CF.JUMP4] = 0;
   C[q + CF.XMM] = 0;
+  C[q + CF.FPU] = e.fpu;
+  C[q + CF.FIP] = e.fip;
   return q;
 }
 
@@ -207,6 +216,7 @@ export function emitCall(e: Emitter, p: number, stubs: Stubs): void {
   const ir = e.ir;
   const dst = ir[p + F.DST]!;
   e.save(Fl.ALL);
+  flushFip(e);
   homeOperand(e, ir[p + F.A]!);
   homeOperand(e, ir[p + F.B]!);
   homeOperand(e, ir[p + F.C]!);
@@ -214,6 +224,7 @@ export function emitCall(e: Emitter, p: number, stubs: Stubs): void {
   if (dst >= Slot.TEMP) e.home[dst] = 1;
   e.hostF = 0;
   e.slotF = Fl.ALL;
+  e.fpu = Fpu.SLOTS;
 }
 
 /** DIV and IDIV: in line when the operands prove that no divide error is possible, otherwise TypeScript does it. */
@@ -302,6 +313,12 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
   const aux = C[q + CF.D]!;
   landCold(e, q);
   const kind = C[q]! as Cold;
+  if (kind === Cold.FPU_LOAD || kind === Cold.FPU_SAVE) {
+    asm.call(kind === Cold.FPU_LOAD ? stubs.fpuLoad : stubs.fpuSave);
+    asm.jmp(C[q + CF.BACK]!);
+    return;
+  }
+  coldFip(e, C[q + CF.FIP]!);
   switch (kind) {
     case Cold.LOAD: {
       access(e, a, aux, insn, stubs.yields[Yield.LOAD]!);
@@ -332,6 +349,16 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       asm.movi(2, mem(Slot.X_INSN), insn);
       asm.call(stubs.yields[Yield.ALIGN]!);
       break;
+    case Cold.X87: {
+      // The hot path may have left a and c in scratch registers only.
+      const ir = e.ir;
+      const sa = ir[a + F.A]!;
+      const sc = ir[a + F.C]!;
+      if (b >= 0 && sa >= Slot.TEMP && sa < Slot.TEMP_END) asm.store(3, mem(sa), b);
+      if (c >= 0) asm.store(3, mem(sc), c);
+      yieldCall(e, stubs.yields[Yield.CALL]!, insn, ir[a + F.AUX]!, ir[a + F.DST]!, sa, ir[a + F.B]!, sc, ir[a + F.IMM]!);
+      break;
+    }
     default: {
       const ir = e.ir;
       asm.movi(2, mem(Slot.X_AUX), aux);
@@ -340,6 +367,8 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       if (c >= 0) asm.load(3, R.RDX, mem(c));
     }
   }
+  // TypeScript saw the x87 state in its slots; hot code goes on with it in the FPU.
+  if (C[q + CF.FPU] === Fpu.HOST) asm.call(stubs.fpuLoad);
   asm.jmp(C[q + CF.BACK]!);
 }
 

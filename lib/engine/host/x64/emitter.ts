@@ -58,7 +58,10 @@ export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2 }
 const SCRATCH: readonly number[] = [R.RCX, R.RDX, R.RDI, R.RAX];
 
 /** Words of one cold-path record (see `cold`). */
-export const COLD_REC = 12;
+export const COLD_REC = 14;
+
+/** Where the guest's x87 state is, as far as code at this point can know. */
+export const enum Fpu { UNKNOWN = 0, HOST = 1, SLOTS = 2 }
 
 export class Emitter {
   readonly asm: Asm;
@@ -91,6 +94,12 @@ export class Emitter {
   /** Flags live before each op; [n] is after the block. */
   liveIn = new Uint8Array(2048);
 
+  /** Where the x87 state is here. */
+  fpu: Fpu = Fpu.UNKNOWN;
+  /** x87 instruction whose FIP and FOP the slots do not show yet: page offset | FOP << 12, or -1; and the slot of its code segment's base. */
+  fip = -1;
+  fipBase: number = NONE;
+
   /** Cold paths to emit after the block: COLD_REC words each, coldN of them. */
   cold = new Int32Array(COLD_REC * 2048);
   coldN = 0;
@@ -121,6 +130,8 @@ export class Emitter {
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;
+    this.fpu = Fpu.UNKNOWN;
+    this.fip = -1;
     this.scan(how);
   }
 

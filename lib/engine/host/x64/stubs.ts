@@ -6,6 +6,7 @@
  */
 import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, Yield } from '../../state.js';
 import { Alu, Asm, MEM, NO_INDEX, R, mem } from './asm.js';
+import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
 
 /** Byte offset in the state region of the top of the private stack (it grows down, a few words are used). */
 export const STACK_TOP = TLB_BASE;
@@ -36,6 +37,9 @@ export interface Stubs {
   pendingPc: number;
   /** RAX = linear pc: not in the jump cache. */
   missPc: number;
+  /** Called: the guest's x87 state moves from its slots into the FPU, and back. All registers are kept, host flags are not. */
+  fpuLoad: number;
+  fpuSave: number;
   /** End of the stubs. */
   end: number;
 }
@@ -46,7 +50,7 @@ const MASKS = 0x1f80;
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
   const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
-  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, end: 0 };
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, fpuLoad: 0, fpuSave: 0, end: 0 };
 
   const align = (): void => {
     while (asm.p & 15) asm.b(0xcc);
@@ -66,9 +70,20 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   };
   const savePinned = (): void => pinned.forEach((slot, k) => asm.store(3, mem(slot), pinnedRegs[k]!));
 
+  align();
+  stubs.fpuLoad = asm.p;
+  emitFpuLoad(asm);
+  align();
+  stubs.fpuSave = asm.p;
+  emitFpuSave(asm);
+
   // leave: back to the native caller with EAX = slot X_INSN's high word.
   align();
   const leave = asm.p;
+  asm.alui(0, Alu.CMP, mem(Slot.X_FPU), 0);
+  const clean = asm.jccLater(Cc.E);
+  asm.call(stubs.fpuSave);
+  asm.patch32(clean, asm.p);
   asm.sse(0, 1, 0, 0xae, 3, mem(Slot.X_SCRATCH));
   asm.load(2, R.RAX, mem(Slot.X_SCRATCH));
   asm.load(2, R.RCX, mem(Slot.MXCSR));
