@@ -22,6 +22,7 @@ import { UsageError } from '../errors.js';
 import type { Board, BoardHost } from './board.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
+import { addNets, type NetConnection } from './parts/net.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
 
@@ -107,12 +108,17 @@ export class VirtRiscvBoard implements Board {
     m.mapMmio(At.FW_CFG, FW_CFG_MMIO_BYTES, p.fw.mmio);
     addPcie(p, PCIE, [0, 1, 2, 3].map((n) => plic.irqs[Source.PCIE + n]!));
     addDisks(p);
+    addNets(p);
     addDeviceOptions(p);
     if (config.kernel !== null) p.fw.addString(FwCfgKey.CMDLINE_DATA, config.append);
   }
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get nets(): readonly NetConnection[] {
+    return this.p.nets;
   }
 
   get screen(): VgaRenderer | null {
