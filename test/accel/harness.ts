@@ -115,13 +115,13 @@ export class Bench {
     this.memory.mapRam(0, RAM, 0);
     this.devices();
     const tscKHz = kvm?.tscKHz ?? 1_000_000;
-    this.clock = new TscClock(() => native.hostTsc(), () => native.now(), tscKHz);
+    this.clock = new TscClock(() => native.hostTsc(), () => native.now(), tscKHz, kvm !== null && !kvm.tscOffsets);
     this.clock.start();
     const timers = new TimerQueue(this.clock);
     // The same CPU whatever executes it.
     const model = kvm === null ? CpuModel.parse('max') : kvmModel(CpuModel.parse('max'), kvm);
     const helpers = x86Helpers();
-    this.cpu = new X86Cpu({ index: 0, cpus: 1, state, map: this.memory, ports: this.memory, intc: this.intc, clock: this.clock, model, helpers, lifter: x86Lifter(helpers, model, 1), tscKHz });
+    this.cpu = new X86Cpu({ index: 0, cpus: 1, state, map: this.memory, ports: this.memory, intc: this.intc, clock: this.clock, model, helpers, lifter: x86Lifter(helpers, model, 1), tscKHz, ticks: () => this.clock.ticks(), tscFixed: this.clock.fixed });
     const host = exec === null ? null : new X64Host(exec, [this.context], native.cpuFeatures(), DEFAULT_PINNED);
     this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: (m) => (m & Mode.CODE_MASK) !== Mode.CODE64 });
     if (executor === 'kvm') {
