@@ -10,12 +10,14 @@ import { Parts } from './parts.js';
 import { attachAhci, attachIde } from './storage/ata.js';
 import { attachFloppy } from './storage/floppy.js';
 import { attachNvme } from './storage/nvme.js';
+import { attachScsi } from './storage/scsi.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
 const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
   virtio: attachVirtioBlk,
   nvme: attachNvme,
+  scsi: attachScsi,
 };
 
 /** Those that only PCs have. */

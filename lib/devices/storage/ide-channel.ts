@@ -3,6 +3,7 @@
  * registers of ATA-7, volume 2), programmed I/O, and the bus master that moves DMA data ("Programming Interface for Bus Master
  * IDE Controller", revision 1.0).
  */
+import { bytePorts } from '../byte-io.js';
 import type { GuestMemory, IoHandler, IrqLine, SavedState } from '../device.js';
 import { array, bool, bytes, int, loadState, saveState, type Schema, u32, u8 } from '../saved.js';
 import { AtaCmd, Control, DeviceReg, Status } from './ata/ata.spec.js';
@@ -72,7 +73,7 @@ export class IdeChannel {
   constructor(private readonly o: IdeChannelOptions) {
     this.devices = [o.devices[0] ?? null, o.devices[1] ?? null];
     this.command = { read: (a, size) => this.readCommand(a, size), write: (a, size, v) => this.writeCommand(a, size, v) };
-    this.control = { read: (_a, size) => (size === 1 ? this.status() : this.status() | 0xffff_ff00) >>> 0, write: (_a, _size, v) => this.writeControl(v & 0xff) };
+    this.control = bytePorts(1, () => this.status(), (_a, v) => this.writeControl(v));
     this.busMaster = { read: (a, size) => this.readMaster(a, size), write: (a, size, v) => this.writeMaster(a, size, v) };
   }
 
@@ -365,13 +366,14 @@ export class IdeChannel {
     for (let n = 0, prd = s.bmTable; n < MAX_PRDS && d.remaining > 0 && !last && !stopped; n++, prd += PRD_BYTES) {
       const at = mem.read32(prd);
       const word = mem.read32(prd + 4);
-      const len = Math.min((word & 0xfffe) || 65536, d.remaining);
+      const size = (word & 0xfffe) || 65536;
+      const len = Math.min(size, d.remaining);
       const pa = at - (at % 2);
       const moved = input ? deviceToMemory(d, mem, pa, len) : memoryToDevice(d, mem, pa, len);
-      last = word >= PRD_END;
+      last = word >= PRD_END && len === size;
       stopped = moved < len;
     }
-    // The table ends before the data: the device waits, nobody is told (table 3-1 of the specification).
+    // More memory than data leaves the bus master active. The table ends before the data: the device waits, nobody is told (table 3-1 of the specification).
     if (d.remaining > 0 && !stopped) {
       s.bmStatus &= ~BmStatus.ACTIVE;
       return;

@@ -37,6 +37,8 @@ export class PiixIde extends PciFunction {
       return c;
     };
     this.channels = [channel(0), channel(1)];
+    // After a reset the chip decodes nothing, but UEFI firmware for virtual machines counts on ports that are there.
+    for (let n = 0; n < CHANNELS; n++) this.config[IDETIM + 2 * n + 1] = DECODE;
     this.writable(IDETIM, [0xff, 0xf3, 0xff, 0xf3]);
     this.writable(SIDETIM, [0xff]);
     this.addBar(BAR_BUS_MASTER, 'io', CHANNELS * BM_BYTES, this.masters());
@@ -54,7 +56,6 @@ export class PiixIde extends PciFunction {
 
   /** As firmware leaves it, for kernels that are loaded without firmware. */
   enable(): void {
-    for (let n = 0; n < CHANNELS; n++) this.configWrite(IDETIM + 2 * n, 2, DECODE << 8);
     this.configWrite(PciReg.COMMAND, 2, PciCommand.IO);
   }
 

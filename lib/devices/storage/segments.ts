@@ -72,6 +72,38 @@ export class Segments {
     return true;
   }
 
+  /**
+   * Fills the pieces with what `source` gives (fewer bytes than asked: the end), `limit` bytes at most. @returns bytes moved, or -1 if
+   * some piece is not RAM.
+   */
+  fill(source: (dst: Uint8Array) => number, limit: number): number {
+    const want = Math.min(this.total, limit);
+    for (let at = 0; at < want; ) {
+      const n = Math.min(STEP, want - at);
+      const direct = this.count === 1 ? this.mem.viewForWrite(this.addr[0]! + at, n) : null;
+      const b = direct ?? this.buffer(n);
+      const got = source(b);
+      if (direct === null && !this.scatter(b.subarray(0, got), at)) return -1;
+      at += got;
+      if (got < n) return at;
+    }
+    return want;
+  }
+
+  /** Hands what is in the pieces to `sink` (which takes fewer bytes than given at its end), `limit` bytes at most. @returns as fill. */
+  drain(sink: (src: Uint8Array) => number, limit: number): number {
+    const want = Math.min(this.total, limit);
+    for (let at = 0; at < want; ) {
+      const n = Math.min(STEP, want - at);
+      const b = (this.count === 1 ? this.mem.view(this.addr[0]! + at, n) : null) ?? this.buffer(n);
+      if (b.buffer === this.bounce.buffer && !this.gather(b, at)) return -1;
+      const taken = sink(b);
+      at += taken;
+      if (taken < n) return at;
+    }
+    return want;
+  }
+
   /** Copies src into the pieces, from byte `skip` on. @returns false if some piece is not RAM. */
   scatter(src: Uint8Array, skip = 0): boolean {
     let done = 0;

@@ -108,9 +108,20 @@ export abstract class ScsiUnitBase implements ScsiUnit {
   protected abstract transferOut(src: Uint8Array): number;
   /** A command that called `wants` has its parameter list in `buffer`, `length` bytes; or one that called `begin` is through. */
   protected abstract finish(op: number, length: number): void;
+  /** Pages of vital product data that the device type adds, ascending from B0h on. */
+  protected readonly pages: readonly number[] = [];
+  /** Fills in one of them, from behind its header of 4 bytes; the buffer is zeroed. @returns its length without the header. */
+  protected vpdPage(_page: number, _b: Uint8Array): number {
+    return 0;
+  }
   /** Commands which a unit attention does not hold up. */
   protected passesAttention(op: number): boolean {
     return op === (Op.INQUIRY as number) || op === (Op.REPORT_LUNS as number) || op === (Op.REQUEST_SENSE as number);
+  }
+
+  /** Of the current command. */
+  protected get cdb(): Uint8Array {
+    return this.s.cdb;
   }
 
   protected get buffer(): Uint8Array {
@@ -270,7 +281,7 @@ export abstract class ScsiUnitBase implements ScsiUnit {
     b[1] = page;
     let length = 0;
     if (page === Vpd.SUPPORTED) {
-      const pages = [Vpd.SUPPORTED, Vpd.SERIAL, Vpd.IDENTIFICATION];
+      const pages = [Vpd.SUPPORTED, Vpd.SERIAL, Vpd.IDENTIFICATION, ...this.pages];
       b.set(pages, 4);
       length = pages.length;
     } else if (page === Vpd.SERIAL) {
@@ -283,7 +294,8 @@ export abstract class ScsiUnitBase implements ScsiUnit {
       putText(b, 16, serial.length, serial);
       length = 12 + serial.length;
     } else {
-      return this.invalidField();
+      length = this.pages.includes(page) ? this.vpdPage(page, b.subarray(4)) : 0;
+      if (length === 0) return this.invalidField();
     }
     b[3] = length;
     this.reply(4 + length, allocated);
