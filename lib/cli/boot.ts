@@ -8,7 +8,7 @@ import { QmpServer } from '../control/qmp/server.js';
 import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
-import type { MachineOptions } from '../machine/config.js';
+import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
 import { parseDisplay } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
@@ -16,7 +16,7 @@ import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
 import { VERSION } from './version.js';
 
-interface BootArgs {
+export interface BootArgs {
   image?: string;
   accel?: string;
   arch: string;
@@ -53,6 +53,9 @@ interface BootArgs {
   lockstepEvery?: string;
   clock: string;
   rtc?: string;
+  aot: string;
+  aotDir?: string;
+  aotSize?: string;
   dump?: string[];
   disablePass?: string[];
 }
@@ -97,6 +100,9 @@ const OPTIONS = {
   dump: { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' },
   clock: { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' },
   rtc: { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' },
+  aot: { type: 'string', default: 'on', describe: 'keep generated code for the next run: on, off, verify (recompile and compare)' },
+  'aot-dir': { type: 'string', describe: 'where (default: in your cache folder)' },
+  'aot-size': { type: 'string', describe: 'most that it may take on disk (default 512M)' },
   'disable-pass': { type: 'string', array: true, describe: 'switch an IR pass off' },
 } as const satisfies Record<string, Options>;
 
@@ -107,7 +113,7 @@ const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 /** Names of all options, for "did you mean". */
 export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
-function options(y: Argv): Argv<BootArgs> {
+export function bootOptions(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
     .options(OPTIONS)
@@ -136,7 +142,7 @@ function listCpus(): void {
 }
 
 /** A number as users write it, or an error that names the option. */
-function positive(text: string, option: string, what: string): number {
+export function positive(text: string, option: string, what: string): number {
   const n = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(n > 0)) throw new UsageError(`${option}: '${text}' is not ${what}`);
   return n;
@@ -153,7 +159,7 @@ function time(text: string): Date {
   return d;
 }
 
-function machineOptions(a: BootArgs): MachineOptions {
+export function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
   if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
@@ -183,6 +189,9 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
+    aot: a.aot as MachineOptions['aot'],
+    aotDir: a.aotDir,
+    aotSize: a.aotSize === undefined ? undefined : parseSize(a.aotSize, '--aot-size'),
     rtc: a.rtc === undefined ? undefined : time(a.rtc),
     debug: {
       traceFile: a.traceFile,
@@ -273,7 +282,7 @@ async function boot(a: BootArgs): Promise<number> {
 export const bootCommand: CommandModule<object, BootArgs> = {
   command: 'boot [image]',
   describe: 'boot a machine',
-  builder: options,
+  builder: bootOptions,
   handler: async (a) => {
     process.exitCode = await boot(a);
     // Standard input may still hold the event loop.
