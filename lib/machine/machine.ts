@@ -116,7 +116,7 @@ export class Machine {
     if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
-    const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz);
+    const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
     this.clock = this.virtual ?? tscClock ?? new HostClock(() => native.now());
     this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
@@ -127,6 +127,7 @@ export class Machine {
       memory: this.memory,
       clock: this.clock,
       kvm,
+      tsc: tscClock,
       board: this.boardHost(),
       states,
       hurryTo: (i) => this.hurryTo(i),

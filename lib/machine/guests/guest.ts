@@ -5,6 +5,7 @@
 import type { Accelerator } from '../../accel/accelerator.js';
 import type { KvmDeps } from '../../accel/kvm/kvm.js';
 import type { KvmHost } from '../../accel/kvm/system.js';
+import type { TscClock } from '../../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../../boards/board.js';
 import type { ObjdumpMachine } from '../../engine/debug/objdump.js';
 import type { GuestClock, GuestCpu, Lifter } from '../../engine/cpu.js';
@@ -27,6 +28,8 @@ export interface GuestEnv {
   readonly clock: GuestClock;
   /** The machine may run on this KVM: CPU features and TSC are to be what it has. */
   readonly kvm: KvmHost | null;
+  /** Its clock: where time-stamp counters come from. */
+  readonly tsc: TscClock | null;
   readonly board: BoardHost;
   /** State regions, one per CPU. */
   readonly states: readonly { buffer: ArrayBufferLike; address: number }[];

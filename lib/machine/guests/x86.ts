@@ -123,7 +123,7 @@ function build(env: GuestEnv): Guest {
       },
     });
     cpus.push(
-      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz, paravirt, random: (buf) => env.board.random(buf) }),
+      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz, ticks: env.tsc === null ? undefined : (): number => env.tsc!.ticks(), tscFixed: env.tsc?.fixed, paravirt, random: (buf) => env.board.random(buf) }),
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((o) => o !== c && !o.halted);
