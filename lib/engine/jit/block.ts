@@ -59,6 +59,10 @@ export class PageBlocks {
   readonly byKey = new Map<number, Block>();
   /** Blocks that begin in the page before and reach into this one. */
   readonly tails: Block[] = [];
+  /** How often a write has taken its last block. */
+  emptied = 0;
+  /** Writes since then. */
+  idle = 0;
 }
 
 /** Mode has at most 19 bits, the page offset 12. */

@@ -67,6 +67,9 @@ class Restart extends Error {}
 const PAGE = 4096;
 const JC_PAGES = 4096;
 const JC_MODE = Slot.JC_MODE * 2;
+/** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
+const PATCHED_OFTEN = 4;
+const STAYS_CODE = 64;
 /** Index in `jcPages` of the page that holds the address. */
 const pageMark = (table: number, lo: number): number => table * JC_PAGES + ((lo >>> 12) & (JC_PAGES - 1));
 
@@ -115,6 +118,8 @@ export class Engine {
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
+  /** `PageBlocks.emptied` of pages that have no blocks now. */
+  private readonly emptied = new Map<number, number>();
   private readonly sites = new Map<number, ChainSite>();
   private readonly jcNonGlobal: Uint8Array;
   private readonly jcUsed: Uint8Array;
@@ -571,7 +576,9 @@ export class Engine {
   private newPage(pageOff: number): PageBlocks {
     this.map.codePages[pageOff / PAGE] = 1;
     for (const c of this.cpus) c.noteCodePage(pageOff);
-    return new PageBlocks();
+    const page = new PageBlocks();
+    page.emptied = this.emptied.get(pageOff) ?? 0;
+    return page;
   }
 
   // ---- invalidation ------------------------------------------------------------------------------------------
@@ -596,9 +603,17 @@ export class Engine {
         if (off < pageOff + tail) this.hit(b, cpuStore);
       }
     }
-    if (page.byKey.size === 0 && page.tails.length === 0) {
+    if (page.byKey.size !== 0 || page.tails.length !== 0) {
+      page.idle = 0;
+      return;
+    }
+    // Code that is patched again and again: making the page plain memory and back costs more than a few slow writes.
+    if (page.idle++ === 0) page.emptied++;
+    if (page.emptied < PATCHED_OFTEN || page.idle > STAYS_CODE) {
       this.pages.delete(pageOff);
       this.map.codePages[pageOff / PAGE] = 0;
+      if (page.idle > STAYS_CODE) this.emptied.delete(pageOff);
+      else this.emptied.set(pageOff, page.emptied);
     }
   }
 
@@ -689,6 +704,7 @@ export class Engine {
       this.map.codePages[off / PAGE] = 0;
     }
     this.pages.clear();
+    this.emptied.clear();
     this.sites.clear();
     for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
     this.consts.reset();

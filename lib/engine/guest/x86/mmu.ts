@@ -71,6 +71,9 @@ export class X86Mmu {
   /** Bit 0: entry is in the non-global list; bit 1: in the global list. */
   private readonly listed = new Uint8Array(MMU_INDEXES * TLB_ENTRIES);
 
+  /** By RAM page: a TLB entry may let writes to it through. */
+  private readonly writeTagged: Uint8Array;
+
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
   private readonly ipa = new Float64Array(ITLB_ENTRIES);
@@ -110,6 +113,7 @@ export class X86Mmu {
     this.ram16 = cpu.map.ram16;
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
+    this.writeTagged = new Uint8Array(cpu.map.codePages.length);
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
   }
 
@@ -322,6 +326,7 @@ export class X86Mmu {
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
+    if (write) this.writeTagged[off >>> 12] = 1;
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
     const host = this.map.ramAddress + off;
@@ -442,6 +447,8 @@ export class X86Mmu {
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
+    if (this.writeTagged[page >>> 12] === 0) return;
+    this.writeTagged[page >>> 12] = 0;
     const V = this.V;
     for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
