@@ -6,6 +6,9 @@
 import type { HelperRegistry } from './helpers.js';
 import type { IrBuilder } from './ir/builder.js';
 
+/** Bytes that one bit of `PhysicalMap.codeMap` stands for: a power of two, not below the largest scalar access. */
+export const CODE_GRANULE = 64;
+
 /** Guest RAM and the map of physical pages. Implemented by lib/memory. */
 export interface PhysicalMap {
   /** All guest RAM (and ROM contents), one view. */
@@ -24,6 +27,11 @@ export interface PhysicalMap {
   write(pa: number, size: number, value: number): void;
   /** One byte per RAM page (index = offset >> 12): non-zero while translations of that page exist. */
   readonly codePages: Uint8Array;
+  /**
+   * One bit per CODE_GRANULE bytes of RAM: clear if no translation covers any of them. Kept by the engine; generated code reads it.
+   * Absent: as if all were set.
+   */
+  readonly codeMap?: { readonly words: Int32Array; readonly address: number };
   /** Set by the engine: called before a write to a page whose codePages entry is set (DMA and slow-path stores). */
   onCodeWrite: (ramOffset: number, bytes: number) => void;
 }

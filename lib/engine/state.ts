@@ -88,6 +88,8 @@ export const enum Slot {
   TIME_GUEST = 238,
   /** Low: the CPU's mode word, high: its MMU index, for CPUs that let generated code change them (op SETMODE). */
   MODE = 239,
+  /** Host address of the code map (PhysicalMap.codeMap), or 0. */
+  CODE_MAP = 231,
   /** x87 environment image (28 bytes) that generated code builds. */
   X_FPU_ENV = 240,
 
@@ -136,6 +138,11 @@ export const enum TlbField {
   /** Tag that is valid whatever the kind of page: page address | 1 when a translation is present. 32 low bits. */
   SPARE = 28,
 }
+/**
+ * Bit of RAM_PAGE: the page would have a write tag if it held no code, so a write that changes no code may be made. CPUs that
+ * set it have generated code ask the code map.
+ */
+export const TLB_CODE = 0x800;
 /** Invalid tag: no page address has bit 0 set. */
 export const TLB_INVALID = -1;
 export const MMU_INDEXES = 8;

@@ -8,6 +8,7 @@ import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
 import { randomFillSync } from 'node:crypto';
+import { CODE_GRANULE } from '../engine/cpu.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
@@ -113,7 +114,8 @@ export class Machine {
     const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
     this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
-    this.memory = new PhysicalMemory(ram.buffer, ram.address);
+    const map = native.allocState(Math.ceil((config.memory + EXTRA_BYTES) / CODE_GRANULE / 8 / 4096) * 4096);
+    this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
     const arch = ARCHES[config.arch];
     if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);

@@ -48,8 +48,8 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   private lastWindow: Window | null = null;
   private readonly ports: (Window | undefined)[] = new Array<Window | undefined>(65536).fill(undefined);
 
-  /** @param buffer holds RAM then ROM contents; page multiple, at most 4 GiB. @param address its host address. */
-  constructor(buffer: ArrayBuffer, address: number) {
+  /** @param buffer holds RAM then ROM contents; page multiple, at most 4 GiB. @param address its host address. @param codeMap see PhysicalMap */
+  constructor(buffer: ArrayBuffer, address: number, readonly codeMap?: { readonly words: Int32Array; readonly address: number }) {
     this.ram8 = new Uint8Array(buffer);
     this.ram16 = new Uint16Array(buffer);
     this.ram32 = new Int32Array(buffer);

@@ -2,7 +2,7 @@
  * The run loop: finds or translates the block at PC, executes it on the interpreter or as generated code, and does what
  * the block left to do: memory slow paths, helpers, exceptions, interrupts, chaining, invalidation.
  */
-import { type CodeWindow, FlushKind, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
+import { CODE_GRANULE, type CodeWindow, FlushKind, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
 import { HelperResult, type HelperInfo } from '../helpers.js';
 import { compileForInterp } from '../interp/compile.js';
 import { Interpreter } from '../interp/interp.js';
@@ -70,6 +70,8 @@ const JC_MODE = Slot.JC_MODE * 2;
 /** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
 const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
+/** Words of the code map per page. */
+const MAP_WORDS = PAGE / CODE_GRANULE / 32;
 /** Index in `jcPages` of the page that holds the address. */
 const pageMark = (table: number, lo: number): number => table * JC_PAGES + ((lo >>> 12) & (JC_PAGES - 1));
 
@@ -153,6 +155,9 @@ export class Engine {
     for (let i = 0; i < tables; i++) this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
+      const mapAt = map.codeMap?.address ?? 0;
+      cpu.V[Slot.CODE_MAP * 2] = mapAt | 0;
+      cpu.V[Slot.CODE_MAP * 2 + 1] = Math.floor(mapAt / 0x1_0000_0000);
       for (let i = 0; i < MMU_INDEXES; i++) cpu.V[JC_MODE + i] = -1;
       for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(cpu, i, true);
       cpu.onFlush = (kind, lo, hi) => this.flushed(cpu, kind, lo, hi);
@@ -535,6 +540,8 @@ export class Engine {
   /** Enters a new block into its pages. */
   private enterBlock(block: Block, pageOff: number): void {
     const page2 = block.page2;
+    this.markCode(block, pageOff);
+    if (page2 >= 0) this.markCode(block, page2);
     let page = this.pages.get(pageOff);
     if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
     page.byKey.set(blockKey(block.offset, block.mode), block);
@@ -573,6 +580,28 @@ export class Engine {
     else aot.stats.skipped++;
   }
 
+  /** Sets the code map's bits for the part of the block that lies in the page. */
+  private markCode(b: Block, pageOff: number): void {
+    const map = this.map.codeMap;
+    if (map === undefined) return;
+    const own = pageOff === b.ram - b.offset;
+    const first = own ? b.offset : 0;
+    const last = own ? Math.min(b.offset + b.bytes, PAGE) - 1 : b.offset + b.bytes - PAGE - 1;
+    const at = (pageOff / PAGE) * MAP_WORDS;
+    for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) map.words[at + (g >> 5)]! |= 1 << (g & 31);
+  }
+
+  /** Makes the code map's bits of a page those of the blocks that are left (none: page undefined). */
+  private remarkCode(pageOff: number, page: PageBlocks | undefined): void {
+    const map = this.map.codeMap;
+    if (map === undefined) return;
+    const at = (pageOff / PAGE) * MAP_WORDS;
+    map.words.fill(0, at, at + MAP_WORDS);
+    if (page === undefined) return;
+    for (const b of page.byKey.values()) this.markCode(b, pageOff);
+    for (const b of page.tails) this.markCode(b, pageOff);
+  }
+
   private newPage(pageOff: number): PageBlocks {
     this.map.codePages[pageOff / PAGE] = 1;
     for (const c of this.cpus) c.noteCodePage(pageOff);
@@ -586,6 +615,7 @@ export class Engine {
   /** Bytes [off, off+n) of RAM change. `cpuStore`: by an instruction, which is restarted alone if it changes its own block. */
   private codeWrite(off: number, n: number, cpuStore: boolean): void {
     this.stats.codeWrites++;
+    const before = this.stats.invalidated;
     const pageOff = off - (off % PAGE);
     const page = this.pages.get(pageOff);
     if (page === undefined) {
@@ -603,6 +633,7 @@ export class Engine {
         if (off < pageOff + tail) this.hit(b, cpuStore);
       }
     }
+    if (this.stats.invalidated !== before) this.remarkCode(pageOff, page);
     if (page.byKey.size !== 0 || page.tails.length !== 0) {
       page.idle = 0;
       return;
@@ -701,6 +732,7 @@ export class Engine {
     this.stats.flushes++;
     for (const [off, page] of this.pages) {
       for (const b of page.byKey.values()) b.valid = false;
+      this.remarkCode(off, undefined);
       this.map.codePages[off / PAGE] = 0;
     }
     this.pages.clear();

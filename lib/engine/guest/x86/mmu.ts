@@ -5,7 +5,7 @@
  * Access rights are given as an MMU index: Mmu.USER, Mmu.KERNEL (also implicit supervisor accesses: SMAP applies whatever
  * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
  */
-import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
@@ -311,7 +311,8 @@ export class X86Mmu {
     const pageLo = lo & ~0xfff;
     const page = pa - (pa & 0xfff);
     const rom = off >= 0 && this.map.isRom(pa);
-    const write = off >= 0 && (this.flags & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY) && !rom && this.map.codePages[off >>> 12] === 0;
+    const ram = off >= 0 && (this.flags & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY) && !rom;
+    const write = ram && this.map.codePages[off >>> 12] === 0;
     if (!write) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
       this.xtagLo[x] = pageLo | idx;
@@ -333,7 +334,7 @@ export class X86Mmu {
     const hostLo = host | 0;
     V[e + 4] = hostLo - pageLo;
     V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
-    V[e + 6] = off | this.flags;
+    V[e + 6] = off | this.flags | (ram && !write ? TLB_CODE : 0);
     V[e + 7] = pageLo | 1;
     const g = this.flags & Pg.GLOBAL;
     const l = idx * TLB_ENTRIES + n;
@@ -456,7 +457,10 @@ export class X86Mmu {
       const c = this.counts[t]!;
       for (let i = 0; i < c; i++) {
         const e = table + this.lists[base + i]! * 8;
-        if ((V[e + 6]! & ~0xfff) === page) V[e + 2] = V[e + 3] = -1;
+        if ((V[e + 6]! & ~0xfff) === page && V[e + 2] !== -1) {
+          V[e + 2] = V[e + 3] = -1;
+          V[e + 6]! |= TLB_CODE;
+        }
       }
     }
   }

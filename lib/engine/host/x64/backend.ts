@@ -162,7 +162,7 @@ export class X64Backend {
       const r = q * COLD_REC;
       if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
       else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
-      else memory.emitColdMem(e, r, this.stubs);
+      else memory.emitColdMem(e, r, this.stubs, block.mmuIdx);
     }
     if (block.spans === true) {
       entryB = asm.p;

@@ -4,7 +4,7 @@
  */
 import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
-import { Alu, MEM, NO_INDEX, R, mem } from './asm.js';
+import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
@@ -309,7 +309,7 @@ export function landCold(e: Emitter, q: number): void {
 }
 
 /** Emits the miss path of a memory op, check or division. */
-export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
+export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number): void {
   const C = e.cold;
   const asm = e.asm;
   const insn = C[q + CF.INSN]!;
@@ -327,7 +327,8 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
   coldFip(e, C[q + CF.FIP]!);
   switch (kind) {
     case Cold.LOAD: {
-      access(e, a, aux, insn, stubs.yields[Yield.LOAD]!);
+      // The load of a read-modify-write misses on pages with code, too.
+      access(e, a, aux, insn, aux >> 8 === (Access.RMW as number) ? stubs.codeLoad[mmuIdx]! : stubs.yields[Yield.LOAD]!);
       const w = aux & 0xff;
       if (c === 1) asm.load(w, b, mem(Slot.X_VAL));
       else asm.movzx(w, b, mem(Slot.X_VAL));
@@ -340,7 +341,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
         if (c >= MEM) asm.load(3, b, c);
         asm.store(3, mem(Slot.X_VAL), b);
       }
-      access(e, a, aux, insn, stubs.yields[Yield.STORE]!);
+      access(e, a, aux, insn, (aux >> 8) & SLOW ? stubs.yields[Yield.STORE]! : stubs.codeStore[mmuIdx]!);
       break;
     case Cold.LOAD_VEC:
     case Cold.STORE_VEC:
@@ -374,10 +375,22 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       if (c >= 0) asm.load(3, R.RDX, mem(c));
     }
   }
-  // TypeScript saw the x87 state and vector registers in their slots; hot code goes on with them in the host's.
-  if (C[q + CF.XMM] === Fpu.HOST) asm.call(stubs.vecLoad);
-  if (C[q + CF.FPU] === Fpu.HOST) asm.call(stubs.fpuLoad);
+  // TypeScript saw the x87 state and vector registers in their slots; hot code goes on with them in the host's. Unless a stub did it all.
+  const direct = kind === Cold.LOAD || kind === Cold.STORE;
+  if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, direct);
+  if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, direct);
   asm.jmp(C[q + CF.BACK]!);
+}
+
+/** Calls the stub `load`, with `ask` only if byte `at` of X_FPU is 0. */
+function again(asm: Asm, at: number, load: number, ask: boolean): void {
+  let live = 0;
+  if (ask) {
+    asm.alui(0, Alu.CMP, mem(Slot.X_FPU) + at, 0);
+    live = asm.jccLater(Cc.NE);
+  }
+  asm.call(load);
+  if (ask) asm.patch32(live, asm.p);
 }
 
 function access(e: Emitter, addr: number, aux: number, insn: number, stub: number): void {

@@ -4,7 +4,8 @@
  * Generated code runs on a private stack in the state region, just below the TLB tables. A yield pushes the scratch
  * registers there, stores the pinned registers to their slots and returns to the native caller; resuming does the reverse.
  */
-import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TlbField, Yield } from '../../state.js';
+import { CODE_GRANULE } from '../../cpu.js';
+import { Cc, ExitCode, MMU_INDEXES, Slot, STATE_BIAS, TLB_BASE, TLB_CODE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField, Yield } from '../../state.js';
 import { Alu, Asm, MEM, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
@@ -41,6 +42,12 @@ export interface Stubs {
   /** Ops COPY and FILL, by width: see emitBulk. RAX = elements done; RCX, RDX, RDI are lost. */
   copy: number[];
   fill: number[];
+  /**
+   * By MMU index: in place of the yields LOAD (of a read-modify-write) and STORE. They do the access if only code on the page has
+   * kept it from the TLB, and yield otherwise.
+   */
+  codeLoad: number[];
+  codeStore: number[];
   /** Host time-stamp counter to slot X_VAL. */
   readTime: number;
   /** Called: the guest's x87 state moves from its slots into the FPU, and back. All registers are kept, host flags are not. */
@@ -53,13 +60,14 @@ export interface Stubs {
   end: number;
 }
 
+const GRANULE_SHIFT = Math.log2(CODE_GRANULE);
 /** MXCSR exception masks. */
 const MASKS = 0x1f80;
 
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
   const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
-  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], readTime: 0, end: 0 };
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], readTime: 0, end: 0 };
 
   const align = (): void => {
     while (asm.p & 15) asm.b(0xcc);
@@ -205,6 +213,14 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
     stubs.fill[w] = asm.p;
     emitBulkStub(asm, w, false);
   }
+  for (let idx = 0; idx < MMU_INDEXES; idx++) {
+    align();
+    stubs.codeLoad[idx] = asm.p;
+    emitCodeAccess(asm, idx, stubs.yields[Yield.LOAD]!, false);
+    align();
+    stubs.codeStore[idx] = asm.p;
+    emitCodeAccess(asm, idx, stubs.yields[Yield.STORE]!, true);
+  }
   align();
   stubs.readTime = asm.p;
   prologue();
@@ -217,6 +233,72 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   align();
   stubs.end = asm.p;
   return stubs;
+}
+
+/** Body of codeLoad and codeStore. The access is described in X_ADDR, X_VAL and X_AUX, as for a yield. */
+function emitCodeAccess(asm: Asm, mmuIdx: number, otherwise: number, store: boolean): void {
+  const saved = [R.RAX, R.RCX, R.RDX, R.RDI, R.RSI];
+  for (const r of saved) asm.push(r);
+  const out: number[] = [];
+  asm.load(3, R.RAX, mem(Slot.X_ADDR));
+  asm.movrr(2, R.RCX, R.RAX);
+  asm.shi(2, Sh.SHR, R.RCX, TLB_SHIFT);
+  asm.alui(2, Alu.AND, R.RCX, TLB_OFFSETS);
+  asm.lea(3, R.RCX, R.RBP, R.RCX, 0, TLB_BASE + mmuIdx * TLB_TABLE_BYTES - STATE_BIAS);
+  asm.movrr(3, R.RDX, R.RAX);
+  asm.alui(3, Alu.AND, R.RDX, -4096);
+  asm.opm(3, 0x3b, R.RDX, R.RCX, NO_INDEX, 0, TlbField.TAG_READ);
+  out.push(asm.jccLater(Cc.NE));
+  asm.opm(2, 0x8b, R.RDX, R.RCX, NO_INDEX, 0, TlbField.RAM_PAGE);
+  asm.testi(2, R.RDX, TLB_CODE);
+  out.push(asm.jccLater(Cc.E));
+  asm.opm(3, 0x8b, R.RDI, R.RCX, NO_INDEX, 0, TlbField.ADDEND);
+  // RAX, RSI = first and last byte within the page, RCX = width.
+  asm.movzx(0, R.RCX, mem(Slot.X_AUX));
+  asm.movi(2, R.RSI, 1);
+  asm.shcl(2, Sh.SHL, R.RSI);
+  asm.alui(2, Alu.AND, R.RAX, 4095);
+  asm.lea(3, R.RSI, R.RSI, R.RAX, 0, -1);
+  asm.alui(2, Alu.CMP, R.RSI, 4096);
+  out.push(asm.jccLater(Cc.AE));
+  if (store) {
+    asm.alui(3, Alu.CMP, mem(Slot.CODE_MAP), 0);
+    out.push(asm.jccLater(Cc.E));
+    // A page's bits are one 64-bit word of the map.
+    asm.shi(2, Sh.SHR, R.RDX, 12);
+    asm.shi(3, Sh.SHL, R.RDX, 3);
+    asm.alu(3, Alu.ADD, R.RDX, mem(Slot.CODE_MAP));
+    asm.opm(3, 0x8b, R.RDX, R.RDX, NO_INDEX, 0, 0);
+    for (const r of [R.RAX, R.RSI]) {
+      asm.shi(2, Sh.SHR, r, GRANULE_SHIFT);
+      asm.op0f(3, 0xa3, r, R.RDX);
+      out.push(asm.jccLater(Cc.B));
+    }
+  }
+  asm.alu(3, Alu.ADD, R.RDI, mem(Slot.X_ADDR));
+  if (store) asm.load(3, R.RAX, mem(Slot.X_VAL));
+  const done: number[] = [];
+  for (let w = 0; w < 4; w++) {
+    let next = 0;
+    if (w < 3) {
+      asm.alui(2, Alu.CMP, R.RCX, w);
+      next = asm.jccLater(Cc.NE);
+    }
+    if (store) asm.opm(w, 0x89, R.RAX, R.RDI, NO_INDEX, 0, 0);
+    else asm.movzxMem(w, R.RAX, R.RDI, NO_INDEX);
+    if (w < 3) {
+      done.push(asm.jmpLater());
+      asm.patch32(next, asm.p);
+    }
+  }
+  for (const pos of done) asm.patch32(pos, asm.p);
+  if (!store) asm.store(3, mem(Slot.X_VAL), R.RAX);
+  const restore = [...saved].reverse();
+  for (const r of restore) asm.pop(r);
+  asm.ret();
+  for (const pos of out) asm.patch32(pos, asm.p);
+  for (const r of restore) asm.pop(r);
+  asm.jmp(otherwise);
 }
 
 /** Most pages that one COPY or FILL goes on for: an interrupt may wait. */
