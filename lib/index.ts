@@ -2,7 +2,7 @@
 export { VirtualMachine } from './machine/virtual-machine.js';
 export type { VmEvents, VmState } from './machine/virtual-machine.js';
 export { parseDisk, parseSize, resolveConfig } from './machine/config.js';
-export type { Accel, DebugOptions, DiskConfig, MachineConfig, MachineOptions, VgaKind } from './machine/config.js';
+export type { Accel, DebugOptions, DiskConfig, DiskIf, DiskOptions, MachineConfig, MachineOptions, MediaKind, VgaKind } from './machine/config.js';
 export type { MouseButton, WaitOptions } from './machine/screen.js';
 export { Keyboard, Mouse, Screen } from './machine/screen.js';
 export type { Picture } from './display/png.js';

@@ -1,25 +1,26 @@
-/** Raw image files, and an overlay that keeps writes in memory (`snapshot`). */
+/** Raw image files: the bytes of the disk and nothing else. */
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { UsageError, VmxError } from '../errors.js';
-import type { BlockBackend } from './backend.js';
+import { type BlockBackend, SECTOR } from './backend.js';
 
-const SECTOR = 512;
+const ZEROS = 65536;
 
 export class RawImage implements BlockBackend {
   readonly size: number;
   private readonly fd: number;
+  private readonly zeros = new Uint8Array(ZEROS);
 
-  /** @throws UsageError if the file cannot be opened as asked. */
-  constructor(file: string, readonly readonly: boolean) {
+  /** @param what names the option in messages. @throws UsageError if the file cannot be opened as asked. */
+  constructor(file: string, readonly readonly: boolean, what = '--disk') {
     try {
       this.fd = openSync(file, readonly ? 'r' : 'r+');
     } catch (e) {
-      throw new UsageError(`--disk: ${file}: ${(e as Error).message}`, { cause: e });
+      throw new UsageError(`${what}: ${file}: ${(e as Error).message}`, { cause: e });
     }
     this.size = Math.floor(fstatSync(this.fd).size / SECTOR) * SECTOR;
     if (this.size === 0) {
       closeSync(this.fd);
-      throw new UsageError(`--disk: ${file} is empty`);
+      throw new UsageError(`${what}: ${file} is empty`);
     }
   }
 
@@ -39,58 +40,14 @@ export class RawImage implements BlockBackend {
     if (!this.readonly) fdatasyncSync(this.fd);
   }
 
+  /** The range keeps its contents. */
+  discard(): void {}
+
+  writeZeroes(offset: number, length: number): void {
+    for (let done = 0; done < length; done += ZEROS) this.write(offset + done, this.zeros.subarray(0, Math.min(ZEROS, length - done)));
+  }
+
   close(): void {
     closeSync(this.fd);
   }
 }
-
-/** Copy-on-write in memory, in clusters of 64 KiB. */
-export class MemoryOverlay implements BlockBackend {
-  readonly readonly = false;
-  readonly size: number;
-  private readonly clusters = new Map<number, Uint8Array>();
-
-  constructor(private readonly base: BlockBackend) {
-    this.size = base.size;
-  }
-
-  private each(offset: number, length: number, fn: (cluster: number, within: number, at: number, n: number) => void): void {
-    for (let at = 0; at < length; ) {
-      const cluster = Math.floor((offset + at) / CLUSTER);
-      const within = (offset + at) % CLUSTER;
-      const n = Math.min(CLUSTER - within, length - at);
-      fn(cluster, within, at, n);
-      at += n;
-    }
-  }
-
-  read(offset: number, dst: Uint8Array): void {
-    this.each(offset, dst.length, (cluster, within, at, n) => {
-      const c = this.clusters.get(cluster);
-      if (c === undefined) this.base.read(offset + at, dst.subarray(at, at + n));
-      else dst.set(c.subarray(within, within + n), at);
-    });
-  }
-
-  write(offset: number, src: Uint8Array): void {
-    this.each(offset, src.length, (cluster, within, at, n) => {
-      let c = this.clusters.get(cluster);
-      if (c === undefined) {
-        c = new Uint8Array(CLUSTER);
-        const start = cluster * CLUSTER;
-        this.base.read(start, c.subarray(0, Math.min(CLUSTER, this.size - start)));
-        this.clusters.set(cluster, c);
-      }
-      c.set(src.subarray(at, at + n), within);
-    });
-  }
-
-  flush(): void {}
-
-  close(): void {
-    this.clusters.clear();
-    this.base.close();
-  }
-}
-
-const CLUSTER = 65536;

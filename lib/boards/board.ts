@@ -8,6 +8,7 @@ import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
 
+/** What the machine offers to every board, whatever the architecture. */
 export interface BoardHost {
   readonly config: MachineConfig;
   readonly memory: PhysicalMemory;
@@ -19,12 +20,6 @@ export interface BoardHost {
   readonly clock: TimerQueue;
   /** Milliseconds since the epoch, as the guest's RTC shows it. */
   wallClock(): number;
-  readonly tscKHz: number;
-  /** What the CPU model says about the local APIC. */
-  readonly x2apic: boolean;
-  readonly physBits: number;
-  /** Guest TSC of CPU i in ticks (number, < 2^53). */
-  tsc(i: number): number;
   /** Fills a buffer with random bytes. */
   random(buf: Uint8Array): void;
   serialOutput(bytes: Uint8Array): void;
@@ -34,16 +29,26 @@ export interface BoardHost {
   powerOff(): void;
   /** Reset of the whole machine. */
   reset(): void;
-  /** ACPI S3: the CPUs stop until wake(). */
-  suspend(): void;
-  /** The machine leaves S3: the CPUs are reset and CPU 0 starts as Board.resume says. */
-  wake(): void;
-  /** isa-debug-exit: end with this status. */
+  /** isa-debug-exit, test finisher and the like: end with this status. */
   exit(status: number): void;
-  setA20(on: boolean): void;
   /** Index of the CPU that executes. */
   currentCpu(): number;
   log(message: string): void;
+}
+
+/** What a board with x86 CPUs needs besides. */
+export interface PcBoardHost extends BoardHost {
+  readonly tscKHz: number;
+  /** What the CPU model says about the local APIC. */
+  readonly x2apic: boolean;
+  readonly physBits: number;
+  /** Guest TSC of CPU i in ticks (number, < 2^53). */
+  tsc(i: number): number;
+  /** ACPI S3: the CPUs stop until wake(). */
+  suspend(): void;
+  /** The machine leaves S3: the CPUs are reset and CPU 0 starts as PcBoardModel.resume says. */
+  wake(): void;
+  setA20(on: boolean): void;
   /** pending() of the interrupt source of CPU i may have changed. */
   intrChanged(i: number): void;
   nmi(i: number): void;
@@ -51,7 +56,7 @@ export interface BoardHost {
   sipi(i: number, vector: number): void;
 }
 
-/** Where a CPU starts when a loader has put a kernel into memory. */
+/** Where an x86 CPU starts when a loader has put a kernel into memory. */
 export interface CpuStart {
   /**
    * `long64`: 4-level paging with cr3, flat 64-bit code; `protected32`: flat 32-bit segments, no paging; `real16`: real mode, cs
@@ -73,21 +78,26 @@ export interface CpuStart {
 
 export interface Board {
   readonly devices: readonly Device[];
+  /** Bytes typed at the first serial port; @returns how many were taken (the rest must be offered again after onSerialRoom). */
+  serialInput(bytes: Uint8Array): number;
+  onSerialRoom: () => void;
+  /** What a display shows; null if there is none. */
+  readonly screen: VgaRenderer | null;
+  /** Null on boards that have no such device. */
+  readonly keyboard: Ps2Keyboard | null;
+  readonly mouse: Ps2Mouse | null;
+  /** The power button, as the board's operating system learns of it. */
+  powerButton(): void;
+  /** Closes files. */
+  close(): void;
+}
+
+/** A board for x86 CPUs. */
+export interface PcBoardModel extends Board {
   /** One per CPU. */
   readonly interruptSources: readonly InterruptSource[];
   /** Puts every device into its reset state and firmware tables and the kernel (again) into memory. @returns how CPU 0 starts, or null to start at the reset vector. */
   reset(): CpuStart | null;
   /** Puts every device into its reset state after ACPI S3; memory stays. @returns how CPU 0 starts. */
   resume(): CpuStart | null;
-  /** Bytes typed at the first serial port; @returns how many were taken (the rest must be offered again after onSerialRoom). */
-  serialInput(bytes: Uint8Array): number;
-  onSerialRoom: () => void;
-  /** What a display shows; null if there is none. */
-  readonly screen: VgaRenderer | null;
-  readonly keyboard: Ps2Keyboard;
-  readonly mouse: Ps2Mouse;
-  /** ACPI power button. */
-  powerButton(): void;
-  /** Closes files. */
-  close(): void;
 }

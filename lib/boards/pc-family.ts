@@ -11,7 +11,7 @@ import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError, VmxError } from '../errors.js';
-import type { Board, BoardHost, CpuStart } from './board.js';
+import type { PcBoardHost, PcBoardModel, CpuStart } from './board.js';
 import { addConsoles, addInterruptControllers, addLegacy, addTimers } from './parts/core.js';
 import { addDisks } from './parts/disks.js';
 import { addDisplay, type Display } from './parts/display.js';
@@ -58,7 +58,7 @@ export function addAcpiPm(p: Parts, o: { acpiEnable: number; acpiDisable: number
   return pm;
 }
 
-export class PcFamilyBoard implements Board {
+export class PcFamilyBoard implements PcBoardModel {
   readonly devices: readonly Device[];
   readonly interruptSources: readonly InterruptSource[];
   onSerialRoom: () => void = () => {};
@@ -70,7 +70,7 @@ export class PcFamilyBoard implements Board {
   private facs = 0;
 
   constructor(
-    private readonly host: BoardHost,
+    private readonly host: PcBoardHost,
     addChipset: (p: Parts) => Chipset,
   ) {
     const p = (this.p = new Parts(host));

@@ -2,7 +2,7 @@
 import { ramLayout } from '../boot/e820.js';
 import { I440fx } from '../devices/pci/i440fx.js';
 import { Piix3, Piix4Pm } from '../devices/pci/piix.js';
-import type { BoardHost } from './board.js';
+import type { PcBoardHost } from './board.js';
 import { Pc } from './parts/map.js';
 import { movable, type Parts } from './parts/parts.js';
 import { addFirmwareRom } from './parts/rom.js';
@@ -63,7 +63,7 @@ function addI440fx(p: Parts): Chipset {
 }
 
 export class PcBoard extends PcFamilyBoard {
-  constructor(host: BoardHost) {
+  constructor(host: PcBoardHost) {
     super(host, addI440fx);
   }
 }

@@ -2,7 +2,7 @@
 import { Ich9Lpc, ICH9_PM_BYTES, ICH9_SLOT, Ich9Smbus, ich9PmBlock, rcrb, RCRB_BYTES } from '../devices/pci/ich9.js';
 import { Mch } from '../devices/pci/mch.js';
 import { RootPort } from '../devices/pci/root-port.js';
-import type { BoardHost } from './board.js';
+import type { PcBoardHost } from './board.js';
 import { Pc } from './parts/map.js';
 import { movable, movableMmio, type Parts } from './parts/parts.js';
 import { addFirmwareRom } from './parts/rom.js';
@@ -90,7 +90,7 @@ function addQ35(p: Parts): Chipset {
 }
 
 export class Q35Board extends PcFamilyBoard {
-  constructor(host: BoardHost) {
+  constructor(host: PcBoardHost) {
     super(host, addQ35);
   }
 }

@@ -20,7 +20,7 @@ export interface RamLayout {
 export const HIGH_RAM = 0x1_0000_0000;
 
 /** The PCI hole of the `pc` board begins at 3 GiB; that of q35 at 2 GiB, below the configuration window of PCI Express. */
-export function ramLayout(machine: 'pc' | 'q35', bytes: number): RamLayout {
+export function ramLayout(machine: string, bytes: number): RamLayout {
   const low = Math.min(bytes, machine === 'pc' ? 0xc000_0000 : 0x8000_0000);
   return { low, high: bytes - low };
 }

@@ -4,6 +4,8 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UsageError } from '../errors.js';
+import { containerFormat } from '../block/open.js';
+import { archOfImage } from './arch.js';
 import type { FirmwareKind } from './firmware.js';
 import { isMultiboot } from './multiboot.js';
 
@@ -50,7 +52,7 @@ export function openFile(file: string, option: string): ImageReader & { close():
 
 /** A multiboot header counts only without a boot sector: GRUB on a disk has both. */
 const isKernel = (head: Buffer): boolean =>
-  (head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448) || head.readUInt32BE(0) === 0x7f45_4c46 || (!bootSignature(head) && isMultiboot(head));
+  (head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448) || head.readUInt32BE(0) === 0x7f45_4c46 || (!bootSignature(head) && (archOfImage(head) !== null || isMultiboot(head)));
 const isIso = (r: ImageReader): boolean => bytes(r, 16 * CD_SECTOR, 6).toString('latin1', 1, 6) === 'CD001';
 const bootSignature = (sector: Buffer): boolean => sector[510] === 0x55 && sector[511] === 0xaa;
 /** A FAT boot sector: jump, plausible sector size and media byte, no partition table needed. */
@@ -59,6 +61,7 @@ const isFatSector = (b: Buffer): boolean => (b[0] === 0xeb || b[0] === 0xe9) && 
 /** Kind of an image, by content; size decides between floppies and disks. */
 export function imageKind(r: ImageReader): ImageKind {
   const head = bytes(r, 0, Math.min(r.size, 8192));
+  if (containerFormat(head) !== null) return 'disk';
   if (head.length >= SECTOR && isIso(r)) return 'cdrom';
   if (head.length >= 4 && isKernel(head)) return 'kernel';
   if (r.size % SECTOR === 0 && FLOPPY_KIB.has(r.size / 1024)) return 'floppy';
@@ -84,6 +87,10 @@ export interface BootChoice {
 
 const ESP_GUID = 'c12a7328f81f11d2ba4b00a0c93ec93b';
 const BIOS_BOOT_GUID = '2168614864496e6f744e656564454649';
+/** Microsoft reserved partition: every disk that Windows has partitioned has one. */
+const MSR_GUID = 'e3c9e3160b5c4db8817df92df00215ae';
+/** MBR partition type of NTFS. */
+const NTFS_TYPE = 7;
 const LEGACY_BOOTABLE = 4;
 const GPT_ENTRIES_MAX = 1024;
 
@@ -93,23 +100,39 @@ function guid(b: Buffer): string {
   return swapped.toString('hex');
 }
 
+/** Type and attribute byte of each entry of the GUID partition table; empty if there is none. */
+function gptEntries(r: ImageReader): { type: string; attributes: number }[] {
+  const gpt = bytes(r, SECTOR, 92);
+  if (gpt.toString('latin1', 0, 8) !== 'EFI PART') return [];
+  const at = Number(gpt.readBigUInt64LE(72)) * SECTOR;
+  const count = Math.min(gpt.readUInt32LE(80), GPT_ENTRIES_MAX);
+  const size = Math.min(gpt.readUInt32LE(84), 4096);
+  const out = [];
+  for (let i = 0; i < count && size >= 128; i++) {
+    const e = bytes(r, at + i * size, 128);
+    out.push({ type: guid(e.subarray(0, 16)), attributes: e[48]! });
+  }
+  return out;
+}
+
+/** Whether a disk has partitions of Microsoft's systems, which have no drivers for virtio. */
+export function isMicrosoft(r: ImageReader): boolean {
+  const mbr = bytes(r, 0, SECTOR);
+  if (!bootSignature(mbr)) return false;
+  return [0, 1, 2, 3].some((i) => mbr[446 + i * 16 + 4] === NTFS_TYPE) || gptEntries(r).some((e) => e.type === MSR_GUID);
+}
+
 /** Which firmware boots this disk. */
 export function diskFirmware(r: ImageReader): BootChoice {
   const mbr = bytes(r, 0, SECTOR);
   const code = bootSignature(mbr) && mbr.subarray(0, 440).some((x) => x !== 0);
   const types = [0, 1, 2, 3].map((i) => ({ active: mbr[446 + i * 16] === 0x80, type: mbr[446 + i * 16 + 4]! }));
-  const gpt = bytes(r, SECTOR, 92);
-  if (bootSignature(mbr) && gpt.toString('latin1', 0, 8) === 'EFI PART') {
+  if (bootSignature(mbr) && bytes(r, SECTOR, 8).toString('latin1') === 'EFI PART') {
     let esp = false;
     let bios = types.some((t) => t.active && t.type !== 0xee);
-    const at = Number(gpt.readBigUInt64LE(72)) * SECTOR;
-    const count = Math.min(gpt.readUInt32LE(80), GPT_ENTRIES_MAX);
-    const size = Math.min(gpt.readUInt32LE(84), 4096);
-    for (let i = 0; i < count && size >= 128; i++) {
-      const e = bytes(r, at + i * size, 128);
-      const type = guid(e.subarray(0, 16));
-      if (type === ESP_GUID) esp = true;
-      if (type === BIOS_BOOT_GUID || (e[48]! & LEGACY_BOOTABLE) !== 0) bios = true;
+    for (const e of gptEntries(r)) {
+      if (e.type === ESP_GUID) esp = true;
+      if (e.type === BIOS_BOOT_GUID || (e.attributes & LEGACY_BOOTABLE) !== 0) bios = true;
     }
     if (code && bios) return { kind: 'bios', why: 'the disk has a GUID partition table with boot code for BIOS' };
     if (esp) return { kind: 'uefi', why: 'the disk has an EFI system partition and no boot code for BIOS' };

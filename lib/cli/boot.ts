@@ -15,7 +15,7 @@ interface BootArgs {
   image?: string;
   accel: string;
   arch: string;
-  machine: string;
+  machine?: string;
   cpu: string;
   cpus: string;
   memory: string;
@@ -26,6 +26,8 @@ interface BootArgs {
   initrd?: string;
   append?: string;
   disk?: string[];
+  cdrom?: string[];
+  floppy?: string[];
   snapshot: boolean;
   device?: string[];
   serial: string;
@@ -52,8 +54,8 @@ const EXIT_TIMEOUT = 124;
 /** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
 const OPTIONS = {
   accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
-  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto, x86_64' },
-  machine: { type: 'string', default: 'pc', describe: 'board: pc, q35' },
+  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64' },
+  machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
@@ -63,7 +65,9 @@ const OPTIONS = {
   kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },
   initrd: { type: 'string', describe: 'initial RAM disk' },
   append: { type: 'string', describe: 'kernel command line' },
-  disk: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot], repeatable' },
+  disk: { type: 'string', array: true, describe: 'FILE[,if=virtio|nvme|ahci|ide|scsi|usb][,format=F][,readonly][,snapshot][,serial=S], repeatable' },
+  cdrom: { type: 'string', array: true, describe: 'FILE[,if=ide|ahci|scsi|usb]: CD-ROM drive with this image, repeatable' },
+  floppy: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot]: floppy drive with this image, up to two' },
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
   serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
@@ -94,7 +98,7 @@ export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reb
 
 function options(y: Argv): Argv<BootArgs> {
   return y
-    .positional('image', { type: 'string', describe: 'a disk image or a kernel, recognised by content' })
+    .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
     .options(OPTIONS)
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
@@ -141,7 +145,6 @@ function time(text: string): Date {
 function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
-  if (kind === 'floppy' || kind === 'cdrom') throw new UsageError(`boot: ${a.image}: ${kind} images are not available yet`);
   if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
     throw new UsageError(`--debugcon: '${a.debugcon}' is not available (none, stdio, file:PATH are)`);
   }
@@ -160,7 +163,9 @@ function machineOptions(a: BootArgs): MachineOptions {
     firmwareVars: a.firmwareVars,
     initrd: a.initrd,
     append: a.append,
-    disks: kind === 'disk' ? [a.image!, ...(a.disk ?? [])] : a.disk,
+    disks: kind === null || kind === 'kernel' ? a.disk : [{ file: a.image!, media: kind }, ...(a.disk ?? [])],
+    cdroms: a.cdrom,
+    floppies: a.floppy,
     snapshot: a.snapshot,
     vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,

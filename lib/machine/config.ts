@@ -5,30 +5,52 @@
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
 import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
-import { type BootChoice, diskFirmware, openFile } from '../boot/image.js';
+import { type ArchName, kernelArch } from '../boot/arch.js';
+import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
+import { IMAGE_FORMATS, type ImageFormat, openImage } from '../block/open.js';
+import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
+import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
 
-export type MachineName = 'pc' | 'q35';
-const MACHINES: readonly MachineName[] = ['pc', 'q35'];
+export type { ArchName };
+export type MachineName = 'pc' | 'q35' | 'virt';
+/** Architectures with their boards, the default one first. */
+const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
+/** Architectures that can be chosen; the others are on their way. */
+const ARCH_NAMES: readonly ArchName[] = ['x86_64'];
 export type Accel = 'auto' | 'jit' | 'interp';
 
 export type VgaKind = 'std' | 'none';
 
+export type MediaKind = 'disk' | 'cdrom' | 'floppy';
+export type DiskIf = 'virtio' | 'nvme' | 'ahci' | 'ide' | 'scsi' | 'usb' | 'floppy';
+
+/** A drive and the image in it. */
 export interface DiskConfig {
   file: string;
-  if: 'virtio';
-  format: 'raw';
+  media: MediaKind;
+  /** Controller. Default: virtio for disks (ide or ahci for systems by Microsoft), ide, ahci or scsi for CD-ROMs. */
+  if: DiskIf;
+  /** `auto`: by content. */
+  format: ImageFormat | 'auto';
   readonly: boolean;
   /** Writes go to memory and are dropped at the end. */
   snapshot: boolean;
+  /** As the guest sees it; null: one made from the drive's position. */
+  serial: string | null;
+  /** Names the option in messages. */
+  option: string;
 }
+
+/** What may be said of a drive. */
+export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string };
 
 /** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
 export interface MachineOptions {
   /** Which engine executes guest code. Default 'auto': the JIT, or the interpreter where memory may not be made executable. */
   accel?: Accel;
-  /** Guest architecture; only x86_64 so far. */
-  arch?: 'auto' | 'x86_64';
+  /** Guest architecture. Default auto: by the kernel image. */
+  arch?: 'auto' | ArchName;
   /** Board. */
   machine?: MachineName;
   /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
@@ -48,8 +70,12 @@ export interface MachineOptions {
   firmware?: string;
   /** File that keeps UEFI variables; `none` forgets them. Default: one in the user's data folder, by machine and first disk. */
   firmwareVars?: string;
-  /** Disks: a file name, or an object. */
-  disks?: (string | Partial<DiskConfig> & { file: string })[];
+  /** Drives in boot order: text as for --disk, or an object. */
+  disks?: (string | DiskOptions)[];
+  /** CD-ROMs, tried after the disks. */
+  cdroms?: (string | DiskOptions)[];
+  /** Floppies, tried last; at most two. */
+  floppies?: (string | DiskOptions)[];
   /** All disks as snapshots. */
   snapshot?: boolean;
   /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
@@ -84,6 +110,7 @@ export interface DebugOptions {
 
 export interface MachineConfig {
   accel: Accel;
+  arch: ArchName;
   machine: MachineName;
   cpu: string;
   cpus: number;
@@ -139,40 +166,86 @@ function checkFile(file: string, option: string, write: boolean): void {
   }
 }
 
-const DISK_KEYS = new Set(['if', 'format', 'readonly', 'snapshot']);
+const DISK_KEYS = ['if', 'format', 'readonly', 'snapshot', 'serial'] as const;
+const SERIAL_MAX = 20;
 
-/** `FILE[,if=virtio][,format=raw][,readonly][,snapshot]`. */
-export function parseDisk(text: string): DiskConfig {
-  const [file, ...rest] = text.split(',');
-  const d: DiskConfig = { file: file ?? '', if: 'virtio', format: 'raw', readonly: false, snapshot: false };
-  if (d.file === '') throw new UsageError(`--disk: '${text}' names no file`);
+/** Cuts text at single commas; two of them stand for one. */
+function commaParts(text: string): string[] {
+  return text.replaceAll(',,', '\0').split(',').map((part) => part.replaceAll('\0', ','));
+}
+
+/** `FILE[,if=...][,format=...][,readonly][,snapshot][,serial=...]`. Commas in FILE are doubled. @param option names it in messages. */
+export function parseDisk(text: string, option = '--disk'): DiskOptions {
+  const [file, ...rest] = commaParts(text);
+  if (file === undefined || file === '') throw new UsageError(`${option}: '${text}' names no file`);
+  const d: DiskOptions = { file };
   for (const part of rest) {
-    const [k, v] = part.split('=', 2) as [string, string | undefined];
-    if (!DISK_KEYS.has(k)) throw new UsageError(`--disk: unknown property '${k}' (known: ${[...DISK_KEYS].join(', ')})`);
-    if (k === 'if') {
-      if (v !== 'virtio') throw new UsageError(`--disk: if=${v ?? ''} is not available (virtio is)`);
-    } else if (k === 'format') {
-      if (v !== 'raw') throw new UsageError(`--disk: format=${v ?? ''} is not available (raw is)`);
-    } else {
-      const on = v === undefined || v === 'on';
-      if (!on && v !== 'off') throw new UsageError(`--disk: ${k}=${v} must be on or off`);
-      if (k === 'readonly') d.readonly = on;
-      else d.snapshot = on;
+    const eq = part.indexOf('=');
+    const k = eq < 0 ? part : part.slice(0, eq);
+    const v = eq < 0 ? undefined : part.slice(eq + 1);
+    const key = DISK_KEYS.find((x) => x === k);
+    if (key === undefined) throw new UsageError(`${option}: unknown property '${k}' (known: ${DISK_KEYS.join(', ')})`);
+    if (key === 'readonly' || key === 'snapshot') {
+      if (v !== undefined && v !== 'on' && v !== 'off') throw new UsageError(`${option}: ${k}=${v} must be on or off`);
+      d[key] = v !== 'off';
+      continue;
     }
+    if (v === undefined || v === '') throw new UsageError(`${option}: ${k} needs a value`);
+    // Checked by `drive`, with what objects say.
+    if (key === 'if') d.if = v as DiskIf;
+    else if (key === 'format') d.format = v as ImageFormat;
+    else d.serial = v;
   }
   return d;
 }
 
-/** What the first disk can boot; BIOS if there is none. */
+function drive(o: DiskOptions, machine: MachineName, option: string, snapshot: boolean): DiskConfig {
+  const media = o.media ?? 'disk';
+  const readonly = media === 'cdrom' || (o.readonly ?? false);
+  const d: DiskConfig = { file: o.file, media, if: 'virtio', format: o.format ?? 'auto', readonly, snapshot: !readonly && (snapshot || (o.snapshot ?? false)), serial: o.serial ?? null, option };
+  if (d.format !== 'auto' && !IMAGE_FORMATS.includes(d.format)) throw new UsageError(`${option}: format=${String(d.format)} is not available (${IMAGE_FORMATS.join(', ')} ${IMAGE_FORMATS.length > 1 ? 'are' : 'is'})`);
+  if (d.serial !== null && !/^[\x20-\x7e]{1,20}$/.test(d.serial)) throw new UsageError(`${option}: serial=${d.serial} is not 1 to ${SERIAL_MAX} printable ASCII characters`);
+  if (o.if !== undefined) d.if = checkInterface(o.if, machine, media, option);
+  checkFile(d.file, option, !d.readonly && !d.snapshot);
+  if (o.if === undefined) d.if = defaultInterface(machine, media, media === 'disk' && DISK_INTERFACES.length > 1 && look(d, isMicrosoft), option);
+  return d;
+}
+
+/** Looks into an image. */
+function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
+  const image = openImage({ ...d, readonly: true, snapshot: false });
+  try {
+    return fn(image);
+  } finally {
+    image.close();
+  }
+}
+
+/** All drives in boot order. */
+function drives(o: MachineOptions, machine: MachineName): DiskConfig[] {
+  const disks: DiskConfig[] = [];
+  const add = (list: readonly (string | DiskOptions)[] | undefined, media: MediaKind, option: string): void => {
+    for (const d of list ?? []) {
+      const options = typeof d === 'string' ? parseDisk(d, option) : d;
+      disks.push(drive({ media, ...options }, machine, options.media === undefined ? option : `--${options.media}`, o.snapshot ?? false));
+    }
+  };
+  add(o.disks, 'disk', '--disk');
+  add(o.cdroms, 'cdrom', '--cdrom');
+  add(o.floppies, 'floppy', '--floppy');
+  for (const i of DISK_INTERFACES) {
+    const there = disks.filter((d) => d.if === i.name);
+    if (there.length > i.limit) throw new UsageError(`${there[i.limit]!.option}: ${there[i.limit]!.file}: no more than ${i.limit} drives with if=${i.name}`);
+  }
+  return disks;
+}
+
+/** What the first drive can boot; BIOS if there is none. */
 function bootChoice(disks: readonly DiskConfig[]): BootChoice {
   const disk = disks[0];
   if (disk === undefined) return { kind: 'bios', why: 'there is no disk' };
-  const r = openFile(disk.file, '--disk');
-  try {
-    return diskFirmware(r);
-  } finally {
-    r.close();
-  }
+  if (disk.media === 'floppy') return { kind: 'bios', why: 'the image is a floppy' };
+  return look(disk, disk.media === 'cdrom' ? cdFirmware : diskFirmware);
 }
 
 function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
@@ -204,14 +277,27 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   return fw;
 }
 
+/** Guest architecture and board. */
+function chooseArch(o: MachineOptions): { arch: ArchName; machine: MachineName } {
+  const want = o.arch ?? 'auto';
+  const all = Object.keys(BOARDS) as ArchName[];
+  if (want !== 'auto' && !ARCH_NAMES.includes(want)) throw new UsageError(`--arch: '${String(want)}' is not available (${['auto', ...ARCH_NAMES].join(', ')} are)`);
+  const image = o.kernel === undefined ? null : kernelArch(o.kernel, '--kernel');
+  if (image !== null && want !== 'auto' && image !== want) throw new UsageError(`--kernel: ${o.kernel!} is a kernel for ${image}, not for ${want} (--arch)`);
+  if (image !== null && !ARCH_NAMES.includes(image)) throw new UsageError(`--kernel: ${o.kernel!} is a kernel for ${image}, which is not available`);
+  const machine = o.machine;
+  const having = machine === undefined ? all : all.filter((a) => BOARDS[a].includes(machine));
+  if (having.length === 0) throw new UsageError(`--machine: '${String(machine)}' is not available (${[...new Set(ARCH_NAMES.flatMap((a) => BOARDS[a]))].join(', ')} are)`);
+  const arch = want !== 'auto' ? want : (image ?? (having.includes('x86_64') ? 'x86_64' : null));
+  if (arch === null) throw new UsageError(`--machine: ${machine!} exists for ${having.join(' and ')}: choose with --arch`);
+  if (!having.includes(arch)) throw new UsageError(`--machine: ${machine!} is no board for ${arch} (${BOARDS[arch].join(', ')} ${BOARDS[arch].length === 1 ? 'is' : 'are'})`);
+  return { arch, machine: machine ?? BOARDS[arch][0]! };
+}
+
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
   const accel = o.accel ?? 'auto';
   if (!['auto', 'jit', 'interp'].includes(accel)) throw new UsageError(`--accel: '${accel}' is not available (auto, jit, interp are)`);
-  const arch = o.arch ?? 'auto';
-  if (!['auto', 'x86_64'].includes(arch)) throw new UsageError(`--arch: '${arch}' is not available (x86_64 is)`);
-  const machine = o.machine ?? 'pc';
-  if (!MACHINES.includes(machine)) throw new UsageError(`--machine: '${String(machine)}' is not available (${MACHINES.join(', ')} are)`);
   const cpus = o.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) throw new UsageError(`--cpus: ${cpus} is not a number from 1 to 16`);
   const memory = parseSize(o.memory ?? '512M', '--memory');
@@ -219,18 +305,13 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (memory > totalmem()) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than this host has (${Math.floor(totalmem() / MIB)}M)`);
   if (memory > 3 * 1024 * MIB) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than the 3G this version supports`);
   if (o.kernel !== undefined) checkFile(o.kernel, '--kernel', false);
+  const { arch, machine } = chooseArch(o);
   if (o.initrd !== undefined) {
     if (o.kernel === undefined) throw new UsageError('--initrd: needs --kernel');
     checkFile(o.initrd, '--initrd', false);
   }
   if (o.append !== undefined && o.kernel === undefined) throw new UsageError('--append: needs --kernel');
-  const disks: DiskConfig[] = [];
-  for (const d of o.disks ?? []) {
-    const disk: DiskConfig = typeof d === 'string' ? parseDisk(d) : { if: 'virtio', format: 'raw', readonly: false, snapshot: false, ...d };
-    if (o.snapshot) disk.snapshot = true;
-    checkFile(disk.file, '--disk', !disk.readonly && !disk.snapshot);
-    disks.push(disk);
-  }
+  const disks = drives(o, machine);
   const notes: string[] = [];
   const firmware = chooseFirmware(o, machine, disks, notes);
   const clock = o.clock ?? 'host';
@@ -242,6 +323,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
   return {
     accel,
+    arch,
     machine,
     cpu: o.cpu ?? 'max',
     cpus,

@@ -70,7 +70,7 @@ export class MachineConsole {
   private step(at: number): void {
     const job = this.jobs[0];
     if (job === undefined) return;
-    if (this.board.keyboard.waiting > 0 && this.waitedNs < PATIENCE_NS) {
+    if ((this.board.keyboard?.waiting ?? 0) > 0 && this.waitedNs < PATIENCE_NS) {
       this.waitedNs += RETRY_NS;
       this.timer.arm(at + RETRY_NS);
       return;
@@ -88,10 +88,10 @@ export class MachineConsole {
 
   private apply(e: InputEvent): void {
     if ('key' in e) {
-      this.board.keyboard.key(e.key, e.down);
+      this.board.keyboard?.key(e.key, e.down);
       return;
     }
-    this.board.mouse.move(e.dx, e.dy, e.dz);
-    this.board.mouse.setButtons(e.buttons);
+    this.board.mouse?.move(e.dx, e.dy, e.dz);
+    this.board.mouse?.setButtons(e.buttons);
   }
 }

@@ -3,16 +3,8 @@
  * timers and the event loop.
  */
 import type { Board, BoardHost } from '../boards/board.js';
-import { PcBoard } from '../boards/pc.js';
-import { Q35Board } from '../boards/q35.js';
-import { HIGH_RAM, ramLayout } from '../boot/e820.js';
 import { TimerQueue } from '../devices/clock.js';
 import { randomFillSync } from 'node:crypto';
-import { X86Cpu } from '../engine/guest/x86/cpu.js';
-import { CpuModel } from '../engine/guest/x86/cpuid.js';
-import { x86Helpers, x86Lifter } from '../engine/guest/x86/guest.js';
-import { PvClock } from '../engine/guest/x86/pvclock.js';
-import { Mode } from '../engine/guest/x86/mode.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
@@ -20,11 +12,12 @@ import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec } from '../native.js';
-import type { MachineConfig, MachineName } from './config.js';
+import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
-import { attachTools, mask32, passOptions, type Tools } from './debug/tools.js';
+import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
-import { startCpu } from './start.js';
+import type { Guest, MachineCpu } from './guests/guest.js';
+import { ARCHES } from './guests/index.js';
 import type { EndState, MachineStats } from './protocol.js';
 
 export interface MachineHost {
@@ -40,7 +33,6 @@ export interface MachineHost {
 const EXEC_BYTES = 64 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
-const TSC_KHZ = 1_000_000;
 /** Time slice of a CPU when several want to run, ns. */
 const SLICE_NS = 1_000_000;
 /** The same, and the number of rounds, after one has sent another an interrupt. */
@@ -51,8 +43,6 @@ const TURN_NS = 10_000_000;
 /** Longest sleep, ns. */
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
-
-const BOARDS: Readonly<Record<MachineName, new (host: BoardHost) => Board>> = { pc: PcBoard, q35: Q35Board };
 
 export class Machine {
   readonly accel: 'jit' | 'interp';
@@ -65,7 +55,8 @@ export class Machine {
   private readonly virtual: VirtualClock | null;
   private readonly random: (buf: Uint8Array) => void;
   private readonly timers: TimerQueue;
-  private readonly cpus: X86Cpu[] = [];
+  private readonly guest: Guest;
+  private readonly cpus: readonly MachineCpu[];
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
   private readonly board: Board;
@@ -107,51 +98,44 @@ export class Machine {
     this.accel = exec === null ? 'interp' : 'jit';
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
     this.memory = new PhysicalMemory(ram.buffer, ram.address);
-    // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.
-    const { low, high } = ramLayout(config.machine, config.memory);
-    this.memory.mapRam(0, 0xa_0000, 0);
-    if (low > 0x10_0000) this.memory.mapRam(0x10_0000, low - 0x10_0000, 0x10_0000);
-    if (high > 0) this.memory.mapRam(HIGH_RAM, high, low);
+    const arch = ARCHES[config.arch];
+    if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
+    arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     this.clock = this.virtual ?? new HostClock(() => native.now());
     this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
-    const model = CpuModel.parse(config.cpu);
-    const helpers = x86Helpers();
-    const lifter = x86Lifter(helpers, model, config.cpus);
-    const board = (this.board = new BOARDS[config.machine](this.boardHost(model)));
-    for (let i = 0; i < config.cpus; i++) {
-      const state = native.allocState(STATE_BYTES);
-      this.contexts.push(native.createContext(state, exec));
-      const paravirt = new PvClock({
-        map: this.memory,
-        clock: this.clock,
-        tscKHz: TSC_KHZ,
-        wallMs: () => config.rtc + this.clock.now() / 1e6,
-        tsc: (out) => {
-          const t = this.cpus[i]!.tsc();
-          out.lo = t % 0x1_0000_0000;
-          out.hi = Math.floor(t / 0x1_0000_0000);
-        },
-      });
-      this.cpus.push(
-        new X86Cpu({ index: i, cpus: config.cpus, state, map: this.memory, ports: this.memory, intc: board.interruptSources[i]!, clock: this.clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt, random: this.random }),
-      );
-    }
-    for (const c of this.cpus) c.onPause = () => this.cpus.some((o) => o !== c && !o.halted);
-    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures());
+    const states = Array.from({ length: config.cpus }, () => native.allocState(STATE_BYTES));
+    for (const state of states) this.contexts.push(native.createContext(state, exec));
+    this.guest = arch.build({
+      config,
+      memory: this.memory,
+      clock: this.clock,
+      board: this.boardHost(),
+      states,
+      hurryTo: (i) => this.hurryTo(i),
+      interruptSlice: () => this.raise(Pending.STOP),
+      suspend: () => {
+        this.suspended = true;
+        this.raise(Pending.STOP);
+      },
+      wake: () => (this.wakeWanted = true),
+    });
+    this.cpus = this.guest.cpus;
+    this.board = this.guest.board;
+    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned);
     this.engine = new Engine(this.memory, this.cpus, {
       host: host64,
       passes: passOptions(config.debug.disablePasses ?? []),
       // An instruction trace wants every instruction to be a block.
       maxInsns: config.debug.trace?.includes('insn') ? 1 : 64,
-      stepBit: Mode.STEP,
-      fpHelperBit: Mode.FP_UNMASKED,
-      mask32,
+      stepBit: arch.stepBit,
+      fpHelperBit: arch.fpHelperBit,
+      mask32: (mode) => arch.mask32(mode),
     });
-    this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
+    this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
     this.memory.onRemap = (code) => {
-      for (const c of this.cpus) c.mmu.flushAll();
+      for (const c of this.cpus) c.flushTlb();
       if (code) this.engine.flushTranslations();
     };
     this.engine.helperCounts = new Float64Array(4096);
@@ -188,7 +172,7 @@ export class Machine {
     }
   }
 
-  private boardHost(model: CpuModel): BoardHost {
+  private boardHost(): BoardHost {
     return {
       config: this.config,
       memory: this.memory,
@@ -200,44 +184,14 @@ export class Machine {
       },
       clock: this.timers,
       wallClock: () => this.config.rtc + this.clock.now() / 1e6,
-      tscKHz: TSC_KHZ,
-      x2apic: model.features.has('x2apic'),
-      physBits: model.physBits,
-      tsc: (i) => this.cpus[i]?.tsc() ?? 0,
       random: (buf) => this.random(buf),
       serialOutput: (bytes) => this.host.serialOutput(bytes),
       debugOutput: (byte) => this.host.debugOutput(Uint8Array.of(byte)),
       powerOff: () => this.end({ reason: 'power-off', status: 0, message: 'the guest powered off' }),
       reset: () => this.requestReset(),
-      suspend: () => {
-        this.suspended = true;
-        this.raise(Pending.STOP);
-      },
-      wake: () => (this.wakeWanted = true),
       exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
-      setA20: (on) => {
-        for (const c of this.cpus) c.setA20(on);
-      },
       currentCpu: () => this.engine.active?.index ?? 0,
       log: (m) => this.log(m),
-      intrChanged: (i) => {
-        const c = this.cpus[i];
-        if (c === undefined) return;
-        c.updateIntr();
-        if (c.V[Slot.PENDING * 2]! & Pending.INTR) this.hurryTo(i);
-      },
-      nmi: (i) => {
-        this.cpus[i]?.signalNmi();
-        this.hurryTo(i);
-      },
-      init: (i) => {
-        this.cpus[i]?.signalInit();
-        this.raise(Pending.STOP);
-      },
-      sipi: (i, vector) => {
-        this.cpus[i]?.signalSipi(vector);
-        this.raise(Pending.STOP);
-      },
     };
   }
 
@@ -264,17 +218,13 @@ export class Machine {
   }
 
   private resetBoard(): void {
-    for (const c of this.cpus) c.reset();
-    const start = this.board.reset();
-    if (start !== null) startCpu(this.cpus[0]!, start);
+    this.guest.reset();
     this.engine.flushTranslations();
   }
 
   private leaveSleep(): void {
     this.suspended = this.wakeWanted = false;
-    for (const c of this.cpus) c.reset();
-    const start = this.board.resume();
-    if (start !== null) startCpu(this.cpus[0]!, start);
+    this.guest.resume();
     this.engine.flushTranslations();
   }
 

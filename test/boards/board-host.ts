@@ -1,5 +1,5 @@
 /** A machine without CPUs around a board: enough to look at what a guest would see. */
-import type { BoardHost } from '#lib/boards/board.js';
+import type { PcBoardHost } from '#lib/boards/board.js';
 import { HIGH_RAM, ramLayout } from '#lib/boot/e820.js';
 import { ManualClock } from '#lib/devices/clock.js';
 import type { MachineConfig } from '#lib/machine/config.js';
@@ -7,7 +7,7 @@ import { PhysicalMemory } from '#lib/memory/physical.js';
 
 const EXTRA = 64 * 1024 * 1024;
 
-export function boardHost(config: MachineConfig): BoardHost {
+export function boardHost(config: MachineConfig): PcBoardHost {
   const memory = new PhysicalMemory(new ArrayBuffer(config.memory + EXTRA), 0x1000_0000);
   const { low, high } = ramLayout(config.machine, config.memory);
   memory.mapRam(0, 0xa_0000, 0);

@@ -3,25 +3,25 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Board, BoardHost } from '#lib/boards/board.js';
+import type { Board, PcBoardHost } from '#lib/boards/board.js';
 import { PcBoard } from '#lib/boards/pc.js';
 import { Q35Board } from '#lib/boards/q35.js';
 import { type MachineName, resolveConfig } from '#lib/machine/config.js';
 import { tinyKernel } from '../boot/tiny.js';
 import { boardHost } from './board-host.js';
 
-const BOARDS: Record<MachineName, new (h: BoardHost) => Board> = { pc: PcBoard, q35: Q35Board };
+const BOARDS: Record<MachineName, new (h: PcBoardHost) => Board> = { pc: PcBoard, q35: Q35Board };
 const ACPI_TABLES = 0xf_0000;
 
 const hex = (v: number, digits: number): string => v.toString(16).padStart(digits, '0');
 
 /** Configuration space through the ports, as a guest reads it. */
-function config(h: BoardHost, bus: number, devfn: number, reg: number): number {
+function config(h: PcBoardHost, bus: number, devfn: number, reg: number): number {
   h.memory.portOut(0xcf8, 4, (0x8000_0000 | (bus << 16) | (devfn << 8) | reg) >>> 0);
   return h.memory.portIn(0xcfc, 4);
 }
 
-function functions(h: BoardHost, bus: number): string[] {
+function functions(h: PcBoardHost, bus: number): string[] {
   const out: string[] = [];
   for (let devfn = 0; devfn < 256; devfn++) {
     const id = config(h, bus, devfn, 0);
@@ -36,7 +36,7 @@ function functions(h: BoardHost, bus: number): string[] {
 }
 
 /** Signatures of the tables the RSDP leads to. */
-function tables(h: BoardHost): string[] {
+function tables(h: PcBoardHost): string[] {
   const m = h.memory;
   const text = (pa: number, n: number): string => Array.from({ length: n }, (_, i) => String.fromCharCode(m.read8(pa + i))).join('');
   expect(text(ACPI_TABLES, 8)).toBe('RSD PTR ');

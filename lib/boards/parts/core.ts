@@ -14,7 +14,7 @@ import { Uart16550 } from '../../devices/serial/uart16550.js';
 import { Hpet } from '../../devices/timer/hpet.js';
 import { I8254 } from '../../devices/timer/i8254.js';
 import { Mc146818 } from '../../devices/timer/mc146818.js';
-import type { BoardHost } from '../board.js';
+import type { PcBoardHost } from '../board.js';
 import { Pc } from './map.js';
 import type { Parts } from './parts.js';
 
@@ -77,7 +77,7 @@ class LapicPages {
   private readonly pages = new Set<number>();
 
   constructor(
-    private readonly host: BoardHost,
+    private readonly host: PcBoardHost,
     private readonly lapics: readonly LocalApic[],
   ) {}
 

@@ -14,7 +14,7 @@ import type { Mc146818 } from '../../devices/timer/mc146818.js';
 import type { InterruptSource } from '../../engine/cpu.js';
 import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
-import type { BoardHost } from '../board.js';
+import type { PcBoardHost } from '../board.js';
 
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
 export interface PciIrqSink {
@@ -86,7 +86,7 @@ export class Parts {
   /** Devices asserting each PCI interrupt. */
   private readonly asserted = new Array<number>(8).fill(0);
 
-  constructor(readonly host: BoardHost) {
+  constructor(readonly host: PcBoardHost) {
     this.memory = host.memory;
     this.pciHost = this.hostFor((slot, pin) => this.pirqOf(slot, pin));
   }

@@ -37,7 +37,7 @@ const PC = Slot.PC * 2;
 /** What the interpreter did, one record of ENTRY words per event. */
 const enum Ev { LOAD = 1, STORE, LOAD_VEC, STORE_VEC, CALL, SEGCHK }
 const EVENT_NAMES = ['', 'load', 'store', 'vector load', 'vector store', 'call', 'segment check'];
-const ENTRY = 64;
+const ENTRY = 128;
 const enum E {
   KIND = 0,
   /** Width | access << 8; helper id; segment check as in the yield. */
@@ -50,14 +50,14 @@ const enum E {
   /** Words a helper changed: a range of `diffs`. */
   DIFF = 14,
   DIFF_END = 15,
-  /** The sixteen general registers, then FLAGS, before the event. */
+  /** The first 32 general slots, then FLAGS, before the event. */
   REGS = 16,
-  FLAGS = 48,
+  FLAGS = 80,
   /** dst, a, b, c, imm of a helper; values of a, b and c. */
-  OPS = 49,
-  OPVAL = 54,
+  OPS = 81,
+  OPVAL = 86,
 }
-const REG_WORDS = 32;
+const REG_WORDS = 64;
 const MAX_EVENTS = 4096;
 
 /**

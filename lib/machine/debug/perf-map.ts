@@ -3,20 +3,19 @@
  * tools/perf/Documentation/jit-interface.txt): lines START SIZE NAME, numbers in hexadecimal.
  */
 import type { GuestCpu } from '../../engine/cpu.js';
-import { Mode } from '../../engine/guest/x86/mode.js';
-import { codeBits } from '../../engine/guest/x86/names.js';
 import type { Block } from '../../engine/jit/block.js';
 import type { HostCode } from '../../engine/jit/host-code.js';
 import { Slot } from '../../engine/state.js';
 import { LineFile } from './line-file.js';
-import { hex64 } from './trace.js';
+import type { GuestDebug } from '../guests/guest.js';
+import { hex64 } from './hex.js';
 
 export class PerfMap {
   private readonly out: LineFile;
   /** V8 writes to the same file. */
   private readonly shared = process.execArgv.some((a) => a.startsWith('--perf-basic-prof')) || /--perf-basic-prof/.test(process.env['NODE_OPTIONS'] ?? '');
 
-  constructor(private readonly host: HostCode, path = `/tmp/perf-${process.pid}.map`) {
+  constructor(private readonly host: HostCode, private readonly guest: GuestDebug, path = `/tmp/perf-${process.pid}.map`) {
     this.out = new LineFile(path, '--perf-map', this.shared);
     this.stubs();
   }
@@ -35,8 +34,7 @@ export class PerfMap {
     if (b.entryA < 0) return;
     const V = cpu.V;
     const page = hex64(V[Slot.PC * 2 + 1]!, V[Slot.PC * 2]! & ~0xfff);
-    const ring = b.mode & Mode.USER ? 'user' : 'kernel';
-    this.entry(this.host.address + b.entryA, b.hostBytes, `guest:${page}+${b.offset.toString(16)}:${codeBits(b.mode)}:${ring}`);
+    this.entry(this.host.address + b.entryA, b.hostBytes, `guest:${page}+${b.offset.toString(16)}:${this.guest.codeKind(b.mode)}`);
   }
 
   /** The addresses are used again from here on: names of dropped code would only mislead. */

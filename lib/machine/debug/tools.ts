@@ -3,9 +3,6 @@ import { writeSync } from 'node:fs';
 import { BlockText } from '../../engine/debug/block-text.js';
 import { Lockstep } from '../../engine/debug/lockstep.js';
 import type { GuestCpu } from '../../engine/cpu.js';
-import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
-import { Mode } from '../../engine/guest/x86/mode.js';
-import { codeBits, describeMode, x86SlotName } from '../../engine/guest/x86/names.js';
 import type { Block } from '../../engine/jit/block.js';
 import type { BlockHook, BlockTool, Engine } from '../../engine/jit/engine.js';
 import type { HostCode } from '../../engine/jit/host-code.js';
@@ -13,6 +10,7 @@ import type { PassOptions } from '../../engine/ir/passes.js';
 import { Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import type { DebugOptions } from '../config.js';
+import type { GuestArch, MachineCpu } from '../guests/guest.js';
 import { LineFile } from './line-file.js';
 import { PerfMap } from './perf-map.js';
 import { Tracer } from './trace.js';
@@ -31,9 +29,6 @@ export function passOptions(disabled: readonly string[]): PassOptions {
   return o;
 }
 
-/** True if linear addresses wrap at 32 bits in this mode. */
-export const mask32 = (mode: number): boolean => (mode & Mode.CODE_MASK) !== Mode.CODE64;
-
 /** Slot PC as a number that cannot lose bits. */
 export function pcOf(cpu: GuestCpu): bigint {
   return (BigInt(cpu.V[Slot.PC * 2 + 1]! >>> 0) << 32n) | BigInt(cpu.V[Slot.PC * 2]! >>> 0);
@@ -43,7 +38,8 @@ export interface ToolHost {
   options: DebugOptions;
   engine: Engine;
   host: HostCode | null;
-  cpus: readonly X86Cpu[];
+  arch: GuestArch;
+  cpus: readonly MachineCpu[];
   ram: Uint8Array;
   /** Set if guest time counts instructions. */
   clock: VirtualClock | null;
@@ -91,13 +87,14 @@ function mapper(map: PerfMap): BlockTool {
 }
 
 export function attachTools(t: ToolHost): Tools {
-  const { options: o, engine, host, cpus, clock } = t;
+  const { options: o, engine, host, cpus, clock, arch } = t;
+  const { debug } = arch;
   const text = new BlockText(host, {
     passes: passOptions(o.disablePasses ?? []),
-    fpHelperBit: Mode.FP_UNMASKED,
-    slotName: x86SlotName,
-    machine: (mode) => (codeBits(mode) === 64 ? 'i386:x86-64' : codeBits(mode) === 32 ? 'i386' : 'i8086'),
-    mode: describeMode,
+    fpHelperBit: arch.fpHelperBit,
+    slotName: (s) => debug.slotName(s),
+    machine: (mode) => debug.objdump(mode),
+    mode: (mode) => debug.describeMode(mode),
   });
   const tools: BlockTool[] = [];
   const hooks: BlockHook[] = [];
@@ -106,8 +103,8 @@ export function attachTools(t: ToolHost): Tools {
     if (host === null) throw new UsageError('--lockstep: needs the JIT');
     const lockstep = new Lockstep(host, cpus, {
       describe: (cpu, block, bytes) => text.describe(cpu, block, pcOf(cpu), bytes),
-      slotName: (s) => x86SlotName(s) ?? `s${s}`,
-      mask32,
+      slotName: (s) => debug.slotName(s) ?? `s${s}`,
+      mask32: (mode) => arch.mask32(mode),
       every: o.lockstepEvery ?? 64,
     });
     tools.push(lockstep);
@@ -116,7 +113,7 @@ export function attachTools(t: ToolHost): Tools {
   if (o.dump !== undefined && o.dump.length > 0) tools.push(dumper(o.dump.map((a) => BigInt.asUintN(64, BigInt(a))), text));
   if (o.perfMap) {
     if (host === null) throw new UsageError('--perf-map: there is no generated code without the JIT');
-    const map = new PerfMap(host);
+    const map = new PerfMap(host, debug);
     tools.push(mapper(map));
     closers.push(() => map.close());
   }
@@ -124,9 +121,9 @@ export function attachTools(t: ToolHost): Tools {
   if (kinds.length > 0) {
     if (o.traceFile === undefined) throw new UsageError('--trace: goes together with --trace-file');
     const out = new LineFile(o.traceFile, '--trace-file');
-    const tracer = new Tracer(out, t.ram, kinds.includes('insn'));
-    if (kinds.includes('block') || kinds.includes('insn')) hooks.push((cpu, b) => tracer.block(cpu as X86Cpu, b));
-    if (kinds.includes('fault')) for (const c of cpus) c.trace = tracer.events;
+    const tracer = new Tracer(out, t.ram, kinds.includes('insn'), debug);
+    if (kinds.includes('block') || kinds.includes('insn')) hooks.push((cpu, b) => tracer.block(cpu, b));
+    if (kinds.includes('fault')) for (const c of cpus) debug.attachTrace(c, tracer);
     closers.push(() => {
       tracer.flush(cpus);
       out.close();

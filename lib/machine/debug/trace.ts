@@ -2,30 +2,14 @@
  * Execution traces: one line per block (B), per instruction with the registers it changed (I), per event delivered (X) and per
  * change of mode (M). docs/DEBUGGING.md has the format.
  */
-import type { CpuTrace, X86Cpu } from '../../engine/guest/x86/cpu.js';
-import { Vec } from '../../engine/guest/x86/defs.js';
-import { Src } from '../../engine/guest/x86/interrupts.js';
-import { X } from '../../engine/guest/x86/mode.js';
-import { describeMode, x86SlotName } from '../../engine/guest/x86/names.js';
+import type { GuestCpu } from '../../engine/cpu.js';
 import type { Block } from '../../engine/jit/block.js';
-import { Slot, flagsToEflags } from '../../engine/state.js';
+import { Slot } from '../../engine/state.js';
+import type { GuestDebug, TraceSink } from '../guests/guest.js';
+import { hex64 } from './hex.js';
 import type { LineFile } from './line-file.js';
 
 const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
-
-export function hex64(hi: number, lo: number): string {
-  return (hi >>> 0).toString(16).padStart(8, '0') + (lo >>> 0).toString(16).padStart(8, '0');
-}
-
-/** Slots whose changes an instruction trace shows; FLAGS and EFLAGS are shown as one. */
-const WATCHED: readonly number[] = (() => {
-  const s: number[] = [];
-  for (let i: number = X.RAX; i < X.SEGBASE + 6; i++) s.push(i);
-  s.push(Slot.MXCSR, Slot.FPU);
-  for (let i = 0; i < 16; i++) for (let k = 0; k < 4; k++) s.push(Slot.VEC + i * 8 + k);
-  for (let i = 0; i < 16; i++) s.push(Slot.X87 + i);
-  return s;
-})();
 
 /** The pending line of one CPU: an instruction is printed when it is known what it did. */
 class CpuLines {
@@ -34,17 +18,17 @@ class CpuLines {
   readonly old = new Int32Array(Slot.TEMP * 2);
 }
 
-export class Tracer {
+export class Tracer implements TraceSink {
   private readonly cpus: CpuLines[] = [];
 
-  constructor(private readonly out: LineFile, private readonly ram: Uint8Array, private readonly insns: boolean) {}
+  constructor(private readonly out: LineFile, private readonly ram: Uint8Array, private readonly insns: boolean, private readonly guest: GuestDebug) {}
 
-  private of(cpu: X86Cpu): CpuLines {
+  private of(cpu: GuestCpu): CpuLines {
     return (this.cpus[cpu.index] ??= new CpuLines());
   }
 
   /** A block is about to run. */
-  block(cpu: X86Cpu, b: Block): void {
+  block(cpu: GuestCpu, b: Block): void {
     const V = cpu.V;
     const c = this.of(cpu);
     if (this.insns) this.finish(cpu, c);
@@ -55,7 +39,7 @@ export class Tracer {
     const pc = hex64(V[Slot.PC * 2 + 1]!, V[Slot.PC * 2]!);
     if (this.insns) {
       c.line = `I ${cpu.index} ${pc}:${bytes}`;
-      for (const s of WATCHED) {
+      for (const s of this.guest.watched) {
         c.old[s * 2] = V[s * 2]!;
         c.old[s * 2 + 1] = V[s * 2 + 1]!;
       }
@@ -66,16 +50,16 @@ export class Tracer {
   }
 
   private flags(V: Int32Array): number {
-    return flagsToEflags(V[Slot.FLAGS * 2]!) | V[X.EFLAGS * 2]!;
+    return this.guest.flags === null ? 0 : this.guest.flags(V);
   }
 
   /** Prints the instruction that ran last with what it changed. */
-  private finish(cpu: X86Cpu, c: CpuLines): void {
+  private finish(cpu: GuestCpu, c: CpuLines): void {
     if (c.line === '') return;
     const V = cpu.V;
     let text = c.line;
-    for (const s of WATCHED) {
-      if (V[s * 2] !== c.old[s * 2] || V[s * 2 + 1] !== c.old[s * 2 + 1]) text += ` ${x86SlotName(s)!}=${hex64(V[s * 2 + 1]!, V[s * 2]!)}`;
+    for (const s of this.guest.watched) {
+      if (V[s * 2] !== c.old[s * 2] || V[s * 2 + 1] !== c.old[s * 2 + 1]) text += ` ${this.guest.slotName(s)!}=${hex64(V[s * 2 + 1]!, V[s * 2]!)}`;
     }
     const f = this.flags(V);
     if (f !== c.old[0]) text += ` rflags=${f.toString(16)}`;
@@ -83,34 +67,27 @@ export class Tracer {
     c.line = '';
   }
 
-  private mode(cpu: X86Cpu, c: CpuLines): void {
+  private mode(cpu: GuestCpu, c: CpuLines): void {
     if (cpu.mode === c.mode) return;
     c.mode = cpu.mode;
-    this.out.line(`M ${cpu.index} ${describeMode(cpu.mode)}`);
+    this.out.line(`M ${cpu.index} ${this.guest.describeMode(cpu.mode)}`);
   }
 
-  /** For `X86Cpu.trace`: exceptions and interrupts. */
-  readonly events: CpuTrace = {
-    delivered: (cpu, vector, src, err, hasErr, retLo, retHi) => {
-      const c = this.of(cpu);
-      if (this.insns) this.finish(cpu, c);
-      const kind = src === Src.EXTERNAL ? 'irq' : src === Src.FAULT ? 'fault' : src === Src.TRAP ? 'trap' : 'int';
-      let text = `X ${cpu.index} ${kind} ${vector}`;
-      if (hasErr) text += ` error ${err.toString(16)}`;
-      if (vector === (Vec.PF as number) && kind === 'fault') text += ` cr2 ${hex64(cpu.cr2Hi, cpu.cr2Lo)}`;
-      const V = cpu.V;
-      this.out.line(`${text} at ${hex64(retHi, retLo)} -> ${hex64(V[Slot.PC * 2 + 1]!, V[Slot.PC * 2]!)}`);
-      this.mode(cpu, c);
-    },
-    modeChanged: (cpu) => {
-      const c = this.of(cpu);
-      if (this.insns) this.finish(cpu, c);
-      this.mode(cpu, c);
-    },
-  };
+  event(cpu: GuestCpu, text: string): void {
+    const c = this.of(cpu);
+    if (this.insns) this.finish(cpu, c);
+    this.out.line(`X ${cpu.index} ${text}`);
+    this.mode(cpu, c);
+  }
+
+  modeChanged(cpu: GuestCpu): void {
+    const c = this.of(cpu);
+    if (this.insns) this.finish(cpu, c);
+    this.mode(cpu, c);
+  }
 
   /** The machine ends. */
-  flush(cpus: readonly X86Cpu[]): void {
+  flush(cpus: readonly GuestCpu[]): void {
     for (const cpu of cpus) if (this.insns) this.finish(cpu, this.of(cpu));
   }
 }

@@ -27,6 +27,8 @@ class MemoryDisk implements BlockBackend {
   flush(): void {
     this.flushes++;
   }
+  discard(): void {}
+  writeZeroes(): void {}
   close(): void {}
 }
 

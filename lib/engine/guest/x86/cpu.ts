@@ -547,6 +547,10 @@ export class X86Cpu implements GuestCpu {
     return `pc ${hex(Slot.PC)} sp ${hex(X.RSP)} cr0 ${(this.cr0 >>> 0).toString(16)} cr3 ${(this.cr3Lo >>> 0).toString(16)} cr2 ${(this.cr2Hi >>> 0).toString(16)}_${(this.cr2Lo >>> 0).toString(16)} cs ${this.seg.sel[Seg.CS]!.toString(16)}`;
   }
 
+  flushTlb(): void {
+    this.mmu.flushAll();
+  }
+
   /** The RAM page at ramOffset has got its first translation. */
   noteCodePage(ramOffset: number): void {
     this.mmu.noteCodePage(ramOffset);

@@ -28,10 +28,11 @@ export class X64Host implements HostCode {
     exec: NativeExec,
     private readonly contexts: readonly NativeContext[],
     features: readonly string[],
+    pinned?: readonly number[],
   ) {
     const missing = X64Backend.missingFeatures(features);
     if (missing.length > 0) throw new VmxError('ERR_HOST_CPU', `the JIT needs host CPU features that are missing: ${missing.join(', ')} (use --accel interp)`);
-    this.backend = new X64Backend(exec, { features });
+    this.backend = new X64Backend(exec, { features, pinned });
     this.address = exec.address;
     this.missAddress = this.backend.address(this.backend.stubs.missPc);
     this.enterAddress = this.backend.address(this.backend.stubs.enter);

@@ -1,0 +1,11 @@
+/** `if=virtio`: a virtio-blk function per disk. */
+import { VirtioBlk } from '../../../devices/virtio/blk.js';
+import { type Attach, pciPath } from '../drive.js';
+import { addVirtio } from '../extras.js';
+
+export const attachVirtioBlk: Attach = (p, drives) => {
+  for (const d of drives) {
+    const f = addVirtio(p, `virtio-blk${d.index}`, new VirtioBlk(d.image, d.serial, (s) => p.host.log(s)));
+    d.bootPath = `${pciPath('scsi', f.devfn)}/disk@0,0`;
+  }
+};

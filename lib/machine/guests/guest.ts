@@ -1,0 +1,87 @@
+/**
+ * What a guest architecture is to the machine: how its CPUs and board are made, and what the executors and debugging tools need to
+ * know of it. One file per architecture beside this one; `index.ts` lists them.
+ */
+import type { Board, BoardHost } from '../../boards/board.js';
+import type { ObjdumpMachine } from '../../engine/debug/objdump.js';
+import type { GuestClock, GuestCpu } from '../../engine/cpu.js';
+import type { PhysicalMemory } from '../../memory/physical.js';
+import type { ArchName, MachineConfig } from '../config.js';
+
+/** What the machine needs of a CPU besides executing code. */
+export interface MachineCpu extends GuestCpu {
+  /** One line for people: where the CPU is. */
+  describe(): string;
+  /** Physical memory has been mapped anew: forgets every cached translation. */
+  flushTlb(): void;
+}
+
+/** What the machine gives a guest to be built from. */
+export interface GuestEnv {
+  readonly config: MachineConfig;
+  readonly memory: PhysicalMemory;
+  readonly clock: GuestClock;
+  readonly board: BoardHost;
+  /** State regions, one per CPU. */
+  readonly states: readonly { buffer: ArrayBufferLike; address: number }[];
+  /** CPU i has something to do while another may be running: turns become short for a while. */
+  hurryTo(i: number): void;
+  /** Makes whichever CPU is running leave its slice. */
+  interruptSlice(): void;
+  /** ACPI S3: the CPUs stop until wake(), when `Guest.resume` is called. */
+  suspend(): void;
+  wake(): void;
+}
+
+/** CPUs and board of one machine, connected. */
+export interface Guest {
+  readonly cpus: readonly MachineCpu[];
+  readonly board: Board;
+  /** Power-up and reset: CPUs and devices in their reset state, firmware or kernel (again) in memory. */
+  reset(): void;
+  /** Leaves ACPI S3. */
+  resume(): void;
+}
+
+/** Told of what a trace shows besides blocks. */
+export interface TraceSink {
+  /** An exception or interrupt has been delivered: PC is in its handler. `text` as docs/DEBUGGING.md describes it. */
+  event(cpu: GuestCpu, text: string): void;
+  /** `mode` is not what it was. */
+  modeChanged(cpu: GuestCpu): void;
+}
+
+/** The debugging tools' view of an architecture. */
+export interface GuestDebug {
+  /** Name of a state slot; undefined for one that has none. */
+  slotName(slot: number): string | undefined;
+  /** A mode word in words. */
+  describeMode(mode: number): string;
+  /** What objdump calls code of this mode. */
+  objdump(mode: number): ObjdumpMachine;
+  /** Short name of code size and privilege for profiles, such as `64:user`. */
+  codeKind(mode: number): string;
+  /** Slots whose changes an instruction trace shows. */
+  readonly watched: readonly number[];
+  /** Flags in their architectural form, or null if the architecture has none. */
+  flags: ((V: Int32Array) => number) | null;
+  /** Makes a CPU of this architecture report events. */
+  attachTrace(cpu: MachineCpu, sink: TraceSink): void;
+}
+
+export interface GuestArch {
+  readonly name: ArchName;
+  /** Mode bit that asks for blocks of one instruction. */
+  readonly stepBit: number;
+  /** Mode bits under which floating point must run in helpers. */
+  readonly fpHelperBit: number;
+  /** True if linear addresses wrap at 32 bits in this mode. */
+  mask32(mode: number): boolean;
+  /** Guest slots that generated code may keep in host registers, most used first. */
+  readonly pinned: readonly number[];
+  readonly debug: GuestDebug;
+  /** Maps guest RAM: the first config.memory bytes of the host mapping. */
+  mapRam(memory: PhysicalMemory, config: MachineConfig): void;
+  /** @throws UsageError for what the configuration asks and this architecture does not have. */
+  build(env: GuestEnv): Guest;
+}

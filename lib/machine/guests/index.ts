@@ -1,0 +1,6 @@
+/** The guest architectures there are. */
+import type { ArchName } from '../config.js';
+import type { GuestArch } from './guest.js';
+import { x86 } from './x86.js';
+
+export const ARCHES: Readonly<Partial<Record<ArchName, GuestArch>>> = { x86_64: x86 };

@@ -1,0 +1,145 @@
+/** x86-64 guests: the boards pc and q35. */
+import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
+import { PcBoard } from '../../boards/pc.js';
+import { Q35Board } from '../../boards/q35.js';
+import { HIGH_RAM, ramLayout } from '../../boot/e820.js';
+import { X86Cpu } from '../../engine/guest/x86/cpu.js';
+import { CpuModel } from '../../engine/guest/x86/cpuid.js';
+import { Vec } from '../../engine/guest/x86/defs.js';
+import { x86Helpers, x86Lifter } from '../../engine/guest/x86/guest.js';
+import { Src } from '../../engine/guest/x86/interrupts.js';
+import { Mode, X } from '../../engine/guest/x86/mode.js';
+import { codeBits, describeMode, x86SlotName } from '../../engine/guest/x86/names.js';
+import { PvClock } from '../../engine/guest/x86/pvclock.js';
+import { DEFAULT_PINNED } from '../../engine/host/x64/backend.js';
+import { flagsToEflags, Pending, Slot } from '../../engine/state.js';
+import { UsageError } from '../../errors.js';
+import type { MachineName } from '../config.js';
+import { startCpu } from '../start.js';
+import { hex64 } from '../debug/hex.js';
+import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
+
+const TSC_KHZ = 1_000_000;
+
+const BOARDS: Readonly<Partial<Record<MachineName, new (host: PcBoardHost) => PcBoardModel>>> = { pc: PcBoard, q35: Q35Board };
+
+/** Slots whose changes an instruction trace shows; FLAGS and EFLAGS are shown as one. */
+function watchedSlots(): number[] {
+  const s: number[] = [];
+  for (let i: number = X.RAX; i < X.SEGBASE + 6; i++) s.push(i);
+  s.push(Slot.MXCSR, Slot.FPU);
+  for (let i = 0; i < 16; i++) for (let k = 0; k < 4; k++) s.push(Slot.VEC + i * 8 + k);
+  for (let i = 0; i < 16; i++) s.push(Slot.X87 + i);
+  return s;
+}
+
+const debug: GuestDebug = {
+  slotName: x86SlotName,
+  describeMode,
+  objdump: (mode) => (codeBits(mode) === 64 ? 'i386:x86-64' : codeBits(mode) === 32 ? 'i386' : 'i8086'),
+  codeKind: (mode) => `${codeBits(mode)}:${mode & Mode.USER ? 'user' : 'kernel'}`,
+  watched: watchedSlots(),
+  flags: (V) => flagsToEflags(V[Slot.FLAGS * 2]!) | V[X.EFLAGS * 2]!,
+  attachTrace(cpu, sink) {
+    (cpu as X86Cpu).trace = {
+      delivered: (c, vector, src, err, hasErr, retLo, retHi) => {
+        const kind = src === Src.EXTERNAL ? 'irq' : src === Src.FAULT ? 'fault' : src === Src.TRAP ? 'trap' : 'int';
+        let text = `${kind} ${vector}`;
+        if (hasErr) text += ` error ${err.toString(16)}`;
+        if (vector === (Vec.PF as number) && kind === 'fault') text += ` cr2 ${hex64(c.cr2Hi, c.cr2Lo)}`;
+        sink.event(c, `${text} at ${hex64(retHi, retLo)} -> ${hex64(c.V[Slot.PC * 2 + 1]!, c.V[Slot.PC * 2]!)}`);
+      },
+      modeChanged: (c) => sink.modeChanged(c),
+    };
+  },
+};
+
+function build(env: GuestEnv): Guest {
+  const { config, memory, clock } = env;
+  const cpus: X86Cpu[] = [];
+  const model = CpuModel.parse(config.cpu);
+  const host: PcBoardHost = {
+    ...env.board,
+    tscKHz: TSC_KHZ,
+    x2apic: model.features.has('x2apic'),
+    physBits: model.physBits,
+    tsc: (i) => cpus[i]?.tsc() ?? 0,
+    suspend: () => env.suspend(),
+    wake: () => env.wake(),
+    setA20: (on) => {
+      for (const c of cpus) c.setA20(on);
+    },
+    intrChanged: (i) => {
+      const c = cpus[i];
+      if (c === undefined) return;
+      c.updateIntr();
+      if (c.V[Slot.PENDING * 2]! & Pending.INTR) env.hurryTo(i);
+    },
+    nmi: (i) => {
+      cpus[i]?.signalNmi();
+      env.hurryTo(i);
+    },
+    init: (i) => {
+      cpus[i]?.signalInit();
+      env.interruptSlice();
+    },
+    sipi: (i, vector) => {
+      cpus[i]?.signalSipi(vector);
+      env.interruptSlice();
+    },
+  };
+  const make = BOARDS[config.machine];
+  if (make === undefined) throw new UsageError(`--machine: x86_64 has no board '${config.machine}'`);
+  const board = new make(host);
+  const helpers = x86Helpers();
+  const lifter = x86Lifter(helpers, model, config.cpus);
+  env.states.forEach((state, index) => {
+    const paravirt = new PvClock({
+      map: memory,
+      clock,
+      tscKHz: TSC_KHZ,
+      wallMs: () => config.rtc + clock.now() / 1e6,
+      tsc: (out) => {
+        const t = cpus[index]!.tsc();
+        out.lo = t % 0x1_0000_0000;
+        out.hi = Math.floor(t / 0x1_0000_0000);
+      },
+    });
+    cpus.push(
+      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt, random: (buf) => env.board.random(buf) }),
+    );
+  });
+  for (const c of cpus) c.onPause = () => cpus.some((o) => o !== c && !o.halted);
+  const start = (how: ReturnType<PcBoardModel['reset']>): void => {
+    if (how !== null) startCpu(cpus[0]!, how);
+  };
+  return {
+    cpus,
+    board,
+    reset() {
+      for (const c of cpus) c.reset();
+      start(board.reset());
+    },
+    resume() {
+      for (const c of cpus) c.reset();
+      start(board.resume());
+    },
+  };
+}
+
+export const x86: GuestArch = {
+  name: 'x86_64',
+  stepBit: Mode.STEP,
+  fpHelperBit: Mode.FP_UNMASKED,
+  mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
+  pinned: DEFAULT_PINNED,
+  debug,
+  mapRam(memory, config) {
+    // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.
+    const { low, high } = ramLayout(config.machine, config.memory);
+    memory.mapRam(0, 0xa_0000, 0);
+    if (low > 0x10_0000) memory.mapRam(0x10_0000, low - 0x10_0000, 0x10_0000);
+    if (high > 0) memory.mapRam(HIGH_RAM, high, low);
+  },
+  build,
+};
