@@ -19,11 +19,8 @@ export const enum H {
   MSR_UAO,
   DC_ZVA,
   CRC32,
-  PC_ALIGN,
-  FPCR_WRITE,
-  SP_ALIGN,
 }
 export const HELPER_NAMES: readonly string[] = [
   'undefined', 'fp.trap', 'svc', 'hvc', 'smc', 'brk', 'hlt', 'eret', 'wfi', 'wfe', 'mrs', 'msr', 'sys', 'sysreg.trap',
-  'msr.spsel', 'msr.pan', 'msr.uao', 'dc.zva', 'crc32', 'pc.align', 'fpcr', 'sp.align',
+  'msr.spsel', 'msr.pan', 'msr.uao', 'dc.zva', 'crc32',
 ];
