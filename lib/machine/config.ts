@@ -17,7 +17,7 @@ export type MachineName = 'pc' | 'q35' | 'virt';
 /** Architectures with their boards, the default one first. */
 const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
 /** Architectures that can be chosen; the others are on their way. */
-const ARCH_NAMES: readonly ArchName[] = ['x86_64'];
+const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'aarch64'];
 export type Accel = 'auto' | 'jit' | 'interp';
 
 export type VgaKind = 'std' | 'none';
