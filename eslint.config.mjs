@@ -5,14 +5,15 @@ import tseslint from 'typescript-eslint';
  * rule, except that the board interface names the machine's configuration type.)
  */
 const above = {
-  engine: ['devices', 'boards', 'boot', 'machine', 'cli', 'memory', 'block'],
+  engine: ['devices', 'boards', 'boot', 'machine', 'control', 'cli', 'memory', 'block'],
   devices: ['boards', 'boot', 'machine', 'cli'],
   display: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
   block: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
   memory: ['boards', 'boot', 'machine', 'cli'],
   boot: ['machine', 'cli', 'engine'],
-  boards: ['cli'],
-  machine: ['cli'],
+  boards: ['control', 'cli'],
+  machine: ['control', 'cli'],
+  control: ['cli'],
 };
 
 const layers = Object.entries(above).map(([layer, forbidden]) => ({

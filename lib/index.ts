@@ -8,3 +8,5 @@ export { Keyboard, Mouse, Screen } from './machine/screen.js';
 export type { Picture } from './display/png.js';
 export type { EndReason, EndState, MachineStats } from './machine/protocol.js';
 export { UsageError, VmxError } from './errors.js';
+export { type Endpoint, parseEndpoint } from './control/endpoint.js';
+export { QmpServer } from './control/qmp/server.js';

@@ -12,7 +12,8 @@ export interface DiskInterface {
 
 /** The controllers that exist; lib/boards/parts/disks.ts has the function that attaches drives to each. */
 export const DISK_INTERFACES: readonly DiskInterface[] = [
-  { name: 'virtio', media: ['disk'], boards: ['pc', 'q35'], limit: 16 },
+  { name: 'virtio', media: ['disk'], boards: ['pc', 'q35', 'virt'], limit: 16 },
+  { name: 'floppy', media: ['floppy'], boards: ['pc', 'q35'], limit: 2 },
 ];
 
 /**

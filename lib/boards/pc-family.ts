@@ -8,6 +8,7 @@ import type { Device } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError, VmxError } from '../errors.js';
@@ -99,7 +100,7 @@ export class PcFamilyBoard implements PcBoardModel {
     return {
       ...this.chipset.acpi(),
       cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, resetPort: 0xcf9, resetValue: 6,
-      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppy: this.p.floppy,
+      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies,
       centuryRegister: Pc.CENTURY, s3Type: c.firmware === null ? S3_TYPE : null,
     };
   }
@@ -135,6 +136,10 @@ export class PcFamilyBoard implements PcBoardModel {
 
   get screen(): VgaRenderer | null {
     return this.p.screen;
+  }
+
+  get pci(): PciBus {
+    return this.p.pci;
   }
 
   get keyboard(): Ps2Keyboard {

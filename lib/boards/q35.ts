@@ -48,6 +48,7 @@ function addQ35(p: Parts): Chipset {
       onRcba: (base) => configuration(base, RCRB_BYTES),
     }),
   );
+  p.isaDevfn = lpc.devfn;
   p.addPci(new Ich9Smbus(p.pciHost));
   p.pirq = {
     set: (n, level) => {

@@ -5,6 +5,14 @@
 import * as aml from './aml.js';
 import { dsdt } from './dsdt.js';
 
+/** A floppy drive: type as in CMOS, and the format of its disk. */
+export interface FloppyInfo {
+  type: number;
+  tracks: number;
+  heads: number;
+  sectors: number;
+}
+
 export interface AcpiBoard {
   cpus: number;
   ioApicId: number;
@@ -34,8 +42,8 @@ export interface AcpiBoard {
   isaDevice: number;
   /** Configuration window of PCI Express, or null. */
   ecam: { base: number; buses: number } | null;
-  /** There is a floppy controller. */
-  floppy: boolean;
+  /** Drives of the floppy controller; none: there is no controller. */
+  floppies: readonly FloppyInfo[];
   centuryRegister: number;
   /** SLP_TYP of S3, or null: no suspend. */
   s3Type: number | null;

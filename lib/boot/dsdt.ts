@@ -1,5 +1,5 @@
 /** The DSDT of the PC boards (ACPI Specification 6.5; PCI Firmware Specification 3.3, 4.5 for _OSC). */
-import type { AcpiBoard } from './acpi.js';
+import type { AcpiBoard, FloppyInfo } from './acpi.js';
 import * as aml from './aml.js';
 
 /** Interrupts a PCI link device may be set to. */
@@ -72,8 +72,34 @@ function isaDevices(b: AcpiBoard): number[][] {
     isa('MOU_', 'PNP0F13', aml.irq(12)),
     aml.device('COM1', aml.name('_HID', aml.eisaId('PNP0501')), aml.name('_UID', aml.integer(1)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(0x3f8, 8), aml.irq(4)))),
   ];
-  if (b.floppy) list.push(isa('FDC0', 'PNP0700', aml.io(0x3f2, 4), aml.io(0x3f7, 1), aml.irq(6), aml.dma(2)));
+  if (b.floppies.length > 0) {
+    const present = [0, 1, 2, 3].map((i) => (i < b.floppies.length ? 1 : 0));
+    list.push(
+      aml.device(
+        'FDC0',
+        aml.name('_HID', aml.eisaId('PNP0700')),
+        aml.name('_STA', aml.integer(0xf)),
+        aml.name('_CRS', aml.resources(aml.io(0x3f2, 4), aml.io(0x3f7, 1), aml.irq(6), aml.dma(2))),
+        aml.name('_FDE', aml.buffer([...present, NO_TAPE].flatMap(aml.le32))),
+        ...b.floppies.map(floppyDrive),
+      ),
+    );
+  }
   return list;
+}
+
+/** _FDE, fifth double word: there is never a tape drive. */
+const NO_TAPE = 2;
+/** The BIOS's table behind interrupt vector 1Eh (IBM PC/AT Technical Reference) for 18 sectors of 512 bytes, without its EOT. */
+const DISK_TABLE = { specify: [0xaf, 0x02], motorWait: 0x25, sectorSize: 0x02, gap: 0x1b, dtl: 0xff, formatGap: 0x6c, fill: 0xf6, headSettle: 0x0f, motorStart: 0x08 };
+
+/** A drive with _FDI: what INT 13h, function 8 says about it. */
+function floppyDrive(f: FloppyInfo, n: number): number[] {
+  const t = DISK_TABLE;
+  const info = [
+    n, f.type, f.tracks - 1, f.sectors, f.heads - 1, ...t.specify, t.motorWait, t.sectorSize, f.sectors, t.gap, t.dtl, t.formatGap, t.fill, t.headSettle, t.motorStart,
+  ];
+  return aml.device(`FLP${letter(n)}`, aml.name('_ADR', aml.integer(n)), aml.name('_FDI', aml.pkg(...info.map(aml.integer))));
 }
 
 export function dsdt(b: AcpiBoard): Buffer {

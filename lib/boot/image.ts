@@ -3,6 +3,7 @@
  * for BIOS or for UEFI (UEFI Specification 2.10, chapter 5 "GPT", 13.3.2 "El Torito"; El Torito 1.0; ECMA-119).
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { floppyFormat } from '../devices/storage/floppy-drive.js';
 import { UsageError } from '../errors.js';
 import { containerFormat } from '../block/open.js';
 import { archOfImage } from './arch.js';
@@ -20,8 +21,6 @@ export interface ImageReader {
 
 const SECTOR = 512;
 const CD_SECTOR = 2048;
-/** Sizes of floppy disks in KiB. */
-const FLOPPY_KIB = new Set([160, 180, 320, 360, 720, 1200, 1440, 1680, 1720, 2880]);
 
 function bytes(r: ImageReader, offset: number, length: number): Buffer {
   const b = Buffer.alloc(length);
@@ -64,7 +63,7 @@ export function imageKind(r: ImageReader): ImageKind {
   if (containerFormat(head) !== null) return 'disk';
   if (head.length >= SECTOR && isIso(r)) return 'cdrom';
   if (head.length >= 4 && isKernel(head)) return 'kernel';
-  if (r.size % SECTOR === 0 && FLOPPY_KIB.has(r.size / 1024)) return 'floppy';
+  if (floppyFormat(r.size) !== null) return 'floppy';
   return 'disk';
 }
 

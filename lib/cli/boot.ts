@@ -3,6 +3,8 @@ import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
+import { parseEndpoint } from '../control/endpoint.js';
+import { QmpServer } from '../control/qmp/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import type { MachineOptions } from '../machine/config.js';
@@ -10,6 +12,7 @@ import { VirtualMachine } from '../machine/virtual-machine.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
+import { VERSION } from './version.js';
 
 interface BootArgs {
   image?: string;
@@ -25,6 +28,7 @@ interface BootArgs {
   kernel?: string;
   initrd?: string;
   append?: string;
+  dtb?: string;
   disk?: string[];
   cdrom?: string[];
   floppy?: string[];
@@ -34,6 +38,7 @@ interface BootArgs {
   display: string;
   vga?: string;
   screenshot?: string[];
+  qmp?: string[];
   reboot: boolean;
   exitOn?: string;
   timeout?: string;
@@ -65,6 +70,7 @@ const OPTIONS = {
   kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },
   initrd: { type: 'string', describe: 'initial RAM disk' },
   append: { type: 'string', describe: 'kernel command line' },
+  dtb: { type: 'string', describe: "device tree to use instead of the board's own (machine virt)" },
   disk: { type: 'string', array: true, describe: 'FILE[,if=virtio|nvme|ahci|ide|scsi|usb][,format=F][,readonly][,snapshot][,serial=S], repeatable' },
   cdrom: { type: 'string', array: true, describe: 'FILE[,if=ide|ahci|scsi|usb]: CD-ROM drive with this image, repeatable' },
   floppy: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot]: floppy drive with this image, up to two' },
@@ -74,6 +80,7 @@ const OPTIONS = {
   display: { type: 'string', default: 'none', describe: 'none' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
+  qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
   timeout: { type: 'string', describe: 'stop with status 124 after this many seconds' },
@@ -163,6 +170,7 @@ function machineOptions(a: BootArgs): MachineOptions {
     firmwareVars: a.firmwareVars,
     initrd: a.initrd,
     append: a.append,
+    dtb: a.dtb,
     disks: kind === null || kind === 'kernel' ? a.disk : [{ file: a.image!, media: kind }, ...(a.disk ?? [])],
     cdroms: a.cdrom,
     floppies: a.floppy,
@@ -216,7 +224,14 @@ async function boot(a: BootArgs): Promise<number> {
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
   const vm = await VirtualMachine.create(options);
+  try {
+    for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+  } catch (e) {
+    await vm.stop();
+    throw e;
+  }
   vm.on('log', (m) => process.stderr.write(`vmx-accel: ${m}\n`));
   const debugcon = openDebugcon(a.debugcon, vm);
   let timedOut = false;

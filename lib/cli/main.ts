@@ -1,14 +1,12 @@
 #!/usr/bin/env node
 /** The vmx-accel command. */
-import { readFileSync } from 'node:fs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
 import { BOOT_OPTIONS, bootCommand } from './boot.js';
 import { doctorCommand } from './doctor.js';
-
-const version = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+import { VERSION } from './version.js';
 
 /** Prints one line and ends: 2 for bad input, 1 for anything else. */
 function fail(e: unknown): never {
@@ -43,7 +41,7 @@ function explain(message: string): string {
 try {
   await yargs(hideBin(process.argv))
     .scriptName('vmx-accel')
-    .version(version)
+    .version(VERSION)
     .usage('$0 <command> [options]')
     .command(bootCommand)
     .command(doctorCommand)

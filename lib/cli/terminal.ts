@@ -1,11 +1,12 @@
 /** Joins the guest's serial port to standard input and output (or a file), with the Ctrl-A escape. */
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { UsageError } from '../errors.js';
+import { MonitorLine } from './monitor-line.js';
 import { checkOutput } from './output.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
 
 const CTRL_A = 1;
-const HELP = '\r\nCtrl-A H this help, Ctrl-A X quit, Ctrl-A P power button, Ctrl-A R reset, Ctrl-A Ctrl-A sends Ctrl-A\r\n';
+const HELP = '\r\nCtrl-A H this help, Ctrl-A X quit, Ctrl-A C monitor and back, Ctrl-A P power button, Ctrl-A R reset, Ctrl-A Ctrl-A sends Ctrl-A\r\n';
 
 export class Terminal {
   /** The text of --exit-on has appeared. */
@@ -17,6 +18,8 @@ export class Terminal {
   private readonly onInput = (chunk: Buffer): void => this.input(chunk);
 
   private vm!: VirtualMachine;
+  /** The monitor, while it has the keyboard. */
+  private monitor: MonitorLine | null = null;
 
   /** @throws UsageError if there is no such port or its file cannot be written. */
   constructor(
@@ -73,6 +76,8 @@ export class Terminal {
         this.command(b, out);
       } else if (b === CTRL_A) {
         this.escape = true;
+      } else if (this.monitor !== null) {
+        this.monitor.key(b);
       } else {
         out.push(b);
       }
@@ -84,6 +89,9 @@ export class Terminal {
     switch (String.fromCharCode(b).toLowerCase()) {
       case 'x':
         void this.vm.stop();
+        break;
+      case 'c':
+        this.monitor = this.monitor === null ? new MonitorLine(this.vm, (text) => process.stdout.write(text)) : null;
         break;
       case 'p':
         this.vm.powerButton();

@@ -1,4 +1,4 @@
-/** Pictures as PNG files. */
+/** Pictures as files: PNG, and the portable pixmap of netpbm. */
 import { PNG } from 'pngjs';
 import { VmxError } from '../errors.js';
 
@@ -28,4 +28,18 @@ export function decodePng(file: Uint8Array): Picture {
   } catch (e) {
     throw new VmxError('ERR_BAD_PNG', `not a PNG file: ${(e as Error).message}`, { cause: e });
   }
+}
+
+/** Binary PPM (netpbm's ppm(5), magic P6). */
+export function encodePpm(p: Picture): Buffer {
+  const pixels = p.width * p.height;
+  const head = Buffer.from(`P6\n${p.width} ${p.height}\n255\n`, 'latin1');
+  const out = Buffer.allocUnsafe(head.length + pixels * 3);
+  head.copy(out);
+  for (let i = 0, at = head.length, from = 0; i < pixels; i++, from += 4) {
+    out[at++] = p.rgba[from]!;
+    out[at++] = p.rgba[from + 1]!;
+    out[at++] = p.rgba[from + 2]!;
+  }
+  return out;
 }

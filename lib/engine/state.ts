@@ -73,6 +73,12 @@ export const enum Slot {
   /** First temporary. Vector temporaries take 4 consecutive slots, aligned to 4. */
   TEMP = 768,
   TEMP_END = 2048,
+  /**
+   * First symbol: a pool of interned values like the constants, but opaque: passes and back ends must not look at the value,
+   * because the same code serves guests in which it differs (docs/AOT.md).
+   */
+  SYMBOL = 2048,
+  SYMBOL_END = 0x4000,
   /** First constant: a pool of interned 64-bit values. */
   CONST = 0x4000,
   CONST_END = 0x14000,

@@ -64,6 +64,8 @@ export interface MachineOptions {
   initrd?: string;
   /** Kernel command line. */
   append?: string;
+  /** Device tree to use in place of the board's own (virt boards); /chosen is filled in. */
+  dtb?: string;
   /**
    * `seabios`, `ovmf`, `none`, a file, or `auto`: none with a kernel, else by what the first disk can boot. Default auto.
    */
@@ -119,6 +121,7 @@ export interface MachineConfig {
   kernel: string | null;
   initrd: string | null;
   append: string;
+  dtb: string | null;
   /** Null: the kernel is loaded directly. */
   firmware: FirmwareConfig | null;
   /** For the user: which firmware was chosen and why; empty if it was asked for. */
@@ -311,6 +314,10 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     checkFile(o.initrd, '--initrd', false);
   }
   if (o.append !== undefined && o.kernel === undefined) throw new UsageError('--append: needs --kernel');
+  if (o.dtb !== undefined) {
+    if (machine !== 'virt') throw new UsageError(`--dtb: machine ${machine} has no device tree`);
+    checkFile(o.dtb, '--dtb', false);
+  }
   const disks = drives(o, machine);
   const notes: string[] = [];
   const firmware = chooseFirmware(o, machine, disks, notes);
@@ -331,6 +338,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     kernel: o.kernel ?? null,
     initrd: o.initrd ?? null,
     append: o.append ?? '',
+    dtb: o.dtb ?? null,
     firmware,
     notes,
     disks,

@@ -10,7 +10,7 @@ export interface KeyEvent {
 const CODES: Record<string, number> = {
   esc: 0x01, minus: 0x0c, equal: 0x0d, backspace: 0x0e, tab: 0x0f, bracket_left: 0x1a, bracket_right: 0x1b, ret: 0x1c, ctrl: 0x1d,
   semicolon: 0x27, apostrophe: 0x28, grave_accent: 0x29, shift: 0x2a, backslash: 0x2b, comma: 0x33, dot: 0x34, slash: 0x35, shift_r: 0x36,
-  kp_multiply: 0x37, alt: 0x38, spc: 0x39, caps_lock: 0x3a, num_lock: 0x45, scroll_lock: 0x46, kp_7: 0x47, kp_8: 0x48, kp_9: 0x49,
+  kp_multiply: 0x37, asterisk: 0x37, alt: 0x38, spc: 0x39, caps_lock: 0x3a, num_lock: 0x45, scroll_lock: 0x46, kp_7: 0x47, kp_8: 0x48, kp_9: 0x49,
   kp_subtract: 0x4a, kp_4: 0x4b, kp_5: 0x4c, kp_6: 0x4d, kp_add: 0x4e, kp_1: 0x4f, kp_2: 0x50, kp_3: 0x51, kp_0: 0x52, kp_decimal: 0x53,
   sysrq: 0x54, less: 0x56, f11: 0x57, f12: 0x58, kp_enter: 0xe01c, ctrl_r: 0xe01d, kp_divide: 0xe035, print: 0xe037, alt_r: 0xe038,
   home: 0xe047, up: 0xe048, pgup: 0xe049, left: 0xe04b, right: 0xe04d, end: 0xe04f, down: 0xe050, pgdn: 0xe051, insert: 0xe052,
@@ -45,9 +45,10 @@ for (const [first, plain, shifted] of ROWS) {
 }
 for (let f = 1; f <= 10; f++) CODES[`f${f}`] = 0x3a + f;
 
-/** @throws UsageError for an unknown key. */
+/** A key by name, or its scan code as 0x1c or 0xe01c. @throws UsageError for an unknown key. */
 export function keyCode(name: string): number {
   const n = name.toLowerCase();
+  if (/^0x[0-9a-f]{1,4}$/.test(n)) return Number(n);
   const known = CODES[n] ?? CODES[ALIASES[n] ?? ''] ?? (n.length === 1 ? CHARACTERS.get(n)?.key : undefined);
   if (known === undefined) throw new UsageError(`no key '${name}' (examples: a, 7, f1, ret, esc, ctrl, alt, delete, up, kp_5)`);
   return known;

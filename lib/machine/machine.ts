@@ -18,7 +18,7 @@ import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
 import type { Guest, MachineCpu } from './guests/guest.js';
 import { ARCHES } from './guests/index.js';
-import type { EndState, MachineStats } from './protocol.js';
+import type { EndState, Inspection, MachineStats } from './protocol.js';
 
 export interface MachineHost {
   serialOutput(bytes: Uint8Array): void;
@@ -407,6 +407,10 @@ export class Machine {
     this.resumed = null;
     this.paused = false;
     this.clock.start();
+  }
+
+  inspect(): Inspection {
+    return { pci: this.board.pci?.describe() ?? [], registers: this.cpus.map((c) => c.describe()) };
   }
 
   stats(): MachineStats {

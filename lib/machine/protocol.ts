@@ -1,5 +1,6 @@
 /** Messages between a VirtualMachine and the worker that runs it. Plain data. */
 import type { EngineStats } from '../engine/jit/engine.js';
+import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
 import type { MachineConfig } from './config.js';
 
@@ -34,6 +35,13 @@ export type ConsoleRequest = { kind: 'picture' } | { kind: 'text' } | { kind: 'i
 /** Null: there is no display. */
 export type ConsoleReply = { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
 
+/** What a debugger's user asks of a machine. */
+export interface Inspection {
+  pci: PciInfo[];
+  /** Registers of each CPU as text. */
+  registers: string[];
+}
+
 export interface ScreenState {
   picture: Picture | null;
   lines: string[] | null;
@@ -48,6 +56,7 @@ export type ToWorker =
   | { type: 'reset' }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'stats'; id: number }
+  | { type: 'inspect'; id: number }
   | { type: 'console'; id: number; request: ConsoleRequest };
 
 export type FromWorker =
@@ -59,6 +68,7 @@ export type FromWorker =
   | { type: 'log'; message: string }
   | { type: 'reset' }
   | { type: 'done'; id: number; stats?: MachineStats }
+  | { type: 'inspected'; id: number; inspection: Inspection }
   | { type: 'console'; id: number; reply: ConsoleReply }
   | { type: 'ended'; end: EndState; stats: MachineStats; screen: ScreenState };
 

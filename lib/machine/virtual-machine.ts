@@ -6,7 +6,8 @@ import { UsageError, VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
-import type { ConsoleReply, ConsoleRequest, EndState, FromWorker, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { PciInfo } from '../devices/pci/pci.js';
+import type { ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -90,6 +91,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private finalStats: MachineStats | null = null;
   private nextId = 1;
   private readonly replies = new Map<number, (stats?: MachineStats) => void>();
+  private readonly inspections = new Map<number, (i: Inspection) => void>();
   private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
   private lastScreen: ScreenState = { picture: null, lines: null };
   private readonly ended: Promise<EndState>;
@@ -182,6 +184,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         r?.(m.stats);
         break;
       }
+      case 'inspected':
+        this.inspections.get(m.id)?.(m.inspection);
+        this.inspections.delete(m.id);
+        break;
       case 'console':
         this.consoleReplies.get(m.id)?.(m.reply);
         this.consoleReplies.delete(m.id);
@@ -205,6 +211,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'ended';
     for (const r of this.replies.values()) r(stats ?? undefined);
     this.replies.clear();
+    for (const r of this.inspections.values()) r(NOTHING);
+    this.inspections.clear();
     for (const r of this.consoleReplies.values()) r(null);
     this.consoleReplies.clear();
     this.port.finished();
@@ -313,10 +321,31 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.request((id) => ({ type: 'stats', id }));
   }
 
+  private inspect(): Promise<Inspection> {
+    if (this.current === 'ended') return Promise.resolve(NOTHING);
+    const id = this.nextId++;
+    return new Promise((resolve) => {
+      this.inspections.set(id, resolve);
+      this.post({ type: 'inspect', id });
+    });
+  }
+
+  /** PCI functions as they are configured now; none after the end. */
+  async pci(): Promise<PciInfo[]> {
+    return (await this.inspect()).pci;
+  }
+
+  /** Registers of each CPU, as text for people; none after the end. */
+  async registers(): Promise<string[]> {
+    return (await this.inspect()).registers;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 }
+
+const NOTHING: Inspection = { pci: [], registers: [] };
 
 function failure(m: Extract<FromWorker, { type: 'failed' }>): VmxError {
   if (m.code === 'ERR_USAGE') return new UsageError(m.message);

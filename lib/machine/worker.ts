@@ -92,6 +92,9 @@ try {
       case 'stats':
         send({ type: 'done', id: m.id, stats: machine.stats() });
         break;
+      case 'inspect':
+        send({ type: 'inspected', id: m.id, inspection: machine.inspect() });
+        break;
       case 'console':
         machine.console.handle(m.request, (reply) => send({ type: 'console', id: m.id, reply }));
         break;

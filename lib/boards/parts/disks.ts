@@ -4,8 +4,10 @@ import { openImage } from '../../block/open.js';
 import { VmxError } from '../../errors.js';
 import type { DiskIf } from '../../machine/config.js';
 import { DISK_INTERFACES } from '../disk-interfaces.js';
-import type { Attach, Drive } from './drive.js';
-import type { Parts } from './parts.js';
+import type { BusParts } from './bus-parts.js';
+import type { Attach, Drive, PcAttach } from './drive.js';
+import { Parts } from './parts.js';
+import { attachFloppy } from './storage/floppy.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
@@ -13,8 +15,13 @@ const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
   virtio: attachVirtioBlk,
 };
 
+/** Those that only PCs have. */
+const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
+  floppy: attachFloppy,
+};
+
 /** Opens all images, attaches the drives and tells firmware in which order to try them. */
-export function addDisks(p: Parts): void {
+export function addDisks(p: BusParts): void {
   const drives = p.host.config.disks.map((config, index): Drive => {
     const image = openImage(config);
     const media = new MediaSlot(image);
@@ -23,9 +30,12 @@ export function addDisks(p: Parts): void {
   });
   for (const { name, boards } of DISK_INTERFACES) {
     if (!boards.includes(p.host.config.machine)) continue;
+    const mine = drives.filter((d) => d.config.if === name);
     const attach = ATTACH[name];
-    if (attach === undefined) throw new VmxError('ERR_INTERNAL', `no attach function for if=${name}`);
-    attach(p, drives.filter((d) => d.config.if === name));
+    const pcAttach = PC_ATTACH[name];
+    if (attach !== undefined) attach(p, mine);
+    else if (pcAttach !== undefined && p instanceof Parts) pcAttach(p, mine);
+    else throw new VmxError('ERR_INTERNAL', `no attach function for if=${name}`);
   }
   for (const d of drives) if (d.bootPath !== null) p.bootOrder.push(d.bootPath);
 }

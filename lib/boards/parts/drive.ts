@@ -2,6 +2,7 @@
 import type { BlockBackend } from '../../block/backend.js';
 import type { MediaSlot } from '../../block/media.js';
 import type { DiskConfig } from '../../machine/config.js';
+import type { BusParts } from './bus-parts.js';
 import type { Parts } from './parts.js';
 
 export interface Drive {
@@ -18,7 +19,10 @@ export interface Drive {
 }
 
 /** Adds a controller (or several) with these drives, all of one `if`. Called for every `if` of the board, maybe with no drives. */
-export type Attach = (p: Parts, drives: readonly Drive[]) => void;
+export type Attach = (p: BusParts, drives: readonly Drive[]) => void;
+
+/** The same for controllers that only PCs have: with ports and ISA interrupts. */
+export type PcAttach = (p: Parts, drives: readonly Drive[]) => void;
 
 /** Path of a PCI function on bus 0: SeaBIOS and OVMF know them by class name and place. */
 export function pciPath(name: string, devfn: number): string {

@@ -7,23 +7,41 @@ import { VirtioRng } from '../../devices/virtio/rng.js';
 import { UsageError } from '../../errors.js';
 import { type DeviceOption, intProp, parseDevice } from '../device-options.js';
 import { Pc } from './map.js';
-import type { Parts } from './parts.js';
+import type { BusParts } from './bus-parts.js';
+import { Parts } from './parts.js';
 
 /** Puts a virtio device on bus 0: disks, whose place firmware is told. */
-export function addVirtio(p: Parts, name: string, dev: VirtioDevice): VirtioPci {
+export function addVirtio(p: BusParts, name: string, dev: VirtioDevice): VirtioPci {
   return p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
 }
 
 /** Puts a virtio device behind a root port, if the board has a free one. */
-function addVirtioExpress(p: Parts, name: string, dev: VirtioDevice): void {
+export function addVirtioExpress(p: BusParts, name: string, dev: VirtioDevice): void {
   p.addExpress((host, slot) => new VirtioPci(name, host, slot, p.memory, dev, (s) => p.host.log(s)));
 }
 
-export function addDeviceOptions(p: Parts): void {
+/** @throws UsageError for a device this board cannot have. */
+export function addDeviceOptions(p: BusParts): void {
   for (const text of p.host.config.devices) addOption(p, parseDevice(text));
 }
 
-function addOption(p: Parts, o: DeviceOption): void {
+function addOption(p: BusParts, o: DeviceOption): void {
+  const h = p.host;
+  switch (o.name) {
+    case 'virtio-rng':
+      addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => h.random(dst)));
+      break;
+    case 'virtio-console':
+      addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));
+      break;
+    default:
+      if (!(p instanceof Parts)) throw new UsageError(`--device: ${o.name} is not available on this board`);
+      addPcOption(p, o);
+  }
+}
+
+/** Devices with ports and ISA interrupts. */
+function addPcOption(p: Parts, o: DeviceOption): void {
   const h = p.host;
   const m = p.memory;
   switch (o.name) {
@@ -38,12 +56,6 @@ function addOption(p: Parts, o: DeviceOption): void {
       m.mapMmio(Pc.TESTDEV, TESTDEV_MEMORY, t.mmio);
       break;
     }
-    case 'virtio-rng':
-      addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => h.random(dst)));
-      break;
-    case 'virtio-console':
-      addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));
-      break;
     default:
       throw new UsageError(`--device: ${o.name} is not available on this board`);
   }

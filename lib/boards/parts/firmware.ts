@@ -11,6 +11,10 @@ import type { Parts } from './parts.js';
 const VERSION = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 /** Of every machine: so that a guest sees the same hardware at each start. */
 const UUID = Uint8Array.from(Buffer.from('766d782d616363656c80000000000001', 'hex'));
+/** CMOS equipment byte. */
+const CMOS_EQUIPMENT = 0x14;
+const EQUIPMENT_FPU = 0x02;
+const EQUIPMENT_MOUSE = 0x04;
 /** SeaBIOS tries again after this long when nothing is bootable. */
 const BOOT_RETRY_MS = 60_000;
 
@@ -22,6 +26,8 @@ export function fillCmos(p: Parts): void {
     p.rtc.setNvram(at, n & 0xff);
     p.rtc.setNvram(at + 1, n >>> 8);
   };
+  p.equipment = EQUIPMENT_MOUSE | EQUIPMENT_FPU;
+  p.rtc.setNvram(CMOS_EQUIPMENT, p.equipment);
   put16(0x15, 640);
   put16(0x17, (low - 0x10_0000) / 1024);
   put16(0x30, (low - 0x10_0000) / 1024);

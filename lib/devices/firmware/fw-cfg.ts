@@ -1,6 +1,7 @@
 /**
  * fw_cfg, the firmware configuration device that SeaBIOS, OVMF and Linux (qemu_fw_cfg) know ("QEMU Firmware Configuration
- * (fw_cfg) Device" specification): selector 510h, data 511h, DMA address 514h.
+ * (fw_cfg) Device" specification): at ports selector 510h, data 511h, DMA address 514h; in memory data, selector (big-endian) and
+ * DMA address at 0, 8 and 16.
  */
 import type { Device, GuestMemory, IoHandler, SavedState } from '../device.js';
 import { VmxError } from '../../errors.js';
@@ -17,6 +18,16 @@ const enum Port {
   LENGTH = 12,
 }
 export const FW_CFG_PORTS: number = Port.LENGTH;
+
+/** Offsets of the registers in memory. */
+const enum Mmio {
+  DATA = 0,
+  SELECT = 8,
+  DMA_HIGH = 16,
+  DMA_LOW = 20,
+  LENGTH = 24,
+}
+export const FW_CFG_MMIO_BYTES: number = Mmio.LENGTH;
 
 /** Item keys. */
 export const enum FwCfgKey {
@@ -122,6 +133,15 @@ export class FwCfg implements Device {
   readonly ports: IoHandler = {
     read: (offset, size) => this.read(offset, size),
     write: (offset, size, value) => this.write(offset, size, value),
+  };
+
+  /** The same registers in memory. */
+  readonly mmio: IoHandler = {
+    read: (offset, size) => (offset < Mmio.SELECT ? this.readData(size) : offset >= Mmio.DMA_HIGH ? this.read(offset - Mmio.DMA_HIGH + Port.DMA_HIGH, size) : 0),
+    write: (offset, size, value) => {
+      if (offset === Mmio.SELECT && size === 2) this.select(((value & 0xff) << 8) | (value >>> 8));
+      else if (offset >= Mmio.DMA_HIGH) this.write(offset - Mmio.DMA_HIGH + Port.DMA_HIGH, size, value);
+    },
   };
 
   private readonly memory: GuestMemory;

@@ -66,6 +66,25 @@ export interface PciHost {
   msi(address: number, data: number): void;
 }
 
+/** What people and programs want to know of a function. */
+export interface PciInfo {
+  bus: number;
+  slot: number;
+  function: number;
+  name: string;
+  vendor: number;
+  device: number;
+  subsystemVendor: number;
+  subsystem: number;
+  /** Base class << 8 | subclass. */
+  classCode: number;
+  /** 0 = none, 1..4 = INTA..INTD, and the line that firmware wrote down for it. */
+  pin: number;
+  irq: number;
+  /** Base address registers; address -1 if the BAR does not decode now. Sizes and addresses in bytes. */
+  regions: { bar: number; io: boolean; address: number; size: number; prefetch: boolean; mem64: boolean }[];
+}
+
 /** One function of a device. Subclasses add BARs and capabilities in their constructor. */
 export class PciFunction implements Device {
   readonly config = new Uint8Array(256);
@@ -240,6 +259,21 @@ export class PciFunction implements Device {
     return at;
   }
 
+  describe(bus: number): PciInfo {
+    const c = this.config;
+    const u16 = (reg: number): number => c[reg]! | (c[reg + 1]! << 8);
+    const regions: PciInfo['regions'] = [];
+    this.bars.forEach((b, n) => {
+      if (b === undefined || b.kind === 'rom') return;
+      regions.push({ bar: n, io: b.kind === 'io', address: this.barAddress(n), size: b.size, prefetch: b.kind !== 'io' && (c[PciReg.BAR0 + n * 4]! & PREFETCHABLE) !== 0, mem64: b.kind === 'mem64' });
+    });
+    return {
+      bus, slot: this.devfn >> 3, function: this.devfn & 7, name: this.name, vendor: u16(PciReg.VENDOR), device: u16(PciReg.DEVICE),
+      subsystemVendor: u16(PciReg.SUBSYS_VENDOR), subsystem: u16(PciReg.SUBSYS), classCode: u16(PciReg.CLASS), pin: c[PciReg.INT_PIN]!,
+      irq: c[PciReg.INT_LINE]!, regions,
+    };
+  }
+
   private mapBars(): void {
     this.bars.forEach((b, n) => {
       if (b === undefined) return;
@@ -405,6 +439,12 @@ export class PciBus implements Device {
   /** Functions in order of devfn. */
   list(): PciFunction[] {
     return [...this.functions.values()].sort((a, b) => a.devfn - b.devfn);
+  }
+
+  /** Every function on this bus, which has number `own`, and behind its bridges as they are programmed now. */
+  describe(own = 0): PciInfo[] {
+    const behind = this.bridges.filter((b) => b.secondary > own).flatMap((b) => b.child.describe(b.secondary));
+    return [...this.list().map((f) => f.describe(own)), ...behind];
   }
 
   /** The function that answers a configuration access, seen from this bus, which has number `own`. */

@@ -5,6 +5,17 @@
 import { Access, NONE, Slot } from '../state.js';
 import { F, Op, REC } from './ops.js';
 
+/** Most symbols of one block; further ones become constants. */
+export const MAX_SYMBOLS = 64;
+
+/**
+ * True for the int32 values that symbols are made of: what a kernel that moves itself in memory adds its offset to lies in the
+ * upper or lower parts of the 32-bit range, sizes and offsets near its middle.
+ */
+export function looksLikeAddress(value: number): boolean {
+  return value >= 0x2000_0000 || value < -0x2000_0000;
+}
+
 /** Interned 64-bit constants: slots >= Slot.CONST whose values lie in the state region of every vCPU. */
 export class ConstPool {
   private readonly index = new Map<number, Map<number, number>>();
@@ -13,6 +24,9 @@ export class ConstPool {
   readonly lo = new Int32Array(Slot.CONST_END - Slot.CONST);
   readonly hi = new Int32Array(Slot.CONST_END - Slot.CONST);
   private readonly states: Int32Array[] = [];
+  private readonly symbols = new Map<number, number>();
+  private nextSymbol: number = Slot.SYMBOL;
+  private readonly symbolValues = new Int32Array(Slot.SYMBOL_END - Slot.SYMBOL);
 
   /** Makes V receive all present and future constants. */
   attach(V: Int32Array): void {
@@ -20,6 +34,10 @@ export class ConstPool {
     for (let s: number = Slot.CONST; s < this.next; s++) {
       V[s * 2] = this.lo[s - Slot.CONST]!;
       V[s * 2 + 1] = this.hi[s - Slot.CONST]!;
+    }
+    for (const [value, s] of this.symbols) {
+      V[s * 2] = value;
+      V[s * 2 + 1] = value >> 31;
     }
   }
 
@@ -31,6 +49,34 @@ export class ConstPool {
   reset(): void {
     this.index.clear();
     this.next = Slot.CONST;
+    this.symbols.clear();
+    this.nextSymbol = Slot.SYMBOL;
+  }
+
+  /** @returns the slot of the opaque int32 `value`, sign-extended to 64 bits, or -1 if the pool is full (use a constant). */
+  symbol(value: number): number {
+    let s = this.symbols.get(value);
+    if (s === undefined) {
+      if (this.nextSymbol >= Slot.SYMBOL_END) return -1;
+      s = this.nextSymbol++;
+      this.symbols.set(value, s);
+      this.symbolValues[s - Slot.SYMBOL] = value;
+      for (const V of this.states) {
+        V[s * 2] = value;
+        V[s * 2 + 1] = value >> 31;
+      }
+    }
+    return s;
+  }
+
+  /** Value of a slot that `symbol` has given. */
+  symbolValue(s: number): number {
+    return this.symbolValues[s - Slot.SYMBOL]!;
+  }
+
+  /** Symbols in use. */
+  get symbolCount(): number {
+    return this.nextSymbol - Slot.SYMBOL;
   }
 
   /** @returns the slot of the 64-bit value hi:lo. */
@@ -64,6 +110,12 @@ export class IrBuilder {
   insns = 0;
   /** Highest temporary slot in use + 1. */
   tempEnd: number = Slot.TEMP;
+  /** Lifters make symbols of what looks like an address (`symbol`). */
+  symbolic = false;
+  /** Symbols of the block: offset of the 32-bit field from the block's first byte, and the slot. */
+  symbolN = 0;
+  readonly symbolAt = new Int32Array(MAX_SYMBOLS);
+  readonly symbolSlot = new Int32Array(MAX_SYMBOLS);
   private insnWord = 0;
 
   constructor(readonly consts: ConstPool) {}
@@ -72,6 +124,7 @@ export class IrBuilder {
     this.n = 0;
     this.insns = 0;
     this.tempEnd = Slot.TEMP;
+    this.symbolN = 0;
   }
 
   /** Starts a guest instruction at page offset `start`; `next` is the page offset of the one after it (may be >= 4096). */
@@ -106,6 +159,22 @@ export class IrBuilder {
   /** Constant from an int32, sign-extended to 64 bits. */
   k(v: number): number {
     return this.consts.slot(v | 0, (v | 0) >> 31);
+  }
+
+  /**
+   * Slot of a 32-bit immediate or displacement of the guest's code, sign-extended, as a symbol: code that uses it serves guests
+   * whose code differs in the upper half of that field (an address that was relocated).
+   * @param at offset of the field from the block's first byte
+   * @returns -1 if the value does not look like an address, or there is no room: then use a constant
+   */
+  symbol(at: number, value: number): number {
+    if (!this.symbolic || !looksLikeAddress(value) || this.symbolN >= MAX_SYMBOLS) return -1;
+    const s = this.consts.symbol(value);
+    if (s < 0) return -1;
+    const n = this.symbolN++;
+    this.symbolAt[n] = at;
+    this.symbolSlot[n] = s;
+    return s;
   }
 
   /** Constant from low and high word. */

@@ -14,7 +14,8 @@
  *
  * Rules
  * - A guest register slot (< Slot.TEMP) may be read and written any number of times. A temporary is written
- *   exactly once, before it is read. Constants are slots >= Slot.CONST.
+ *   exactly once, before it is read. Constants are slots >= Slot.CONST; symbols
+ *   (Slot.SYMBOL) are constants whose value must not be looked at.
  * - 32-bit results are zero-extended to 64 bits. An 8- or 16-bit result *merges* into a guest register (the bits
  *   above are kept) and is zero-extended in a temporary. Only the low w bits of operands are looked at.
  * - Precise exceptions: an op marked `faults` may leave the block with the guest registers as they are at that

@@ -51,6 +51,7 @@ function constant(b: IrBuilder, slot: number): string {
 function slotName(b: IrBuilder, slot: number, o: PrintOptions): string {
   if (slot === NONE) return '_';
   if (slot >= Slot.CONST && slot < Slot.CONST_END) return constant(b, slot);
+  if (slot >= Slot.SYMBOL && slot < Slot.SYMBOL_END) return `@0x${(b.consts.symbolValue(slot) >>> 0).toString(16)}`;
   if (slot >= Slot.TEMP && slot < Slot.TEMP_END) return `t${slot - Slot.TEMP}`;
   return o.name?.(slot) ?? `s${slot}`;
 }

@@ -125,7 +125,7 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
         if (s >= b.tempEnd) fail(i, `${where}: temporary was never allocated`);
         if (written[t] === 0 && written[t & ~3]! < 2) fail(i, `${where}: temporary is read before it is written`);
         if (form === 'v' && s & 3) fail(i, `${where}: vector temporary is not aligned`);
-      } else if (s < 0 || (s >= Slot.TEMP_END && s < Slot.CONST) || s >= Slot.CONST_END) fail(i, `${where}: no slot ${s}`);
+      } else if (s < 0 || (s >= Slot.SYMBOL && s - Slot.SYMBOL >= b.consts.symbolCount && s < Slot.CONST) || s >= Slot.CONST_END) fail(i, `${where}: no slot ${s}`);
       else if (s === Slot.FLAGS && op !== Op.CALL && op !== Op.VOP) fail(i, `${where}: flags are no operand`);
       else if (form === 'v' && s < Slot.VEC) fail(i, `${where}: not a vector register`);
     }

@@ -10,8 +10,10 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import { ExitCode, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
+import { type CacheStore, CodeCache } from '../aot/code-cache.js';
+import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
-import type { HostCode } from './host-code.js';
+import type { GuestBytes, HostCode } from './host-code.js';
 
 /** What a slice of execution ended with. */
 export const enum SliceEnd {
@@ -38,7 +40,9 @@ export interface EngineOptions {
 }
 
 export interface EngineStats {
+  /** Blocks made, and how many of them came from the code cache. */
   blocks: number;
+  installed: number;
   insns: number;
   irOps: number;
   hostBytes: number;
@@ -87,7 +91,7 @@ export type BlockHook = (cpu: GuestCpu, block: Block) => void;
 export class Engine {
   readonly consts = new ConstPool();
   readonly stats: EngineStats = {
-    blocks: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
+    blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
     loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0,
   };
   /** Counts helper calls by id when set (costs a little). */
@@ -95,12 +99,16 @@ export class Engine {
   onBlock: BlockHook | null = null;
   /** Set before the first block is translated. */
   tool: BlockTool | null = null;
+  /** Generated code of earlier runs; see `useCache`. */
+  aot: CodeCache | null = null;
   private readonly ir: IrBuilder;
   private readonly interp: Interpreter;
   private readonly pages = new Map<number, PageBlocks>();
   private readonly restart = new Restart();
   private readonly win: CodeWindow = { buf: new Uint8Array(0), pos: 0, end: 0, offset: 0 };
   private readonly span = new Uint8Array(32);
+  private readonly again = new RecordWriter();
+  private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
   private readonly sites = new Map<number, ChainSite>();
   /** Per CPU and MMU index: the mode whose blocks its jump cache holds. */
@@ -144,6 +152,13 @@ export class Engine {
     }
     map.onCodeWrite = (off, n) => this.codeWrite(off, n, true);
     map.onDmaCodeWrite = (off, n) => this.codeWrite(off, n, false);
+  }
+
+  /** Takes code from the store and gives what is translated to it. Before the first block. @throws without generated code */
+  useCache(store: CacheStore): CodeCache {
+    if (this.o.host === null) throw new VmxError('ERR_INTERNAL', 'a code cache needs generated code');
+    this.ir.symbolic = true;
+    return (this.aot = new CodeCache(store, this.consts));
   }
 
   /** Bytes of generated code in use. */
@@ -425,6 +440,10 @@ export class Engine {
 
   private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): Block {
     if (this.consts.nearlyFull || (this.o.host !== null && this.o.host.nearlyFull)) this.flushTranslations();
+    // A tool wants to see every block translated.
+    const aot = single || this.tool !== null ? null : this.aot;
+    const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
+    if (cached && !aot.verify) return this.install(cpu, aot, pageOff, pcOff, mode);
     const t0 = performance.now();
     const w = this.win;
     w.buf = this.map.ram8;
@@ -460,29 +479,67 @@ export class Engine {
     if (host === null || single) {
       block.interp = compileForInterp(this.ir, { mask32 });
     } else {
-      const triples = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
-      for (let i = 0; i < triples.length; i += 3) {
-        const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
-        site.nextOwn = block.sites;
-        block.sites = site;
-        this.sites.set(site.id, site);
-      }
+      this.addSites(block, host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0));
+      // A page that is no RAM cannot be compared later.
+      if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
     }
     if (tool !== null) tool.translated(cpu, block, this.ir);
+    this.enterBlock(block, pageOff);
+    const s = this.stats;
+    s.insns += this.ir.insns;
+    s.irOps += irOps;
+    s.translateNs += (performance.now() - t0) * 1e6;
+    return block;
+  }
+
+  private addSites(block: Block, triples: readonly number[]): void {
+    for (let i = 0; i < triples.length; i += 3) {
+      const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
+      site.nextOwn = block.sites;
+      block.sites = site;
+      this.sites.set(site.id, site);
+    }
+  }
+
+  /** Enters a new block into its pages. */
+  private enterBlock(block: Block, pageOff: number): void {
+    const page2 = block.page2;
     let page = this.pages.get(pageOff);
     if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
-    page.byKey.set(blockKey(pcOff, mode), block);
+    page.byKey.set(blockKey(block.offset, block.mode), block);
     if (page2 >= 0 && page2 !== pageOff) {
       let second = this.pages.get(page2);
       if (second === undefined) this.pages.set(page2, (second = this.newPage(page2)));
       second.tails.push(block);
     }
-    const s = this.stats;
-    s.blocks++;
-    s.insns += this.ir.insns;
-    s.irOps += irOps;
-    s.translateNs += (performance.now() - t0) * 1e6;
+    this.stats.blocks++;
+  }
+
+  // ---- the code cache (docs/AOT.md) --------------------------------------------------------------------------
+
+  /** Makes a block of the record that the cache has found. */
+  private install(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): Block {
+    const { W, at } = aot;
+    const guest = W[at + Rec.GUEST]!;
+    const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, guest & 0xffff, guest >>> 16);
+    block.page2 = aot.page2;
+    this.addSites(block, this.o.host!.install(W, at, aot.resolve(), block));
+    this.enterBlock(block, pageOff);
+    this.stats.installed++;
     return block;
+  }
+
+  /** Gives a block just translated to the cache, or compares it with what the cache has. */
+  private keep(aot: CodeCache, host: HostCode, block: Block, guest: GuestBytes, cached: boolean): void {
+    if (cached) {
+      this.again.n = 0;
+      if (!host.capture(this.ir, block, guest, this.again) || !aot.compare(this.again)) aot.different(block);
+      return;
+    }
+    const out = aot.writer;
+    const at = out.n;
+    if (host.capture(this.ir, block, guest, out)) aot.added(at);
+    else aot.stats.skipped++;
   }
 
   private newPage(pageOff: number): PageBlocks {

@@ -1,7 +1,15 @@
 /** What the run loop needs of a code generator for this host and of the memory it writes to. */
 import type { GuestCpu } from '../cpu.js';
 import type { IrBuilder } from '../ir/builder.js';
+import type { RecordWriter } from '../aot/record.js';
 import type { Block } from './block.js';
+
+/** A block's guest code in one piece. */
+export interface GuestBytes {
+  readonly buf: Uint8Array;
+  readonly pos: number;
+  readonly bytes: number;
+}
 
 export interface HostCode {
   /** Executable address of code offset 0. */
@@ -21,6 +29,19 @@ export interface HostCode {
    * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
    */
   compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  /** Everything about this back end and its options that code depends on: with the same identity records can be exchanged. */
+  readonly identity: string;
+  /**
+   * Appends the block that `compile` has just made of `ir` to `out`, in relocatable form.
+   * @returns false if it cannot be kept (too large)
+   */
+  capture(ir: IrBuilder, block: Block, guest: GuestBytes, out: RecordWriter): boolean;
+  /**
+   * Makes code of the record at word `at`; sets what `compile` sets.
+   * @param slots pool slots of the record's constants and symbols
+   * @returns chain sites as `compile` does
+   */
+  install(W: Int32Array, at: number, slots: Int32Array, block: Block): readonly number[];
   /** Code that belongs to no block, as offsets. */
   stubs(): readonly { name: string; start: number; end: number }[];
   /** The code of a block, for people to read. */

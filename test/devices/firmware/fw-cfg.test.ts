@@ -39,6 +39,20 @@ describe('fw_cfg', () => {
     expect(text(0x3000, 2)).toBe('\0\0');
   });
 
+  it('has the same registers in memory', () => {
+    const { fw, dv, memory } = make();
+    fw.addFile('etc/x', Buffer.from('abcdefgh'));
+    fw.mmio.write(8, 2, 0x2000);
+    expect([fw.mmio.read(0, 4), fw.mmio.read(0, 1)]).toEqual([0x64636261, 0x65]);
+    expect(fw.mmio.read(16, 4)).toBe(0x554d4551);
+    dv.setUint32(0x100, (0x20 << 16) | 0x0a);
+    dv.setUint32(0x104, 3);
+    dv.setBigUint64(0x108, 0x1000n);
+    fw.mmio.write(16, 4, 0);
+    fw.mmio.write(20, 4, 0x0001_0000);
+    expect(Buffer.from(memory.ram.subarray(0x1000, 0x1003)).toString()).toBe('abc');
+  });
+
   it('lists files sorted, with stable keys', () => {
     const { fw, text, dv, dma, memory } = make();
     const k1 = fw.addFile('etc/zebra', Buffer.from('zz'));
@@ -78,7 +92,7 @@ describe('fw_cfg', () => {
       fw.addFile('etc/rw', new Uint8Array(64), () => {});
       return {
         device: fw,
-        regions: [{ io: fw.ports, length: 12 }],
+        regions: [{ io: fw.ports, length: 12 }, { io: fw.mmio, length: 24 }],
         pokes: [(r) => memory.write32((r & 0x1ff) * 4, r)],
       };
     });

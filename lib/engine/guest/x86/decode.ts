@@ -220,6 +220,7 @@ export class Decoder {
         x.rm = rm;
         x.riprel = false;
         x.scale = 0;
+        x.dispAt = -1;
         let disp = 0;
         if (as !== 1) {
           let base = rm | rexB;
@@ -245,6 +246,7 @@ export class Decoder {
           if (mod === 1) {
             disp = (buf[p++]! << 24) >> 24;
           } else if (mod === 2) {
+            x.dispAt = p - p0;
             disp = buf[p]! | (buf[p + 1]! << 8) | (buf[p + 2]! << 16) | (buf[p + 3]! << 24);
             p += 4;
           }
@@ -292,6 +294,7 @@ export class Decoder {
     }
     x.opsize = os;
 
+    x.immAt = -1;
     switch (traits & 15) {
       case Imm.NONE:
         break;
@@ -311,12 +314,14 @@ export class Decoder {
           x.imm = ((buf[p]! | (buf[p + 1]! << 8)) << 16) >> 16;
           p += 2;
         } else {
+          x.immAt = p - p0;
           x.imm = buf[p]! | (buf[p + 1]! << 8) | (buf[p + 2]! << 16) | (buf[p + 3]! << 24);
           p += 4;
         }
         x.immHi = x.imm >> 31;
         break;
       case Imm.IV:
+        if (os === 2) x.immAt = p - p0;
         p = this.wide(buf, p, os, x);
         break;
       case Imm.IWIB:
@@ -331,6 +336,8 @@ export class Decoder {
         break;
       default:
         // MOFFS: a memory operand without ModRM
+        if (as === 2) x.immAt = p - p0;
+        x.dispAt = -1;
         p = this.wide(buf, p, as, x);
         x.disp = x.imm;
         x.base = -1;

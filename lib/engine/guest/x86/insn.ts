@@ -49,6 +49,8 @@ export class Insn {
   /** SIB.index with REX.X, 4 included: the vector register of a VSIB operand. Valid if ModRM.rm = 4. */
   vindex = 0;
   disp = 0;
+  /** Where a 32-bit displacement lies, in bytes from the start of the instruction; -1 if there is none. */
+  dispAt = -1;
   riprel = false;
   /** Segment of the memory operand when there is no override: DS or SS. */
   defseg = 3;
@@ -57,6 +59,8 @@ export class Insn {
   imm = 0;
   immHi = 0;
   imm2 = 0;
+  /** Where a 32-bit immediate lies, in bytes from the start of the instruction; -1 if there is none. */
+  immAt = -1;
 
   length = 0;
   /** Page offset of the first byte. */

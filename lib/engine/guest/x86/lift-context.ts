@@ -30,6 +30,10 @@ export class LiftContext {
   code64 = false;
   /** Width of the stack pointer: 3 in 64-bit code, 2 or 1 by SS.B. */
   sw = 2;
+  /** Kernel code, in which immediates and displacements of 32 bits may be addresses that differ from boot to boot. */
+  private symbolic = false;
+  /** Page offset of the block's first byte. */
+  private blockStart = -1;
   /** Address computed by `rmLoad`, for `rmStore`. */
   private rmAddr = NONE;
 
@@ -42,12 +46,14 @@ export class LiftContext {
     readonly helper: (name: string) => number,
   ) {}
 
-  /** Called by the lifter at block start. */
-  begin(b: IrBuilder, mode: number): void {
+  /** Called by the lifter at block start. `start`: page offset of the first byte. */
+  begin(b: IrBuilder, mode: number, start: number): void {
     this.b = b;
     this.mode = mode;
     this.code64 = (mode & Mode.CODE_MASK) === Mode.CODE64;
     this.sw = this.code64 ? 3 : (mode & Mode.SS32) !== 0 ? 2 : 1;
+    this.symbolic = b.symbolic && (mode & Mode.CPL0) !== 0 && (mode & Mode.CODE_MASK) !== Mode.CODE16;
+    this.blockStart = start;
   }
 
   // ---- constants, helpers, ends of blocks ----
@@ -59,6 +65,11 @@ export class LiftContext {
 
   /** The instruction's immediate as a constant slot (64 bits; sign-extension as `Imm` says). */
   immSlot(): number {
+    const i = this.insn;
+    if (this.symbolic && i.immAt >= 0 && i.opsize === (this.code64 ? 3 : 2)) {
+      const s = this.b.symbol(i.start - this.blockStart + i.immAt, i.imm);
+      if (s >= 0) return s;
+    }
     return this.b.k64(this.insn.imm, this.insn.immHi);
   }
 
@@ -140,6 +151,8 @@ export class LiftContext {
     const i = this.insn;
     if (this.code64) {
       if (i.seg < 0 || i.index >= 0 || i.riprel || i.addrsize !== 3) return this.linear(this.offset(), bytes, write);
+      const s = this.dispSymbol();
+      if (s >= 0) return this.linear(this.symbolicOffset(s), bytes, write);
       // FS/GS with at most a base: one LEA does it all
       const t = this.b.temp();
       this.b.lea(3, t, X.SEGBASE + i.seg, i.base >= 0 ? gpr(i.base) : NONE, 0, i.disp);
@@ -148,8 +161,55 @@ export class LiftContext {
     return this.linear(this.offset(), bytes, write);
   }
 
+  /**
+   * The displacement as a symbol, or -1. Relative to the instruction, only per-CPU variables (addressed through a segment
+   * base) are elsewhere when the kernel is.
+   */
+  private dispSymbol(): number {
+    const i = this.insn;
+    if (!this.symbolic || i.dispAt < 0 || i.addrsize !== (this.code64 ? 3 : 2) || (i.riprel && i.seg < Seg.FS)) return -1;
+    return this.b.symbol(i.start - this.blockStart + i.dispAt, i.disp);
+  }
+
+  /** Offset of a MOV to or from an absolute offset, zero-extended. */
+  absolute(): number {
+    const i = this.insn;
+    const b = this.b;
+    const s = this.symbolic && i.immAt >= 0 && !this.code64 ? b.symbol(i.start - this.blockStart + i.immAt, i.imm) : -1;
+    if (s < 0) return b.k64(i.imm, i.immHi);
+    const t = b.temp();
+    b.lea(2, t, s, NONE, 0, 0);
+    return t;
+  }
+
   /** Effective address (offset in the segment), truncated to the address size and zero-extended. */
   offset(): number {
+    const s = this.dispSymbol();
+    return s < 0 ? this.plainOffset() : this.symbolicOffset(s);
+  }
+
+  /** The same with the displacement in slot s. */
+  private symbolicOffset(s: number): number {
+    const i = this.insn;
+    const b = this.b;
+    const w = i.addrsize;
+    const t = b.temp();
+    if (i.riprel) {
+      b.lea(w, t, Slot.PCBASE, s, 0, i.next);
+      return t;
+    }
+    if (i.index < 0) {
+      b.lea(w, t, i.base >= 0 ? gpr(i.base) : NONE, s, 0, 0);
+      return t;
+    }
+    b.lea(w, t, s, gpr(i.index), i.scale, 0);
+    if (i.base < 0) return t;
+    const u = b.temp();
+    b.lea(w, u, gpr(i.base), t, 0, 0);
+    return u;
+  }
+
+  private plainOffset(): number {
     const i = this.insn;
     const b = this.b;
     const w = i.addrsize;
@@ -176,6 +236,11 @@ export class LiftContext {
   /** LEA: general register n, width w = the effective address. No segment, no access. */
   leaTo(n: number, w: number): void {
     const i = this.insn;
+    const s = this.dispSymbol();
+    if (s >= 0) {
+      this.writeReg(n, w, this.symbolicOffset(s));
+      return;
+    }
     const d = i.riprel ? i.next + i.disp : i.disp;
     if (w === 1 || i.addrsize === 1 || d !== (d | 0)) {
       this.writeReg(n, w, this.offset());

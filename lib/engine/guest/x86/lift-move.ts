@@ -47,7 +47,7 @@ function movOffs(c: LiftContext): void {
   const i = c.insn;
   const w = evenWidth(c);
   const store = (i.opcode & 2) !== 0;
-  const a = c.linear(c.b.k64(i.imm, i.immHi), 1 << w, store);
+  const a = c.linear(c.absolute(), 1 << w, store);
   if (store) c.b.st(w, a, X.RAX);
   else c.b.ld(w, X.RAX, a);
 }
@@ -152,7 +152,11 @@ function popRm(c: LiftContext): void {
     c.writeReg(i.rm, w, t);
     return;
   }
-  if (i.base === 4) i.disp = (i.disp + (1 << w)) | 0;
+  if (i.base === 4) {
+    i.disp = (i.disp + (1 << w)) | 0;
+    // It is no longer what the code says.
+    i.dispAt = -1;
+  }
   c.writeRm(w, t);
   c.addSp(1 << w);
 }

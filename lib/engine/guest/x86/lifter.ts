@@ -38,7 +38,7 @@ export class X86Lifter implements Lifter {
     const enabled = this.enabled;
     if ((mode & Mode.STEP) !== 0) maxInsns = 1;
     out.begin();
-    c.begin(out, mode);
+    c.begin(out, mode, win.offset);
     for (let count = 1; ; count++) {
       const status = decoder.decode(win, mode, x);
       if (status === DecodeStatus.NEED_MORE || (x.next > PAGE && count > 1)) {

@@ -7,7 +7,8 @@
  *
  * Widths are those of the IR: 0 = 8, 1 = 16, 2 = 32, 3 = 64 bits.
  */
-import { STATE_BIAS } from '../../state.js';
+import { Slot, STATE_BIAS } from '../../state.js';
+import { Reloc, RelocList } from './relocs.js';
 
 export const enum R {
   RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSP = 4, RBP = 5, RSI = 6, RDI = 7,
@@ -31,9 +32,16 @@ export const enum Sh { ROL = 0, ROR = 1, RCL = 2, RCR = 3, SHL = 4, SHR = 5, SAR
 /** No index register in a memory operand. */
 export const NO_INDEX = -1;
 
+/** First operand code whose slot number is handed out at run time (symbols and constants): code that names one is relocatable. */
+const POOL_MEM = MEM + Slot.SYMBOL * 8;
+
 export class Asm {
   /** Cursor. */
   p = 0;
+  /** Places in the code emitted since the list was last cleared that depend on where it lies or on pool slots. */
+  readonly relocs = new RelocList();
+  /** Code below this offset (the stubs) never moves. */
+  fixedEnd = 0;
 
   constructor(public u8: Uint8Array) {}
 
@@ -64,6 +72,7 @@ export class Asm {
       this.b(disp);
     } else {
       this.b(0x85 | r);
+      if (rm >= POOL_MEM) this.relocs.add(this.p, Reloc.POOL_DISP | (((rm - MEM) >> 3) << Reloc.SLOT_SHIFT));
       this.d(disp);
     }
   }
@@ -184,6 +193,21 @@ export class Asm {
       this.d(lo);
       this.d(hi);
     }
+  }
+
+  /** The 32-bit immediate just emitted is the number of slot s. */
+  noteSlot(s: number): void {
+    if (s >= Slot.SYMBOL) this.relocs.add(this.p - 4, Reloc.POOL_IMM | (s << Reloc.SLOT_SHIFT));
+  }
+
+  /** The 32-bit immediate just emitted is a position in the code. */
+  notePosition(): void {
+    this.relocs.add(this.p - 4, Reloc.POSITION);
+  }
+
+  /** The rel32 at `pos` leads to `target`: noted if only one of them moves. */
+  private noteTarget(pos: number, target: number): void {
+    if (target < this.fixedEnd && pos >= this.fixedEnd) this.relocs.add(pos, Reloc.STUB);
   }
 
   imm16(x: number): void {
@@ -375,6 +399,7 @@ export class Asm {
   /** jmp rel32 to `target` (an offset in the code buffer). */
   jmp(target: number): void {
     this.b(0xe9);
+    this.noteTarget(this.p, target);
     this.d(target - (this.p + 4));
   }
 
@@ -382,6 +407,7 @@ export class Asm {
   jcc(cc: number, target: number): void {
     this.b(0x0f);
     this.b(0x80 | cc);
+    this.noteTarget(this.p, target);
     this.d(target - (this.p + 4));
   }
 
@@ -402,6 +428,7 @@ export class Asm {
 
   /** Makes the rel32 at `pos` point to `target`. */
   patch32(pos: number, target: number): void {
+    this.noteTarget(pos, target);
     const u = this.u8;
     const x = target - (pos + 4);
     u[pos] = x;
@@ -412,6 +439,7 @@ export class Asm {
 
   call(target: number): void {
     this.b(0xe8);
+    this.noteTarget(this.p, target);
     this.d(target - (this.p + 4));
   }
 

@@ -28,6 +28,7 @@ import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
 import * as vec from './emit-vec.js';
+import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
 
@@ -107,7 +108,7 @@ export class X64Backend {
     this.e = new Emitter(this.u8, this.pinned, regs);
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
-    this.firstFree = this.stubs.end;
+    this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
   }
 
   /** @returns required features that are missing; the back end must not be used unless the list is empty. */
@@ -146,6 +147,7 @@ export class X64Backend {
     e.begin(ir, this.how);
     asm.p = at;
     while (asm.p & 15) asm.b(0xcc);
+    asm.relocs.n = 0;
     const start = asm.p;
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
@@ -167,6 +169,11 @@ export class X64Backend {
   /** Makes a chain site jump to `target` (an offset, normally a block's entry B). */
   patch(site: number, target: number): void {
     this.e.asm.patch32(site, target);
+  }
+
+  /** What in the block compiled last depends on its place and on pool slots. */
+  get relocs(): RelocList {
+    return this.e.asm.relocs;
   }
 
   /** Undoes `patch`: `cold` is the third member of the site's triple. */

@@ -157,6 +157,7 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
   if (C[q] === Cold.CHAIN) {
     const pos = C[q + CF.JUMP]!;
     asm.movi(2, R.RCX, pos);
+    asm.notePosition();
     asm.jmp(x.stubs.chain);
     x.sites.push(pos, target, at);
   } else {

@@ -173,21 +173,26 @@ export function emitChkalign(e: Emitter, p: number): void {
 
 // ---- yields
 
-/** Stores two 32-bit words to a slot. */
-function words(e: Emitter, slot: number, lo: number, hi: number): void {
-  if (hi === lo >> 31) {
-    e.asm.movi(3, mem(slot), lo);
-  } else {
-    e.asm.movi(2, mem(slot), lo);
-    e.asm.movi(2, mem(slot) + 4, hi);
-  }
+/** Which of two words are slot numbers. */
+const enum Is { LO_SLOT = 1, HI_SLOT = 2 }
+
+/** Stores two 32-bit words to a slot. `is`: `Is` bits. */
+function words(e: Emitter, slot: number, lo: number, hi: number, is: number): void {
+  const asm = e.asm;
+  // A pool slot is never 0 or -1, so the choice does not depend on which number it got.
+  const short = hi === lo >> 31;
+  asm.movi(short ? 3 : 2, mem(slot), lo);
+  if ((is & Is.LO_SLOT) !== 0) asm.noteSlot(lo);
+  if (short) return;
+  asm.movi(2, mem(slot) + 4, hi);
+  if ((is & Is.HI_SLOT) !== 0) asm.noteSlot(hi);
 }
 
 /** Fills the call record and yields. All temporaries used must be at home, all flags saved. */
 function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
-  words(e, Slot.X_CALL, helper, dst);
-  words(e, Slot.X_AB, a, b);
-  words(e, Slot.X_CI, c, imm);
+  words(e, Slot.X_CALL, helper, dst, Is.HI_SLOT);
+  words(e, Slot.X_AB, a, b, Is.LO_SLOT | Is.HI_SLOT);
+  words(e, Slot.X_CI, c, imm, Is.LO_SLOT);
   e.asm.movi(2, mem(Slot.X_INSN), insn);
   e.asm.call(stub);
 }
@@ -317,6 +322,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
     case Cold.LOAD_VEC:
     case Cold.STORE_VEC:
       asm.movi(2, mem(Slot.X_AUX) + 4, c);
+      asm.noteSlot(c);
       access(e, a, aux, insn, stubs.yields[kind === Cold.LOAD_VEC ? Yield.LOAD_VEC : Yield.STORE_VEC]!);
       break;
     case Cold.SEGCHK:

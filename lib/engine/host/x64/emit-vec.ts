@@ -135,8 +135,8 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
   /** Operand from memory, or for 64-bit operands from a register with a clean upper half. */
   const source = (s: number, x: number): number => {
     inMemory(e, s);
-    // Legacy forms want 16-byte alignment, which only vector slots are sure to have.
-    if (w !== 3 && (s & 1) === 0) return mem(s);
+    // Legacy forms want 16-byte alignment, which only vector slots are sure to have. (Pool slots get their numbers at run time.)
+    if (w !== 3 && (s & 1) === 0 && s < Slot.SYMBOL) return mem(s);
     asm.movq(x, mem(s));
     return x;
   };

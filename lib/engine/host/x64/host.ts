@@ -4,10 +4,13 @@ import type { NativeContext, NativeExec } from '../../../native.js';
 import type { GuestCpu } from '../../cpu.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import type { Block } from '../../jit/block.js';
-import type { HostCode } from '../../jit/host-code.js';
+import type { GuestBytes, HostCode } from '../../jit/host-code.js';
 import { Slot } from '../../state.js';
 import { printIr } from '../../ir/print.js';
-import { type BlockInfo, X64Backend } from './backend.js';
+import { createHash } from 'node:crypto';
+import { Rec, type RecordWriter } from '../../aot/record.js';
+import { type BlockInfo, type CompiledBlock, X64Backend } from './backend.js';
+import { CodeImages } from './image.js';
 
 /** Room kept free so that any single block fits. */
 const RESERVE = 1024 * 1024;
@@ -15,12 +18,16 @@ const RESERVE = 1024 * 1024;
 export class X64Host implements HostCode {
   readonly address: number;
   readonly missAddress: number;
+  readonly identity: string;
   private readonly backend: X64Backend;
   private readonly enterAddress: number;
   private readonly resumeAddress: number;
   private readonly limit: number;
   private readonly u8: Uint8Array;
   private next: number;
+  private readonly images: CodeImages;
+  private last: CompiledBlock | null = null;
+  private readonly placed: number[] = [];
   private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true };
 
   /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
@@ -40,6 +47,14 @@ export class X64Host implements HostCode {
     this.limit = exec.buffer.byteLength;
     this.u8 = new Uint8Array(exec.buffer);
     this.next = this.backend.firstFree;
+    this.images = new CodeImages(this.u8);
+    this.identity = this.describe(features);
+  }
+
+  /** The stubs stand for the calling convention, the pinned registers and the layout of the state region. */
+  private describe(features: readonly string[]): string {
+    const stubs = createHash('sha256').update(this.u8.subarray(0, this.backend.firstFree)).digest('hex');
+    return `x64 ${stubs} ${[...features].sort().join(' ')}`;
   }
 
   get nearlyFull(): boolean {
@@ -82,10 +97,26 @@ export class X64Host implements HostCode {
     }
     if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
     this.next = c.end;
+    this.last = c;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
     block.hostBytes = c.end - c.start;
     return c.sites;
+  }
+
+  capture(ir: IrBuilder, block: Block, guest: GuestBytes, out: RecordWriter): boolean {
+    if (this.last === null) return false;
+    return this.images.capture(ir, this.last, this.backend.relocs, guest, block.offset, block.mode, block.page2 >= 0, out);
+  }
+
+  install(W: Int32Array, at: number, slots: Int32Array, block: Block): readonly number[] {
+    const start = (this.next + 15) & ~15;
+    this.images.place(W, at, start, slots, this.placed);
+    block.entryA = start;
+    block.entryB = start + W[at + Rec.ENTRY_B]!;
+    block.hostBytes = W[at + Rec.CODE]!;
+    this.next = start + block.hostBytes;
+    return this.placed;
   }
 
   stubs(): readonly { name: string; start: number; end: number }[] {

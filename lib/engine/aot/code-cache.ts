@@ -1,0 +1,313 @@
+/**
+ * The code cache as the engine sees it: an index over the records of all chunks, the comparison of a record with guest memory,
+ * and the chunk that new records are gathered in. Where chunks are kept is the store's business (lib/aot).
+ */
+import { type ConstPool, looksLikeAddress } from '../ir/builder.js';
+import {
+  OPERAND_SYMBOL, Rec, REC_HEAD, RecFlag, RecordWriter, blockHash, blockPrefix, codeAt, guestAt, symbolCount, symbolsAt,
+} from './record.js';
+
+/** A chunk's index: hash and word offset of each record. */
+export type ChunkIndex = Int32Array;
+
+export interface CacheStore {
+  /** Calls `add` for every chunk there is. `load` gives the payload once it has been verified, or null if it is refused. */
+  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void): void;
+  /** Keeps a chunk. The arrays are the store's from now on, but must not change. */
+  write(index: ChunkIndex, payload: Int32Array): void;
+}
+
+export interface CodeCacheStats {
+  /** Records known when the machine started. */
+  known: number;
+  /** Blocks installed from the cache, and look-ups without success. */
+  hits: number;
+  misses: number;
+  /** Guest instructions of the blocks installed. */
+  hitInsns: number;
+  /** Bytes of code installed. */
+  hitBytes: number;
+  /** Records added, and blocks too large to be kept. */
+  added: number;
+  skipped: number;
+  /** Payloads read, and refused. */
+  loaded: number;
+  refused: number;
+  /** Records recompiled for comparison, and how many of them differed. */
+  verified: number;
+  different: number;
+}
+
+/** Words of payload after which a chunk is closed. */
+const CHUNK_WORDS = 1 << 16;
+const PAGE = 4096;
+
+/** RAM offset of the page after the one a block lies in: asked for only if the block's first part matches. */
+export type SecondPage = () => number;
+
+export class CodeCache {
+  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, added: 0, skipped: 0, loaded: 0, refused: 0, verified: 0, different: 0 };
+  /** The record `find` found: payload, its bytes, and where the record begins. */
+  W: Int32Array = new Int32Array(0);
+  at = 0;
+  /** RAM offset of the second page of a block that spans two, else -1. */
+  page2 = -1;
+  /** Recompile what is found and compare (`compare`), instead of using it. */
+  verify = false;
+  onDifferent: (where: string) => void = () => undefined;
+  /** Slots of the record's constants and symbols, see `resolve`. */
+  readonly slots = new Int32Array(OPERAND_SYMBOL * 2);
+
+  /** Open addressing: number of an entry + 1, 0 = free. */
+  private table = new Int32Array(1 << 15);
+  private hashes = new Int32Array(1 << 13);
+  private chunkOf = new Int32Array(1 << 13);
+  private offsetOf = new Int32Array(1 << 13);
+  private entries = 0;
+  private readonly payloads: (Int32Array | null)[] = [];
+  private readonly bytes: (Uint8Array | null)[] = [];
+  private readonly loaders: ((() => Int32Array | null) | null)[] = [];
+  private U8: Uint8Array = new Uint8Array(0);
+  /** Of the last `find`. */
+  private hash = 0;
+
+  /** The chunk that is being filled. */
+  private out = new RecordWriter();
+  private outIndex: number[] = [];
+  private outChunk = -1;
+
+  constructor(private readonly store: CacheStore, private readonly pool: ConstPool) {
+    store.open((index, load) => {
+      const chunk = this.newChunk(null, load);
+      for (let i = 0; i < index.length; i += 2) this.enter(index[i]!, chunk, index[i + 1]!);
+    });
+    this.stats.known = this.entries;
+  }
+
+  private newChunk(payload: Int32Array | null, load: (() => Int32Array | null) | null): number {
+    this.payloads.push(payload);
+    this.bytes.push(payload === null ? null : new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength));
+    this.loaders.push(load);
+    return this.payloads.length - 1;
+  }
+
+  private enter(hash: number, chunk: number, offset: number): void {
+    const n = this.entries++;
+    if (n >= this.hashes.length) this.growEntries();
+    this.hashes[n] = hash;
+    this.chunkOf[n] = chunk;
+    this.offsetOf[n] = offset;
+    if (this.entries * 2 > this.table.length) this.growTable();
+    else this.link(n);
+  }
+
+  private link(n: number): void {
+    const mask = this.table.length - 1;
+    let i = this.hashes[n]! & mask;
+    while (this.table[i] !== 0) i = (i + 1) & mask;
+    this.table[i] = n + 1;
+  }
+
+  private growEntries(): void {
+    const grown = (a: Int32Array): Int32Array<ArrayBuffer> => {
+      const b = new Int32Array(a.length * 2);
+      b.set(a);
+      return b;
+    };
+    this.hashes = grown(this.hashes);
+    this.chunkOf = grown(this.chunkOf);
+    this.offsetOf = grown(this.offsetOf);
+  }
+
+  private growTable(): void {
+    this.table = new Int32Array(this.table.length * 2);
+    for (let n = 0; n < this.entries; n++) this.link(n);
+  }
+
+  /**
+   * Looks for code of the block at page offset `offset` of the page at `pageOff` in RAM.
+   * @returns true if there is; W, at and page2 tell where
+   */
+  find(ram: Uint8Array, pageOff: number, offset: number, mode: number, second: SecondPage): boolean {
+    const h = (this.hash = blockHash(offset, mode, blockPrefix(ram, pageOff + offset, PAGE - offset)));
+    const mask = this.table.length - 1;
+    for (let i = h & mask; this.table[i] !== 0; i = (i + 1) & mask) {
+      const n = this.table[i]! - 1;
+      if (this.hashes[n] !== h || !this.open(n)) continue;
+      if (this.matches(ram, pageOff, offset, mode, second)) {
+        const s = this.stats;
+        s.hits++;
+        s.hitInsns += this.W[this.at + Rec.GUEST]! >>> 16;
+        s.hitBytes += this.W[this.at + Rec.CODE]!;
+        return true;
+      }
+    }
+    this.stats.misses++;
+    return false;
+  }
+
+  /** Makes the record of entry n the present one. */
+  private open(n: number): boolean {
+    const chunk = this.chunkOf[n]!;
+    const W = this.payloads[chunk] ?? this.load(chunk);
+    if (W === null) return false;
+    this.W = W;
+    this.U8 = this.bytes[chunk]!;
+    this.at = this.offsetOf[n]!;
+    return true;
+  }
+
+  private load(chunk: number): Int32Array | null {
+    const load = this.loaders[chunk]!;
+    if (load === null) return null;
+    this.loaders[chunk] = null;
+    const W = load();
+    if (W === null) {
+      this.stats.refused++;
+      return null;
+    }
+    this.stats.loaded++;
+    this.payloads[chunk] = W;
+    this.bytes[chunk] = new Uint8Array(W.buffer, W.byteOffset, W.byteLength);
+    return W;
+  }
+
+  /** True if the present record is of the code in RAM. */
+  private matches(ram: Uint8Array, pageOff: number, offset: number, mode: number, second: SecondPage): boolean {
+    const W = this.W;
+    const at = this.at;
+    const place = W[at + Rec.PLACE]!;
+    if ((place & (PAGE - 1)) !== offset || W[at + Rec.MODE] !== mode) return false;
+    const total = W[at + Rec.GUEST]! & 0xffff;
+    const spans = (place & RecFlag.SPANS) !== 0;
+    const head = spans ? PAGE - offset : total;
+    const guest = guestAt(W, at) * 4;
+    if (!this.same(ram, pageOff + offset, guest, 0, head)) return false;
+    this.page2 = -1;
+    if (spans) {
+      // The bytes so far decide that the instruction needs more: to ask for them is what the decoder would do, too.
+      this.page2 = second();
+      if (this.page2 < 0 || !this.same(ram, this.page2, guest + head, head, total)) return false;
+    }
+    return symbolCount(W, at) === 0 || this.symbolsFit(ram, pageOff + offset, head);
+  }
+
+  /** Compares guest bytes `from` to `to` of the record, which lie at `pos` in RAM, but for the upper halves of symbols. */
+  private same(ram: Uint8Array, pos: number, guest: number, from: number, to: number): boolean {
+    const U8 = this.U8;
+    const n = to - from;
+    for (let k = 0; k < n; k++) {
+      if (ram[pos + k] !== U8[guest + k] && !this.inSymbol(from + k)) return false;
+    }
+    return true;
+  }
+
+  private inSymbol(byte: number): boolean {
+    const W = this.W;
+    const first = symbolsAt(W, this.at);
+    const last = first + symbolCount(W, this.at);
+    for (let i = first; i < last; i++) {
+      const d = byte - (W[i]! & 0xffff);
+      if (d === 2 || d === 3) return true;
+    }
+    return false;
+  }
+
+  /** Gives every symbol its value in RAM; false if the translator would not have made symbols of these values. */
+  private symbolsFit(ram: Uint8Array, pos: number, head: number): boolean {
+    const W = this.W;
+    const first = symbolsAt(W, this.at);
+    const n = symbolCount(W, this.at);
+    const slots = this.slots;
+    for (let k = 0; k < n; k++) {
+      const w = W[first + k]!;
+      const at = w & 0xffff;
+      const value =
+        at + 4 <= head
+          ? ram[pos + at]! | (ram[pos + at + 1]! << 8) | (ram[pos + at + 2]! << 16) | (ram[pos + at + 3]! << 24)
+          : this.spanning(ram, pos, at, head);
+      if (!looksLikeAddress(value)) return false;
+      const s = this.pool.symbol(value);
+      if (s < 0) return false;
+      // Fields that had the same value share a slot: they have to be the same here.
+      const same = w >>> 16;
+      if (same < k && slots[OPERAND_SYMBOL + same] !== s) return false;
+      slots[OPERAND_SYMBOL + k] = s;
+    }
+    return true;
+  }
+
+  private spanning(ram: Uint8Array, pos: number, at: number, head: number): number {
+    let v = 0;
+    for (let k = 0; k < 4; k++) v |= ram[at + k < head ? pos + at + k : this.page2 + at + k - head]! << (8 * k);
+    return v;
+  }
+
+  /** Slots of the present record's constants; those of its symbols are known since it was found. */
+  resolve(): Int32Array {
+    const W = this.W;
+    const n = W[this.at + Rec.COUNTS]! & 0xffff;
+    const pool = this.pool;
+    let p = this.at + REC_HEAD;
+    for (let k = 0; k < n; k++, p += 2) this.slots[k] = pool.slot(W[p]!, W[p + 1]!);
+    return this.slots;
+  }
+
+  /** Where the next record goes: write it there, then call `added`. */
+  get writer(): RecordWriter {
+    if (this.outChunk < 0) this.outChunk = this.newChunk(null, null);
+    return this.out;
+  }
+
+  /** A record of the block that `find` did not find has been appended at word `at` of the writer. */
+  added(at: number): void {
+    this.outIndex.push(this.hash, at);
+    this.payloads[this.outChunk] = this.out.W;
+    this.bytes[this.outChunk] = this.out.U8;
+    this.enter(this.hash, this.outChunk, at);
+    this.stats.added++;
+    if (this.out.n >= CHUNK_WORDS) this.flush();
+  }
+
+  /** Gives what was added to the store. */
+  flush(): void {
+    if (this.outIndex.length === 0) return;
+    const payload = this.out.W.slice(0, this.out.n);
+    this.store.write(Int32Array.from(this.outIndex), payload);
+    this.payloads[this.outChunk] = payload;
+    this.bytes[this.outChunk] = new Uint8Array(payload.buffer);
+    this.out.n = 0;
+    this.outIndex = [];
+    this.outChunk = -1;
+  }
+
+  /**
+   * Compares the present record, which `find` found in RAM, with one made anew of the same code. They are the same words, but
+   * for the values of symbols in the guest bytes.
+   */
+  compare(other: RecordWriter): boolean {
+    const W = this.W;
+    const at = this.at;
+    this.stats.verified++;
+    const n = W[at + Rec.LENGTH]!;
+    const guest = guestAt(W, at);
+    const code = codeAt(W, at);
+    let equal = other.n === n;
+    for (let i = 0; equal && i < n; i++) {
+      if (W[at + i] === other.W[i]) continue;
+      equal = at + i >= guest && at + i < code && this.same(other.U8, i * 4, (at + i) * 4, (at + i - guest) * 4, (at + i - guest) * 4 + 4);
+    }
+    return equal;
+  }
+
+  /** `compare` has found a difference, or the record could not be made again. */
+  different(block: { ram: number; mode: number }): void {
+    this.stats.different++;
+    this.onDifferent(`page offset 0x${(block.ram & 0xfff).toString(16)}, mode 0x${block.mode.toString(16)}`);
+  }
+
+  /** Every record there is, with its payload loaded; for tools. */
+  *records(): Generator<{ W: Int32Array; at: number }> {
+    for (let n = 0; n < this.entries; n++) if (this.open(n)) yield { W: this.W, at: this.at };
+  }
+}

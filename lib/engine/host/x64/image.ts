@@ -1,0 +1,156 @@
+/**
+ * Blocks in relocatable form (lib/engine/aot/record.ts): `capture` turns the code just compiled into one, `place` makes code of it
+ * again. The same block captured twice gives the same words, wherever it lay and whichever slots its constants had.
+ */
+import {
+  KIND_SHIFT, MAX_CODE, MAX_CONSTS, MAX_RECORD_WORDS, OPERAND_SHIFT, OPERAND_SYMBOL, POSITION_MASK, Rec, REC_HEAD, RecFlag, RecReloc, type RecordWriter, SITE_SHIFT,
+  codeAt, relocsAt, siteCount, sitesAt, wordsOf,
+} from '../../aot/record.js';
+import type { IrBuilder } from '../../ir/builder.js';
+import type { GuestBytes } from '../../jit/host-code.js';
+import { Slot } from '../../state.js';
+import type { CompiledBlock } from './backend.js';
+import { Reloc, type RelocList } from './relocs.js';
+
+const KIND: readonly RecReloc[] = [RecReloc.MINUS_PLACE, RecReloc.PLUS_PLACE, RecReloc.SLOT_8, RecReloc.SLOT];
+
+export class CodeImages {
+  private readonly view: DataView;
+  private readonly words: Int32Array;
+  /** Slots of the constants of the record being written, and how many. */
+  private readonly consts = new Int32Array(MAX_CONSTS);
+  private nConsts = 0;
+  /** Index of a pool slot in `consts`, valid if `stamp` is the current one. */
+  private readonly index = new Uint16Array(Slot.CONST_END - Slot.SYMBOL);
+  private readonly stamp = new Int32Array(Slot.CONST_END - Slot.SYMBOL);
+  private turn = 0;
+
+  /** @param u8 the exec region's writable alias */
+  constructor(private readonly u8: Uint8Array) {
+    this.view = new DataView(u8.buffer, u8.byteOffset, u8.byteLength);
+    this.words = new Int32Array(u8.buffer, u8.byteOffset, u8.byteLength >> 2);
+  }
+
+  /**
+   * Appends the record of the block just compiled from `ir`, at page offset `offset`.
+   * @returns false, with nothing appended, if it is too large for a record
+   */
+  capture(ir: IrBuilder, c: CompiledBlock, relocs: RelocList, guest: GuestBytes, offset: number, mode: number, spans: boolean, out: RecordWriter): boolean {
+    const code = c.end - c.start;
+    const nSites = c.sites.length / 3;
+    const nRelocs = relocs.n;
+    if (code > MAX_CODE || nSites > 255 || nRelocs > 0xffff || !this.number(ir, relocs)) return false;
+    const nSymbols = ir.symbolN;
+    const length = REC_HEAD + this.nConsts * 2 + nSymbols + nSites * 2 + nRelocs + wordsOf(guest.bytes) + wordsOf(code);
+    if (length > MAX_RECORD_WORDS) return false;
+    out.reserve(length);
+    const at = out.n;
+    const W = out.W;
+    W[at + Rec.LENGTH] = length;
+    W[at + Rec.PLACE] = offset | (spans ? RecFlag.SPANS : 0) | (nSymbols << 16) | (nSites << 24);
+    W[at + Rec.MODE] = mode;
+    W[at + Rec.GUEST] = guest.bytes | (ir.insns << 16);
+    W[at + Rec.CODE] = code;
+    W[at + Rec.ENTRY_B] = c.entryB - c.start;
+    W[at + Rec.COUNTS] = this.nConsts | (nRelocs << 16);
+    let p = at + REC_HEAD;
+    for (let k = 0; k < this.nConsts; k++) {
+      const s = this.consts[k]! - Slot.CONST;
+      W[p++] = ir.consts.lo[s]!;
+      W[p++] = ir.consts.hi[s]!;
+    }
+    for (let k = 0; k < nSymbols; k++) W[p++] = ir.symbolAt[k]! | ((this.index[ir.symbolSlot[k]! - Slot.SYMBOL]! & ~OPERAND_SYMBOL) << 16);
+    for (let k = 0; k < nSites; k++) {
+      W[p++] = (c.sites[k * 3]! - c.start) | (c.sites[k * 3 + 1]! << SITE_SHIFT);
+      W[p++] = c.sites[k * 3 + 2]! - c.start;
+    }
+    const relocWords = p;
+    p += nRelocs;
+    W[p + wordsOf(guest.bytes) - 1] = 0;
+    out.U8.set(guest.buf.subarray(guest.pos, guest.pos + guest.bytes), p * 4);
+    p += wordsOf(guest.bytes);
+    W[p + wordsOf(code) - 1] = 0;
+    out.U8.set(this.u8.subarray(c.start, c.end), p * 4);
+    this.canonical(c.start, relocs, W, relocWords, new DataView(W.buffer), p * 4);
+    out.n = at + length;
+    return true;
+  }
+
+  /** Gives numbers to the constants that the code refers to, in order of appearance. @returns false if there are too many */
+  private number(ir: IrBuilder, relocs: RelocList): boolean {
+    this.nConsts = 0;
+    const turn = ++this.turn;
+    for (let k = 0; k < ir.symbolN; k++) {
+      const s = ir.symbolSlot[k]! - Slot.SYMBOL;
+      // Equal values share a slot: the first field stands for all of them (the record says which one).
+      if (this.stamp[s] === turn) continue;
+      this.stamp[s] = turn;
+      this.index[s] = k | OPERAND_SYMBOL;
+    }
+    for (let k = 0; k < relocs.n; k++) {
+      const what = relocs.what[k]!;
+      if ((what & Reloc.KIND_MASK) < Reloc.POOL_DISP) continue;
+      const slot = what >> Reloc.SLOT_SHIFT;
+      const s = slot - Slot.SYMBOL;
+      if (this.stamp[s] === turn) continue;
+      if (slot < Slot.CONST || this.nConsts >= MAX_CONSTS) return false;
+      this.stamp[s] = turn;
+      this.index[s] = this.nConsts;
+      this.consts[this.nConsts++] = slot;
+    }
+    return true;
+  }
+
+  /** Writes the relocations and takes place and slot numbers out of the copied code. */
+  private canonical(start: number, relocs: RelocList, W: Int32Array, relocWords: number, code: DataView, codeByte: number): void {
+    for (let k = 0; k < relocs.n; k++) {
+      const pos = relocs.at[k]! - start;
+      const what = relocs.what[k]!;
+      const kind = what & Reloc.KIND_MASK;
+      const slot = what >> Reloc.SLOT_SHIFT;
+      const field = codeByte + pos;
+      const old = code.getInt32(field, true);
+      let operand = 0;
+      let value: number;
+      if (kind === Reloc.STUB) value = old + start;
+      else if (kind === Reloc.POSITION) value = old - start;
+      else {
+        operand = this.index[slot - Slot.SYMBOL]!;
+        value = old - (kind === Reloc.POOL_DISP ? slot * 8 : slot);
+      }
+      code.setInt32(field, value, true);
+      W[relocWords + k] = pos | (KIND[kind]! << KIND_SHIFT) | (operand << OPERAND_SHIFT);
+    }
+  }
+
+  /**
+   * Copies the code of the record at word `at` to offset `start` (a multiple of 16) of the exec region.
+   * @param slots slot of each constant, then from OPERAND_SYMBOL on of each symbol
+   * @param sites receives the chain sites, three numbers each
+   */
+  place(W: Int32Array, at: number, start: number, slots: Int32Array, sites: number[]): void {
+    const words = this.words;
+    const code = codeAt(W, at);
+    const n = wordsOf(W[at + Rec.CODE]!);
+    for (let i = 0, to = start >> 2; i < n; i++) words[to + i] = W[code + i]!;
+    const view = this.view;
+    const first = relocsAt(W, at);
+    const last = first + (W[at + Rec.COUNTS]! >>> 16);
+    for (let k = first; k < last; k++) {
+      const r = W[k]!;
+      const pos = start + (r & POSITION_MASK);
+      const old = view.getInt32(pos, true);
+      switch (((r >> KIND_SHIFT) & 3) as RecReloc) {
+        case RecReloc.MINUS_PLACE: view.setInt32(pos, old - start, true); break;
+        case RecReloc.PLUS_PLACE: view.setInt32(pos, old + start, true); break;
+        case RecReloc.SLOT_8: view.setInt32(pos, old + slots[r >>> OPERAND_SHIFT]! * 8, true); break;
+        default: view.setInt32(pos, old + slots[r >>> OPERAND_SHIFT]!, true);
+      }
+    }
+    let s = sitesAt(W, at);
+    sites.length = 0;
+    for (let k = siteCount(W, at); k > 0; k--, s += 2) {
+      sites.push(start + (W[s]! & POSITION_MASK), W[s]! >>> SITE_SHIFT, start + W[s + 1]!);
+    }
+  }
+}

@@ -1,0 +1,132 @@
+/** The user network's side of the cable: addresses, and packets to the guest. */
+import { ETH_HEADER, EtherType, foldSum, IP_HEADER, IpProto, MAX_FRAME, MTU, pseudoSum, put16, sumBytes, UDP_HEADER, writeIpv4 } from '../packet.js';
+import type { FrameQueue, FrameInfo } from '../port.js';
+
+/** Addresses as 32-bit numbers. The defaults are those of other user-mode networks, so that habits and scripts work. */
+export interface UserAddresses {
+  network: number;
+  mask: number;
+  /** The host, as the guest sees it, and its router. */
+  host: number;
+  dns: number;
+  /** First address given out by DHCP. */
+  guest: number;
+}
+
+export const DEFAULT_ADDRESSES: Readonly<UserAddresses> = { network: 0x0a000200, mask: 0xffffff00, host: 0x0a000202, dns: 0x0a000203, guest: 0x0a00020f };
+
+/** Locally administered; its last four bytes are the address it belongs to. */
+export function macOf(ip: number): Uint8Array {
+  return Uint8Array.of(0x52, 0x55, ip >>> 24, (ip >>> 16) & 255, (ip >>> 8) & 255, ip & 255);
+}
+
+/** An IPv4 packet from the guest. Offsets are into `b`; everything between them has been checked to be there. */
+export interface Packet {
+  b: Uint8Array;
+  src: number;
+  dst: number;
+  /** Offset of the IPv4 header. */
+  ip: number;
+  /** Transport header and data: [start, end). */
+  start: number;
+  end: number;
+}
+
+export class Link {
+  /** The guest's hardware address, from the last frame it sent. */
+  readonly guestMac = new Uint8Array(6).fill(0xff);
+  private readonly frame = new Uint8Array(ETH_HEADER + 65535);
+  private readonly info: FrameInfo = { gsoSize: 0, noChecksum: false };
+  private nextId = 1;
+
+  constructor(
+    readonly queue: FrameQueue,
+    readonly addresses: Readonly<UserAddresses>,
+  ) {}
+
+  /** Where a packet's transport header goes in `buffer`. */
+  static readonly PAYLOAD = ETH_HEADER + IP_HEADER;
+
+  /** Scratch for the next packet: fill it from Link.PAYLOAD on, then call `sendIp`. */
+  get buffer(): Uint8Array {
+    return this.frame;
+  }
+
+  private ethernet(src: number, type: EtherType): void {
+    this.frame.set(this.guestMac, 0);
+    this.frame.set(macOf(src), 6);
+    put16(this.frame, 12, type);
+  }
+
+  /** Sends what stands at [ETH_HEADER, ETH_HEADER + length) as an ARP packet. */
+  sendArp(src: number, length: number): void {
+    this.ethernet(src, EtherType.ARP);
+    this.info.gsoSize = 0;
+    this.info.noChecksum = false;
+    this.queue.send(this.frame.subarray(0, ETH_HEADER + length), this.info);
+  }
+
+  /**
+   * Sends the transport segment of `length` bytes that stands in `buffer` at Link.PAYLOAD, its checksum field zero. Longer ones than
+   * the MTU are fragmented, or left to the card if gsoSize is not 0.
+   */
+  sendIp(proto: IpProto, src: number, dst: number, length: number, gsoSize = 0): void {
+    const f = this.frame;
+    const at = Link.PAYLOAD;
+    const id = (this.nextId = (this.nextId + 1) & 0xffff);
+    this.ethernet(src, EtherType.IPV4);
+    writeIpv4(f, ETH_HEADER, { total: IP_HEADER + length, id, proto, src, dst });
+    const free = proto !== IpProto.ICMP && this.queue.abilities.checksumFree;
+    if (!free) this.checksum(f, at, proto, length);
+    this.info.noChecksum = free;
+    this.info.gsoSize = gsoSize;
+    if (IP_HEADER + length <= MTU || gsoSize > 0) {
+      this.queue.send(f.subarray(0, at + length), this.info);
+      return;
+    }
+    // Fragments carry no transport header a card could complete.
+    if (free) this.checksum(f, at, proto, length);
+    this.info.noChecksum = false;
+    const piece = (MTU - IP_HEADER) & ~7;
+    const out = new Uint8Array(MAX_FRAME);
+    out.set(f.subarray(0, ETH_HEADER));
+    for (let done = 0; done < length; done += piece) {
+      const n = Math.min(piece, length - done);
+      const more = done + n < length ? 0x2000 : 0;
+      writeIpv4(out, ETH_HEADER, { total: IP_HEADER + n, id, proto, src, dst, fragment: more | (done >>> 3) });
+      out.set(f.subarray(at + done, at + done + n), at);
+      this.queue.send(out.subarray(0, at + n), this.info);
+    }
+  }
+
+  private checksum(f: Uint8Array, at: number, proto: IpProto, length: number): void {
+    const field = at + (proto === IpProto.TCP ? 16 : proto === IpProto.UDP ? 6 : 2);
+    const pseudo = proto === IpProto.ICMP ? 0 : pseudoSum(f, ETH_HEADER, proto, length);
+    const sum = foldSum(sumBytes(f, at, at + length, pseudo));
+    put16(f, field, sum === 0 && proto === IpProto.UDP ? 0xffff : sum);
+  }
+
+  /** Sends a UDP datagram of at most 65507 bytes. */
+  sendUdp(src: number, srcPort: number, dst: number, dstPort: number, data: Uint8Array): void {
+    const f = this.frame;
+    const at = Link.PAYLOAD;
+    put16(f, at, srcPort);
+    put16(f, at + 2, dstPort);
+    put16(f, at + 4, UDP_HEADER + data.length);
+    put16(f, at + 6, 0);
+    f.set(data, at + UDP_HEADER);
+    this.sendIp(IpProto.UDP, src, dst, UDP_HEADER + data.length);
+  }
+
+  /** ICMP destination unreachable (RFC 792) about a packet of the guest. code: 1 host, 3 port, 13 prohibited. */
+  sendUnreachable(p: Packet, code: number): void {
+    const f = this.frame;
+    const at = Link.PAYLOAD;
+    f.fill(0, at, at + 8);
+    f[at] = 3;
+    f[at + 1] = code;
+    const quoted = p.b.subarray(p.ip, Math.min(p.end, p.start + 8));
+    f.set(quoted, at + 8);
+    this.sendIp(IpProto.ICMP, this.addresses.host, p.src, 8 + quoted.length);
+  }
+}
