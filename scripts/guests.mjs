@@ -4,14 +4,18 @@ import { join } from 'node:path';
 import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
-/** Nice to have: a 32-bit guest needs `dpkg --add-architecture i386`, which takes root. */
-const OPTIONAL = new Set(['kernel386', 'initramfs386']);
+const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
+/** Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root. */
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules']);
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
   ['initramfsModules', () => busyboxInitramfs({ kernel: debianKernel(), modules: VIRTIO_MODULES })],
   ['kernel386', () => debianKernel('linux-image-686:i386')],
   ['initramfs386', () => busyboxInitramfs({ arch: 'i386' })],
+  ['kernelArm64', () => debianKernel(ARM64_KERNEL)],
+  ['initramfsArm64', () => busyboxInitramfs({ arch: 'arm64' })],
+  ['initramfsArm64Modules', () => busyboxInitramfs({ arch: 'arm64', kernel: debianKernel(ARM64_KERNEL), modules: VIRTIO_MODULES })],
 ]) {
   try {
     found[what] = get();

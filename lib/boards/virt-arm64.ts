@@ -60,6 +60,7 @@ export class VirtArm64Board implements Board {
   readonly screen: VgaRenderer | null = null;
   readonly keyboard = null;
   readonly mouse = null;
+  readonly pci = null;
   readonly gic: GicV3;
   onSerialRoom: () => void = () => {};
   private readonly uart: Pl011;

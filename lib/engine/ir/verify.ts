@@ -140,7 +140,7 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
         if (vector && s & 3) fail(i, 'destination: vector temporary is not aligned');
         written[t] = vector ? 2 : op === Op.VOP && (s & 3) === 0 ? 3 : 1;
       } else if (s < 0 || s >= Slot.TEMP) fail(i, `destination: no slot ${s}`);
-      else if ((s < Slot.GPR && s !== Slot.PC) || (s >= Slot.X_CALL && s < Slot.MXCSR)) fail(i, `destination: slot ${s} is reserved`);
+      else if ((s < Slot.GPR && s !== Slot.PC && !(s === Slot.PENDING && w === 0)) || (s >= Slot.X_CALL && s < Slot.MXCSR)) fail(i, `destination: slot ${s} is reserved`);
       else if (vector && s < Slot.VEC) fail(i, 'destination: not a vector register');
       else if (s !== Slot.PC) registerWritten = true;
     };

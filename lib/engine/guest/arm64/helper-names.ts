@@ -19,8 +19,10 @@ export const enum H {
   MSR_UAO,
   DC_ZVA,
   CRC32,
+  LD_MULTIPLE,
+  ST_MULTIPLE,
 }
 export const HELPER_NAMES: readonly string[] = [
   'undefined', 'fp.trap', 'svc', 'hvc', 'smc', 'brk', 'hlt', 'eret', 'wfi', 'wfe', 'mrs', 'msr', 'sys', 'sysreg.trap',
-  'msr.spsel', 'msr.pan', 'msr.uao', 'dc.zva', 'crc32',
+  'msr.spsel', 'msr.pan', 'msr.uao', 'dc.zva', 'crc32', 'ld.multiple', 'st.multiple',
 ];

@@ -1,9 +1,9 @@
 /** The helpers of ARM64 instructions that are no vector operations. Names in helper-names.ts. */
 import { HelperResult, type HelperFn, type HelperRegistry } from '../../helpers.js';
-import { NONE, Pending, Slot } from '../../state.js';
+import { Access, NONE, Pending, Slot } from '../../state.js';
 import { type Arm64Cpu, Sctlr } from './cpu.js';
 import { HELPER_NAMES } from './helper-names.js';
-import { A, Ec, Mmu, Mode } from './regs.js';
+import { A, Ec, Mmu, Mode, vreg } from './regs.js';
 import { SysAccess, Trap, sysreg } from './sysreg-table.js';
 import { Acc } from './mmu.js';
 import { crc32 } from './crc32.js';
@@ -249,8 +249,56 @@ const crc: Fn = (c, d, a, b, _c, imm) => {
   return CONTINUE;
 };
 
+const ADDRESS = Slot.HELPER_SCRATCH;
+const VALUE = Slot.HELPER_SCRATCH + 1;
+/** Elements of up to four registers on their way. */
+const structure = new Uint8Array(64);
+
+/** LD2..LD4, ST2..ST4 (multiple structures): a = base; imm = first register | element size << 5 | Q << 7 | registers << 8. */
+function interleaved(c: Arm64Cpu, a: number, imm: number, isLoad: boolean): void {
+  const { V, U8 } = c;
+  const es = (imm >> 5) & 3;
+  const bytes = imm & 0x80 ? 16 : 8;
+  const regs = imm >> 8;
+  const at = (k: number, i: number): number => vreg((imm + k) & 31) * 8 + (i << es);
+  const size = 1 << es;
+  let lo = V[a * 2]!;
+  let hi = V[a * 2 + 1]!;
+  for (let i = 0; i < bytes >> es; i++) {
+    for (let k = 0; k < regs; k++) {
+      V[ADDRESS * 2] = lo;
+      V[ADDRESS * 2 + 1] = hi;
+      if (isLoad) {
+        c.load(es, ADDRESS, VALUE, Access.NORMAL);
+        for (let b = 0; b < size; b++) structure[k * 16 + (i << es) + b] = U8[VALUE * 8 + b]!;
+      } else {
+        for (let b = 0; b < size; b++) U8[VALUE * 8 + b] = U8[at(k, i) + b]!;
+        c.store(es, ADDRESS, VALUE, Access.NORMAL);
+      }
+      const next = (lo + size) | 0;
+      if ((next >>> 0) < (lo >>> 0)) hi = (hi + 1) | 0;
+      lo = next;
+    }
+  }
+  if (!isLoad) return;
+  // All loads have succeeded.
+  for (let k = 0; k < regs; k++) {
+    for (let b = 0; b < bytes; b++) U8[at(k, 0) + b] = structure[k * 16 + b]!;
+    if (bytes === 8) U8.fill(0, at(k, 0) + 8, at(k, 0) + 16);
+  }
+}
+
+const ldMultiple: Fn = (c, _d, a, _b, _c, imm) => {
+  interleaved(c, a, imm, true);
+  return CONTINUE;
+};
+const stMultiple: Fn = (c, _d, a, _b, _c, imm) => {
+  interleaved(c, a, imm, false);
+  return CONTINUE;
+};
+
 const FUNCTIONS: readonly Fn[] = [
-  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc,
+  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple,
 ];
 
 export function registerHelpers(r: HelperRegistry<Arm64Cpu>): void {

@@ -3,6 +3,7 @@ import type { IrBuilder } from '../../ir/builder.js';
 import { Op } from '../../ir/ops.js';
 import { ExitCode, Fl, NONE, Slot } from '../../state.js';
 import { H, HELPER_NAMES } from './helper-names.js';
+import { SIMD_OPS } from './simd/index.js';
 import { A, CONDITIONS, Mode, vreg } from './regs.js';
 
 /** Slots of constants and temporaries are asked for by name at every use; helpers are known by their `H` number. */
@@ -19,6 +20,7 @@ export class LiftContext {
 
   private readonly ids: Int32Array;
   private readonly vops = new Map<string, number>();
+  private readonly native = new Set(SIMD_OPS.filter((o) => o.native !== undefined).map((o) => o.name));
 
   constructor(private readonly idOf: (name: string) => number) {
     this.ids = Int32Array.from(HELPER_NAMES, (n) => idOf(n));
@@ -167,12 +169,23 @@ export class LiftContext {
   /** Id of a vector operation. */
   vopId(name: string): number {
     let id = this.vops.get(name);
-    if (id === undefined) this.vops.set(name, (id = this.idOf(name)));
+    if (id === undefined) this.vops.set(name, (id = this.idOf(`v.${name}`)));
     return id;
   }
 
+  /** Vector operation `name` (without the registry's prefix). */
   vop(name: string, dst: number, a = NONE, b = NONE, c = NONE, imm = 0): void {
     this.b.vop(this.vopId(name), 4, dst, a, b, c, imm);
+  }
+
+  /** The same with general slots among its operands: as a call. */
+  vcall(name: string, dst: number, a = NONE, b = NONE, c = NONE, imm = 0): void {
+    this.b.call(this.vopId(name), dst, a, b, c, imm);
+  }
+
+  /** The operation is a host instruction on whole registers. */
+  isNative(name: string): boolean {
+    return this.native.has(name);
   }
 
   /** Sets flags from a comparison in the form 0 less, 1 equal, 2 greater, 0x80 unordered: exactly FCMP's NZCV. */

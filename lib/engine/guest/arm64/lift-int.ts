@@ -539,8 +539,8 @@ export const INT_ROWS: readonly Row[] = [
   row('f 00 11011 000 mmmmm 1 aaaaa nnnnn ddddd', 'msub', madd, Ar.SUB),
   row('1 00 11011 001 mmmmm 0 aaaaa nnnnn ddddd', 'smaddl', maddl, 0),
   row('1 00 11011 001 mmmmm 1 aaaaa nnnnn ddddd', 'smsubl', maddl, 1),
-  row('1 00 11011 010 mmmmm 0 aaaaa nnnnn ddddd', 'smulh', mulh, 1),
+  row('1 00 11011 010 mmmmm 0 11111 nnnnn ddddd', 'smulh', mulh, 1),
   row('1 00 11011 101 mmmmm 0 aaaaa nnnnn ddddd', 'umaddl', maddl, 4),
   row('1 00 11011 101 mmmmm 1 aaaaa nnnnn ddddd', 'umsubl', maddl, 5),
-  row('1 00 11011 110 mmmmm 0 aaaaa nnnnn ddddd', 'umulh', mulh, 0),
+  row('1 00 11011 110 mmmmm 0 11111 nnnnn ddddd', 'umulh', mulh, 0),
 ];

@@ -150,7 +150,7 @@ function pair(c: LiftContext): void {
 
 // ---- exclusives and ordered accesses ----
 
-/** LDAR, LDLAR, STLR, STLLR, LDAPR: everything is in order anyway; they must be aligned. */
+/** LDAR, STLR, LDAPR: everything is in order anyway; they must be aligned. */
 function ordered(c: LiftContext): void {
   const size = c.i >>> 30;
   const n = c.xsp(c.rn);
@@ -401,8 +401,8 @@ export const MEM_ROWS: readonly Row[] = [
   row('zz 001000 0 1 0 sssss o 11111 nnnnn ttttt', 'ldxr', loadExclusive),
   row('1z 001000 0 0 1 sssss o uuuuu nnnnn ttttt', 'stxp', storeExclusivePair),
   row('1z 001000 0 1 1 sssss o uuuuu nnnnn ttttt', 'ldxp', loadExclusivePair),
-  row('zz 001000 1 0 0 sssss o 11111 nnnnn ttttt', 'stlr', ordered, 0),
-  row('zz 001000 1 1 0 sssss o 11111 nnnnn ttttt', 'ldar', ordered, 1),
+  row('zz 001000 1 0 0 11111 1 11111 nnnnn ttttt', 'stlr', ordered, 0),
+  row('zz 001000 1 1 0 11111 1 11111 nnnnn ttttt', 'ldar', ordered, 1),
   row('zz 001000 1 a 1 sssss r 11111 nnnnn ttttt', 'cas', cas),
   row('0z 001000 0 a 1 sssss r 11111 nnnnn ttttt', 'casp', casp),
   row('zz 111 0 00 10 1 11111 1 100 00 nnnnn ttttt', 'ldapr', ordered, 1),

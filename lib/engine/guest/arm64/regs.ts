@@ -44,8 +44,12 @@ export const enum A {
   DISR_EL1 = 85,
   OSDLR_EL1 = 86,
   CNTKCTL_EL1 = 87,
-  /** Scratch of lifted code whose results nobody wants. */
-  SINK = 88,
+  /**
+   * Two vectors of scratch for lifted code that puts vector operands together from general values: temporaries are no place for
+   * that, as passes and back ends look at each slot of a temporary alone.
+   */
+  SCRATCH_A = 512,
+  SCRATCH_B = 520,
 }
 
 export const vreg = (r: number): number => Slot.VEC + r * VEC_STRIDE;

@@ -36,8 +36,6 @@ both('max', BHS, () => [(x, y) => (x > y ? x : y), (x) => x], (s, es) => (s ? [s
 both('min', BHS, () => [(x, y) => (x < y ? x : y), (x) => x], (s, es) => (s ? [sse('rvm', 0x38, { map: 2 }), sse('rvm', 0xea), sse('rvm', 0x39, { map: 2 })] : [sse('rvm', 0xda), sse('rvm', 0x3a, { map: 2 }), sse('rvm', 0x3b, { map: 2 })])[es]);
 both('abd', BHS, () => [(x, y) => Math.abs(x - y), (x) => x]);
 both('aba', BHS, () => [(x, y, d) => d + Math.abs(x - y), (x) => x]);
-both('maxp', BHS, () => [(x) => x, (x) => x]);
-OPS.splice(OPS.length - 6);
 for (const es of BHS) {
   for (const s of [true, false]) {
     op(`${s ? 's' : 'u'}maxp`, es, pairwise(es, s, Math.max, (x) => x));
