@@ -5,11 +5,16 @@
       "sources": [
         "native/addon.cc",
         "native/context_binding.cc",
+        "native/file_binding.cc",
+        "native/block/file.cc",
         "native/memory/region.cc",
         "native/memory/mapping.cc",
         "native/exec/context.cc",
         "native/exec/guard.cc",
-        "native/exec/host.cc"
+        "native/exec/host.cc",
+        "native/accel/vcpu_thread.cc",
+        "native/kvm/kvm.cc",
+        "native/kvm/kvm_binding.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native"],
       "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS"],

@@ -5,10 +5,12 @@ import tseslint from 'typescript-eslint';
  * rule, except that the board interface names the machine's configuration type.)
  */
 const above = {
-  engine: ['devices', 'boards', 'boot', 'machine', 'control', 'cli', 'memory', 'block'],
+  engine: ['accel', 'devices', 'boards', 'boot', 'machine', 'control', 'cli', 'memory', 'block'],
+  accel: ['boards', 'boot', 'machine', 'control', 'cli', 'block'],
   devices: ['boards', 'boot', 'machine', 'cli'],
   display: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
   block: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],
+  net: ['devices', 'boards', 'boot', 'machine', 'control', 'cli', 'engine', 'block'],
   memory: ['boards', 'boot', 'machine', 'cli'],
   boot: ['machine', 'cli', 'engine'],
   boards: ['control', 'cli'],

@@ -6,7 +6,10 @@ export type { Accel, DebugOptions, DiskConfig, DiskIf, DiskOptions, MachineConfi
 export type { MouseButton, WaitOptions } from './machine/screen.js';
 export { Keyboard, Mouse, Screen } from './machine/screen.js';
 export type { Picture } from './display/png.js';
-export type { EndReason, EndState, MachineStats } from './machine/protocol.js';
+export type { AccelStats } from './accel/accelerator.js';
+export type { ActiveAccel, EndReason, EndState, MachineStats } from './machine/protocol.js';
 export { UsageError, VmxError } from './errors.js';
 export { type Endpoint, parseEndpoint } from './control/endpoint.js';
+export { Network } from './machine/network.js';
+export type { HostForward } from './net/user/user-net.js';
 export { QmpServer } from './control/qmp/server.js';

@@ -54,6 +54,8 @@ export interface NativeContext {
    * which looks anew (one system call). JavaScript timers are not seen; arm the deadline for them.
    */
   watchLoop(on: boolean): void;
+  /** Spins until the high word of PENDING is set, at most `ns`. @returns whether it is. */
+  spin(ns: number): boolean;
   /** Stops the helper thread and lets go of the memory. Further calls do nothing, but `run` throws. */
   dispose(): void;
 }
@@ -83,8 +85,52 @@ export interface NativeAddon {
   cpuFeatures(): string[];
   /** CPUID leaf of the host: [eax, ebx, ecx, edx] as unsigned numbers. */
   cpuid(leaf: number, subleaf: number): number[];
+  /** KVM (lib/accel/kvm). Codes: ERR_KVM_NO_DEVICE, ERR_KVM_PERMISSION, ERR_KVM_BUSY, ERR_KVM_OLD, ERR_KVM, ERR_UNSUPPORTED, ERR_NO_RESOURCE. */
+  kvmProbe(path: string, capabilities: Uint32Array): { capabilities: number[]; cpuid: Uint32Array };
+  kvmCreate(path: string): NativeKvm;
+  /** The host's time-stamp counter. */
+  hostTsc(): number;
   /** Bytes of physical memory and of what is available now. */
   hostMemory(): { total: number; available: number };
+  /**
+   * Takes (true) or gives back a shared lock on one byte of an open file; it lasts until the file is closed (open file
+   * description lock). 0: done, 1: another has it exclusively, -1: this host or file system has no such locks.
+   */
+  lockByte(fd: number, offset: number, lock: boolean): number;
+  /** Whether anybody else has a lock on the byte: 0 no, 1 yes, -1 cannot be told. */
+  testByte(fd: number, offset: number): number;
+  /** Makes a range of a file zero without writing it; with `punch` its space is given back. False if the file system cannot. */
+  zeroRange(fd: number, offset: number, length: number, punch: boolean): boolean;
+  /** Where the first data (or hole) at or after offset is: the file's size if there is none, -1 if the host cannot tell. */
+  seekExtent(fd: number, offset: number, hole: boolean): number;
+}
+
+/** A KVM virtual machine (native/kvm). Failures of the kernel throw ERR_KVM with the ioctl's name and reason. */
+export interface NativeKvm {
+  /** KVM_CHECK_EXTENSION. */
+  capability(cap: number): number;
+  enable(cap: number, argument: number): void;
+  /** The guest may access these MSRs alone: triples of first, count, and 1 read | 2 write. The others exit. */
+  filterMsrs(ranges: Uint32Array): void;
+  /** bytes 0 deletes. All slots lie in the same memory. Code ERR_KVM_SLOT: overlap. */
+  setSlot(slot: number, gpa: number, bytes: number, memory: NativeMemory, offset: number, flags: number): void;
+  /** Which of the slot's pages have been written since the last call, one bit each. */
+  dirtyLog(slot: number, bitmap: Uint8Array, pages: number): void;
+  /** A vCPU with its thread. `cpuid`: function, index, flags, eax, ebx, ecx, edx of each entry. Context `contextId` is kicked when a command is done. */
+  createVcpu(index: number, contextId: number, cpuid: Uint32Array): { vcpu: NativeVcpu; run: NativeMemory; block: NativeMemory; tscKHz: number };
+  dispose(): void;
+}
+
+/** A vCPU's thread and its mailbox (native/accel). */
+export interface NativeVcpu {
+  /** The block holds a command: the thread executes it. */
+  post(): void;
+  /** Makes a running command end soon, and one posted meanwhile at once. */
+  kick(): void;
+  /** Waits until the command is done. @returns false after `ns`. */
+  waitIdle(ns: number): boolean;
+  /** Ends the thread. */
+  dispose(): void;
 }
 
 interface AddonModule {
@@ -100,7 +146,9 @@ export function loadNative(): NativeAddon {
   const root = fileURLToPath(new URL('..', import.meta.url));
   try {
     const load = createRequire(import.meta.url)('node-gyp-build') as (directory: string) => AddonModule;
-    loaded = load(root).init(VmxError);
+    const addon = load(root).init(VmxError);
+    if (!('seekExtent' in addon)) throw new VmxError('ERR_NO_ADDON', 'it was built from older sources');
+    loaded = addon;
   } catch (cause) {
     throw new VmxError(
       'ERR_NO_ADDON',

@@ -6,6 +6,7 @@
 #include "binding.h"
 #include "exec/context.h"
 #include "exec/host.h"
+#include "kvm/kvm_binding.h"
 #include "memory/mapping.h"
 
 namespace vmx {
@@ -53,7 +54,9 @@ void ReleaseHolder(Holder* holder) {
 
 void FinalizeBuffer(napi_env, void*, void* hint) { ReleaseHolder(static_cast<Holder*>(hint)); }
 
-Napi::Value Wrap(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes) {
+}  // namespace
+
+Napi::Value WrapMemory(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes) {
   auto region = std::make_shared<Region>(base, exec, bytes);
   auto table = env.GetInstanceData<Environment>()->regions;
   uintptr_t address = region->address();
@@ -77,6 +80,8 @@ Napi::Value Wrap(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes) {
   result.Set("address", Napi::Number::New(env, static_cast<double>(address)));
   return result;
 }
+
+namespace {
 
 /** A positive multiple of the page size; 0 with a pending exception otherwise. */
 size_t SizeArgument(const Napi::CallbackInfo& info) {
@@ -107,7 +112,7 @@ Napi::Value AllocPlain(const Napi::CallbackInfo& info) {
   uint8_t* base = nullptr;
   MapStatus status = map(bytes, &base);
   if (status != MapStatus::Ok) return ThrowMapping(info.Env(), status, bytes);
-  return Wrap(info.Env(), base, nullptr, bytes);
+  return WrapMemory(info.Env(), base, nullptr, bytes);
 }
 
 /** Read from the JavaScript environment: a worker has its own, and getenv races with setenv. */
@@ -129,7 +134,7 @@ Napi::Value AllocExec(const Napi::CallbackInfo& info) {
   uint8_t* rx = nullptr;
   MapStatus status = MapExec(bytes, info.Length() > 1 && info[1].ToBoolean(), &rw, &rx);
   if (status != MapStatus::Ok) return ThrowMapping(env, status, bytes);
-  return Wrap(env, rw, rx, bytes);
+  return WrapMemory(env, rw, rx, bytes);
 }
 
 Napi::Value Free(const Napi::CallbackInfo& info) {
@@ -206,9 +211,11 @@ Napi::Value Init(const Napi::CallbackInfo& info) {
   addon.Set("cpuFeatures", Napi::Function::New<HostFeatures>(env, "cpuFeatures"));
   addon.Set("cpuid", Napi::Function::New<HostCpuid>(env, "cpuid"));
   addon.Set("hostMemory", Napi::Function::New<Memory>(env, "hostMemory"));
+  AddFileFunctions(env, addon);
   napi_value now;
   napi_create_function(env, "now", NAPI_AUTO_LENGTH, Now, nullptr, &now);
   addon.Set("now", Napi::Value(env, now));
+  kvm::Define(env, addon);
   return addon;
 }
 

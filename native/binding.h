@@ -12,6 +12,8 @@ namespace vmx {
 struct Environment {
   std::shared_ptr<RegionTable> regions = std::make_shared<RegionTable>();
   Napi::FunctionReference error_class;
+  Napi::FunctionReference kvm_vm_class;
+  Napi::FunctionReference kvm_vcpu_class;
 };
 
 /** Throws a VmxError with a stable code. Returns undefined, to be returned to JavaScript. */
@@ -20,7 +22,13 @@ Napi::Value Throw(Napi::Env env, const char* code, const std::string& message);
 /** The region whose `address` property the argument carries, or null with a pending exception. */
 std::shared_ptr<Region> FindRegion(Napi::Env env, Napi::Value memory);
 
+/** { buffer, address } over a mapping, which it takes over. Throws (and unmaps) when no ArrayBuffer can be made. */
+Napi::Value WrapMemory(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes);
+
 /** createContext(state, exec). */
 Napi::Value CreateContext(const Napi::CallbackInfo& info);
+
+/** Adds what image files need (file_binding.cc). */
+void AddFileFunctions(Napi::Env env, Napi::Object addon);
 
 }  // namespace vmx

@@ -119,6 +119,14 @@ napi_value Wait(napi_env env, napi_callback_info info) {
   return result;
 }
 
+napi_value Spin(napi_env env, napi_callback_info info) {
+  double ns;
+  Context* context = GetArgument(env, info, &ns)->context;
+  napi_value result;
+  napi_get_boolean(env, !context->disposed() && context->Spin(ToTime(ns)), &result);
+  return result;
+}
+
 napi_value WatchLoop(napi_env env, napi_callback_info info) {
   size_t argc = 1;
   napi_value argument;
@@ -164,6 +172,7 @@ Napi::Value CreateContext(const Napi::CallbackInfo& info) {
   static constexpr struct { const char* name; napi_callback callback; } kMethods[] = {
       {"run", Run},   {"setDeadline", SetDeadline}, {"kick", KickContext},
       {"wait", Wait}, {"watchLoop", WatchLoop},     {"dispose", Dispose},
+      {"spin", Spin},
   };
   napi_value object;
   napi_create_object(env, &object);

@@ -93,7 +93,10 @@ exec setsid cttyhack sh
 `;
 
 /** The drivers for virtio devices that distributions ship as modules. */
-export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio_console'];
+export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio_console', 'virtio_net'];
+
+/** The drivers of a PC's disks, and the file systems of the tests. Debian's cloud kernels lack AHCI and floppy. */
+export const STORAGE_MODULES = ['ata_piix', 'ahci', 'virtio_scsi', 'sd_mod', 'sr_mod', 'floppy', 'isofs', 'ext4', 'crc32c_generic', ...VIRTIO_MODULES];
 
 /** Every file below dir. */
 function walk(dir) {
@@ -145,11 +148,11 @@ export function kernelModules(kernel, names) {
 /**
  * An initramfs with busybox and an init that loads modules, says USER SPACE REACHED and starts a shell on the console (or
  * powers off, with `then=poweroff` on the kernel's command line).
- * @param {{ arch?: string, kernel?: string, modules?: string[] }} [options] Debian architecture of busybox ('' = this
- * machine's); modules to take from the kernel's package.
+ * @param {{ arch?: string, kernel?: string, modules?: string[], name?: string }} [options] Debian architecture of busybox ('' =
+ * this machine's); modules to take from the kernel's package; what to call that set of modules.
  */
-export function busyboxInitramfs({ arch = '', kernel, modules = [] } = {}) {
-  const file = join(cacheDir, `initramfs${arch && `-${arch}`}${modules.length > 0 ? '-modules' : ''}.cpio.gz`);
+export function busyboxInitramfs({ arch = '', kernel, modules = [], name = 'modules' } = {}) {
+  const file = join(cacheDir, `initramfs${arch && `-${arch}`}${modules.length > 0 ? `-${name}` : ''}.cpio.gz`);
   const wanted = createHash('sha256').update(JSON.stringify([INIT, arch, kernel ?? '', modules])).digest('hex');
   if (existsSync(file) && existsSync(`${file}.stamp`) && readFileSync(`${file}.stamp`, 'utf8') === wanted) return file;
   const busybox = readFileSync(join(debianPackage('busybox-static', arch), 'bin/busybox'));

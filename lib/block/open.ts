@@ -1,42 +1,17 @@
-/** Opens disk images of any format we know. */
-import { closeSync, openSync, readSync } from 'node:fs';
-import { UsageError } from '../errors.js';
+/** Opens disk images of any format we know, with what lies behind them. */
+import { realpathSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
 import type { BlockBackend } from './backend.js';
+import { ImageFile } from './file.js';
+import { containerFormat, type ImageFormat, MAGIC_BYTES } from './formats.js';
 import { MemoryOverlay } from './overlay.js';
+import { Qcow2Image } from './qcow2/image.js';
+import { readHeader } from './qcow2/layout.js';
 import { RawImage } from './raw.js';
-
-export const IMAGE_FORMATS = ['raw'] as const;
-export type ImageFormat = (typeof IMAGE_FORMATS)[number];
-
-/** First bytes of the formats that have such. */
-const MAGIC: readonly (readonly [string, string])[] = [
-  ['QFI\xfb', 'qcow2'],
-  ['vhdxfile', 'vhdx'],
-  ['conectix', 'vhd'],
-  ['KDMV', 'vmdk'],
-  ['# Disk DescriptorFile', 'vmdk'],
-  ['<<< ', 'vdi'],
-];
-
-/** Whether a file begins as one of the formats that are more than the bytes of the disk. @returns the format's name or null. */
-export function containerFormat(head: Uint8Array): string | null {
-  const text = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 64)).toString('latin1');
-  return MAGIC.find(([magic]) => text.startsWith(magic))?.[1] ?? null;
-}
-
-/** Format of the file by its content. */
-export function detectFormat(file: string, option: string): string {
-  const head = new Uint8Array(64);
-  let fd: number;
-  try {
-    fd = openSync(file, 'r');
-  } catch (e) {
-    throw new UsageError(`${option}: ${file}: ${(e as Error).message}`, { cause: e });
-  }
-  const n = readSync(fd, head, 0, head.length, 0);
-  closeSync(fd);
-  return containerFormat(head.subarray(0, n)) ?? 'raw';
-}
+import { VdiImage } from './vdi.js';
+import { VhdImage, vhdFooter } from './vhd.js';
+import { VhdxImage } from './vhdx.js';
+import { openVmdk } from './vmdk.js';
 
 export interface OpenOptions {
   file: string;
@@ -46,12 +21,79 @@ export interface OpenOptions {
   snapshot: boolean;
   /** Names the option in messages. */
   option: string;
+  /** Keep other programs from writing to it (and, unless readonly, from reading). Default true. */
+  lock?: boolean;
+}
+
+/** Images behind images behind images: more is a mistake. */
+const MAX_CHAIN = 64;
+
+/** Format of an open file by its content. */
+export function detectFormat(file: ImageFile): ImageFormat {
+  const head = new Uint8Array(MAGIC_BYTES);
+  file.readPadded(0, head);
+  const found = containerFormat(head);
+  if (found !== null) return found;
+  // A guest could write that last sector, too: the name has to agree.
+  return /\.(vhd|vpc)$/i.test(file.path) && vhdFooter(file) !== null ? 'vhd' : 'raw';
 }
 
 /** @throws UsageError with one line that names the option and the file. */
 export function openImage(o: OpenOptions): BlockBackend {
-  const format = o.format === 'auto' ? detectFormat(o.file, o.option) : o.format;
-  if (format !== 'raw') throw new UsageError(`${o.option}: ${o.file}: ${format} images are not available yet`);
-  const image = new RawImage(o.file, o.readonly || o.snapshot, o.option);
+  const image = open(o.file, o.format, !o.readonly && !o.snapshot, o.option, o.lock ?? true, []);
   return o.snapshot ? new MemoryOverlay(image) : image;
 }
+
+function open(path: string, format: ImageFormat | 'auto', write: boolean, option: string, lock: boolean, chain: readonly string[]): BlockBackend {
+  const file = new ImageFile(path, write, option, lock);
+  try {
+    const real = realpathSync(path);
+    if (chain.includes(real)) throw file.malformed('is its own backing file');
+    if (chain.length >= MAX_CHAIN) throw file.malformed(`has more than ${MAX_CHAIN} backing files`);
+    return openFormat(file, format === 'auto' ? detectFormat(file) : format, format === 'auto', lock, [...chain, real]);
+  } catch (e) {
+    file.close();
+    throw e;
+  }
+}
+
+function openFormat(file: ImageFile, format: ImageFormat, probed: boolean, lock: boolean, chain: readonly string[]): BlockBackend {
+  switch (format) {
+    case 'raw':
+      return new RawImage(file, probed);
+    case 'qcow2':
+      return new Qcow2Image(file, openBacking(file, lock, chain));
+  }
+  if (file.writable) throw file.malformed(`${format} images can be read only (add ,readonly or ,snapshot, or convert it: vmx-accel image convert)`);
+  switch (format) {
+    case 'vhd':
+      return new VhdImage(file);
+    case 'vhdx':
+      return new VhdxImage(file);
+    case 'vdi':
+      return new VdiImage(file);
+    case 'vmdk':
+      return openVmdk(file, lock);
+  }
+}
+
+/** Path of a backing file as the image names it, seen from here. @throws UsageError for what is no local file. */
+export function backingPath(file: Pick<ImageFile, 'path' | 'malformed'>, name: string): string {
+  const path = name.startsWith('file:') ? name.slice(5) : name;
+  if (/^[a-z][a-z0-9+-]+:/i.test(path)) throw file.malformed(`its backing file '${name}' is not a local file`);
+  return isAbsolute(path) ? path : join(dirname(file.path), path);
+}
+
+function openBacking(file: ImageFile, lock: boolean, chain: readonly string[]): BlockBackend | null {
+  const { backingFile, backingFormat } = readHeader(file);
+  if (backingFile === null) return null;
+  const format = backingFormat === null ? 'auto' : backingFormats.get(backingFormat);
+  if (format === undefined) throw file.malformed(`its backing file has the unknown format '${backingFormat}'`);
+  const backing = open(backingPath(file, backingFile), format, false, `${file.option}: ${file.path}: backing file`, lock, chain);
+  return backing;
+}
+
+/** Names in the header extension. */
+const backingFormats: ReadonlyMap<string, ImageFormat> = new Map<string, ImageFormat>([
+  ['raw', 'raw'], ['file', 'raw'], ['host_device', 'raw'], ['qcow2', 'qcow2'], ['vpc', 'vhd'], ['vhdx', 'vhdx'], ['vmdk', 'vmdk'], ['vdi', 'vdi'],
+]);

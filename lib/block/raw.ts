@@ -1,53 +1,54 @@
-/** Raw image files: the bytes of the disk and nothing else. */
-import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+/**
+ * Raw image files: the bytes of the disk and nothing else. Discarded and zeroed ranges become holes where the host's file system
+ * has them (hole punching, zero ranges); elsewhere a discard does nothing and zeros are written.
+ */
 import { UsageError, VmxError } from '../errors.js';
 import { type BlockBackend, SECTOR } from './backend.js';
-
-const ZEROS = 65536;
+import type { ImageFile } from './file.js';
+import { containerFormat } from './formats.js';
 
 export class RawImage implements BlockBackend {
   readonly size: number;
-  private readonly fd: number;
-  private readonly zeros = new Uint8Array(ZEROS);
+  readonly readonly: boolean;
 
-  /** @param what names the option in messages. @throws UsageError if the file cannot be opened as asked. */
-  constructor(file: string, readonly readonly: boolean, what = '--disk') {
-    try {
-      this.fd = openSync(file, readonly ? 'r' : 'r+');
-    } catch (e) {
-      throw new UsageError(`${what}: ${file}: ${(e as Error).message}`, { cause: e });
-    }
-    this.size = Math.floor(fstatSync(this.fd).size / SECTOR) * SECTOR;
-    if (this.size === 0) {
-      closeSync(this.fd);
-      throw new UsageError(`${what}: ${file} is empty`);
-    }
+  /**
+   * @param probed the format is a guess: the guest may not write what would make the next guess another one, or it could have us
+   * open any file of the host as a backing file.
+   * @throws UsageError
+   */
+  constructor(readonly file: ImageFile, private readonly probed: boolean) {
+    this.readonly = !file.writable;
+    // A CD image may end within a sector of 512 bytes: the rest reads as zeros. Nobody writes there.
+    const size = file.size;
+    this.size = this.readonly ? Math.ceil(size / SECTOR) * SECTOR : Math.floor(size / SECTOR) * SECTOR;
+    if (this.size === 0) throw new UsageError(`${file.option}: ${file.path} is empty`);
   }
 
   read(offset: number, dst: Uint8Array): void {
-    for (let done = 0; done < dst.length; ) {
-      const n = readSync(this.fd, dst, done, dst.length - done, offset + done);
-      if (n === 0) throw new VmxError('ERR_IO', `image is shorter than it was (offset ${offset + done})`);
-      done += n;
-    }
+    if (this.readonly) this.file.readPadded(offset, dst);
+    else this.file.read(offset, dst);
   }
 
   write(offset: number, src: Uint8Array): void {
-    for (let done = 0; done < src.length; ) done += writeSync(this.fd, src, done, src.length - done, offset + done);
+    if (this.probed && offset === 0 && containerFormat(src) !== null) {
+      throw new VmxError('ERR_IO', `${this.file.path}: refused to write the header of another image format into a disk whose format was not given (format=raw allows it)`);
+    }
+    this.file.write(offset, src);
   }
 
   flush(): void {
-    if (!this.readonly) fdatasyncSync(this.fd);
+    this.file.sync();
   }
 
-  /** The range keeps its contents. */
-  discard(): void {}
+  discard(offset: number, length: number): void {
+    this.file.punch(offset, length);
+  }
 
-  writeZeroes(offset: number, length: number): void {
-    for (let done = 0; done < length; done += ZEROS) this.write(offset + done, this.zeros.subarray(0, Math.min(ZEROS, length - done)));
+  writeZeroes(offset: number, length: number, mayUnmap: boolean): void {
+    this.file.zero(offset, length, mayUnmap);
   }
 
   close(): void {
-    closeSync(this.fd);
+    this.file.close();
   }
 }

@@ -6,6 +6,7 @@ import type { VgaRenderer } from '../devices/display/vga-render.js';
 import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import type { PciBus } from '../devices/pci/pci.js';
+import type { NetConnection } from './parts/net.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
 
@@ -87,6 +88,8 @@ export interface Board {
   /** Null on boards that have no such device. */
   readonly keyboard: Ps2Keyboard | null;
   readonly mouse: Ps2Mouse | null;
+  /** Network cards in the order of the configuration. */
+  readonly nets: readonly NetConnection[];
   /** PCI bus 0; null on boards without PCI. */
   readonly pci: PciBus | null;
   /** The power button, as the board's operating system learns of it. */

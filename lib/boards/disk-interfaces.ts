@@ -13,6 +13,10 @@ export interface DiskInterface {
 /** The controllers that exist; lib/boards/parts/disks.ts has the function that attaches drives to each. */
 export const DISK_INTERFACES: readonly DiskInterface[] = [
   { name: 'virtio', media: ['disk'], boards: ['pc', 'q35', 'virt'], limit: 16 },
+  { name: 'scsi', media: ['disk', 'cdrom'], boards: ['pc', 'q35', 'virt'], limit: 32 },
+  { name: 'nvme', media: ['disk'], boards: ['pc', 'q35'], limit: 8 },
+  { name: 'ide', media: ['disk', 'cdrom'], boards: ['pc', 'q35'], limit: 4 },
+  { name: 'ahci', media: ['disk', 'cdrom'], boards: ['pc', 'q35'], limit: 6 },
   { name: 'floppy', media: ['floppy'], boards: ['pc', 'q35'], limit: 2 },
 ];
 
@@ -23,13 +27,16 @@ export const DISK_INTERFACES: readonly DiskInterface[] = [
  */
 const PREFERRED: Readonly<Record<MediaKind, readonly DiskIf[]>> = { disk: ['virtio'], cdrom: ['ide', 'ahci', 'scsi', 'usb'], floppy: ['floppy'] };
 const PREFERRED_MICROSOFT: readonly DiskIf[] = ['ide', 'ahci', 'virtio'];
+/** Boards whose chipset has AHCI in place of IDE: ich9 of the q35. */
+const AHCI_FIRST: readonly MachineName[] = ['q35'];
 
 const fits = (i: DiskInterface, machine: MachineName, media: MediaKind): boolean => i.boards.includes(machine) && i.media.includes(media);
 
 /** @param microsoft there is a system by Microsoft on it. @throws UsageError if the board has no drive for such a medium. */
 export function defaultInterface(machine: MachineName, media: MediaKind, microsoft: boolean, option: string): DiskIf {
   const order = media === 'disk' && microsoft ? PREFERRED_MICROSOFT : PREFERRED[media];
-  for (const name of order) if (DISK_INTERFACES.some((i) => i.name === name && fits(i, machine, media))) return name;
+  const own: DiskIf = AHCI_FIRST.includes(machine) ? 'ahci' : 'ide';
+  for (const name of order.map((i) => (i === 'ide' || i === 'ahci' ? own : i))) if (DISK_INTERFACES.some((i) => i.name === name && fits(i, machine, media))) return name;
   throw new UsageError(`${option}: ${media} images are not available yet on machine ${machine}`);
 }
 

@@ -19,6 +19,7 @@ import { addDisplay, type Display } from './parts/display.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addAcpiFiles, addFwCfg, addKernelItems, fillCmos, finishFwCfg, pciHole64 } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
+import { addNets, type NetConnection } from './parts/net.js';
 import { Parts } from './parts/parts.js';
 
 /** What ACPI tables say about the chipset. */
@@ -89,6 +90,7 @@ export class PcFamilyBoard implements PcBoardModel {
     this.display = addDisplay(p, this.chipset.displaySlot);
     p.reservedSlots.add(this.chipset.displaySlot);
     addDisks(p);
+    addNets(p);
     addDeviceOptions(p);
     addAcpiFiles(p, () => this.acpi());
     addKernelItems(p);
@@ -113,6 +115,7 @@ export class PcFamilyBoard implements PcBoardModel {
     const m = this.host.memory;
     const ram = ramLayout(c.machine, c.memory);
     this.chipset.enable();
+    for (const on of this.p.onDirectBoot) on();
     installBiosMemory(m, ram.low);
     const acpi = placeAcpi(buildAcpi(this.acpi()), ACPI_TABLES);
     if (!m.writeFrom(ACPI_TABLES, acpi.blob)) throw new UsageError('--memory: too small for the ACPI tables');
@@ -127,6 +130,7 @@ export class PcFamilyBoard implements PcBoardModel {
   resume(): CpuStart | null {
     for (const d of this.devices) d.reset();
     this.chipset.enable();
+    for (const on of this.p.onDirectBoot) on();
     programLegacyDevices((port, value) => this.host.memory.portOut(port, 1, value));
     this.display?.startText();
     this.chipset.pm.wake();
@@ -136,6 +140,10 @@ export class PcFamilyBoard implements PcBoardModel {
 
   get screen(): VgaRenderer | null {
     return this.p.screen;
+  }
+
+  get nets(): readonly NetConnection[] {
+    return this.p.nets;
   }
 
   get pci(): PciBus {

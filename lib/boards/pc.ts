@@ -30,6 +30,7 @@ function addI440fx(p: Parts): Chipset {
   const bridge = p.addPci(new I440fx(p.pciHost, addFirmwareRom(p)));
   const piix = p.addPci(new Piix3(p.pciHost, Place.PIIX_SLOT, p.isa, () => h.reset()));
   p.isaDevfn = piix.devfn;
+  p.ideDevfn = piix.devfn | 1;
   p.memory.mapPorts(0xcf9, 1, piix.resetPort);
   const pmFunction = p.addPci(new Piix4Pm(p.pciHost, Place.PIIX_SLOT, movable(p, pm.pm, Place.PM_BYTES)));
   // As firmware knows it: the PIRQ of pin INTA of device 1 is PIRQA.

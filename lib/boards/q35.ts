@@ -49,6 +49,7 @@ function addQ35(p: Parts): Chipset {
     }),
   );
   p.isaDevfn = lpc.devfn;
+  p.ahciDevfn = lpc.devfn | 2;
   p.addPci(new Ich9Smbus(p.pciHost));
   p.pirq = {
     set: (n, level) => {

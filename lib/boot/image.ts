@@ -5,7 +5,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { floppyFormat } from '../devices/storage/floppy-drive.js';
 import { UsageError } from '../errors.js';
-import { containerFormat } from '../block/open.js';
+import { containerFormat } from '../block/formats.js';
 import { archOfImage } from './arch.js';
 import type { FirmwareKind } from './firmware.js';
 import { isMultiboot } from './multiboot.js';

@@ -16,7 +16,7 @@ import { VERSION } from './version.js';
 
 interface BootArgs {
   image?: string;
-  accel: string;
+  accel?: string;
   arch: string;
   machine?: string;
   cpu: string;
@@ -39,6 +39,7 @@ interface BootArgs {
   vga?: string;
   screenshot?: string[];
   qmp?: string[];
+  net?: string[];
   reboot: boolean;
   exitOn?: string;
   timeout?: string;
@@ -58,7 +59,7 @@ const EXIT_TIMEOUT = 124;
 
 /** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
 const OPTIONS = {
-  accel: { type: 'string', default: 'auto', describe: 'what executes the guest: auto, jit, interp' },
+  accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64' },
   machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
@@ -80,6 +81,7 @@ const OPTIONS = {
   display: { type: 'string', default: 'none', describe: 'none' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
+  net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
   qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
@@ -174,6 +176,7 @@ function machineOptions(a: BootArgs): MachineOptions {
     disks: kind === null || kind === 'kernel' ? a.disk : [{ file: a.image!, media: kind }, ...(a.disk ?? [])],
     cdroms: a.cdrom,
     floppies: a.floppy,
+    net: a.net,
     snapshot: a.snapshot,
     vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,

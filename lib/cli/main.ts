@@ -6,6 +6,7 @@ import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
 import { BOOT_OPTIONS, bootCommand } from './boot.js';
 import { doctorCommand } from './doctor.js';
+import { imageCommand } from './image.js';
 import { VERSION } from './version.js';
 
 /** Prints one line and ends: 2 for bad input, 1 for anything else. */
@@ -20,7 +21,7 @@ function fail(e: unknown): never {
   process.exit(1);
 }
 
-const COMMANDS = ['boot', 'doctor'];
+const COMMANDS = ['boot', 'doctor', 'image'];
 
 /** yargs says what is wrong without the option's dashes and without a suggestion: this does. */
 function explain(message: string): string {
@@ -45,7 +46,8 @@ try {
     .usage('$0 <command> [options]')
     .command(bootCommand)
     .command(doctorCommand)
-    .demandCommand(1, 'a command is needed: boot, doctor')
+    .command(imageCommand)
+    .demandCommand(1, 'a command is needed: boot, doctor, image')
     .strict()
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
     .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')

@@ -60,6 +60,42 @@ export interface NativeForm {
   readonly mmx?: boolean;
 }
 
+/**
+ * How an x86 host's FPU carries out an x87 helper that holds the guest's x87 state (all exceptions masked). For the first five kinds
+ * imm bits 16..26 are the instruction's FOP, i.e. its own encoding, and operand b is the slot of the code segment's base, or NONE
+ * if that is zero.
+ */
+export const enum X87Kind {
+  /** Registers only. */
+  REG,
+  /** FCOMI, FUCOMI: writes the arithmetic flags. */
+  COMPARE,
+  /** FCMOVcc: reads CF, ZF, PF. */
+  MOVE_IF,
+  /** Memory source of `bytes` bytes at linear address a; c = slot of its offset in the segment. */
+  READ,
+  /** Memory destination, operands as READ. */
+  WRITE,
+  /** FNSTCW, FNSTSW: dst = 16 bits, zero-extended. */
+  STCW,
+  STSW,
+  /** FLDCW: a = slot with the value. */
+  LDCW,
+  CLEX,
+  INIT,
+  /** Start of an MMX instruction: TOP = 0, all valid; imm = register to be written, or -1. */
+  MMX,
+  /** EMMS: TOP = 0, all empty. */
+  EMMS,
+}
+export interface X87Native {
+  readonly kind: X87Kind;
+  /** Memory operand: 2, 4, 8 or 10. */
+  readonly bytes: number;
+  /** Condition codes (FSW positions) that the manual leaves undefined. */
+  readonly undef: number;
+}
+
 export interface HelperInfo<C> {
   readonly id: number;
   readonly name: string;
@@ -71,6 +107,7 @@ export interface HelperInfo<C> {
   readonly fp: boolean;
   /** Some operands are general slots, not vectors: see `generalOperands`. */
   readonly native?: NativeForm;
+  readonly x87?: X87Native;
 }
 
 export interface HelperOptions {
@@ -78,6 +115,7 @@ export interface HelperOptions {
   writesFlags?: number;
   fp?: boolean;
   native?: NativeForm;
+  x87?: X87Native;
 }
 
 /** Operands of a vector op that are general slots instead of vectors. Bits: 1 = dst, 2 = a, 4 = b. */
@@ -107,7 +145,7 @@ export class HelperRegistry<C> {
   define(name: string, fn: HelperFn<C>, o: HelperOptions = {}): number {
     if (this.names.has(name)) throw new Error(`helper ${name} is defined twice`);
     const id = this.list.length;
-    this.list.push({ id, name, fn, readsFlags: o.readsFlags ?? 0, writesFlags: o.writesFlags ?? 0, fp: o.fp ?? false, native: o.native });
+    this.list.push({ id, name, fn, readsFlags: o.readsFlags ?? 0, writesFlags: o.writesFlags ?? 0, fp: o.fp ?? false, native: o.native, x87: o.x87 });
     this.names.set(name, id);
     return id;
   }

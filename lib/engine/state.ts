@@ -55,6 +55,13 @@ export const enum Slot {
   X_ABORT = 55,
   /** Backend scratch, two slots. */
   X_SCRATCH = 56,
+  /**
+   * Byte 0: 1 while the host's FPU holds the guest's x87 state, and FPU (but for FOP) and X87 are stale. Byte 1: 1 while host vector
+   * registers hold the low halves of pinned VEC slots. Both are 0 outside generated code.
+   */
+  X_FPU = 58,
+  /** Low: x87 control word of the native caller. */
+  X_NATIVE_FCW = 59,
   /** Four slots in which TypeScript helpers put addresses and values for GuestCpu.load and store. */
   HELPER_SCRATCH = 60,
 
@@ -65,6 +72,24 @@ export const enum Slot {
   /** Instruction and data pointers of the last x87 instruction. */
   FPU_IP = 66,
   FPU_DP = 67,
+
+  // Slots 68..199 are the guest architecture's.
+
+  /** Vector registers that the native caller wants back (10 of 16 bytes; Windows only). */
+  X_NATIVE_XMM = 200,
+  /** 32-bit words, one per MMU index: the mode whose blocks its jump cache holds. */
+  JC_MODE = 232,
+  /**
+   * The guest's counter (op TIME) from the host's: TIME_GUEST + ((host - TIME_HOST) * TIME_SCALE >> 32), all 64 bits, unsigned.
+   * TIME_SCALE = 0: the helper does it.
+   */
+  TIME_SCALE = 236,
+  TIME_HOST = 237,
+  TIME_GUEST = 238,
+  /** Low: the CPU's mode word, high: its MMU index, for CPUs that let generated code change them (op SETMODE). */
+  MODE = 239,
+  /** x87 environment image (28 bytes) that generated code builds. */
+  X_FPU_ENV = 240,
 
   /** Vector registers, VEC_STRIDE slots apart, 32 of them. Bytes 0..31 of each hold the YMM register. */
   VEC = 256,

@@ -7,10 +7,13 @@ import { totalmem } from 'node:os';
 import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
-import { IMAGE_FORMATS, type ImageFormat, openImage } from '../block/open.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
+import { openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
+import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
+import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'virt';
@@ -18,7 +21,7 @@ export type MachineName = 'pc' | 'q35' | 'virt';
 const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
 /** Architectures that can be chosen; the others are on their way. */
 const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'aarch64'];
-export type Accel = 'auto' | 'jit' | 'interp';
+export type Accel = AccelName;
 
 export type VgaKind = 'std' | 'none';
 
@@ -47,8 +50,13 @@ export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string }
 
 /** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
 export interface MachineOptions {
-  /** Which engine executes guest code. Default 'auto': the JIT, or the interpreter where memory may not be made executable. */
-  accel?: Accel;
+  /**
+   * What executes guest code: `kvm`, `jit`, `interp`, or `auto`: KVM where it is fast, else the JIT, else (where memory may not be
+   * made executable) the interpreter. Properties follow as on the command line: `kvm,fallback=off`. Default auto.
+   */
+  accel?: Accel | `kvm,${string}`;
+  /** The machine may be switched to KVM while it runs, too (`VirtualMachine.setAccel`): it gets the CPU features and the TSC of KVM here. Default: only if it starts on KVM. */
+  switchable?: boolean;
   /** Guest architecture. Default auto: by the kernel image. */
   arch?: 'auto' | ArchName;
   /** Board. */
@@ -78,6 +86,8 @@ export interface MachineOptions {
   cdroms?: (string | DiskOptions)[];
   /** Floppies, tried last; at most two. */
   floppies?: (string | DiskOptions)[];
+  /** Network cards, as on the command line: `user`, `user,hostfwd=tcp:127.0.0.1:2222-:22`, `socket,listen=5000`. Default none. */
+  net?: string[];
   /** All disks as snapshots. */
   snapshot?: boolean;
   /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
@@ -111,7 +121,8 @@ export interface DebugOptions {
 }
 
 export interface MachineConfig {
-  accel: Accel;
+  accel: AccelConfig;
+  switchable: boolean;
   arch: ArchName;
   machine: MachineName;
   cpu: string;
@@ -127,6 +138,7 @@ export interface MachineConfig {
   /** For the user: which firmware was chosen and why; empty if it was asked for. */
   notes: string[];
   disks: DiskConfig[];
+  net: NetConfig[];
   vga: VgaKind;
   devices: string[];
   noReboot: boolean;
@@ -216,7 +228,7 @@ function drive(o: DiskOptions, machine: MachineName, option: string, snapshot: b
 
 /** Looks into an image. */
 function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
-  const image = openImage({ ...d, readonly: true, snapshot: false });
+  const image = openImage({ ...d, readonly: true, snapshot: false, lock: false });
   try {
     return fn(image);
   } finally {
@@ -299,8 +311,7 @@ function chooseArch(o: MachineOptions): { arch: ArchName; machine: MachineName }
 
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
-  const accel = o.accel ?? 'auto';
-  if (!['auto', 'jit', 'interp'].includes(accel)) throw new UsageError(`--accel: '${accel}' is not available (auto, jit, interp are)`);
+  const accel = parseAccel(o.accel);
   const cpus = o.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) throw new UsageError(`--cpus: ${cpus} is not a number from 1 to 16`);
   const memory = parseSize(o.memory ?? '512M', '--memory');
@@ -326,10 +337,12 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   // Runs under a virtual clock are to be repeatable.
   const rtc = o.rtc ?? (clock === 'virtual' ? new Date(Date.UTC(2020, 0, 1)) : new Date());
   if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a time (example: 2026-01-31T12:00:00Z)');
+  if (accel.name === 'kvm' && clock === 'virtual') throw new UsageError('--clock: virtual counts instructions, which kvm does not (use --accel jit or interp)');
   const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
   if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
   return {
     accel,
+    switchable: o.switchable ?? false,
     arch,
     machine,
     cpu: o.cpu ?? 'max',
@@ -342,6 +355,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     firmware,
     notes,
     disks,
+    net: parseNets(o.net ?? []),
     vga,
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,

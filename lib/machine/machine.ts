@@ -2,6 +2,9 @@
  * A machine inside its worker: memory, CPUs, board, engine, and the loop that shares the thread between guest code, device
  * timers and the event loop.
  */
+import { type Accelerator, Turn } from '../accel/accelerator.js';
+import { type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
 import { randomFillSync } from 'node:crypto';
@@ -11,14 +14,15 @@ import type { HostCode } from '../engine/jit/host-code.js';
 import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
-import { loadNative, type NativeContext, type NativeExec } from '../native.js';
+import { loadNative, type NativeContext, type NativeExec, type NativeMemory } from '../native.js';
+import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
 import type { Guest, MachineCpu } from './guests/guest.js';
 import { ARCHES } from './guests/index.js';
-import type { EndState, Inspection, MachineStats } from './protocol.js';
+import type { ActiveAccel, EndState, Inspection, MachineStats } from './protocol.js';
 
 export interface MachineHost {
   serialOutput(bytes: Uint8Array): void;
@@ -43,9 +47,12 @@ const TURN_NS = 10_000_000;
 /** Longest sleep, ns. */
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
+/** Exits of a hypervisor may follow each other this long before timers and the event loop get their turn, ns. */
+const HOT_NS = 1_000_000;
 
 export class Machine {
-  readonly accel: 'jit' | 'interp';
+  /** What executes the guest. */
+  accel: ActiveAccel;
   readonly notes: string[];
   started = false;
   private readonly native = loadNative();
@@ -59,6 +66,9 @@ export class Machine {
   private readonly cpus: readonly MachineCpu[];
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
+  /** Generated code, where there is any. */
+  private readonly generated: HostCode | null;
+  private readonly accelerator: Accelerator | null = null;
   private readonly board: Board;
   readonly console: MachineConsole;
   private extraUsed = 0;
@@ -94,15 +104,18 @@ export class Machine {
   ) {
     this.notes = [...config.notes];
     const native = this.native;
+    const kvm = this.openKvm();
     const exec = this.allocExec();
-    this.accel = exec === null ? 'interp' : 'jit';
+    const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
+    this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
     this.memory = new PhysicalMemory(ram.buffer, ram.address);
     const arch = ARCHES[config.arch];
     if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
-    this.clock = this.virtual ?? new HostClock(() => native.now());
+    const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz);
+    this.clock = this.virtual ?? tscClock ?? new HostClock(() => native.now());
     this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
     const states = Array.from({ length: config.cpus }, () => native.allocState(STATE_BYTES));
@@ -111,6 +124,7 @@ export class Machine {
       config,
       memory: this.memory,
       clock: this.clock,
+      kvm,
       board: this.boardHost(),
       states,
       hurryTo: (i) => this.hurryTo(i),
@@ -124,8 +138,9 @@ export class Machine {
     this.cpus = this.guest.cpus;
     this.board = this.guest.board;
     const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned);
+    this.generated = host64;
     this.engine = new Engine(this.memory, this.cpus, {
-      host: host64,
+      host: engineName === 'interp' ? null : host64,
       passes: passOptions(config.debug.disablePasses ?? []),
       // An instruction trace wants every instruction to be a block.
       maxInsns: config.debug.trace?.includes('insn') ? 1 : 64,
@@ -134,7 +149,9 @@ export class Machine {
       mask32: (mode) => arch.mask32(mode),
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
+    if (kvm !== null && tscClock !== null) this.accelerator = this.makeAccelerator(kvm, tscClock, ram);
     this.memory.onRemap = (code) => {
+      this.accelerator?.remapped();
       for (const c of this.cpus) c.flushTlb();
       if (code) this.engine.flushTranslations();
     };
@@ -155,10 +172,79 @@ export class Machine {
     return this.contexts[0]!.id;
   }
 
+  /** KVM, if the machine is to run on it or may be switched to it. */
+  private openKvm(): KvmHost | null {
+    const { accel, switchable, arch, clock, debug } = this.config;
+    const forced = accel.name === 'kvm' || switchable;
+    if (!forced && accel.name !== 'auto') return null;
+    const refusal = arch !== 'x86_64' ? `executes x86_64 guests only, not ${arch}` : clock === 'virtual' ? 'does not count instructions (--clock virtual)' : debug.lockstep || debug.traceFile !== undefined ? 'does not let instructions be traced' : null;
+    if (refusal !== null) {
+      if (forced) throw new UsageError(`--accel: kvm ${refusal} (use jit or interp)`);
+      return null;
+    }
+    let host: KvmHost;
+    try {
+      host = kvmHost(accel.kvm.device);
+    } catch (e) {
+      if (!(e instanceof VmxError)) throw e;
+      if (forced) throw new UsageError(`--accel: kvm: ${e.message}${switchable ? '' : '; or use --accel jit'}`, { cause: e });
+      this.say(`accel: jit, without KVM: ${e.message}`);
+      return null;
+    }
+    if (accel.kvm.kernel === 'engine' && !host.shutdownKeepsState) throw new UsageError('--accel: kernel=engine needs a KVM that keeps a CPU\'s registers at a shutdown, which this one does not');
+    if (this.config.cpus > host.maxVcpus) {
+      if (forced) throw new UsageError(`--cpus: ${this.config.cpus} is more than the ${host.maxVcpus} that KVM allows`);
+      return null;
+    }
+    if (forced) return host;
+    if (host.kernelNsPerInsn > SLOW_KERNEL_NS) {
+      this.say(`accel: jit: KVM emulates kernel mode here (${Math.round(host.kernelNsPerInsn)} ns an instruction); --accel kvm uses it for user mode`);
+      return null;
+    }
+    this.say('accel: kvm');
+    return host;
+  }
+
+  /** What --accel auto has chosen. */
+  private say(note: string): void {
+    if (!this.config.accel.silent) this.notes.push(note);
+  }
+
+  private makeAccelerator(host: KvmHost, clock: TscClock, ram: NativeMemory): Accelerator {
+    const make = this.guest.accelerate;
+    if (make === undefined) throw new VmxError('ERR_INTERNAL', 'this guest architecture cannot run on KVM');
+    const a = make({
+      host,
+      options: this.config.accel.kvm,
+      native: this.native,
+      memory: this.memory,
+      ram,
+      engine: this.engine,
+      clock,
+      timers: this.timers,
+      context: this.contexts[0]!,
+      fail: (message) => this.end({ reason: 'error', status: 125, message }),
+    });
+    a.enable(this.accel === 'kvm');
+    return a;
+  }
+
+  /** Lets something else execute the guest from its next instruction on. Between slices. @throws VmxError ERR_STATE */
+  setAccel(accel: ActiveAccel): void {
+    if (accel === this.accel) return;
+    if (accel === 'kvm' && this.accelerator === null) throw new VmxError('ERR_STATE', 'this machine has not been created to run on KVM (accel kvm, or switchable)');
+    if (accel === 'jit' && this.generated === null) throw new VmxError('ERR_STATE', 'there is no generated code on this machine');
+    if (!['kvm', 'jit', 'interp'].includes(accel)) throw new VmxError('ERR_INVALID_ARG', `accel: '${String(accel)}' is not one of kvm, jit, interp`);
+    this.accelerator?.enable(accel === 'kvm');
+    // Beside KVM the engine is as fast as it can be.
+    this.engine.useHost(accel === 'interp' ? null : this.generated);
+    this.accel = accel;
+  }
+
   private allocExec(): NativeExec | null {
-    if (this.config.accel === 'interp') return null;
+    if (this.config.accel.name === 'interp' && !this.config.switchable) return null;
     if (process.arch !== 'x64') {
-      if (this.config.accel === 'jit') throw new UsageError(`--accel: jit has no back end for ${process.arch} hosts yet (use interp)`);
+      if (this.config.accel.name === 'jit') throw new UsageError(`--accel: jit has no back end for ${process.arch} hosts yet (use interp)`);
       this.notes.push(`no JIT back end for ${process.arch} hosts: running on the interpreter`);
       return null;
     }
@@ -166,7 +252,7 @@ export class Machine {
       return this.native.allocExec(EXEC_BYTES, this.config.debug.perfMap === true);
     } catch (e) {
       if (!(e instanceof VmxError) || e.code !== 'ERR_NO_EXEC') throw e;
-      if (this.config.accel === 'jit') throw new UsageError(`--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });
+      if (this.config.accel.name === 'jit') throw new UsageError(`--accel: jit needs executable memory, which this system refuses (use interp): ${e.message}`, { cause: e });
       this.notes.push('this system refuses executable memory: running on the interpreter');
       return null;
     }
@@ -190,7 +276,7 @@ export class Machine {
       powerOff: () => this.end({ reason: 'power-off', status: 0, message: 'the guest powered off' }),
       reset: () => this.requestReset(),
       exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
-      currentCpu: () => this.engine.active?.index ?? 0,
+      currentCpu: () => (this.accelerator !== null && this.accelerator.serving >= 0 ? this.accelerator.serving : (this.engine.active?.index ?? 0)),
       log: (m) => this.log(m),
     };
   }
@@ -218,12 +304,14 @@ export class Machine {
   }
 
   private resetBoard(): void {
+    this.accelerator?.abandon();
     this.guest.reset();
     this.engine.flushTranslations();
   }
 
   private leaveSleep(): void {
     this.suspended = this.wakeWanted = false;
+    this.accelerator?.abandon();
     this.guest.resume();
     this.engine.flushTranslations();
   }
@@ -310,13 +398,14 @@ export class Machine {
         }
         this.timers.runExpired();
         if (this.wakeWanted) this.leaveSleep();
-        const halted = this.suspended || this.runCpus();
+        const halted = this.suspended || this.runRound();
         if (this.endState !== null) break;
         await this.between(ctx0, halted);
       }
       return this.endState;
     } finally {
       ctx0.watchLoop(false);
+      this.accelerator?.dispose();
       this.board.close();
       this.tools.close();
       for (const c of this.contexts) c.dispose();
@@ -330,7 +419,18 @@ export class Machine {
     }
   }
 
-  /** One slice for every CPU that wants one. @returns true if all are halted. */
+  /** Rounds as long as a hypervisor's exits follow each other closely. @returns true if there is nothing to do but wait. */
+  private runRound(): boolean {
+    const a = this.accelerator;
+    if (a === null) return this.runCpus();
+    const end = this.native.now() + HOT_NS;
+    for (;;) {
+      const idle = this.runCpus();
+      if (!idle || this.endState !== null || this.resetWanted || this.suspended || this.turnWanted || this.native.now() > end || !a.linger()) return idle;
+    }
+  }
+
+  /** One slice for every CPU that wants one. @returns true if all are halted or with a hypervisor. */
   private runCpus(): boolean {
     let runnable = 0;
     for (let i = 0; i < this.cpus.length; i++) if (!this.cpus[i]!.halted) runnable++;
@@ -338,16 +438,28 @@ export class Machine {
     let halted = true;
     for (let i = 0; i < this.cpus.length && this.endState === null; i++) {
       const cpu = this.cpus[i]!;
+      const a = this.accelerator;
+      if (a !== null) {
+        const turn = a.turn(i);
+        if (turn === Turn.SHUTDOWN) {
+          this.tripleFault(i);
+          return false;
+        }
+        if (turn !== Turn.ENGINE) continue;
+      }
       if (cpu.halted && cpu.V[Slot.PENDING * 2] === 0) continue;
+      const allowed = a?.before(i);
       const now = this.clock.now();
       let until = Math.min(this.timers.nextDeadline(), now + TURN_NS);
       if (runnable > 1 || (this.cpus.length > 1 && !cpu.halted)) until = Math.min(until, now + (this.hurry > 0 ? SHORT_SLICE_NS : SLICE_NS));
+      if (allowed !== undefined) until = Math.min(until, now + allowed.ns);
       this.until = until;
       this.setDeadline(i, until);
       this.slices++;
       this.inSlice = true;
-      const end = this.engine.runSlice(cpu);
+      const end = this.engine.runSlice(cpu, allowed?.shadow, allowed?.insns);
       this.inSlice = false;
+      a?.after(i, end);
       if (end === SliceEnd.SHUTDOWN) {
         this.tripleFault(i);
         return false;
@@ -398,6 +510,7 @@ export class Machine {
   }
 
   private async standStill(): Promise<void> {
+    this.accelerator?.quiesce();
     this.clock.stop();
     this.paused = true;
     const resumed = new Promise<void>((resolve) => (this.resumed = resolve));
@@ -407,6 +520,18 @@ export class Machine {
     this.resumed = null;
     this.paused = false;
     this.clock.start();
+  }
+
+  /** What has to be there before the machine runs and cannot be had at once. Rejects with a UsageError. */
+  async prepare(): Promise<void> {
+    for (const n of this.board.nets) await n.open();
+  }
+
+  /** Opens a port of the host that leads to the guest behind network card `nic`. @returns its number. */
+  forward(nic: number, f: HostForward): Promise<number> {
+    const n = this.board.nets[nic];
+    if (n === undefined || n.forward === null) return Promise.reject(new UsageError(`there is no user network at card ${nic}`));
+    return n.forward(f);
   }
 
   inspect(): Inspection {
@@ -424,6 +549,7 @@ export class Machine {
     const mem = process.memoryUsage();
     return {
       accel: this.accel,
+      ...(this.accelerator === null ? {} : { kvm: this.accelerator.stats() }),
       wall: this.startedAt === 0 ? 0 : (this.native.now() - this.startedAt) / 1e9,
       halted: this.haltedNs / 1e9,
       guestTime: this.clock.now(),

@@ -1,7 +1,9 @@
 /** Messages between a VirtualMachine and the worker that runs it. Plain data. */
+import type { AccelStats } from '../accel/accelerator.js';
 import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
+import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
 
 export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
@@ -13,8 +15,13 @@ export interface EndState {
   message: string;
 }
 
+/** What executes guest code. */
+export type ActiveAccel = 'kvm' | 'jit' | 'interp';
+
 export interface MachineStats {
-  accel: 'jit' | 'interp';
+  accel: ActiveAccel;
+  /** What KVM did, on machines that can run on it. */
+  kvm?: AccelStats;
   /** Seconds since start: wall clock, and spent halted. */
   wall: number;
   halted: number;
@@ -54,20 +61,24 @@ export type ToWorker =
   | { type: 'stop' }
   | { type: 'power-button' }
   | { type: 'reset' }
+  | { type: 'accel'; id: number; accel: ActiveAccel }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'stats'; id: number }
   | { type: 'inspect'; id: number }
+  | { type: 'forward'; id: number; nic: number; forward: HostForward }
   | { type: 'console'; id: number; request: ConsoleRequest };
 
 export type FromWorker =
-  | { type: 'ready'; contextId: number; accel: 'jit' | 'interp'; notes: string[] }
+  | { type: 'ready'; contextId: number; accel: ActiveAccel; notes: string[] }
   | { type: 'failed'; name: string; code: string; message: string; stack: string }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'serial-taken'; count: number }
   | { type: 'debug'; bytes: Uint8Array }
   | { type: 'log'; message: string }
   | { type: 'reset' }
-  | { type: 'done'; id: number; stats?: MachineStats }
+  /** `refusal`: the request cannot be fulfilled. */
+  | { type: 'done'; id: number; stats?: MachineStats; refusal?: { code: string; message: string } }
+  | { type: 'forwarded'; id: number; port: number; error: string | null }
   | { type: 'inspected'; id: number; inspection: Inspection }
   | { type: 'console'; id: number; reply: ConsoleReply }
   | { type: 'ended'; end: EndState; stats: MachineStats; screen: ScreenState };

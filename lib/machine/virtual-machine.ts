@@ -6,8 +6,10 @@ import { UsageError, VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
+import type { HostForward } from '../net/user/user-net.js';
+import { Network } from './network.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -85,12 +87,14 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly screen: Screen;
   readonly keyboard: Keyboard;
   readonly mouse: Mouse;
+  readonly net: Network;
   private readonly port: SerialPort;
   private current: VmState = 'created';
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
   private nextId = 1;
-  private readonly replies = new Map<number, (stats?: MachineStats) => void>();
+  private readonly replies = new Map<number, (stats?: MachineStats, refusal?: { code: string; message: string }) => void>();
+  private readonly forwards = new Map<number, (port: number, error: string | null) => void>();
   private readonly inspections = new Map<number, (i: Inspection) => void>();
   private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
   private lastScreen: ScreenState = { picture: null, lines: null };
@@ -103,8 +107,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     readonly config: Readonly<MachineConfig>,
     private readonly worker: Worker,
     private readonly contextId: number,
-    /** The engine in use. */
-    readonly accel: 'jit' | 'interp',
+    private active: ActiveAccel,
     /** What is worth knowing about how the machine was set up; logged at the start. */
     private readonly notes: readonly string[],
   ) {
@@ -115,6 +118,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.screen = new Screen(link);
     this.keyboard = new Keyboard(link);
     this.mouse = new Mouse(link);
+    this.net = new Network((nic, f) => this.forward(nic, f));
     this.ended = new Promise((r) => (this.resolveEnded = r));
   }
 
@@ -181,9 +185,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       case 'done': {
         const r = this.replies.get(m.id);
         this.replies.delete(m.id);
-        r?.(m.stats);
+        r?.(m.stats, m.refusal);
         break;
       }
+      case 'forwarded':
+        this.forwards.get(m.id)?.(m.port, m.error);
+        this.forwards.delete(m.id);
+        break;
       case 'inspected':
         this.inspections.get(m.id)?.(m.inspection);
         this.inspections.delete(m.id);
@@ -211,6 +219,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'ended';
     for (const r of this.replies.values()) r(stats ?? undefined);
     this.replies.clear();
+    for (const r of this.forwards.values()) r(0, 'the machine has ended');
+    this.forwards.clear();
     for (const r of this.inspections.values()) r(NOTHING);
     this.inspections.clear();
     for (const r of this.consoleReplies.values()) r(null);
@@ -231,8 +241,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private request(make: (id: number) => ToWorker): Promise<MachineStats | undefined> {
     if (this.current === 'ended') return Promise.resolve(this.finalStats ?? undefined);
     const id = this.nextId++;
-    return new Promise((resolve) => {
-      this.replies.set(id, resolve);
+    return new Promise((resolve, reject) => {
+      this.replies.set(id, (stats, refusal) => {
+        if (refusal === undefined) resolve(stats);
+        else reject(new VmxError(refusal.code, refusal.message));
+      });
       this.post(make(id));
     });
   }
@@ -259,6 +272,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       },
       isOver: () => this.current === 'ended',
     };
+  }
+
+  /** What executes the guest. */
+  get accel(): ActiveAccel {
+    return this.active;
+  }
+
+  /**
+   * Lets something else execute the guest from its next instruction on, also while it runs. KVM only if the machine has been
+   * created for it (`accel: 'kvm'` or `switchable`).
+   * @throws VmxError ERR_STATE if this machine or host cannot
+   */
+  async setAccel(accel: ActiveAccel): Promise<void> {
+    await this.request((id) => ({ type: 'accel', id, accel }));
+    this.active = accel;
   }
 
   get state(): VmState {
@@ -319,6 +347,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** What ran: blocks, exits, cache, time. After the end: the final figures. */
   async stats(): Promise<MachineStats | undefined> {
     return this.request((id) => ({ type: 'stats', id }));
+  }
+
+  private forward(nic: number, forward: HostForward): Promise<number> {
+    if (this.current === 'ended') return Promise.reject(new VmxError('ERR_STATE', 'the machine has ended'));
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.forwards.set(id, (port, error) => (error === null ? resolve(port) : reject(new UsageError(error))));
+      this.post({ type: 'forward', id, nic, forward });
+    });
   }
 
   private inspect(): Promise<Inspection> {

@@ -69,6 +69,15 @@ try {
           })
           .catch(fail);
         break;
+      case 'accel':
+        try {
+          machine.setAccel(m.accel);
+          send({ type: 'done', id: m.id });
+        } catch (e) {
+          if (!(e instanceof VmxError)) throw e;
+          send({ type: 'done', id: m.id, refusal: { code: e.code, message: e.message } });
+        }
+        break;
       case 'pause':
         void machine.pause().then(() => send({ type: 'done', id: m.id }));
         break;
@@ -92,6 +101,12 @@ try {
       case 'stats':
         send({ type: 'done', id: m.id, stats: machine.stats() });
         break;
+      case 'forward':
+        machine.forward(m.nic, m.forward).then(
+          (port) => send({ type: 'forwarded', id: m.id, port, error: null }),
+          (e: Error) => send({ type: 'forwarded', id: m.id, port: 0, error: e.message }),
+        );
+        break;
       case 'inspect':
         send({ type: 'inspected', id: m.id, inspection: machine.inspect() });
         break;
@@ -100,7 +115,7 @@ try {
         break;
     }
   });
-  send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes });
+  machine.prepare().then(() => send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes }), fail);
 } catch (e) {
   fail(e);
 }

@@ -155,6 +155,25 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     };
   }
 
+  /** Contiguous ranges of RAM and ROM: physical address, size and ram offset in bytes. In ascending order of addresses. */
+  ranges(): { pa: number; bytes: number; offset: number; rom: boolean }[] {
+    const out: { pa: number; bytes: number; offset: number; rom: boolean }[] = [];
+    for (let p = 0; p < LOW_PAGES; ) {
+      const first = this.low[p]!;
+      if (first < 0) {
+        p++;
+        continue;
+      }
+      const rom = this.rom[p]!;
+      let n = 1;
+      while (p + n < LOW_PAGES && this.low[p + n] === first + n && this.rom[p + n] === rom) n++;
+      out.push({ pa: p * PAGE, bytes: n * PAGE, offset: first * PAGE, rom: rom === 1 });
+      p += n;
+    }
+    for (const r of [...this.high].sort((a, b) => a.base - b.base)) out.push({ pa: r.base, bytes: r.end - r.base, offset: r.offset, rom: false });
+    return out;
+  }
+
   /** What is mapped where, for listings: RAM and ROM below 4 GiB, windows of memory and ports; [first, last]. */
   regions(): { ram: [number, number][]; rom: [number, number][]; mmio: [number, number][]; ports: [number, number][] } {
     const out = { ram: [] as [number, number][], rom: [] as [number, number][], mmio: [] as [number, number][], ports: [] as [number, number][] };

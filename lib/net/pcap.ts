@@ -31,6 +31,10 @@ export class PcapCapture implements NetBackend, NicEnd {
     writeSync(this.fd, h);
   }
 
+  get offload(): boolean {
+    return this.backend.offload;
+  }
+
   private record(frame: Uint8Array): void {
     if (this.broken) return;
     const now = Date.now();

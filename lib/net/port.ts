@@ -17,7 +17,7 @@ export interface FrameInfo {
    * TCP payload bytes per segment if the frame holds a TCP/IPv4 segment that is to be cut up (segmentation offload), else 0.
    */
   gsoSize: number;
-  /** Transport checksum is not computed (it cannot be wrong either: the frame never was on a wire). */
+  /** The transport checksum field holds the sum of the pseudo header only: the data cannot be damaged, it never was on a wire. */
   noChecksum: boolean;
 }
 
@@ -32,6 +32,8 @@ export interface NicEnd {
 
 /** A back end as the card sees it. */
 export interface NetBackend {
+  /** It takes TCP segments larger than the MTU and frames whose transport checksum is not computed. */
+  readonly offload: boolean;
   /** Called once, before anything else. */
   attach(nic: NicEnd): void;
   /** A frame from the guest, 14 bytes at least. */

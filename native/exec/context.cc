@@ -267,6 +267,17 @@ void Context::Kick() {
   (void)written;  // can fail only when the counter is full, which wakes as well
 }
 
+bool Context::Spin(uint64_t ns) const {
+  uint64_t end = MonotonicNs() + ns;
+  for (int i = 1;; i++) {
+    if (pending_high_->load(std::memory_order_acquire) != 0) return true;
+    if ((i & 15) == 0 && MonotonicNs() >= end) return false;
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
 bool Context::WatchLoop(bool on) {
   if (!on && !helper_) return true;
   return EnsureHelper() && helper_->WatchLoop(on);
@@ -384,6 +395,7 @@ bool Context::EnsureHelper() { return false; }
 bool Context::SetDeadline(uint64_t) { return false; }
 uint64_t Context::Expire() { return kNever; }
 void Context::Kick() {}
+bool Context::Spin(uint64_t) const { return false; }
 bool Context::WatchLoop(bool) { return false; }
 bool Context::LoopHasWork(uint64_t*, bool (*)(void*), void*) const { return false; }
 int Context::Wait(uint64_t, bool (*)(void*), void*) { return 0; }

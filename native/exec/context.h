@@ -41,6 +41,8 @@ class Context {
   void Kick();
   /** `immediates` tells whether JavaScript has immediates queued. */
   int Wait(uint64_t until, bool (*immediates)(void*), void* argument);
+  /** Spins until the high word of PENDING is set, at most `ns`. */
+  bool Spin(uint64_t ns) const;
   bool WatchLoop(bool on);
   void Dispose();
 

@@ -8,6 +8,9 @@ export interface Guests {
   initramfs: string;
   /** The same with virtio drivers. */
   initramfsModules: string;
+  /** Debian's kernel for any hardware, and an initramfs with the drivers of a PC's disks. */
+  kernelGeneric?: string;
+  initramfsStorage?: string;
   /** 32-bit kernel without PAE, and busybox for it; not everybody can fetch them. */
   kernel386?: string;
   initramfs386?: string;

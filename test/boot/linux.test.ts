@@ -7,7 +7,7 @@ import { guests, noGuests, skipFor } from './guests.js';
 const MARK = 'USER SPACE REACHED';
 const MINUTES = 60_000;
 const skip = skipFor(noGuests);
-const linux = { kernel: guests.kernel, initrd: guests.initramfs, append: 'console=ttyS0 quiet' };
+const linux = { accel: 'jit' as const, kernel: guests.kernel, initrd: guests.initramfs, append: 'console=ttyS0 quiet' };
 
 describe.skipIf(skip)('Linux on the JIT', () => {
   let vm: VirtualMachine;

@@ -9,6 +9,7 @@ import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '
 import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { BoardHost } from '../board.js';
+import type { NetConnection } from './net.js';
 
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
 export interface PciIrqSink {
@@ -38,6 +39,8 @@ export class BusParts {
   readonly bootOrder: string[] = [];
   /** Root ports with nothing behind them. */
   readonly freePorts: PciBridgeFunction[] = [];
+  /** Network cards, in the order of the configuration. */
+  readonly nets: NetConnection[] = [];
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */

@@ -7,16 +7,23 @@ import { DISK_INTERFACES } from '../disk-interfaces.js';
 import type { BusParts } from './bus-parts.js';
 import type { Attach, Drive, PcAttach } from './drive.js';
 import { Parts } from './parts.js';
+import { attachAhci, attachIde } from './storage/ata.js';
 import { attachFloppy } from './storage/floppy.js';
+import { attachNvme } from './storage/nvme.js';
+import { attachScsi } from './storage/scsi.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
 const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
   virtio: attachVirtioBlk,
+  nvme: attachNvme,
+  scsi: attachScsi,
 };
 
 /** Those that only PCs have. */
 const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
+  ide: attachIde,
+  ahci: attachAhci,
   floppy: attachFloppy,
 };
 

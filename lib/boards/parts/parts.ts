@@ -52,6 +52,11 @@ export class Parts extends BusParts {
   readonly floppies: FloppyInfo[] = [];
   /** The bridge to ISA: device number << 3 | function number. */
   isaDevfn = 0;
+  /** Place of the chipset's disk controller; -1: the board has none of its own, one goes where there is room. */
+  ideDevfn = -1;
+  ahciDevfn = -1;
+  /** What firmware switches on before it starts a kernel, for kernels that are loaded without. */
+  readonly onDirectBoot: (() => void)[] = [];
   /** CMOS equipment byte without drives. */
   equipment = 0;
 

@@ -56,6 +56,9 @@ interface Bar {
 const ROM_BAR = 6;
 const ROM_ENABLE = 1;
 const PREFETCHABLE = 8;
+/** MSI message control. */
+const MSI_ENABLE = 0x01;
+const MSI_64 = 0x80;
 
 /** What a function needs of the board. */
 export interface PciHost {
@@ -99,6 +102,7 @@ export class PciFunction implements Device {
   private intxLevel = false;
   private msix: MsixTable | null = null;
   private msixCap = 0;
+  private msiCap = 0;
 
   constructor(
     readonly name: string,
@@ -186,6 +190,24 @@ export class PciFunction implements Device {
     return t;
   }
 
+  /** Adds MSI (6.8.1) with one message, 64-bit addresses, no masking. */
+  protected addMsi(): void {
+    this.msiCap = this.addCapability(0x05, [MSI_64, 0, ...le32(0), ...le32(0), ...le16(0)], [MSI_ENABLE, 0, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+  }
+
+  msiEnabled(): boolean {
+    return this.msiCap !== 0 && (this.config[this.msiCap + 2]! & MSI_ENABLE) !== 0;
+  }
+
+  /** Sends the function's message, if software has switched messages on. */
+  protected message(): void {
+    const at = this.msiCap;
+    if (!this.msiEnabled()) return;
+    const address = this.configRead(at + 4, 4);
+    // The upper address word must be zero for the interrupt window; others go nowhere.
+    if (this.configRead(at + 8, 4) === 0) this.host.msi(address, this.configRead(at + 12, 2));
+  }
+
   private msixControl(): number {
     return this.msixCap === 0 ? 0 : this.config[this.msixCap + 3]!;
   }
@@ -216,7 +238,7 @@ export class PciFunction implements Device {
     const c = this.config;
     c[PciReg.STATUS] = (c[PciReg.STATUS]! & ~STATUS_INTX) | (this.intxLevel ? STATUS_INTX : 0);
     const pin = c[PciReg.INT_PIN]!;
-    if (pin !== 0) this.host.intx(this.devfn >> 3, pin, this.intxLevel && !(this.command & PciCommand.INTX_DISABLE) && !this.msixEnabled());
+    if (pin !== 0) this.host.intx(this.devfn >> 3, pin, this.intxLevel && !(this.command & PciCommand.INTX_DISABLE) && !this.msixEnabled() && !this.msiEnabled());
   }
 
   /** reg 0..255, size 1, 2, 4; unaligned accesses have been split by the bus. */

@@ -7,7 +7,7 @@
  * use a TLB table that is never filled, so that each access comes out as a slow-path call or a yield.
  */
 import { type GuestCpu, GuestFault } from '../cpu.js';
-import { HelperResult, type HelperInfo, type HelperRegistry } from '../helpers.js';
+import { HelperResult, type HelperInfo, type HelperRegistry, X87Kind } from '../helpers.js';
 import { compileForInterp, type InterpBlock } from '../interp/compile.js';
 import { FLAG_MASK } from '../interp/flags.js';
 import { type InterpCpu, Interpreter } from '../interp/interp.js';
@@ -29,6 +29,8 @@ const GPR = Slot.GPR * 2;
 const GPR_END = 48 * 2;
 const FP = Slot.MXCSR * 2;
 const FP_END = (Slot.FPU_DP + 1) * 2;
+/** FCW | FSW << 16. */
+const FSW = Slot.FPU * 2;
 const VEC = Slot.VEC * 2;
 const VEC_END = Slot.TEMP * 2;
 const INSN = Slot.X_INSN * 2;
@@ -73,8 +75,10 @@ interface Info {
   readonly interp: InterpBlock;
   readonly undef: UndefinedFlags;
   readonly tempEnd: number;
-  /** The block touches vector or x87 registers other than through CALL. */
+  /** The block touches vector or x87 registers, other than in helpers of which the back end knows nothing. */
   readonly vec: boolean;
+  /** x87 condition codes that come out undefined, in place in slot FPU. */
+  readonly cc: number;
   readonly bytes: Uint8Array;
   runs: number;
 }
@@ -244,7 +248,7 @@ export class Lockstep implements BlockTool {
   private readonly interp = new Interpreter();
   private readonly checkedInterp = new Interpreter();
   private readonly recorders: Recorder[];
-  /** By helper id: 1 if IR uses it in CALL, 2 in VOP. */
+  /** By helper id: 1 if its calls are events (CALL), 2 if it only works on registers and may be carried out by the host (VOP, x87). */
   private readonly isCall: Uint8Array;
   private readonly pre = new Int32Array(VEC_END);
   private readonly post = new Int32Array(VEC_END);
@@ -265,12 +269,21 @@ export class Lockstep implements BlockTool {
     this.pending = null;
     if (single) return;
     let vec = false;
+    let cc = 0;
     for (let i = 0; i < ir.n; i++) {
       const p = i * REC;
       const op: Op = ir.buf[p]! & 0xff;
-      if (op === Op.CALL) this.useHelper(ir.buf[p + F.AUX]!, 1);
-      else if (op === Op.VOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
-      if (op === Op.CALL) continue;
+      const call = op === Op.CALL || op === Op.CALLIF || op === Op.TIME;
+      if (call) {
+        const x87 = cpu.helpers.list[ir.buf[p + F.AUX]!]!.x87;
+        // Those with a memory operand come out as calls, because no access goes through the TLB.
+        this.useHelper(ir.buf[p + F.AUX]!, x87 === undefined || x87.kind === X87Kind.READ || x87.kind === X87Kind.WRITE ? 1 : 2);
+        if (x87 !== undefined) {
+          vec = true;
+          cc |= x87.undef << 16;
+        }
+      } else if (op === Op.VOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
+      if (call) continue;
       const form = OPS[op]!.form;
       for (let k = 0; k < 5; k++) {
         const s = ir.buf[p + F.DST + k]!;
@@ -279,7 +292,7 @@ export class Lockstep implements BlockTool {
       if (op === Op.VOP) vec = true;
     }
     const mask32 = this.o.mask32(mode);
-    this.pending = { interp: compileForInterp(ir, { mask32 }), undef: findUndefinedFlags(ir, cpu.helpers), tempEnd: ir.tempEnd, vec, bytes: bytes.slice(), runs: 0 };
+    this.pending = { interp: compileForInterp(ir, { mask32 }), undef: findUndefinedFlags(ir, cpu.helpers), tempEnd: ir.tempEnd, vec, cc, bytes: bytes.slice(), runs: 0 };
   }
 
   private useHelper(id: number, how: number): void {
@@ -464,7 +477,12 @@ export class Lockstep implements BlockTool {
             cpu.divide((aux & 0x100) !== 0, aux & 0xff, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_CI * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!);
           } else {
             const h = cpu.helpers.list[V[Slot.X_CALL * 2]!]!;
-            h.fn(cpu as never, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
+            const r = h.fn(cpu as never, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
+            if (r === HelperResult.DISPATCH) {
+              if (at !== rec.n) fail(`helper ${h.name} ends the block before event ${at}`);
+              this.checkEnd(V, info, info.undef.any, fail);
+              return;
+            }
           }
         } catch (f) {
           if (!(f instanceof GuestFault)) throw f;
@@ -519,7 +537,7 @@ export class Lockstep implements BlockTool {
     const { post } = this;
     if (((V[0]! ^ post[0]!) & ~FLAG_MASK[undef]!) !== 0 || V[1] !== post[1]) fail(`FLAGS at the end is ${hex64(V, 0)}, not ${hex64(post, 0)} (undefined: ${hex(FLAG_MASK[undef]!)})`);
     for (let i = GPR; i < GPR_END; i++) if (V[i] !== post[i] && (i & 1 || ((V[i]! ^ post[i]!) & ~u.leak) !== 0)) this.differ(V, i, fail);
-    for (let i = FP; i < FP_END; i++) if (V[i] !== post[i]) this.differ(V, i, fail);
+    for (let i = FP; i < FP_END; i++) if (V[i] !== post[i] && (i !== FSW || ((V[i]! ^ post[i]!) & ~info.cc) !== 0)) this.differ(V, i, fail);
     if (info.vec) for (let i = VEC; i < VEC_END; i++) if (V[i] !== post[i]) this.differ(V, i, fail);
   }
 

@@ -65,6 +65,9 @@ const USES: Int32Array = (() => {
   set(Op.CHKALIGN, Use.LOW32);
   set(Op.JMPI, Use.FULL);
   set(Op.CALL, Use.FIXED, Use.FIXED, Use.FIXED);
+  set(Op.CALLIF, Use.W, Use.FIXED);
+  set(Op.COPY, Use.FULL, Use.FULL, Use.FULL);
+  set(Op.FILL, Use.FULL, Use.W, Use.FULL);
   set(Op.VOP, Use.FIXED, Use.FIXED, Use.FIXED);
   return t;
 })();
@@ -177,7 +180,7 @@ function fold(b: IrBuilder): void {
     if (fx & Fx.DST2) {
       const d2 = B[p + (op === Op.DIV || op === Op.IDIV ? F.IMM : F.C)]!;
       if (d2 >= 0 && d2 < Slot.TEMP) version[d2]!++;
-    } else if (op === Op.CALL) calls++;
+    } else if (op === Op.CALL || op === Op.CALLIF || op === Op.TIME) calls++;
   }
 }
 

@@ -2,6 +2,9 @@
  * What a guest architecture is to the machine: how its CPUs and board are made, and what the executors and debugging tools need to
  * know of it. One file per architecture beside this one; `index.ts` lists them.
  */
+import type { Accelerator } from '../../accel/accelerator.js';
+import type { KvmDeps } from '../../accel/kvm/kvm.js';
+import type { KvmHost } from '../../accel/kvm/system.js';
 import type { Board, BoardHost } from '../../boards/board.js';
 import type { ObjdumpMachine } from '../../engine/debug/objdump.js';
 import type { GuestClock, GuestCpu } from '../../engine/cpu.js';
@@ -21,6 +24,8 @@ export interface GuestEnv {
   readonly config: MachineConfig;
   readonly memory: PhysicalMemory;
   readonly clock: GuestClock;
+  /** The machine may run on this KVM: CPU features and TSC are to be what it has. */
+  readonly kvm: KvmHost | null;
   readonly board: BoardHost;
   /** State regions, one per CPU. */
   readonly states: readonly { buffer: ArrayBufferLike; address: number }[];
@@ -41,6 +46,8 @@ export interface Guest {
   reset(): void;
   /** Leaves ACPI S3. */
   resume(): void;
+  /** Makes KVM run the CPUs; absent where it cannot. */
+  accelerate?(deps: Omit<KvmDeps, 'cpus'>): Accelerator;
 }
 
 /** Told of what a trace shows besides blocks. */

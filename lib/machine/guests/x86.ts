@@ -1,4 +1,7 @@
 /** x86-64 guests: the boards pc and q35. */
+import type { Accelerator } from '../../accel/accelerator.js';
+import { KvmAccelerator } from '../../accel/kvm/kvm.js';
+import { kvmModel } from '../../accel/kvm/system.js';
 import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
 import { PcBoard } from '../../boards/pc.js';
 import { Q35Board } from '../../boards/q35.js';
@@ -57,10 +60,13 @@ const debug: GuestDebug = {
 function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
   const cpus: X86Cpu[] = [];
-  const model = CpuModel.parse(config.cpu);
+  const asked = CpuModel.parse(config.cpu);
+  const model = env.kvm === null ? asked : kvmModel(asked, env.kvm);
+  const tscKHz = env.kvm?.tscKHz ?? TSC_KHZ;
+  let accelerator: Accelerator | null = null;
   const host: PcBoardHost = {
     ...env.board,
-    tscKHz: TSC_KHZ,
+    tscKHz,
     x2apic: model.features.has('x2apic'),
     physBits: model.physBits,
     tsc: (i) => cpus[i]?.tsc() ?? 0,
@@ -72,19 +78,29 @@ function build(env: GuestEnv): Guest {
     intrChanged: (i) => {
       const c = cpus[i];
       if (c === undefined) return;
+      if (accelerator?.owns(i)) {
+        accelerator.attention(i);
+        return;
+      }
       c.updateIntr();
       if (c.V[Slot.PENDING * 2]! & Pending.INTR) env.hurryTo(i);
     },
     nmi: (i) => {
+      if (accelerator?.owns(i)) {
+        accelerator.nmi(i);
+        return;
+      }
       cpus[i]?.signalNmi();
       env.hurryTo(i);
     },
     init: (i) => {
       cpus[i]?.signalInit();
+      accelerator?.event(i);
       env.interruptSlice();
     },
     sipi: (i, vector) => {
       cpus[i]?.signalSipi(vector);
+      accelerator?.event(i);
       env.interruptSlice();
     },
   };
@@ -97,7 +113,7 @@ function build(env: GuestEnv): Guest {
     const paravirt = new PvClock({
       map: memory,
       clock,
-      tscKHz: TSC_KHZ,
+      tscKHz,
       wallMs: () => config.rtc + clock.now() / 1e6,
       tsc: (out) => {
         const t = cpus[index]!.tsc();
@@ -106,7 +122,7 @@ function build(env: GuestEnv): Guest {
       },
     });
     cpus.push(
-      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz: TSC_KHZ, paravirt, random: (buf) => env.board.random(buf) }),
+      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz, paravirt, random: (buf) => env.board.random(buf) }),
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((o) => o !== c && !o.halted);
@@ -124,6 +140,7 @@ function build(env: GuestEnv): Guest {
       for (const c of cpus) c.reset();
       start(board.resume());
     },
+    accelerate: (deps) => (accelerator = new KvmAccelerator({ ...deps, cpus })),
   };
 }
 

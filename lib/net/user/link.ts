@@ -32,6 +32,9 @@ export interface Packet {
   end: number;
 }
 
+/** Offset of the checksum in a transport header. */
+const checksumAt = (proto: IpProto): number => (proto === IpProto.TCP ? 16 : proto === IpProto.UDP ? 6 : 2);
+
 export class Link {
   /** The guest's hardware address, from the last frame it sent. */
   readonly guestMac = new Uint8Array(6).fill(0xff);
@@ -77,7 +80,8 @@ export class Link {
     this.ethernet(src, EtherType.IPV4);
     writeIpv4(f, ETH_HEADER, { total: IP_HEADER + length, id, proto, src, dst });
     const free = proto !== IpProto.ICMP && this.queue.abilities.checksumFree;
-    if (!free) this.checksum(f, at, proto, length);
+    if (free) put16(f, at + checksumAt(proto), ~foldSum(pseudoSum(f, ETH_HEADER, proto, length)) & 0xffff);
+    else this.checksum(f, at, proto, length);
     this.info.noChecksum = free;
     this.info.gsoSize = gsoSize;
     if (IP_HEADER + length <= MTU || gsoSize > 0) {
@@ -85,7 +89,10 @@ export class Link {
       return;
     }
     // Fragments carry no transport header a card could complete.
-    if (free) this.checksum(f, at, proto, length);
+    if (free) {
+      put16(f, at + checksumAt(proto), 0);
+      this.checksum(f, at, proto, length);
+    }
     this.info.noChecksum = false;
     const piece = (MTU - IP_HEADER) & ~7;
     const out = new Uint8Array(MAX_FRAME);
@@ -100,10 +107,9 @@ export class Link {
   }
 
   private checksum(f: Uint8Array, at: number, proto: IpProto, length: number): void {
-    const field = at + (proto === IpProto.TCP ? 16 : proto === IpProto.UDP ? 6 : 2);
     const pseudo = proto === IpProto.ICMP ? 0 : pseudoSum(f, ETH_HEADER, proto, length);
     const sum = foldSum(sumBytes(f, at, at + length, pseudo));
-    put16(f, field, sum === 0 && proto === IpProto.UDP ? 0xffff : sum);
+    put16(f, at + checksumAt(proto), sum === 0 && proto === IpProto.UDP ? 0xffff : sum);
   }
 
   /** Sends a UDP datagram of at most 65507 bytes. */

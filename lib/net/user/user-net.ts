@@ -38,6 +38,7 @@ const BROADCAST = 0xffff_ffff;
 const ARP_BYTES = 28;
 
 export class UserNet implements NetBackend {
+  readonly offload = true;
   readonly addresses: UserAddresses;
   private readonly queue = new FrameQueue();
   private readonly link: Link;

@@ -1,36 +1,14 @@
 /** Virtio over PCI, driven from the driver's side: transport, queues, hostile rings, and the device models. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { BlockBackend } from '#lib/block/backend.js';
 import { VirtioBlk } from '#lib/devices/virtio/blk.js';
 import { VirtioConsole } from '#lib/devices/virtio/console.js';
 import { VirtioRng } from '#lib/devices/virtio/rng.js';
 import { fuzzDevice } from '../fuzz.js';
+import { MemoryDisk } from '../storage/memory-disk.js';
 import { DESC, RAM_BYTES, VirtioDriver } from '../virtio-driver.js';
 
 const EVENT_IDX = 1 << 29;
 const NEEDS_RESET = 64;
-
-class MemoryDisk implements BlockBackend {
-  readonly data: Uint8Array;
-  flushes = 0;
-  fail = false;
-  constructor(readonly size: number, readonly readonly = false) {
-    this.data = new Uint8Array(size);
-  }
-  read(offset: number, dst: Uint8Array): void {
-    if (this.fail) throw new Error('disk on fire');
-    dst.set(this.data.subarray(offset, offset + dst.length));
-  }
-  write(offset: number, src: Uint8Array): void {
-    this.data.set(src, offset);
-  }
-  flush(): void {
-    this.flushes++;
-  }
-  discard(): void {}
-  writeZeroes(): void {}
-  close(): void {}
-}
 
 function request(type: number, sector: number): Uint8Array {
   const h = new DataView(new ArrayBuffer(16));
@@ -327,9 +305,9 @@ describe('virtio-blk', () => {
   });
 
   it('reports errors of the disk', () => {
-    disk.fail = true;
-    expect(run(0, 0, [], [512]).status).toBe(1);
-    expect(d.logs[0]).toContain('disk on fire');
+    disk.badSector = 2;
+    expect(run(0, 0, [], [2048]).status).toBe(1);
+    expect(d.logs[0]).toContain('sector 2 is bad');
   });
 
   it('refuses writes to a read-only disk', () => {
@@ -337,6 +315,63 @@ describe('virtio-blk', () => {
     expect(d.features().lo & 32).toBe(32);
     expect(run(1, 0, [new Uint8Array(512).fill(1)], []).status).toBe(1);
     expect(disk.data[0]).toBe(0);
+  });
+
+  const range = (sector: number, sectors: number, flags = 0): Uint8Array => {
+    const v = new DataView(new ArrayBuffer(16));
+    [sector, 0, sectors, flags].forEach((w, i) => v.setUint32(i * 4, w, true));
+    return new Uint8Array(v.buffer);
+  };
+
+  it('discards and writes zeroes, several ranges at once or none of them', () => {
+    disk.data.fill(7);
+    expect(run(13, 0, [Buffer.concat([range(1, 2, 1), range(8, 1)])], [])).toMatchObject({ status: 0, len: 1 });
+    expect([0, 1, 2, 3, 8, 9].map((s) => disk.data[s * 512])).toEqual([7, 0, 0, 7, 0, 7]);
+    expect(run(11, 0, [Buffer.concat([range(4, 4), range(16, 8)])], []).status).toBe(0);
+    expect(disk.discarded).toEqual([[2048, 2048], [8192, 4096]]);
+    expect(run(11, 0, [Buffer.concat([range(4, 4), range(SECTORS, 1)])], []).status).toBe(1);
+    expect(run(11, 0, [range(4, 4, 1)], []).status).toBe(2);
+    expect(run(13, 0, [range(4, 4, 2)], []).status).toBe(2);
+    expect(run(11, 0, [new Uint8Array(15)], []).status).toBe(1);
+    expect(run(11, 0, [new Uint8Array(16 * 17)], []).status).toBe(1);
+    expect(disk.discarded).toHaveLength(2);
+    open(true);
+    expect(run(13, 0, [range(0, 1)], []).status).toBe(1);
+  });
+
+  it('says what it can: topology, write cache, queues, limits', () => {
+    expect(d.features().lo & 0x7640).toBe(0x6640);
+    expect([d.read(4, 24, 1), d.read(4, 26, 2), d.read(4, 32, 1), d.read(4, 34, 2), d.read(4, 40, 4), d.read(4, 56, 1)]).toEqual([3, 8, 1, 1, 16, 1]);
+  });
+
+  it('flushes every write when the driver has switched the write cache off, or knows none', () => {
+    const data = new Uint8Array(512);
+    run(1, 0, [data], []);
+    expect(disk.flushes).toBe(0);
+    d.write(4, 32, 1, 0);
+    expect(disk.flushes).toBe(1);
+    run(1, 0, [data], []);
+    expect(disk.flushes).toBe(2);
+    const saved = JSON.stringify(d.pci.save());
+    d.status = 0;
+    d.pci.restore(JSON.parse(saved) as ReturnType<typeof d.pci.save>);
+    expect(d.read(4, 32, 1)).toBe(0);
+    d.status = 0;
+    d.start(16, EVENT_IDX | 512);
+    expect(d.read(4, 32, 1)).toBe(0);
+  });
+
+  it('serves several queues', () => {
+    disk = new MemoryDisk(SECTORS * 512).numbered();
+    d = new VirtioDriver(new VirtioBlk(disk, 's', () => {}, 3));
+    d.start(16, EVENT_IDX);
+    expect(d.queueCount()).toBe(3);
+    for (const q of [2, 0, 1]) {
+      const [data] = d.add(q, [request(0, q + 5)], [512, 1]);
+      d.kick(q);
+      expect(d.returned(q)).toHaveLength(1);
+      expect(d.mem.read32(data!)).toBe(q + 5);
+    }
   });
 
   it('survives chains without header or status', () => {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { HelperResult, type NativeForm } from '#lib/engine/helpers.js';
 import { Fl, flagsToEflags, NONE, Slot, Yield } from '#lib/engine/state.js';
+import type { IrBuilder } from '#lib/engine/ir/builder.js';
 import { canRun, Jit } from './jit.js';
 
 const V = [0, 1, 2, 3].map((k) => Slot.VEC + k * 8) as [number, number, number, number];
@@ -93,6 +94,66 @@ describe.skipIf(!canRun)('vector ops in x64 code', () => {
       b.vop(wide, 5, V[0], V[1], V[2]);
     }));
     expect(called).toBe(3);
+  });
+
+  describe('pinned vector registers', () => {
+    /** As in a block of a guest: paddd V0 += V1; the rest from `make`. */
+    const run = (make: (b: IrBuilder, add: (d: number) => void, see: () => void) => void): { jit: Jit; seen: number[][] } => {
+      const jit = new Jit();
+      const cpu = jit.cpu;
+      const paddd = cpu.helpers.define('paddd', () => HelperResult.CONTINUE, { native: form({ opcode: 0xfe, form: 'rvm' }) });
+      const seen: number[][] = [];
+      const look = cpu.helpers.define('look', () => {
+        seen.push([...cpu.V.subarray(V[0] * 2, V[0] * 2 + 8)]);
+        cpu.V[V[1] * 2] = 100;
+        return HelperResult.CONTINUE;
+      });
+      for (let i = 0; i < 8; i++) {
+        cpu.V[V[0] * 2 + i] = i;
+        cpu.V[V[1] * 2 + i] = 10;
+      }
+      cpu.set(9, 0x2ff8n);
+      jit.run(jit.block((b) => make(b, (d) => b.vop(paddd, 4, d, d, V[1]), () => b.call(look))));
+      expect(cpu.V[Slot.X_FPU * 2]).toBe(0);
+      return { jit, seen };
+    };
+
+    it('helpers see them, and their changes are seen', () => {
+      const { jit, seen } = run((_b, add, see) => {
+        add(V[0]);
+        see();
+        add(V[0]);
+      });
+      expect(seen).toEqual([[10, 11, 12, 13, 4, 5, 6, 7]]);
+      expect([...jit.cpu.V.subarray(V[0] * 2, V[0] * 2 + 5)]).toEqual([110, 21, 22, 23, 4]);
+    });
+
+    it('accesses that miss the TLB store and load them', () => {
+      const { jit } = run((b, add) => {
+        add(V[0]);
+        b.stv(4, 9, V[0]);
+        add(V[0]);
+        b.ldv(3, V[2], 9);
+        b.ldv(4, V[3], 9);
+        add(V[3]);
+      });
+      const v = jit.cpu.V;
+      expect([...v.subarray(V[0] * 2, V[0] * 2 + 4)]).toEqual([20, 21, 22, 23]);
+      expect([...v.subarray(V[2] * 2, V[2] * 2 + 4)]).toEqual([10, 11, 0, 0]);
+      expect([...v.subarray(V[3] * 2, V[3] * 2 + 4)]).toEqual([20, 21, 22, 23]);
+    });
+
+    it('scalar ops on parts of them', () => {
+      const { jit } = run((b, add) => {
+        add(V[0]);
+        b.mov(3, 10, V[0] + 1);
+        b.mov(3, V[0], 10);
+        add(V[0]);
+      });
+      const v = jit.cpu.V;
+      expect([...v.subarray(10 * 2, 10 * 2 + 2)]).toEqual([12, 13]);
+      expect([...v.subarray(V[0] * 2, V[0] * 2 + 4)]).toEqual([22, 23, 22, 23]);
+    });
   });
 
   it('guest exception flags reach MXCSR', () => {

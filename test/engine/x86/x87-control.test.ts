@@ -258,8 +258,8 @@ describe('state images', () => {
       cpu.V[Slot.PCBASE * 2] = 0x15000;
       cpu.V[Slot.X_INSN * 2] = 0x678;
       cpu.setSlot(T_ADDR, 0x42n);
-      cpu.setSlot(T_VALUE, 0x3ff8_0000_0000_0000n);
-      cpu.call('x87.fld.f64', { a: T_VALUE, c: T_ADDR, imm: 0x506 << 16 });
+      cpu.data.setBigUint64(0x42, 0x3ff8_0000_0000_0000n, true);
+      cpu.call('x87.fld.f64', { a: T_ADDR, c: T_ADDR, imm: 0x506 << 16 });
       const ip = cpu.V[Slot.FPU_IP * 2]!;
       expect(ip).toBe(0x15678 - 0x12340);
       cpu.setSlot(T_ADDR, 0x100n);

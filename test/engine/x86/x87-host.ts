@@ -180,7 +180,6 @@ export function nativeX87(): NativeX87 | undefined {
 
 /** Slots and addresses of operands for the helpers. */
 export const T_VALUE = 900;
-export const T_HIGH = 901;
 export const T_ADDR = 902;
 const MEM_ADDR = 0x1000;
 const SAVE_ADDR = 0x2000;
@@ -191,21 +190,20 @@ export function emulate(cpu: TestCpu, helper: string, imm: number, fcw: number, 
   cpu.setSlot(T_VALUE, BigInt(fcw));
   cpu.call('x87.fldcw', { a: T_VALUE });
   cpu.V.fill(0, Slot.X87 * 2, (Slot.X87 + 16) * 2);
+  const put80 = (v: bigint): void => {
+    cpu.data.setBigUint64(MEM_ADDR, BigInt.asUintN(64, v), true);
+    cpu.data.setUint16(MEM_ADDR + 8, Number(v >> 64n), true);
+  };
+  cpu.setSlot(T_ADDR, BigInt(MEM_ADDR));
   for (let i = depth - 1; i >= 0; i--) {
-    cpu.setSlot(T_VALUE, BigInt.asUintN(64, stack[i]!));
-    cpu.setSlot(T_HIGH, stack[i]! >> 64n);
-    cpu.call('x87.fld.f80', { a: T_VALUE, b: T_HIGH });
+    put80(stack[i]!);
+    cpu.call('x87.fld.f80', { a: T_ADDR, c: T_ADDR });
   }
   cpu.call('x87.fnclex');
   // CF SF AF PF as after 0 - 1
   cpu.V[Slot.FLAGS * 2] = 0x9700;
-  cpu.setSlot(T_ADDR, BigInt(MEM_ADDR));
-  cpu.data.setBigUint64(MEM_ADDR, BigInt.asUintN(64, mem), true);
-  cpu.data.setUint16(MEM_ADDR + 8, Number(mem >> 64n), true);
-  const store = /^x87\.f(st|ist|bst)/.test(helper) && !helper.endsWith('.st') && helper !== 'x87.fstep';
-  cpu.setSlot(T_VALUE, BigInt.asUintN(64, mem));
-  cpu.setSlot(T_HIGH, mem >> 64n);
-  cpu.call(helper, store ? { a: T_ADDR, c: T_ADDR, imm } : { a: T_VALUE, b: T_HIGH, c: T_ADDR, imm });
+  put80(mem);
+  cpu.call(helper, { a: T_ADDR, c: T_ADDR, imm });
   const f = cpu.V[Slot.FLAGS * 2]!;
   cpu.setSlot(T_ADDR, BigInt(SAVE_ADDR));
   cpu.call('x87.fnsave', { a: T_ADDR, imm: 1 });

@@ -77,6 +77,9 @@ export abstract class AtaDevice {
   /** The data phase is over: puts the final status into the task file. */
   abstract end(): void;
 
+  /** Puts the size of the coming block where drivers look for it, if this kind of device does that. */
+  announce(): void {}
+
   /** Software or hardware reset. A hardware reset also forgets settings. */
   reset(hard: boolean): void {
     this.protocol = Protocol.NONE;

@@ -18,14 +18,32 @@ const E21_EAX = names('- - lfence_rdtsc - - - null_base - autoibrs - - - - - - -
 const D1_EAX = names('xsaveopt xsavec xgetbv1 xsaves');
 const L6_EAX = names('- - arat');
 const TABLES: readonly (readonly string[])[] = [L1_EDX, L1_ECX, L7_EBX, L7_ECX, L7_EDX, E1_EDX, E1_ECX, E7_EDX, E8_EBX, E21_EAX, D1_EAX, L6_EAX];
-const KNOWN: ReadonlySet<string> = new Set(TABLES.flat().filter((n) => n !== '-').concat('kvmclock'));
+const KNOWN: ReadonlySet<string> = new Set(TABLES.flat().filter((n) => n !== '-').concat('kvmclock', 'pv_ipi'));
+
+/** A register of a CPUID leaf. */
+export type CpuidRegister = 'eax' | 'ebx' | 'ecx' | 'edx';
+/** Where each table lies. */
+const PLACES: readonly { table: readonly string[]; leaf: number; sub: number; register: CpuidRegister }[] = [
+  { table: L1_EDX, leaf: 1, sub: 0, register: 'edx' },
+  { table: L1_ECX, leaf: 1, sub: 0, register: 'ecx' },
+  { table: L7_EBX, leaf: 7, sub: 0, register: 'ebx' },
+  { table: L7_ECX, leaf: 7, sub: 0, register: 'ecx' },
+  { table: L7_EDX, leaf: 7, sub: 0, register: 'edx' },
+  { table: E1_EDX, leaf: 0x8000_0001, sub: 0, register: 'edx' },
+  { table: E1_ECX, leaf: 0x8000_0001, sub: 0, register: 'ecx' },
+  { table: E7_EDX, leaf: 0x8000_0007, sub: 0, register: 'edx' },
+  { table: E8_EBX, leaf: 0x8000_0008, sub: 0, register: 'ebx' },
+  { table: E21_EAX, leaf: 0x8000_0021, sub: 0, register: 'eax' },
+  { table: D1_EAX, leaf: 0xd, sub: 1, register: 'eax' },
+  { table: L6_EAX, leaf: 6, sub: 0, register: 'eax' },
+];
 
 const ALIASES: Readonly<Record<string, string>> = {
   pni: 'sse3', lzcnt: 'abm', sha: 'sha_ni', 'sse4.1': 'sse4_1', 'sse4.2': 'sse4_2', tsc_deadline: 'tsc_deadline_timer', 'tsc-deadline': 'tsc_deadline_timer',
   pclmul: 'pclmulqdq', cx16: 'cx16', 'lahf-lm': 'lahf_lm', 'kvm-clock': 'kvmclock', nonstop_tsc: 'invtsc', 'invariant-tsc': 'invtsc',
 };
 
-const BASE = 'lfence_rdtsc null_base fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 sse3 syscall nx lm lahf_lm cr8_legacy hypervisor x2apic kvmclock arat ';
+const BASE = 'lfence_rdtsc null_base fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 sse3 syscall nx lm lahf_lm cr8_legacy hypervisor x2apic kvmclock pv_ipi arat ';
 /**
  * Nothing is ever executed speculatively, and CPUID says so as far as it can: kernels then leave out mitigations that cost time in
  * every return and indirect branch.
@@ -59,6 +77,15 @@ const NEEDS: readonly (readonly [string, string])[] = [
   ['sha_ni', 'sse2'], ['avx', 'xsave'], ['avx', 'sse4_2'], ['avx2', 'avx'], ['fma', 'avx'], ['f16c', 'avx'], ['xsaveopt', 'xsave'], ['xsavec', 'xsave'], ['xgetbv1', 'xsave'],
   ['xsaves', 'xsavec'], ['xsaveerptr', 'xsave'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
 ];
+
+/** Takes features away whose needs are not met. */
+function closure(set: Set<string>): Set<string> {
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const [f, needs] of NEEDS) if (set.has(f) && !set.has(needs)) changed = set.delete(f) || changed;
+  }
+  return set;
+}
 
 export type CpuVendor = 'AuthenticAMD' | 'GenuineIntel';
 const VENDORS: readonly CpuVendor[] = ['AuthenticAMD', 'GenuineIntel'];
@@ -113,13 +140,29 @@ export class CpuModel {
       if (mod[0] === '+') set.add(f);
       else set.delete(f);
     }
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (const [f, needs] of NEEDS) if (set.has(f) && !set.has(needs)) changed = set.delete(f) || changed;
-    }
-    const model = new CpuModel(spec, set);
+    const model = new CpuModel(spec, closure(set));
     model.vendor = vendor;
     model.physBits = physBits;
+    return model;
+  }
+
+  /**
+   * The model without what a host lacks: features whose bits in `host` are zero go, except those in `keep`, and those that need
+   * them; `drop` go in any case. Physical addresses are no wider than the host's.
+   */
+  restrict(host: (leaf: number, sub: number, register: CpuidRegister) => number, keep: ReadonlySet<string>, drop: readonly string[]): CpuModel {
+    const set = new Set(this.features);
+    for (const f of drop) set.delete(f);
+    for (const { table, leaf, sub, register } of PLACES) {
+      const bits = host(leaf, sub, register);
+      table.forEach((f, i) => {
+        if (f !== '-' && !((bits >>> i) & 1) && !keep.has(f)) set.delete(f);
+      });
+    }
+    const model = new CpuModel(this.spec, closure(set));
+    model.vendor = this.vendor;
+    const width = host(0x8000_0008, 0, 'eax') & 0xff;
+    model.physBits = width === 0 ? this.physBits : Math.min(this.physBits, width);
     return model;
   }
 
@@ -255,7 +298,7 @@ export class Cpuid {
         break;
       case 0x4000_0001:
         // No I/O delay, IPIs by hypercall, kvm-clock with old and new MSRs and stable (KVM's cpuid documentation, bits 1, 11, 0, 3, 24).
-        if (model.features.has('hypervisor')) this.set(model.features.has('kvmclock') ? 0x0100_080b : 0x802, 0, 0, 0);
+        if (model.features.has('hypervisor')) this.set(2 | (model.features.has('kvmclock') ? 0x0100_0009 : 0) | (model.features.has('pv_ipi') ? 0x800 : 0), 0, 0, 0);
         break;
       case 0x4000_0010:
         if (model.features.has('hypervisor')) this.set(ctx.tscKHz, ctx.apicKHz, 0, 0);

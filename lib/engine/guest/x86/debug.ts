@@ -46,6 +46,26 @@ export class Debug {
     return this.codeCount > 0;
   }
 
+  /** DR0..DR3, low or high words. */
+  addressLo(i: number): number {
+    return this.lo[i]!;
+  }
+  addressHi(i: number): number {
+    return this.hi[i]!;
+  }
+
+  /** Takes over all debug registers from another executor: addresses as four pairs of words. */
+  adopt(addresses: Int32Array, dr6: number, dr7: number): void {
+    for (let i = 0; i < 4; i++) {
+      this.lo[i] = addresses[i * 2]!;
+      this.hi[i] = addresses[i * 2 + 1]!;
+    }
+    this.dr6 = (dr6 & 0xe00f) | Dr6.ONES;
+    this.hits = 0;
+    this.armed = this.held = this.rfFresh = false;
+    this.setDr7(dr7);
+  }
+
   private type(i: number): number {
     return (this.dr7 >>> (16 + i * 4)) & 3;
   }

@@ -29,24 +29,17 @@ export interface ParavirtMsrs {
 }
 
 export class Msrs {
-  starLo = 0;
-  starHi = 0;
-  lstarLo = 0;
-  lstarHi = 0;
+  private readonly star = new Int32Array(2);
   cstarLo = 0;
   cstarHi = 0;
-  fmask = 0;
-  kernelGsLo = 0;
-  kernelGsHi = 0;
   sysenterCs = 0;
   sysenterEspLo = 0;
   sysenterEspHi = 0;
   sysenterEipLo = 0;
   sysenterEipHi = 0;
-  tscAux = 0;
   /** Added to the clock: 64 bits. */
-  private tscOffLo = 0;
-  private tscOffHi = 0;
+  tscOffLo = 0;
+  tscOffHi = 0;
   private adjustLo = 0;
   private adjustHi = 0;
   private patLo = 0x0007_0406;
@@ -69,6 +62,64 @@ export class Msrs {
     this.sysenterCs = this.sysenterEspLo = this.sysenterEspHi = this.sysenterEipLo = this.sysenterEipHi = 0;
     this.patLo = this.patHi = 0x0007_0406;
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
+  }
+
+  // What generated code uses lies in slots.
+  get lstarLo(): number {
+    return this.cpu.V[X.LSTAR * 2]!;
+  }
+  set lstarLo(v: number) {
+    this.cpu.V[X.LSTAR * 2] = v;
+  }
+  get lstarHi(): number {
+    return this.cpu.V[X.LSTAR * 2 + 1]!;
+  }
+  set lstarHi(v: number) {
+    this.cpu.V[X.LSTAR * 2 + 1] = v;
+  }
+  get kernelGsLo(): number {
+    return this.cpu.V[X.KGSBASE * 2]!;
+  }
+  set kernelGsLo(v: number) {
+    this.cpu.V[X.KGSBASE * 2] = v;
+  }
+  get kernelGsHi(): number {
+    return this.cpu.V[X.KGSBASE * 2 + 1]!;
+  }
+  set kernelGsHi(v: number) {
+    this.cpu.V[X.KGSBASE * 2 + 1] = v;
+  }
+  get tscAux(): number {
+    return this.cpu.V[X.TSC_AUX * 2]!;
+  }
+  set tscAux(v: number) {
+    this.cpu.V[X.TSC_AUX * 2] = v;
+  }
+  get fmask(): number {
+    return ~this.cpu.V[X.NFMASK * 2]!;
+  }
+  set fmask(v: number) {
+    this.cpu.V[X.NFMASK * 2] = ~v;
+  }
+  get starLo(): number {
+    return this.star[0]!;
+  }
+  set starLo(v: number) {
+    this.star[0] = v;
+  }
+  get starHi(): number {
+    return this.star[1]!;
+  }
+  /** The selectors that follow from it are kept with it. */
+  set starHi(v: number) {
+    const { V } = this.cpu;
+    this.star[1] = v;
+    const kernel = v & 0xfffc;
+    const user = v >>> 16;
+    V[X.SYSCALL_SEL * 2] = kernel;
+    V[X.SYSCALL_SEL * 2 + 1] = (kernel + 8) & 0xffff;
+    V[X.SYSRET_SEL * 2] = ((user + 16) | 3) & 0xffff;
+    V[X.SYSRET_SEL * 2 + 1] = ((user + 8) | 3) & 0xffff;
   }
 
   /** Time-stamp counter to cpu.outLo, cpu.outHi. */
@@ -281,6 +332,7 @@ export class Msrs {
       case Msr.FMASK:
         if (hi) this.gp();
         this.fmask = lo;
+        cpu.updateMode();
         return;
       case Msr.FS_BASE:
         this.needCanonical(hi);
@@ -313,9 +365,9 @@ export class Msrs {
     const V = this.cpu.V;
     const lo = V[X.GSBASE * 2]!;
     const hi = V[X.GSBASE * 2 + 1]!;
-    V[X.GSBASE * 2] = this.kernelGsLo;
-    V[X.GSBASE * 2 + 1] = this.kernelGsHi;
-    this.kernelGsLo = lo;
-    this.kernelGsHi = hi;
+    V[X.GSBASE * 2] = V[X.KGSBASE * 2]!;
+    V[X.GSBASE * 2 + 1] = V[X.KGSBASE * 2 + 1]!;
+    V[X.KGSBASE * 2] = lo;
+    V[X.KGSBASE * 2 + 1] = hi;
   }
 }

@@ -27,7 +27,9 @@ import * as flow from './emit-flow.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
+import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
+import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
@@ -76,7 +78,7 @@ export interface CompiledBlock {
   entryB: number;
   /** First byte after the block, cold paths included. */
   end: number;
-  /** Chain sites as triples: site id (= position of its rel32), target page offset, unpatched target. */
+  /** Chain sites as triples: site id (= position of its rel32), target page offset (with SITE_CHANGES_MODE), unpatched target. */
   sites: number[];
 }
 
@@ -92,6 +94,7 @@ export class X64Backend {
   private readonly u8: Uint8Array;
   private readonly e: Emitter;
   private readonly features: ReadonlySet<string>;
+  private readonly avx: boolean;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -101,6 +104,7 @@ export class X64Backend {
   /** Emits the stubs at the start of the region. */
   constructor(readonly exec: ExecRegion, options: X64Options) {
     this.features = new Set(options.features);
+    this.avx = this.features.has('avx');
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
@@ -152,15 +156,17 @@ export class X64Backend {
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
     let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, sites: [] };
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, mode: -1, sites: [] };
     this.body(x);
     for (let q = 0; q < e.coldN; q++) {
       const r = q * COLD_REC;
       if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+      else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
       else memory.emitColdMem(e, r, this.stubs);
     }
     if (block.spans === true) {
       entryB = asm.p;
+      x.mmuIdx = block.mmuIdx;
       flow.emitSpanEntry(e, block.startOffset, x);
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
@@ -188,6 +194,19 @@ export class X64Backend {
     this.tableOf = helpers;
   }
 
+  /** True if op i is a vector instruction whose last source is vector temporary t, and the only one to read it. */
+  private readsTemp(i: number, t: number): boolean {
+    const e = this.e;
+    if (t < Slot.TEMP || i >= e.n || e.lastUse[t] !== i) return false;
+    const p = i * REC;
+    const ir = e.ir;
+    const w = (ir[p]! >> 8) & 15;
+    if ((ir[p]! & 0xff) !== Op.VOP || w !== 4 || this.how(ir[p + F.AUX]!, w) === VopHow.CALL) return false;
+    const a = ir[p + F.A]!;
+    const b = ir[p + F.B]!;
+    return ir[p + F.C] !== t && (b === t ? a !== t : a === t && b < 0);
+  }
+
   private body(x: flow.FlowContext): void {
     const e = this.e;
     const ir = e.ir;
@@ -201,6 +220,7 @@ export class X64Backend {
       const w = (w0 >> 8) & 15;
       const cc = (w0 >> 12) & 15;
       const fw = w0 >>> 16;
+      if (e.mixed && e.touchesPinned(p)) vec.ensureSaved(e, p);
       switch (op as Op) {
         case Op.NOP: break;
         case Op.MOV: move.emitMov(e, p, w); break;
@@ -256,20 +276,30 @@ export class X64Backend {
         case Op.SETCF: int.emitSetcf(e, p); break;
         case Op.LD: memory.emitLoad(e, p, w, idx); break;
         case Op.ST: memory.emitStore(e, p, w, idx); break;
-        case Op.LDV: vec.emitLoadVec(e, p, w, idx); break;
+        case Op.LDV: vec.emitLoadVec(e, p, w, idx, this.readsTemp(i + 1, ir[p + F.DST]!)); break;
         case Op.STV: vec.emitStoreVec(e, p, w, idx); break;
         case Op.SEGCHK: memory.emitSegchk(e, p); break;
         case Op.CHKALIGN: memory.emitChkalign(e, p); break;
         case Op.MOVV: vec.emitMovv(e, p, w); break;
         case Op.ZEROU: vec.emitZerou(e, p); break;
-        case Op.CALL: memory.emitCall(e, p, this.stubs); break;
+        case Op.CALL: {
+          const form = this.nativeFp ? this.tableOf!.list[ir[p + F.AUX]!]!.x87 : undefined;
+          if (form === undefined) memory.emitCall(e, p, this.stubs);
+          else x87.emitX87(e, p, form, idx);
+          break;
+        }
+        case Op.CALLIF: sys.emitCallIf(e, p, w); break;
+        case Op.TIME: sys.emitTime(e, p); break;
+        case Op.COPY: case Op.FILL: sys.emitBulk(e, p, op, w, idx, this.stubs); break;
+        case Op.SETMODE: sys.emitSetMode(e, p, x); break;
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
           if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
-          else vec.emitVop(e, p, w, fw, this.table!.form(helper));
+          else vec.emitVop(e, p, w, fw, this.table!.form(helper), this.avx);
           break;
         }
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:
+          x87.flushFip(e);
           flow.emitTerm(e, p, op, w, cc, x);
           return;
         default:
@@ -277,6 +307,7 @@ export class X64Backend {
       }
       e.endOp();
     }
+    x87.flushFip(e);
     flow.emitNoTerm(e, x);
   }
 }

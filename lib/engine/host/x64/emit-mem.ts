@@ -5,7 +5,8 @@
 import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
 import { Alu, MEM, NO_INDEX, R, mem } from './asm.js';
-import { COLD_REC, type Emitter } from './emitter.js';
+import { COLD_REC, type Emitter, Fpu } from './emitter.js';
+import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
 
 /** Kinds of cold path. */
@@ -16,10 +17,22 @@ export const enum Cold {
   STORE,
   LOAD_VEC,
   STORE_VEC,
+  /** A: op, B: register of the address or value, C: register of the offset, or -1. An x87 helper with memory operand, or FLDCW. */
+  X87,
+  /** The FPU does not hold the guest's state. */
+  FPU_LOAD,
+  /** It does, but must not. */
+  FPU_SAVE,
+  /** The same of the pinned vector registers. */
+  VEC_LOAD,
+  VEC_SAVE,
   /** A: operand code of the offset. */
   SEGCHK,
   ALIGN,
   DIVIDE,
+  /** A: index of the record in the IR. A conditional helper call; the counter. */
+  CALLIF,
+  TIME,
   /** A: page offset of the target. The jump there had no target yet; JUMP is the rel32's position. */
   CHAIN,
   /** A: page offset. PENDING was set. */
@@ -30,9 +43,9 @@ export const enum Cold {
 
 /**
  * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
- * XMM: cached vector registers to reload.
+ * XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
  */
-export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11 }
+export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13 }
 
 /** Appends a cold record; @returns its index in `e.cold`. */
 export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: number, b: number, c: number, d: number): number {
@@ -49,12 +62,14 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   C[q + CF.JUMP2] = 0;
   C[q + CF.JUMP3] = 0;
   C[q + CF.JUMP4] = 0;
-  C[q + CF.XMM] = 0;
+  C[q + CF.XMM] = e.xmm;
+  C[q + CF.FPU] = e.fpu;
+  C[q + CF.FIP] = e.fip;
   return q;
 }
 
 /** Displacement, relative to RBP, of a field of the TLB table of an MMU index. */
-function tlbDisp(mmuIdx: number, field: number): number {
+export function tlbDisp(mmuIdx: number, field: number): number {
   return TLB_BASE + mmuIdx * TLB_TABLE_BYTES - STATE_BIAS + field;
 }
 
@@ -177,7 +192,7 @@ export function emitChkalign(e: Emitter, p: number): void {
 const enum Is { LO_SLOT = 1, HI_SLOT = 2 }
 
 /** Stores two 32-bit words to a slot. `is`: `Is` bits. */
-function words(e: Emitter, slot: number, lo: number, hi: number, is: number): void {
+export function words(e: Emitter, slot: number, lo: number, hi: number, is: number): void {
   const asm = e.asm;
   // A pool slot is never 0 or -1, so the choice does not depend on which number it got.
   const short = hi === lo >> 31;
@@ -189,7 +204,7 @@ function words(e: Emitter, slot: number, lo: number, hi: number, is: number): vo
 }
 
 /** Fills the call record and yields. All temporaries used must be at home, all flags saved. */
-function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
+export function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
   words(e, Slot.X_CALL, helper, dst, Is.HI_SLOT);
   words(e, Slot.X_AB, a, b, Is.LO_SLOT | Is.HI_SLOT);
   words(e, Slot.X_CI, c, imm, Is.LO_SLOT);
@@ -198,7 +213,7 @@ function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: 
 }
 
 /** Stores temporary s to its home if it is only in a register. */
-function homeOperand(e: Emitter, s: number): void {
+export function homeOperand(e: Emitter, s: number): void {
   if (s >= Slot.TEMP && s < Slot.TEMP_END && e.reg[s]! >= 0) e.toHome(s);
 }
 
@@ -207,6 +222,7 @@ export function emitCall(e: Emitter, p: number, stubs: Stubs): void {
   const ir = e.ir;
   const dst = ir[p + F.DST]!;
   e.save(Fl.ALL);
+  flushFip(e);
   homeOperand(e, ir[p + F.A]!);
   homeOperand(e, ir[p + F.B]!);
   homeOperand(e, ir[p + F.C]!);
@@ -214,6 +230,7 @@ export function emitCall(e: Emitter, p: number, stubs: Stubs): void {
   if (dst >= Slot.TEMP) e.home[dst] = 1;
   e.hostF = 0;
   e.slotF = Fl.ALL;
+  e.fpu = e.xmm = Fpu.SLOTS;
 }
 
 /** DIV and IDIV: in line when the operands prove that no divide error is possible, otherwise TypeScript does it. */
@@ -302,6 +319,12 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
   const aux = C[q + CF.D]!;
   landCold(e, q);
   const kind = C[q]! as Cold;
+  if (kind >= Cold.FPU_LOAD && kind <= Cold.VEC_SAVE) {
+    asm.call(kind === Cold.FPU_LOAD ? stubs.fpuLoad : kind === Cold.FPU_SAVE ? stubs.fpuSave : kind === Cold.VEC_LOAD ? stubs.vecLoad : stubs.vecSave);
+    asm.jmp(C[q + CF.BACK]!);
+    return;
+  }
+  coldFip(e, C[q + CF.FIP]!);
   switch (kind) {
     case Cold.LOAD: {
       access(e, a, aux, insn, stubs.yields[Yield.LOAD]!);
@@ -324,6 +347,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       asm.movi(2, mem(Slot.X_AUX) + 4, c);
       asm.noteSlot(c);
       access(e, a, aux, insn, stubs.yields[kind === Cold.LOAD_VEC ? Yield.LOAD_VEC : Yield.STORE_VEC]!);
+      if (b >= 0) asm.movups(b, mem(c));
       break;
     case Cold.SEGCHK:
       access(e, a, c, insn, stubs.yields[Yield.SEGCHK]!);
@@ -332,6 +356,16 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       asm.movi(2, mem(Slot.X_INSN), insn);
       asm.call(stubs.yields[Yield.ALIGN]!);
       break;
+    case Cold.X87: {
+      // The hot path may have left a and c in scratch registers only.
+      const ir = e.ir;
+      const sa = ir[a + F.A]!;
+      const sc = ir[a + F.C]!;
+      if (b >= 0 && sa >= Slot.TEMP && sa < Slot.TEMP_END) asm.store(3, mem(sa), b);
+      if (c >= 0) asm.store(3, mem(sc), c);
+      yieldCall(e, stubs.yields[Yield.CALL]!, insn, ir[a + F.AUX]!, ir[a + F.DST]!, sa, ir[a + F.B]!, sc, ir[a + F.IMM]!);
+      break;
+    }
     default: {
       const ir = e.ir;
       asm.movi(2, mem(Slot.X_AUX), aux);
@@ -340,6 +374,9 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs): void {
       if (c >= 0) asm.load(3, R.RDX, mem(c));
     }
   }
+  // TypeScript saw the x87 state and vector registers in their slots; hot code goes on with them in the host's.
+  if (C[q + CF.XMM] === Fpu.HOST) asm.call(stubs.vecLoad);
+  if (C[q + CF.FPU] === Fpu.HOST) asm.call(stubs.fpuLoad);
   asm.jmp(C[q + CF.BACK]!);
 }
 

@@ -7,7 +7,7 @@
  */
 import { CC_READS, F, Fx, OPS, Op, REC } from '../../ir/ops.js';
 import type { ConstPool, IrBuilder } from '../../ir/builder.js';
-import { Cc, Fl, NONE, Slot } from '../../state.js';
+import { Cc, Fl, NONE, Slot, VEC_STRIDE } from '../../state.js';
 import { Alu, Asm, MEM, R, mem } from './asm.js';
 
 /** Operand kinds per op, precomputed from the forms in the op table. */
@@ -15,6 +15,9 @@ const enum Opnd { A = 1, B = 2, C = 4, DST = 8, DST_C = 16, DST_IMM = 32, VDST =
 
 const OPERANDS = new Uint8Array(Op.COUNT);
 const EFFECTS = new Uint16Array(Op.COUNT);
+/** 1 for ops all of whose operands are scalar slots: those that may name part of a vector register by accident of a guest's layout. */
+const SCALAR = new Uint8Array(Op.COUNT).fill(1);
+for (const op of [Op.LDV, Op.STV, Op.MOVV, Op.ZEROU, Op.CALL, Op.VOP, Op.NOP]) SCALAR[op] = 0;
 /** Width at which A, and B and C, are read: 0..3, or OWN for the op's own width. */
 const OWN = 4;
 const READ_A = new Uint8Array(Op.COUNT).fill(OWN);
@@ -38,6 +41,8 @@ READ_A[Op.PUTF] = 2;
 for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CALL, Op.VOP, Op.JMPI, Op.MOVV]) READ_A[op] = 3;
 READ_A[Op.CHKALIGN] = 2;
 READ_BC[Op.CALL] = 3;
+READ_BC[Op.CALLIF] = 3;
+READ_A[Op.COPY] = READ_A[Op.FILL] = READ_BC[Op.COPY] = READ_BC[Op.FILL] = 3;
 READ_BC[Op.VOP] = 3;
 
 /** Bits of the FLAGS slot (LAHF/SETO format) for a compact flag mask. */
@@ -58,7 +63,30 @@ export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2 }
 const SCRATCH: readonly number[] = [R.RCX, R.RDX, R.RDI, R.RAX];
 
 /** Words of one cold-path record (see `cold`). */
-export const COLD_REC = 12;
+export const COLD_REC = 14;
+
+/** Where the guest's x87 state, or its pinned vector registers, are, as far as code at this point can know. */
+export const enum Fpu { UNKNOWN = 0, HOST = 1, SLOTS = 2 }
+
+/**
+ * Pinned vector registers: the low 128 bits of the first VEC slots, in host registers from FIRST_VEC on; those below are scratch. The upper
+ * halves are always in the slots.
+ */
+export const FIRST_VEC = 3;
+const PINNED_VECS = 16 - FIRST_VEC;
+const PINNED_VEC_END = Slot.VEC + PINNED_VECS * VEC_STRIDE;
+/** Register that keeps a vector temporary for the next op. */
+export const VEC_TEMP = 2;
+
+/** Host register of vector slot s if it is pinned, otherwise -1. */
+export function pinnedVec(s: number): number {
+  return s >= Slot.VEC && s < PINNED_VEC_END && ((s - Slot.VEC) & (VEC_STRIDE - 1)) === 0 ? FIRST_VEC + (s - Slot.VEC) / VEC_STRIDE : -1;
+}
+
+/** True if scalar slot s is part of the low half of a pinned vector register. */
+function overlapsPinned(s: number): boolean {
+  return s >= Slot.VEC && s < PINNED_VEC_END && ((s - Slot.VEC) & (VEC_STRIDE - 1)) < 2;
+}
 
 export class Emitter {
   readonly asm: Asm;
@@ -87,6 +115,17 @@ export class Emitter {
   slotF: number = Fl.ALL;
   /** Flags live before each op; [n] is after the block. */
   liveIn = new Uint8Array(2048);
+
+  /** Where the x87 state and the pinned vector registers are here. */
+  fpu: Fpu = Fpu.UNKNOWN;
+  xmm: Fpu = Fpu.UNKNOWN;
+  /** Vector temporary whose value is in VEC_TEMP only, or NONE. */
+  vecTemp: number = NONE;
+  /** Some scalar op of the block reads or writes part of a pinned vector register. */
+  mixed = false;
+  /** x87 instruction whose FIP and FOP the slots do not show yet: page offset | FOP << 12, or -1; and the slot of its code segment's base. */
+  fip = -1;
+  fipBase: number = NONE;
 
   /** Cold paths to emit after the block: COLD_REC words each, coldN of them. */
   cold = new Int32Array(COLD_REC * 2048);
@@ -117,6 +156,10 @@ export class Emitter {
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;
+    this.fpu = this.xmm = Fpu.UNKNOWN;
+    this.vecTemp = NONE;
+    this.mixed = false;
+    this.fip = -1;
     this.scan(how);
   }
 
@@ -132,6 +175,7 @@ export class Emitter {
       const fw = w0 >>> 16;
       const k = OPERANDS[op]!;
       const fx = EFFECTS[op]!;
+      if (SCALAR[op] !== 0 && this.touchesPinned(p)) this.mixed = true;
       if (k & Opnd.A) this.use(ir[p + F.A]!, i, READ_A[op] === OWN ? w : READ_A[op]!);
       if (k & Opnd.B) this.use(ir[p + F.B]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
       if (k & Opnd.C) this.use(ir[p + F.C]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
@@ -148,6 +192,16 @@ export class Emitter {
       }
       this.liveIn[i] = live;
     }
+  }
+
+  /** True if a scalar op reads or writes part of a pinned vector register. */
+  touchesPinned(p: number): boolean {
+    const ir = this.ir;
+    const k = OPERANDS[ir[p]! & 0xff]!;
+    return (
+      ((k & Opnd.DST) !== 0 && overlapsPinned(ir[p + F.DST]!)) || ((k & Opnd.A) !== 0 && overlapsPinned(ir[p + F.A]!)) ||
+      ((k & Opnd.B) !== 0 && overlapsPinned(ir[p + F.B]!)) || ((k & Opnd.C) !== 0 && overlapsPinned(ir[p + F.C]!))
+    );
   }
 
   private use(s: number, i: number, w: number): void {

@@ -2,7 +2,7 @@
  * Helpers of vector instructions that touch more than vector registers: the x87/MMX state, MXCSR, masked memory accesses
  * and gathers. Called from IR with CALL.
  */
-import { HelperResult, type HelperRegistry } from '../../../helpers.js';
+import { HelperResult, type HelperOptions, type HelperRegistry, X87Kind } from '../../../helpers.js';
 import { Access, Slot } from '../../../state.js';
 import { X, mmx } from '../mode.js';
 import { pcmpstr } from './ops-string.js';
@@ -176,6 +176,11 @@ export const VECTOR_HELPER_NAMES: readonly string[] = [
 ];
 const FUNCTIONS: readonly SystemFn[] = [mmxEnter, emms, ldmxcsr, stmxcsr, maskStore, maskLoad, gather, pcmpstr];
 
+const OPTIONS: readonly HelperOptions[] = [
+  { x87: { kind: X87Kind.MMX, bytes: 0, undef: 0 } },
+  { x87: { kind: X87Kind.EMMS, bytes: 0, undef: 0 } },
+];
+
 export function defineVectorHelpers(registry: HelperRegistry<VectorSystemCpu>): void {
-  VECTOR_HELPER_NAMES.forEach((name, i) => registry.define(name, FUNCTIONS[i]!));
+  VECTOR_HELPER_NAMES.forEach((name, i) => registry.define(name, FUNCTIONS[i]!, OPTIONS[i]));
 }

@@ -2,16 +2,17 @@
  * x87 arithmetic and comparison. Intel SDM vol. 2: FADD ... FDIVR, FCOM, FUCOM, FCOMI, FTST, FXAM, FABS, FCHS, FSQRT,
  * FRNDINT, FSCALE, FXTRACT, FPREM, FPREM1; vol. 1, 8.3.5, 8.3.6, 8.5.
  *
- * imm = ST index (bits 0..2) | `Form` flags | FOP << 16. Memory forms: a = value, c = slot of the operand's offset.
+ * imm = ST index (bits 0..2) | `Form` flags | FOP << 16. Memory forms: a = slot of the linear address, c = slot of
+ * the operand's offset.
  */
-import { HelperResult } from '../../../helpers.js';
+import { HelperResult, X87Kind } from '../../../helpers.js';
 import type { HelperFn, HelperRegistry } from '../../../helpers.js';
 import { NONE } from '../../../state.js';
 import {
   Cls, F32, F64, F80, FpFlag, add, bitLength, compare, div, fromInt, invalid, isNaN, mul, roundPack, roundToInt, sqrt, sub, unpack, widen,
 } from '../../../softfloat/softfloat.js';
 import type { FpStatus } from '../../../softfloat/softfloat.js';
-import { INDEFINITE, Sw, W, begin, finish, isEmpty, pop, push, setC1, setCc, setSt, slots64, st, stackFault, startOp } from './state.js';
+import { INDEFINITE, REG, Sw, W, begin, finish, isEmpty, loading, native, pop, push, setC1, setCc, setSt, slots64, st, stackFault, startOp } from './state.js';
 import type { X87Cpu } from './state.js';
 
 type Fn = HelperFn<X87Cpu>;
@@ -41,6 +42,7 @@ export const ARITH: readonly { readonly name: string; readonly digit: number; re
 
 /** Memory operand formats: reads the temporary as an F80 pattern (NaNs not yet quieted). */
 export type MemFormat = 'f32' | 'f64' | 'i16' | 'i32';
+const MEM_BYTES: Readonly<Record<MemFormat, number>> = { f32: 4, f64: 8, i16: 2, i32: 4 };
 
 /** The last memory operand was a denormal single or double. */
 let memDenormal = false;
@@ -91,7 +93,7 @@ function arithSt(op: Binary): Fn {
 }
 
 function arithMem(op: Binary, f: MemFormat): Fn {
-  return (cpu, _d, a, _b, c, imm) => {
+  return loading(MEM_BYTES[f], (cpu, _d, a, _b, c, imm) => {
     if (begin(cpu, imm, c)) return DISPATCH;
     if (isEmpty(cpu, 0)) {
       if (stackFault(cpu, false)) setSt(cpu, 0, INDEFINITE);
@@ -103,7 +105,7 @@ function arithMem(op: Binary, f: MemFormat): Fn {
     noteDenormal(s, x);
     if (finish(cpu, s)) setSt(cpu, 0, v);
     return CONTINUE;
-  };
+  });
 }
 
 const COMPARE_MASK = Sw.C0 | Sw.C2 | Sw.C3;
@@ -137,7 +139,7 @@ function compareSt(quiet: boolean): Fn {
 }
 
 function compareMem(f: MemFormat): Fn {
-  return (cpu, _d, a, _b, c, imm) => {
+  return loading(MEM_BYTES[f], (cpu, _d, a, _b, c, imm) => {
     if (begin(cpu, imm, c)) return DISPATCH;
     if (isEmpty(cpu, 0)) {
       const masked = stackFault(cpu, false);
@@ -154,7 +156,7 @@ function compareMem(f: MemFormat): Fn {
     setCc(cpu, COMPARE_MASK, ccOf(r));
     if (done) pops(cpu, imm);
     return CONTINUE;
-  };
+  });
 }
 
 /** FLAGS slot of compare results 0, 1, 2, -1: ZF, none, ZF PF CF, CF; OF SF AF are cleared. */
@@ -406,23 +408,25 @@ function fprem(nearest: boolean): Fn {
 
 export function defineArith<C extends X87Cpu>(r: HelperRegistry<C>): void {
   const formats: readonly MemFormat[] = ['f32', 'f64', 'i16', 'i32'];
+  const reg = (name: string, fn: Fn): number => r.define(`x87.${name}`, fn, REG);
+  const mem = (name: string, f: MemFormat, fn: Fn): number => r.define(`x87.${name}.${f}`, fn, native(X87Kind.READ, MEM_BYTES[f]));
   for (const { name, op } of ARITH) {
-    r.define(`x87.${name}.st`, arithSt(op));
-    for (const f of formats) r.define(`x87.${name}.${f}`, arithMem(op, f));
+    reg(`${name}.st`, arithSt(op));
+    for (const f of formats) mem(name, f, arithMem(op, f));
   }
-  r.define('x87.fcom.st', compareSt(false));
-  r.define('x87.fucom.st', compareSt(true));
-  for (const f of formats) r.define(`x87.fcom.${f}`, compareMem(f));
-  r.define('x87.fcomi', compareFlags(false), { writesFlags: 63 });
-  r.define('x87.fucomi', compareFlags(true), { writesFlags: 63 });
-  r.define('x87.ftst', ftst);
-  r.define('x87.fxam', fxam);
-  r.define('x87.fsign', fsign);
-  r.define('x87.fsqrt', unary((x, s) => sqrt(F80, x, s)));
-  r.define('x87.frndint', unary((x, s) => roundToInt(F80, x, s.rm, false, s)));
-  r.define('x87.fscale', binary(false, scale));
-  r.define('x87.fxtract', fxtract);
+  reg('fcom.st', compareSt(false));
+  reg('fucom.st', compareSt(true));
+  for (const f of formats) mem('fcom', f, compareMem(f));
+  r.define('x87.fcomi', compareFlags(false), { writesFlags: 63, ...native(X87Kind.COMPARE, 0, Sw.C1) });
+  r.define('x87.fucomi', compareFlags(true), { writesFlags: 63, ...native(X87Kind.COMPARE, 0, Sw.C1) });
+  reg('ftst', ftst);
+  reg('fxam', fxam);
+  reg('fsign', fsign);
+  reg('fsqrt', unary((x, s) => sqrt(F80, x, s)));
+  reg('frndint', unary((x, s) => roundToInt(F80, x, s.rm, false, s)));
+  reg('fscale', binary(false, scale));
+  reg('fxtract', fxtract);
+  // Quotient bits of an incomplete reduction, and how far it goes, differ between processors.
   r.define('x87.fprem', fprem(false));
   r.define('x87.fprem1', fprem(true));
 }
-

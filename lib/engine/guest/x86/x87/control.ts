@@ -2,21 +2,18 @@
  * x87 control instructions, environment and state images, MMX transitions.
  * Intel SDM vol. 1, 8.1.8..8.1.11 (images), vol. 2: FINIT, FCLEX, FLDCW, FSTCW, FSTSW, FSTENV, FLDENV, FSAVE, FRSTOR, EMMS.
  */
-import { HelperResult } from '../../../helpers.js';
+import { HelperResult, X87Kind } from '../../../helpers.js';
 import type { HelperFn, HelperRegistry } from '../../../helpers.js';
 import { Access, Slot } from '../../../state.js';
 import { Mode, Seg, X, mmx } from '../mode.js';
 import {
-  Cr0, Sw, Vector, W, afterControlLoad, fcw, fsw, init, pendingError, phys, setFcw, setTags, setTop, tags, updateSummary,
+  ADDR, Cr0, DATA, Sw, Vector, W, afterControlLoad, fcw, fsw, init, native, pendingError, phys, setFcw, setTags, setTop, tags, updateSummary,
 } from './state.js';
 import type { X87Cpu } from './state.js';
 
 type Fn = HelperFn<X87Cpu>;
 const CONTINUE = HelperResult.CONTINUE;
 const DISPATCH = HelperResult.DISPATCH;
-
-const DATA = Slot.TEMP_END - 6;
-const ADDR = Slot.TEMP_END - 5;
 
 const pending = (cpu: X87Cpu): boolean => (fsw(cpu) & Sw.ES) !== 0 && pendingError(cpu);
 
@@ -263,11 +260,11 @@ const unavailable: Fn = (cpu, _d, _a, _b, _c, imm) => {
 };
 
 export function defineControl<C extends X87Cpu>(r: HelperRegistry<C>): void {
-  r.define('x87.fninit', fninit);
-  r.define('x87.fnclex', fnclex);
-  r.define('x87.fnstcw', fnstcw);
-  r.define('x87.fnstsw', fnstsw);
-  r.define('x87.fldcw', fldcw);
+  r.define('x87.fninit', fninit, native(X87Kind.INIT));
+  r.define('x87.fnclex', fnclex, native(X87Kind.CLEX));
+  r.define('x87.fnstcw', fnstcw, native(X87Kind.STCW));
+  r.define('x87.fnstsw', fnstsw, native(X87Kind.STSW));
+  r.define('x87.fldcw', fldcw, native(X87Kind.LDCW));
   r.define('x87.fnstenv', fnstenv);
   r.define('x87.fldenv', fldenv);
   r.define('x87.fnsave', fnsave);

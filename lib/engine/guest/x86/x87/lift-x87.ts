@@ -1,12 +1,9 @@
-/** Lifts x87 instructions: addresses and loads as IR, the operation as one helper call. */
+/** Lifts x87 instructions: addresses as IR, the operation as one helper call. */
 import { NONE } from '../../../state.js';
 import type { LiftContext } from '../lift-context.js';
-import { X } from '../mode.js';
+import { Mode, Seg, X } from '../mode.js';
 import { Operand } from './table.js';
 import type { X87Form } from './table.js';
-
-/** log2 of 2, 4 and 8 bytes. */
-const widthOf = (bytes: number): number => (bytes === 2 ? 1 : bytes === 4 ? 2 : 3);
 
 export function liftX87(c: LiftContext, f: X87Form): void {
   const b = c.b;
@@ -14,10 +11,11 @@ export function liftX87(c: LiftContext, f: X87Form): void {
   const helper = c.helper(f.helper);
   const fop = ((i.opcode & 7) << 8) | i.modrm;
   let imm = f.imm | (fop << 16);
+  const base = (c.mode & Mode.CSFLAT) !== 0 ? NONE : X.SEGBASE + Seg.CS;
   switch (f.operand) {
     case Operand.STACK:
       if (f.rm < 0) imm |= i.modrm & 7;
-      b.call(helper, NONE, NONE, NONE, NONE, imm);
+      b.call(helper, NONE, NONE, base, NONE, imm);
       return;
     case Operand.TO_AX: {
       const t = b.temp();
@@ -28,23 +26,18 @@ export function liftX87(c: LiftContext, f: X87Form): void {
     case Operand.LOAD: {
       const off = c.offset();
       const addr = c.linear(off, f.bytes, false);
-      const t = b.temp();
-      if (f.bytes !== 10) {
-        b.ld(widthOf(f.bytes), t, addr);
-        b.call(helper, NONE, t, NONE, f.control ? NONE : off, imm);
+      if (!f.control) {
+        b.call(helper, NONE, addr, base, off, imm);
         return;
       }
-      const high = b.temp();
-      const next = b.temp();
-      b.lea(c.code64 ? 3 : 2, next, addr, NONE, 0, 8);
-      b.ld(3, t, addr);
-      b.ld(1, high, next);
-      b.call(helper, NONE, t, high, off, imm);
+      const t = b.temp();
+      b.ld(1, t, addr);
+      b.call(helper, NONE, t);
       return;
     }
     case Operand.STORE: {
       const off = c.offset();
-      b.call(helper, NONE, c.linear(off, f.bytes, true), NONE, off, imm);
+      b.call(helper, NONE, c.linear(off, f.bytes, true), base, off, imm);
       return;
     }
     case Operand.STORE16: {

@@ -2,27 +2,22 @@
  * x87 data transfer: loads, stores, integers, packed BCD, exchanges, conditional moves, constants.
  * Intel SDM vol. 2: FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP, FXCH, FCMOVcc, FLD1 ... FLDZ; vol. 1, 8.3.3, 8.3.4.
  *
- * Operands of the helpers: imm = ST index (bits 0..2) | FOP << 16. Loads: a = value (b = sign and exponent of an 80-bit
- * value), c = slot of the operand's offset. Stores: a = linear address, c = slot of the offset; the helper stores,
- * because nothing may change if the store faults.
+ * Operands of the helpers: imm = ST index (bits 0..2) | FOP << 16. Loads and stores: a = slot of the linear address, c = slot of the
+ * operand's offset; the helper does the access (`loading` for loads), because nothing may change if it faults.
  */
-import { HelperResult } from '../../../helpers.js';
+import { HelperResult, X87Kind } from '../../../helpers.js';
 import type { HelperFn, HelperRegistry } from '../../../helpers.js';
 import { Access, NONE, Slot } from '../../../state.js';
 import { F32, F64, F80, FpFlag, convert, fromInt, toInt } from '../../../softfloat/softfloat.js';
 import type { FpFormat } from '../../../softfloat/softfloat.js';
 import {
-  INDEFINITE, Sw, W, begin, fcw, finish, isEmpty, phys, pop, push, setC1, setFsw, setSt, signal, slots64, st, stackFault, startOp, tags, top, fsw, setTop,
+  DATA, ADDR, INDEFINITE, REG, Sw, W, addrPlus8, begin, fcw, finish, isEmpty, loading, native, phys, pop, push, setC1, setFsw, setSt, signal, slots64, st, stackFault, startOp, tags, top, fsw, setTop,
 } from './state.js';
 import type { X87Cpu } from './state.js';
 
 type Fn = HelperFn<X87Cpu>;
 const CONTINUE = HelperResult.CONTINUE;
 const DISPATCH = HelperResult.DISPATCH;
-
-/** Scratch slots for stores. */
-const DATA = Slot.TEMP_END - 6;
-const ADDR = Slot.TEMP_END - 5;
 
 /** ST(7) is not empty: a push overflows. @returns true if the push was handled (as an overflow). */
 function overflowed(cpu: X87Cpu): boolean {
@@ -142,9 +137,7 @@ const put = (cpu: X87Cpu, w: number, a: number): void => cpu.store(w, a, DATA, A
 /** Stores 10 bytes: probes all of them first, so that a fault leaves memory as it was and tells the first byte that is missing. */
 function put80(cpu: X87Cpu, a: number, v: bigint): void {
   const V = cpu.V;
-  const lo = (V[a * 2]! >>> 0) + 8;
-  V[ADDR * 2] = lo;
-  V[ADDR * 2 + 1] = V[a * 2 + 1]! + (lo > 0xffff_ffff ? 1 : 0);
+  addrPlus8(cpu, a);
   cpu.load(3, a, DATA, Access.RMW);
   cpu.load(1, ADDR, DATA, Access.RMW);
   slots64(V)[DATA] = BigInt.asUintN(64, v);
@@ -362,32 +355,36 @@ const fstep: Fn = (cpu, _d, _a, _b, _c, imm) => {
 const fnop: Fn = (cpu, _d, _a, _b, _c, imm) => (begin(cpu, imm, NONE) ? DISPATCH : CONTINUE);
 
 export function defineMoves<C extends X87Cpu>(r: HelperRegistry<C>): void {
-  r.define('x87.fld.st', fldSt);
-  r.define('x87.fld.f32', fldF32);
-  r.define('x87.fld.f64', fldF64);
-  r.define('x87.fld.f80', fldF80);
-  for (const bits of [16, 32, 64]) r.define(`x87.fild.i${bits}`, fild(bits));
-  r.define('x87.fbld', fbld);
-  r.define('x87.fst.st', fstSt(false));
-  r.define('x87.fstp.st', fstSt(true));
+  const read = (name: string, bytes: number, fn: Fn): number => r.define(`x87.${name}`, loading(bytes, fn), native(X87Kind.READ, bytes));
+  const write = (name: string, bytes: number, fn: Fn): number => r.define(`x87.${name}`, fn, native(X87Kind.WRITE, bytes));
+  const reg = (name: string, fn: Fn): number => r.define(`x87.${name}`, fn, REG);
+  reg('fld.st', fldSt);
+  read('fld.f32', 4, fldF32);
+  read('fld.f64', 8, fldF64);
+  read('fld.f80', 10, fldF80);
+  for (const bits of [16, 32, 64]) read(`fild.i${bits}`, bits >> 3, fild(bits));
+  r.define('x87.fbld', loading(10, fbld));
+  reg('fst.st', fstSt(false));
+  reg('fstp.st', fstSt(true));
   for (const f of [F32, F64]) {
-    r.define(`x87.fst.${f.name}`, fstFloat(f, false));
-    r.define(`x87.fstp.${f.name}`, fstFloat(f, true));
+    const bytes = f === F32 ? 4 : 8;
+    write(`fst.${f.name}`, bytes, fstFloat(f, false));
+    write(`fstp.${f.name}`, bytes, fstFloat(f, true));
   }
-  r.define('x87.fstp.f80', storing(4, true, INDEFINITE, (v) => v));
-  for (const w of [1, 2]) r.define(`x87.fist.i${8 << w}`, fist(w, false, false));
+  write('fstp.f80', 10, storing(4, true, INDEFINITE, (v) => v));
+  for (const w of [1, 2]) write(`fist.i${8 << w}`, 1 << w, fist(w, false, false));
   for (const w of [1, 2, 3]) {
-    r.define(`x87.fistp.i${8 << w}`, fist(w, true, false));
-    r.define(`x87.fisttp.i${8 << w}`, fist(w, true, true));
+    write(`fistp.i${8 << w}`, 1 << w, fist(w, true, false));
+    write(`fisttp.i${8 << w}`, 1 << w, fist(w, true, true));
   }
   r.define('x87.fbstp', storing(4, true, BCD_INDEFINITE, toBcd));
   r.define('x87.fstpnce', fstpnce);
-  r.define('x87.fxch', fxch);
-  r.define('x87.fcmov', fcmov, { readsFlags: 63 });
-  r.define('x87.fldconst', fldConst);
-  r.define('x87.ffree', ffree);
-  r.define('x87.fstep', fstep);
-  r.define('x87.fnop', fnop);
+  reg('fxch', fxch);
+  r.define('x87.fcmov', fcmov, { readsFlags: 63, ...native(X87Kind.MOVE_IF, 0, Sw.C1) });
+  reg('fldconst', fldConst);
+  r.define('x87.ffree', ffree, native(X87Kind.REG, 0, Sw.CC));
+  reg('fstep', fstep);
+  reg('fnop', fnop);
   r.define('x87.fnone', () => CONTINUE);
 }
 

@@ -2,9 +2,10 @@
  * x87 state in the vCPU's slots: control, status and tag words, the register stack, pending exceptions.
  * Intel SDM vol. 1, 8.1 (execution environment), 8.5 and 8.6 (exceptions), vol. 3, 23.18 (MS-DOS compatible errors).
  */
-import { HelperResult } from '../../../helpers.js';
+import { HelperResult, X87Kind } from '../../../helpers.js';
+import type { HelperFn, HelperOptions } from '../../../helpers.js';
 import type { PhysicalMap } from '../../../cpu.js';
-import { Slot } from '../../../state.js';
+import { Access, NONE, Slot } from '../../../state.js';
 import { F80, FpFlag } from '../../../softfloat/softfloat.js';
 import type { FpStatus } from '../../../softfloat/softfloat.js';
 import { Mode, X } from '../mode.js';
@@ -97,6 +98,43 @@ export function updateSummary(cpu: X87Cpu): void {
   const unmasked = (cs >>> 16) & ~cs & 0x3f;
   cpu.V[W.CS] = unmasked !== 0 ? cs | ((Sw.ES | Sw.B) << 16) : cs & ~((Sw.ES | Sw.B) << 16);
 }
+
+/** Scratch slots for memory operands: a value, the sign and exponent of an 80-bit one, an address. */
+export const DATA = Slot.TEMP_END - 6;
+export const ADDR = Slot.TEMP_END - 5;
+export const HIGH = Slot.TEMP_END - 4;
+
+/** Slot ADDR = linear address in slot a, plus 8. */
+export function addrPlus8(cpu: X87Cpu, a: number): void {
+  const V = cpu.V;
+  const lo = (V[a * 2]! >>> 0) + 8;
+  V[ADDR * 2] = lo;
+  V[ADDR * 2 + 1] = (cpu.mode & Mode.CODE_MASK) === Mode.CODE64 ? V[a * 2 + 1]! + (lo > 0xffff_ffff ? 1 : 0) : 0;
+}
+
+/**
+ * Helper of a memory source: loads `bytes` bytes at the linear address in slot a, then runs `fn` with the value's slot as a (and that of
+ * the sign and exponent of an 80-bit value as b).
+ */
+export function loading(bytes: number, fn: HelperFn<X87Cpu>): HelperFn<X87Cpu> {
+  if (bytes === 10) {
+    return (cpu, d, a, _b, c, imm) => {
+      addrPlus8(cpu, a);
+      cpu.load(3, a, DATA, Access.NORMAL);
+      cpu.load(1, ADDR, HIGH, Access.NORMAL);
+      return fn(cpu, d, DATA, HIGH, c, imm);
+    };
+  }
+  const w = bytes === 2 ? 1 : bytes === 4 ? 2 : 3;
+  return (cpu, d, a, _b, c, imm) => {
+    cpu.load(w, a, DATA, Access.NORMAL);
+    return fn(cpu, d, DATA, NONE, c, imm);
+  };
+}
+
+/** Options of helpers that the host's FPU can carry out. */
+export const native = (kind: X87Kind, bytes = 0, undef = 0): HelperOptions => ({ x87: { kind, bytes, undef } });
+export const REG = native(X87Kind.REG);
 
 /** Physical register number of ST(i). */
 export const phys = (cpu: X87Cpu, i: number): number => (top(cpu) + i) & 7;

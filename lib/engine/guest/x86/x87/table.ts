@@ -4,6 +4,7 @@
  */
 import { NONE } from '../../../state.js';
 import { H } from '../helper-names.js';
+import { Mode } from '../mode.js';
 import { FpuKind } from '../lift-context.js';
 import type { LiftContext } from '../lift-context.js';
 import { Mod, P, row } from '../opcodes.js';
@@ -14,7 +15,7 @@ import { liftX87 } from './lift-x87.js';
 export const enum Operand {
   /** Only the register stack; imm = variant | ST index if `rm` is free. */
   STACK = 0,
-  /** Memory source of 16, 32, 64 or 80 bits, loaded before the helper runs. */
+  /** Memory source of 16, 32, 64 or 80 bits: the helper loads. FLDCW: loaded before the helper runs. */
   LOAD,
   /** Memory destination: the helper stores. */
   STORE,
@@ -193,7 +194,10 @@ const STATE_OPCODES: readonly (readonly [number, number, number, string])[] = [
 /** Rows for the opcode tables: D8..DF, WAIT, and 0F AE / 0F C7 of the extended state. */
 export const X87_ROWS: readonly Row[] = [
   ...X87_ESCAPES,
-  row(0, 0x9b, 'fwait', (c) => c.call(H.FWAIT)),
+  // With every exception masked none is pending.
+  row(0, 0x9b, 'fwait', (c) => {
+    if ((c.mode & (Mode.FPU_TRAP | Mode.FP_UNMASKED)) !== 0) c.call(H.FWAIT);
+  }),
   ...STATE_OPCODES.map(([opcode, digit, arg, feature]) =>
     row(1, opcode, STATE_FORMS[arg]!.name, stateHandler, { p: P.NP, digit, mod: Mod.MEM, feature, arg })),
 ];

@@ -204,6 +204,33 @@ function anyHalf(cpu: X87Cpu, regs: number, half: number): boolean {
 const registers = (imm: number): number => ((imm & 2) !== 0 ? 16 : 8);
 const is64 = (cpu: X87Cpu): number => ((cpu.mode & Mode.CODE_MASK) === Mode.CODE64 ? 2 : 0);
 
+/** Bytes of a whole image in standard format. */
+export const XSAVE_BYTES = AREA_BYTES;
+
+/** The whole state as an XSAVE image in standard format, for another executor; `out` in 32-bit words. */
+export function exportState(cpu: X87Cpu, out: Int32Array): void {
+  putX87(cpu, true);
+  I[6] = cpu.V[W.MXCSR]!;
+  I[7] = MXCSR_MASK;
+  putHalves(cpu, 16, 0, 160);
+  putHalves(cpu, 16, 4, AVX_OFFSET);
+  out.set(I.subarray(0, 416 / 4));
+  out.set(I.subarray(AVX_OFFSET / 4, AREA_BYTES / 4), AVX_OFFSET / 4);
+}
+
+/** Takes over an XSAVE image in standard format: components whose bit in XSTATE_BV is clear are in their initial configuration. */
+export function importState(cpu: X87Cpu, image: Int32Array): void {
+  I.set(image.subarray(0, AREA_BYTES / 4));
+  const present = I[HEADER / 4]!;
+  if (present & Xc.X87) getX87(cpu, true);
+  else initX87(cpu);
+  cpu.V[W.MXCSR] = I[6]! & MXCSR_MASK;
+  if (present & Xc.SSE) getHalves(cpu, 16, 0, 160);
+  else clearHalves(cpu, 16, 0);
+  if (present & Xc.AVX) getHalves(cpu, 16, 4, AVX_OFFSET);
+  else clearHalves(cpu, 16, 4);
+}
+
 /** Components that are not in their initial configuration (SDM vol. 1, 13.6). */
 function inUse(cpu: X87Cpu, wide: number): number {
   const V = cpu.V;

@@ -1,0 +1,26 @@
+// The long run of the device fuzzer: the fuzz targets of the tests, as many operations as one likes, any seed.
+//   node bench/fuzz.mjs --device NAME --ops 10000000 [--seed N]     NAME as in a machine's list, such as i82077; 'all' for every one
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { fileURLToPath } from 'node:url';
+
+const { values: o } = parseArgs({ options: { device: { type: 'string' }, ops: { type: 'string', default: '10000000' }, seed: { type: 'string', default: '0' } } });
+const bad = (message) => {
+  console.error(`fuzz: ${message}`);
+  process.exit(2);
+};
+if (o.device === undefined) bad('--device NAME is missing (all: every device)');
+for (const k of ['ops', 'seed']) if (!/^\d+$/.test(o[k])) bad(`--${k}: '${o[k]}' is not a number`);
+
+const env = { ...process.env, VMX_FUZZ_OPS: o.ops, VMX_FUZZ_SEED: o.seed };
+if (o.device !== 'all') env.VMX_FUZZ_DEVICE = o.device;
+// Targets stand in the devices' tests; those of other devices return at once.
+const r = spawnSync('npx', ['vitest', 'run', 'test/devices', '--testTimeout=0', '--hookTimeout=0', '--reporter=dot'], { cwd: fileURLToPath(new URL('..', import.meta.url)), env, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] });
+const lines = r.stderr.split('\n').filter((l) => l.startsWith('fuzz: '));
+for (const l of lines) console.log(l);
+if (r.status !== 0) {
+  console.error(r.stdout);
+  console.error(r.stderr);
+  process.exit(1);
+}
+if (lines.length === 0) bad(`--device: no fuzz target is called '${o.device}'`);

@@ -1,0 +1,443 @@
+/**
+ * KVM as the machine's accelerator. Interrupt controllers and timers are the board's own devices (no irqchip in the kernel), so
+ * the same devices serve the engine and KVM, and a CPU can move between them after any instruction (docs/adr/0010-kvm.md).
+ *
+ * The engine never executes while a vCPU does: its translations and its read-modify-write instructions count on being alone
+ * with guest memory.
+ */
+import type { TimerQueue } from '../../devices/clock.js';
+import { GuestFault } from '../../engine/cpu.js';
+import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
+import { Cpuid } from '../../engine/guest/x86/cpuid.js';
+import { Mode } from '../../engine/guest/x86/mode.js';
+import { type Engine, SliceEnd } from '../../engine/jit/engine.js';
+import { Pending, Slot } from '../../engine/state.js';
+import { VmxError } from '../../errors.js';
+import type { PhysicalMemory } from '../../memory/physical.js';
+import type { NativeAddon, NativeContext, NativeKvm, NativeMemory } from '../../native.js';
+import { type Accelerator, type AccelStats, Turn } from '../accelerator.js';
+import { HISTOGRAM_BUCKETS, HISTOGRAM_SHIFT } from '../mailbox.js';
+import { FallbackPolicy } from '../policy.js';
+import { Cap, EXIT_NAMES } from './layout.js';
+import { ALLOWED_MSRS } from './msrs.js';
+import { MemorySlots } from './slots.js';
+import { cpuidTable, type KvmHost, SLOW_KERNEL_NS } from './system.js';
+import type { TscClock } from './tsc-clock.js';
+import { Served, Vcpu } from './vcpu.js';
+
+export interface KvmOptions {
+  /** Off: an instruction that KVM cannot execute ends the machine. */
+  fallback: boolean;
+  /** Who executes kernel mode: 'auto' measures KVM. */
+  kernel: 'auto' | 'kvm' | 'engine';
+}
+
+export interface KvmDeps {
+  host: KvmHost;
+  options: KvmOptions;
+  native: NativeAddon;
+  cpus: readonly X86Cpu[];
+  memory: PhysicalMemory;
+  ram: NativeMemory;
+  engine: Engine;
+  clock: TscClock;
+  timers: TimerQueue;
+  /** The context of the machine's thread: kicked when a vCPU has exited. */
+  context: NativeContext;
+  /** KVM cannot go on and may not fall back. */
+  fail(message: string): void;
+}
+
+/** KVM_MSR_EXIT_REASON_INVAL | UNKNOWN | FILTER. */
+const MSR_EXITS = 7;
+/** How long to spin for the next exit, ns: limits and start. */
+const SPIN_MIN = 4_000;
+const SPIN_MAX = 100_000;
+/** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
+const OFTEN = 20;
+const MAX_INSTRUCTIONS = 32;
+
+/** 64-bit user mode, not stepped: what KVM may execute where the engine keeps kernel mode. */
+const USER_MODE = Mode.CODE64 | Mode.USER;
+const USER_MASK = Mode.CODE_MASK | Mode.USER | Mode.STEP;
+
+/** Where a CPU's state is. */
+const enum Where { ENGINE = 0, KVM = 1 }
+
+export class KvmAccelerator implements Accelerator {
+  readonly name = 'kvm';
+  serving = -1;
+  private readonly vm: NativeKvm;
+  private readonly vcpus: Vcpu[] = [];
+  private readonly slots: MemorySlots;
+  private readonly policies: FallbackPolicy[];
+  private readonly where: Where[];
+  /** Executes HLT inside KVM. */
+  private readonly halted: boolean[];
+  private readonly nmis: boolean[];
+  private readonly shadow: boolean[];
+  /** Instructions that the engine was told to run one by one in the slice at hand. */
+  private stepping = 0;
+  private sliceFrom = 0;
+  private readonly slow: boolean;
+  private enabled = true;
+  private spin = SPIN_MIN;
+  /** KVM has run since the engine's translations were last compared. */
+  private touched = false;
+  private readonly fallbacks = new Map<string, number>();
+  private readonly instructions = new Map<string, number>();
+  private returns = 0;
+  private engineNs = 0;
+  private recent = 0;
+  private recentFrom = 0;
+  /** Figures at the end. */
+  private last: AccelStats | null = null;
+
+  constructor(private readonly d: KvmDeps) {
+    const { native, host, options } = d;
+    if (d.cpus.length > host.maxVcpus) throw new VmxError('ERR_KVM', `KVM allows ${host.maxVcpus} CPUs`);
+    this.slow = options.kernel === 'auto' ? host.kernelNsPerInsn > SLOW_KERNEL_NS && host.shutdownKeepsState : options.kernel === 'engine';
+    this.policies = d.cpus.map(() => new FallbackPolicy(this.slow));
+    this.where = d.cpus.map(() => Where.ENGINE);
+    this.halted = d.cpus.map(() => false);
+    this.nmis = d.cpus.map(() => false);
+    this.shadow = d.cpus.map(() => false);
+    this.vm = native.kvmCreate(host.device);
+    try {
+      this.vm.enable(Cap.X86_USER_SPACE_MSR, MSR_EXITS);
+      this.vm.filterMsrs(ALLOWED_MSRS);
+      if (host.emulationFailureExits) this.vm.enable(Cap.EXIT_ON_EMULATION_FAILURE, 1);
+      this.slots = new MemorySlots(this.vm, d.memory, d.ram);
+      // Where CPUs move all the time, every move must be cheap.
+      if (this.slow) this.slots.log(true);
+      for (const cpu of d.cpus) {
+        const cpuid = new Cpuid(cpu.model, { apicId: cpu.index, cpus: d.cpus.length, tscKHz: cpu.tscKHz, apicKHz: 1_000_000 });
+        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid)));
+      }
+    } catch (e) {
+      this.close();
+      throw e;
+    }
+  }
+
+  owns(i: number): boolean {
+    return this.where[i] === Where.KVM;
+  }
+
+  /** The memory map has changed. */
+  remapped(): void {
+    this.slots.invalidate();
+  }
+
+  // ---- the machine's loop --------------------------------------------------------------------------------------------
+
+  turn(i: number): Turn {
+    if (this.where[i] === Where.ENGINE) {
+      if (!this.enabled || !this.mayEnter(i)) return Turn.ENGINE;
+      this.enter(i);
+    }
+    const v = this.vcpus[i]!;
+    const V = v.cpu.V;
+    if (v.running) {
+      if (!v.idle) {
+        if (this.wantsKick(i)) v.kick();
+        return Turn.BUSY;
+      }
+      const served = this.serve(i);
+      if (served === Served.SHUTDOWN) {
+        this.leave(i, 'shutdown');
+        return Turn.SHUTDOWN;
+      }
+      if (served === Served.STUCK) return this.stuck(i);
+      if (served === Served.LEFT_USER) {
+        this.retreat(i, 'user mode left');
+        return Turn.ENGINE;
+      }
+    }
+    // INIT and SIPI are the engine's business.
+    if (V[Slot.PENDING * 2]! & Pending.EVENT) {
+      this.leave(i, 'INIT or SIPI');
+      return Turn.ENGINE;
+    }
+    if (this.slow && (this.nmis[i] || v.cpu.intc.pending())) {
+      this.retreat(i, 'interrupt');
+      return Turn.ENGINE;
+    }
+    V[Slot.PENDING * 2] = V[Slot.PENDING * 2]! & ~(Pending.INTR | Pending.NMI);
+    if (this.halted[i] && !this.nmis[i] && !(v.cpu.intc.pending() && v.acceptsInterrupts)) return Turn.HALTED;
+    this.halted[i] = false;
+    this.start(v, i);
+    return Turn.BUSY;
+  }
+
+  private start(v: Vcpu, i: number): void {
+    this.slots.apply();
+    const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
+    v.setTscOffset(lo, hi);
+    const nmi = this.nmis[i]!;
+    this.nmis[i] = false;
+    this.touched = true;
+    v.go(nmi);
+  }
+
+  private serve(i: number): Served {
+    this.serving = i;
+    const served = this.vcpus[i]!.serve();
+    this.serving = -1;
+    if (served === Served.HALT) this.halted[i] = true;
+    return served;
+  }
+
+  /** A running vCPU must be told something. */
+  private wantsKick(i: number): boolean {
+    const v = this.vcpus[i]!;
+    return this.nmis[i]! || (v.cpu.V[Slot.PENDING * 2]! & Pending.EVENT) !== 0 || (v.cpu.intc.pending() && (this.slow || !v.windowRequested));
+  }
+
+  /**
+   * All CPUs are busy or halted: spins for the next exit, as long as exits have been coming that fast.
+   * @returns true if there is one and nothing else wants attention
+   */
+  linger(): boolean {
+    const V0 = this.d.cpus[0]!.V;
+    let running = false;
+    for (let i = 0; i < this.vcpus.length; i++) {
+      if (this.vcpus[i]!.cpu.V[Slot.PENDING * 2] !== 0) return false;
+      running = running || this.vcpus[i]!.running;
+    }
+    if (!running || this.d.timers.nextDeadline() <= this.d.clock.now()) return false;
+    V0[Slot.PENDING * 2 + 1] = 0;
+    if (this.anyIdle()) return true;
+    if (!this.d.context.spin(this.spin)) {
+      this.spin = Math.max(SPIN_MIN, this.spin / 2);
+      return false;
+    }
+    if (!this.anyIdle()) return false;
+    this.spin = Math.min(SPIN_MAX, this.spin * 2);
+    return true;
+  }
+
+  private anyIdle(): boolean {
+    for (const v of this.vcpus) if (v.running && v.idle) return true;
+    return false;
+  }
+
+  attention(i: number): void {
+    const v = this.vcpus[i]!;
+    if (v.running) {
+      if (i !== this.serving && this.wantsKick(i)) v.kick();
+    } else if (v.cpu.intc.pending()) {
+      // Halted, or about to be started: the loop must not go to sleep.
+      v.cpu.V[Slot.PENDING * 2] = v.cpu.V[Slot.PENDING * 2]! | Pending.INTR;
+    }
+  }
+
+  nmi(i: number): void {
+    this.nmis[i] = true;
+    const v = this.vcpus[i]!;
+    if (v.running) v.kick();
+    else v.cpu.V[Slot.PENDING * 2] = v.cpu.V[Slot.PENDING * 2]! | Pending.NMI;
+  }
+
+  /** INIT or SIPI has been signalled to the CPU. */
+  event(i: number): void {
+    this.vcpus[i]!.kick();
+  }
+
+  // ---- the engine's part -----------------------------------------------------------------------------------------------
+
+  before(i: number): { ns: number; insns: number; shadow: boolean } {
+    if (this.d.cpus.length > 1) this.quiesce();
+    this.compare();
+    const a = this.policies[i]!.allowance();
+    this.stepping = a.insns;
+    this.sliceFrom = this.d.native.now();
+    const shadow = this.shadow[i]!;
+    this.shadow[i] = false;
+    return { ns: a.ns, insns: a.insns === 0 ? Infinity : a.insns, shadow };
+  }
+
+  after(i: number, end: SliceEnd): void {
+    const ns = this.d.native.now() - this.sliceFrom;
+    this.engineNs += ns;
+    const cpu = this.d.cpus[i]!;
+    this.policies[i]!.executed(this.stepping, ns, cpu.cpl === 3 && end !== SliceEnd.HALTED);
+  }
+
+  /** Translations of what KVM has written since are dropped. No vCPU may be running. */
+  private compare(): void {
+    if (!this.touched) return;
+    this.touched = false;
+    if (this.slots.logged) this.slots.collect((offset, bitmap, pages) => this.d.engine.pagesWritten(offset, bitmap, pages));
+    else this.d.engine.flushTranslations();
+  }
+
+  // ---- moving ----------------------------------------------------------------------------------------------------------
+
+  private mayEnter(i: number): boolean {
+    const cpu = this.d.cpus[i]!;
+    if (!this.policies[i]!.wantsHypervisor() || cpu.halted || cpu.waitSipi || cpu.shutdown || !cpu.mmu.a20) return false;
+    if (cpu.V[Slot.PENDING * 2]! & Pending.EVENT) return false;
+    if (!this.slow) return true;
+    // Alone: while another CPU needs the engine, this one could not run anyway.
+    return (cpu.mode & USER_MASK) === USER_MODE && cpu.V[Slot.PENDING * 2] === 0 && this.d.cpus.every((c) => c === cpu || c.halted);
+  }
+
+  private enter(i: number): void {
+    const v = this.vcpus[i]!;
+    this.where[i] = Where.KVM;
+    this.halted[i] = false;
+    this.returns++;
+    v.enter(this.slow);
+    this.policies[i]!.entered(this.d.native.now());
+  }
+
+  /** Moves CPU i to the engine. Whatever it has reported is served first. */
+  private leave(i: number, reason: string): void {
+    const v = this.vcpus[i]!;
+    if (v.running) {
+      v.stop();
+      this.serve(i);
+    }
+    this.compareAll();
+    this.serving = i;
+    this.shadow[i] = v.leave();
+    this.serving = -1;
+    this.where[i] = Where.ENGINE;
+    const { cpu } = v;
+    if (this.halted[i]) cpu.halted = true;
+    this.halted[i] = false;
+    if (this.nmis[i]) cpu.signalNmi();
+    this.nmis[i] = false;
+    cpu.updateIntr();
+    this.fallbacks.set(reason, (this.fallbacks.get(reason) ?? 0) + 1);
+    this.count();
+  }
+
+  /** As `compare`, whatever the other vCPUs are doing: they stop first. */
+  private compareAll(): void {
+    if (this.d.cpus.length > 1) this.quiesce();
+    this.compare();
+  }
+
+  /** Many moves: written pages are logged from now on. */
+  private count(): void {
+    if (this.slots.logged) return;
+    const now = this.d.native.now();
+    if (now - this.recentFrom > 1e9) {
+      this.recentFrom = now;
+      this.recent = 0;
+    }
+    if (++this.recent <= OFTEN) return;
+    this.quiesce();
+    this.slots.apply();
+    this.slots.log(true);
+  }
+
+  private retreat(i: number, reason: string): void {
+    this.policies[i]!.retreated(this.d.native.now());
+    this.leave(i, reason);
+  }
+
+  private stuck(i: number): Turn {
+    const v = this.vcpus[i]!;
+    const { problem } = v;
+    let { instruction } = v;
+    this.leave(i, problem);
+    if (instruction === '') instruction = this.bytesAt(v.cpu);
+    const known = this.instructions.get(instruction);
+    if (known !== undefined || this.instructions.size < MAX_INSTRUCTIONS) this.instructions.set(instruction, (known ?? 0) + 1);
+    if (!this.d.options.fallback) {
+      this.d.fail(`KVM cannot go on (${problem}) on CPU ${i} at the instruction ${instruction.replace(/(..)(?=.)/g, '$1 ')}: ${v.cpu.describe()}`);
+      return Turn.BUSY;
+    }
+    this.policies[i]!.failed(this.d.native.now());
+    return Turn.ENGINE;
+  }
+
+  /** The bytes of the instruction at PC and after it, in hexadecimal; empty if they cannot be read. */
+  private bytesAt(cpu: X86Cpu): string {
+    try {
+      const pa = cpu.fetchAddress();
+      const off = this.d.memory.pageOffset(pa);
+      if (off < 0) return '';
+      const at = off + (pa % 4096);
+      return Buffer.from(this.d.memory.ram8.subarray(at, Math.min(at + 15, off + 4096))).toString('hex');
+    } catch (e) {
+      if (!(e instanceof GuestFault)) throw e;
+      return '';
+    }
+  }
+
+  quiesce(): void {
+    for (const v of this.vcpus) v.kick();
+    for (const v of this.vcpus) v.stop();
+  }
+
+  recall(): void {
+    this.quiesce();
+    for (let i = 0; i < this.vcpus.length; i++) if (this.where[i] === Where.KVM) this.leave(i, 'switch');
+    this.compare();
+  }
+
+  abandon(): void {
+    this.quiesce();
+    for (let i = 0; i < this.vcpus.length; i++) {
+      this.vcpus[i]!.discard();
+      this.where[i] = Where.ENGINE;
+      this.halted[i] = this.nmis[i] = this.shadow[i] = false;
+    }
+  }
+
+  enable(on: boolean): void {
+    if (!on) this.recall();
+    this.enabled = on;
+  }
+
+  // ---- the rest --------------------------------------------------------------------------------------------------------
+
+  stats(): AccelStats {
+    if (this.last !== null) return this.last;
+    const exits: Record<string, number> = {};
+    let remoteNs = 0;
+    let count = 0;
+    let hot = 0;
+    const histogram = new Float64Array(HISTOGRAM_BUCKETS);
+    for (const v of this.vcpus) {
+      v.exits.forEach((n, reason) => {
+        const name = EXIT_NAMES[reason] ?? `exit ${reason}`;
+        if (n > 0) exits[name] = (exits[name] ?? 0) + n;
+      });
+      remoteNs += v.runNs;
+      const r = v.roundTrips();
+      count += r.count;
+      hot += r.hot;
+      r.histogram.forEach((n, b) => (histogram[b]! += n));
+    }
+    let below = 0;
+    let bucket = 0;
+    while (bucket < HISTOGRAM_BUCKETS - 1 && (below += histogram[bucket]!) * 2 < count) bucket++;
+    return {
+      kernelMode: this.slow ? 'engine' : 'kvm',
+      kernelNsPerInsn: this.d.host.kernelNsPerInsn,
+      exits,
+      fallbacks: Object.fromEntries([...this.fallbacks].sort((a, b) => b[1] - a[1])),
+      returns: this.returns,
+      instructions: Object.fromEntries([...this.instructions].sort((a, b) => b[1] - a[1])),
+      remoteNs,
+      engineNs: this.engineNs,
+      roundTrips: { count, hot, medianNs: count === 0 ? 0 : 2 ** (HISTOGRAM_SHIFT + bucket) },
+    };
+  }
+
+  private close(): void {
+    for (const v of this.vcpus) v.dispose();
+    this.vm.dispose();
+  }
+
+  dispose(): void {
+    this.quiesce();
+    this.last = this.stats();
+    this.close();
+  }
+}

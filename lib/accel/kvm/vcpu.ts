@@ -1,0 +1,370 @@
+/** One vCPU under KVM: its thread's mailbox, its state, and the devices' side of its exits. */
+import { GuestFault } from '../../engine/cpu.js';
+import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
+import { VmxError } from '../../errors.js';
+import type { PhysicalMemory } from '../../memory/physical.js';
+import type { NativeAddon, NativeKvm, NativeMemory, NativeVcpu } from '../../native.js';
+import { Box, BoxStatus, COMMAND_RUN, HISTOGRAM_BUCKETS } from '../mailbox.js';
+import { Block, Exit, EXIT_NAMES, Part, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
+import { StateBlock } from './state.js';
+
+/** What is left to do after an exit has been served. */
+export const enum Served {
+  /** Nothing: run on. */
+  GO_ON = 0,
+  HALT = 1,
+  SHUTDOWN = 2,
+  /** User mode has been left by a CPU that was to execute nothing else. */
+  LEFT_USER = 4,
+  /** KVM cannot go on at this instruction; `Vcpu.problem` says why. */
+  STUCK = 3,
+}
+
+/** Longest wait for a vCPU that has been kicked, ns. */
+const STOP_NS = 5e9;
+
+export class Vcpu {
+  readonly state: StateBlock;
+  readonly tscKHz: number;
+  /** Why the last exit could not be served, and the instruction's bytes as KVM told them (empty if it did not). */
+  problem = '';
+  instruction = '';
+  /** Exits by reason. */
+  readonly exits = new Float64Array(40);
+  /** Time from posting RUN to seeing its exit, ns, in total. */
+  runNs = 0;
+  /** The guest is running with a request to exit when it can take an interrupt. */
+  windowRequested = false;
+  /** A command is with the thread, or its outcome has not been looked at. */
+  running = false;
+  private readonly thread: NativeVcpu;
+  private readonly runMemory: NativeMemory;
+  private readonly blockMemory: NativeMemory;
+  private readonly words: Int32Array;
+  private readonly run: DataView;
+  private readonly run8: Uint8Array;
+  private readonly run32: Int32Array;
+  /** An exit whose instruction is completed by entering KVM again: the state is not exact before. */
+  private unfinished = false;
+  private kicked = false;
+  private postedAt = 0;
+  /** Parts of the state that the next command sets first. */
+  private toSet = 0;
+  private wasSet = 0;
+  private userOnly = false;
+  private left = false;
+  /** TSC offset that KVM has. */
+  private tscLo = 0;
+  private tscHi = 0;
+  private tscSet = false;
+
+  constructor(
+    private readonly native: NativeAddon,
+    vm: NativeKvm,
+    readonly cpu: X86Cpu,
+    private readonly memory: PhysicalMemory,
+    contextId: number,
+    cpuid: Uint32Array,
+  ) {
+    const { vcpu, run, block, tscKHz } = vm.createVcpu(cpu.index, contextId, cpuid);
+    this.thread = vcpu;
+    this.runMemory = run;
+    this.blockMemory = block;
+    this.tscKHz = tscKHz;
+    this.words = new Int32Array(block.buffer);
+    this.run = new DataView(run.buffer);
+    this.run8 = new Uint8Array(run.buffer);
+    this.run32 = new Int32Array(run.buffer);
+    this.state = new StateBlock(block.buffer, cpu);
+    this.words[Box.VECTOR] = -1;
+    // What KVM has in components that are not ours (PKRU) is kept.
+    this.command(0, 0, Part.ALL & ~Part.MSRS);
+  }
+
+  // ---- mailbox -------------------------------------------------------------------------------------------------------
+
+  /** The thread has done what it was told. */
+  get idle(): boolean {
+    return Atomics.load(this.words, Box.STATUS) === BoxStatus.IDLE;
+  }
+
+  private post(what: number, set: number, get: number): void {
+    const w = this.words;
+    w[Box.COMMAND] = what;
+    w[Box.SET_MASK] = set;
+    w[Box.GET_MASK] = get;
+    // A kick that came when nothing ran must not end this command; one that comes from now on does.
+    this.run8[Run.IMMEDIATE_EXIT] = 0;
+    this.kicked = false;
+    this.thread.post();
+  }
+
+  private check(): void {
+    const e = this.words[Box.ERROR]!;
+    if (e === 0) return;
+    const failed = this.words[Box.FAILED]!;
+    throw new VmxError('ERR_KVM', `KVM: ${['', 'setting state', 'injecting an interrupt', 'running', 'getting state'][failed & 0xff] ?? ''} (part ${failed >>> 8}) failed with error ${e} on CPU ${this.cpu.index}`);
+  }
+
+  /** A command that does not run the guest, waited for. */
+  private command(what: number, set: number, get: number): void {
+    this.post(what, set, get);
+    if (!this.thread.waitIdle(STOP_NS)) throw new VmxError('ERR_KVM', `KVM: CPU ${this.cpu.index} does not answer`);
+    this.check();
+  }
+
+  /** Makes a running vCPU exit soon. */
+  kick(): void {
+    if (!this.running || this.kicked) return;
+    this.kicked = true;
+    this.thread.kick();
+  }
+
+  /** Kicks and waits until the thread is idle; the exit waits to be served. */
+  stop(): void {
+    if (!this.running || this.idle) return;
+    this.kick();
+    if (!this.thread.waitIdle(STOP_NS)) throw new VmxError('ERR_KVM', `KVM: CPU ${this.cpu.index} does not stop`);
+  }
+
+  // ---- state ---------------------------------------------------------------------------------------------------------
+
+  /** Takes the CPU's state from the engine; it reaches the kernel with the next run. @param userOnly see StateBlock.save */
+  enter(userOnly: boolean): void {
+    this.userOnly = userOnly;
+    this.left = false;
+    this.state.save(this.cpu, userOnly);
+    this.toSet |= Part.ALL;
+    this.unfinished = false;
+    // Not known before the first exit: interrupts wait for the window.
+    this.run8[Run.READY_FOR_INTERRUPT] = 0;
+  }
+
+  /**
+   * Gives the state back to the engine. @returns true if interrupts are held off for the next instruction.
+   */
+  leave(): boolean {
+    this.finish();
+    if (this.toSet & Part.ALL) {
+      // Never entered: the state is still as the engine left it.
+      this.toSet &= ~Part.ALL;
+      this.state.unsave(this.cpu);
+      return false;
+    }
+    this.state.prepareGet();
+    this.command(0, 0, Part.ALL);
+    if (!this.userOnly) return this.state.load(this.cpu);
+    this.state.loadUser(this.cpu, this.left);
+    return false;
+  }
+
+  /** Lets KVM complete the instruction of the last exit without executing another one. */
+  private finish(): void {
+    for (let i = 0; this.unfinished && i < 4096; i++) {
+      this.unfinished = false;
+      const w = this.words;
+      w[Box.COMMAND] = COMMAND_RUN;
+      w[Box.SET_MASK] = this.toSet;
+      w[Box.GET_MASK] = 0;
+      this.toSet = 0;
+      this.run8[Run.IMMEDIATE_EXIT] = 1;
+      this.thread.post();
+      if (!this.thread.waitIdle(STOP_NS)) throw new VmxError('ERR_KVM', `KVM: CPU ${this.cpu.index} does not answer`);
+      this.check();
+      // A wide access comes in pieces.
+      if (this.run32[Run.EXIT_REASON >> 2] !== (Exit.INTR as number)) this.serve();
+    }
+  }
+
+  /** Drops what the vCPU was about to do; its state is of no use any more. */
+  discard(): void {
+    this.stop();
+    if (this.running) this.unfinished = true;
+    this.running = false;
+    this.finish();
+    this.toSet &= ~Part.ALL;
+  }
+
+  /** The guest's TSC is the host's plus this, modulo 2^64. */
+  setTscOffset(lo: number, hi: number): void {
+    if (this.tscSet && lo === this.tscLo && hi === this.tscHi) return;
+    this.tscSet = true;
+    this.tscLo = lo;
+    this.tscHi = hi;
+    this.words[Block.TSC_OFFSET >> 2] = lo;
+    this.words[(Block.TSC_OFFSET >> 2) + 1] = hi;
+    this.toSet |= Part.TSC_OFFSET;
+  }
+
+  // ---- running -------------------------------------------------------------------------------------------------------
+
+  /** Starts or goes on; interrupts that the CPU can take go along. */
+  go(nmi: boolean): void {
+    const { cpu, words, run8 } = this;
+    const intc = cpu.intc;
+    words[Box.NMI] = nmi ? 1 : 0;
+    let wait = 0;
+    if (intc.pending()) {
+      if (run8[Run.READY_FOR_INTERRUPT] !== 0 && run8[Run.IF_FLAG] !== 0) {
+        words[Box.VECTOR] = intc.acknowledge();
+        if (intc.pending()) wait = 1;
+      } else {
+        wait = 1;
+      }
+    }
+    run8[Run.REQUEST_INTERRUPT_WINDOW] = wait;
+    this.windowRequested = wait !== 0;
+    run8[Run.CR8] = intc.getCr8();
+    const set = (this.wasSet = this.toSet);
+    this.toSet = 0;
+    this.unfinished = false;
+    this.running = true;
+    this.postedAt = this.native.now();
+    this.post(COMMAND_RUN, set, 0);
+  }
+
+  /** The guest accepts interrupts, as far as the last exit told. */
+  get acceptsInterrupts(): boolean {
+    return this.run8[Run.IF_FLAG] !== 0;
+  }
+
+  /** Looks at the exit of a vCPU that has become idle. */
+  serve(): Served {
+    const r = this.run32;
+    this.running = false;
+    this.runNs += this.native.now() - this.postedAt;
+    const error = this.words[Box.ERROR]!;
+    if (error !== 0) return this.failed(error);
+    const reason = r[Run.EXIT_REASON >> 2]!;
+    this.exits[reason < 40 ? reason : 39]!++;
+    const { cpu } = this;
+    const cr8 = this.run8[Run.CR8]!;
+    if (cr8 !== cpu.intc.getCr8()) cpu.intc.setCr8(cr8);
+    switch (reason as Exit) {
+      case Exit.IO:
+        this.unfinished = true;
+        this.io();
+        return Served.GO_ON;
+      case Exit.MMIO:
+        this.unfinished = true;
+        this.mmio();
+        return Served.GO_ON;
+      case Exit.RDMSR:
+      case Exit.WRMSR:
+        this.unfinished = true;
+        this.msr(reason === (Exit.WRMSR as number));
+        return Served.GO_ON;
+      case Exit.INTR:
+      case Exit.IRQ_WINDOW_OPEN:
+      case Exit.SET_TPR:
+        return Served.GO_ON;
+      case Exit.HLT:
+        return Served.HALT;
+      case Exit.SHUTDOWN:
+        this.left = this.userOnly;
+        return this.left ? Served.LEFT_USER : Served.SHUTDOWN;
+      default:
+        this.stuck(reason);
+        return Served.STUCK;
+    }
+  }
+
+  private failed(error: number): Served {
+    const failed = this.words[Box.FAILED]!;
+    this.instruction = '';
+    // The state that the engine handed over is still its own: KVM refuses it (a mode it cannot run, for instance).
+    if ((failed & 0xff) === 1) {
+      if ((this.wasSet & Part.ALL) === 0) this.check();
+      this.problem = `state refused (part ${failed >>> 8})`;
+      this.toSet |= Part.ALL;
+    } else {
+      this.problem = (failed & 0xff) === 2 ? 'interrupt refused' : `run failed with error ${error}`;
+    }
+    return Served.STUCK;
+  }
+
+  private stuck(reason: number): void {
+    const r = this.run32;
+    this.instruction = '';
+    if (reason === (Exit.INTERNAL_ERROR as number)) {
+      const sub = r[Run.SUBERROR >> 2]!;
+      this.problem = SUBERRORS[sub] ?? `internal error ${sub}`;
+      if (sub === SUBERROR_EMULATION && this.run8[Run.FAILURE_FLAGS]! & 1) {
+        const n = Math.min(15, this.run8[Run.FAILURE_INSN_SIZE]!);
+        this.instruction = Buffer.from(this.run8.subarray(Run.FAILURE_INSN, Run.FAILURE_INSN + n)).toString('hex');
+      }
+    } else if (reason === (Exit.FAIL_ENTRY as number)) {
+      this.problem = `entry refused (hardware reason 0x${(r[Run.HARDWARE_REASON >> 2]! >>> 0).toString(16)})`;
+    } else {
+      this.problem = `exit '${EXIT_NAMES[reason] ?? reason}'`;
+    }
+  }
+
+  private io(): void {
+    const { run, memory } = this;
+    const size = this.run8[Run.IO_SIZE]!;
+    const port = run.getUint16(Run.IO_PORT, true);
+    const out = this.run8[Run.IO_DIRECTION] === 1;
+    let at = this.run32[Run.IO_DATA_OFFSET >> 2]!;
+    for (let n = run.getUint32(Run.IO_COUNT, true); n > 0; n--, at += size) {
+      if (out) memory.portOut(port, size, size === 1 ? this.run8[at]! : size === 2 ? run.getUint16(at, true) : run.getUint32(at, true));
+      else {
+        const v = memory.portIn(port, size);
+        if (size === 1) this.run8[at] = v;
+        else if (size === 2) run.setUint16(at, v, true);
+        else run.setUint32(at, v >>> 0, true);
+      }
+    }
+  }
+
+  private mmio(): void {
+    const { run, memory } = this;
+    const pa = run.getUint32(Run.MMIO_ADDRESS, true) + run.getUint32(Run.MMIO_ADDRESS + 4, true) * 0x1_0000_0000;
+    const bytes = Math.min(8, run.getUint32(Run.MMIO_LENGTH, true));
+    const write = this.run8[Run.MMIO_IS_WRITE] !== 0;
+    // Devices take 1, 2 or 4 bytes; what KVM gives in one piece does not cross a page.
+    for (let done = 0; done < bytes; ) {
+      const left = bytes - done;
+      const n = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      const at = Run.MMIO_DATA + done;
+      if (write) memory.write(pa + done, n, n === 4 ? run.getUint32(at, true) : n === 2 ? run.getUint16(at, true) : this.run8[at]!);
+      else {
+        const v = memory.read(pa + done, n);
+        if (n === 4) run.setUint32(at, v >>> 0, true);
+        else if (n === 2) run.setUint16(at, v, true);
+        else this.run8[at] = v;
+      }
+      done += n;
+    }
+  }
+
+  private msr(write: boolean): void {
+    const { cpu, run32, run8 } = this;
+    const index = run32[Run.MSR_INDEX >> 2]!;
+    run8[Run.MSR_ERROR] = 0;
+    try {
+      if (write) {
+        cpu.msr.write(index, run32[Run.MSR_DATA >> 2]!, run32[(Run.MSR_DATA >> 2) + 1]!);
+      } else {
+        cpu.msr.read(index);
+        run32[Run.MSR_DATA >> 2] = cpu.outLo;
+        run32[(Run.MSR_DATA >> 2) + 1] = cpu.outHi;
+      }
+    } catch (e) {
+      if (!(e instanceof GuestFault)) throw e;
+      // KVM raises #GP.
+      run8[Run.MSR_ERROR] = 1;
+    }
+  }
+
+  /** Round trips by duration (mailbox.ts), and how many in all and while spinning. */
+  roundTrips(): { histogram: Int32Array; count: number; hot: number } {
+    return { histogram: this.words.slice(Box.HISTOGRAM, Box.HISTOGRAM + HISTOGRAM_BUCKETS), count: this.words[Box.COMMANDS]!, hot: this.words[Box.HOT]! };
+  }
+
+  dispose(): void {
+    this.thread.dispose();
+    this.native.free(this.runMemory);
+    this.native.free(this.blockMemory);
+  }
+}

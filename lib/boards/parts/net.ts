@@ -1,0 +1,83 @@
+/** Network cards of the configuration, each with its back end. */
+import { E1000 } from '../../devices/net/e1000.js';
+import { VirtioNet } from '../../devices/virtio/net.js';
+import { UsageError } from '../../errors.js';
+import type { NetConfig } from '../../machine/net-config.js';
+import { PcapCapture } from '../../net/pcap.js';
+import type { NetBackend } from '../../net/port.js';
+import { SocketLink } from '../../net/socket-link.js';
+import { type HostForward, UserNet } from '../../net/user/user-net.js';
+import type { BoardHost } from '../board.js';
+import { addVirtio } from './extras.js';
+import type { BusParts } from './bus-parts.js';
+
+/** A card's connection: what opens before the machine starts, and what programs may ask of it. */
+export interface NetConnection {
+  readonly backend: NetBackend;
+  /** Opens ports. Rejects with a UsageError. */
+  open(): Promise<void>;
+  /** Opens a further port of the host; null if the back end has none. */
+  readonly forward: ((f: HostForward) => Promise<number>) | null;
+}
+
+export function connectNet(host: BoardHost, c: NetConfig): NetConnection {
+  const wrap = (b: NetBackend): NetBackend => (c.pcap === null ? b : new PcapCapture(c.pcap, b, (m) => host.log(m)));
+  if (c.link.kind === 'user') {
+    const { hostfwd, restrict, hostname } = c.link;
+    const net = new UserNet({ restrict, hostname: hostname ?? undefined, random: () => random32(host) });
+    return {
+      backend: wrap(net),
+      open: async () => {
+        for (const f of hostfwd) await net.forward(f);
+      },
+      forward: (f) => net.forward(f),
+    };
+  }
+  const { address, listen } = c.link;
+  const link = new SocketLink(address, (m) => host.log(m));
+  return {
+    backend: wrap(link),
+    open: async () => {
+      if (!listen) link.connect();
+      else {
+        await link.listen().catch((e: NodeJS.ErrnoException) => {
+          throw new UsageError(`--net: cannot listen at ${'path' in address ? address.path : `${address.host}:${address.port}`}: ${e.code === 'EADDRINUSE' ? 'it is in use' : e.message}`, { cause: e });
+        });
+      }
+    },
+    forward: null,
+  };
+}
+
+function random32(host: BoardHost): number {
+  const b = new Uint8Array(4);
+  host.random(b);
+  return new DataView(b.buffer).getUint32(0);
+}
+
+/** All network cards, on PCI bus 0. */
+export function addNets(p: BusParts): void {
+  p.host.config.net.forEach((c, i) => {
+    const n = connectNet(p.host, c);
+    p.nets.push(n);
+    p.onClose.push(() => n.backend.close());
+    addNic(p, i, c, n.backend);
+  });
+}
+
+function addNic(p: BusParts, i: number, c: NetConfig, backend: NetBackend): void {
+  const mac = Uint8Array.from(Buffer.from(c.mac, 'hex'));
+  switch (c.model) {
+    case 'virtio':
+      addVirtio(p, `virtio-net${i}`, virtioNic(c, backend));
+      break;
+    case 'e1000':
+      p.addPci(new E1000(`e1000-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, mac, backend }));
+      break;
+  }
+}
+
+/** The virtio card of a configuration. */
+export function virtioNic(c: NetConfig, backend: NetBackend): VirtioNet {
+  return new VirtioNet({ mac: Uint8Array.from(Buffer.from(c.mac, 'hex')), backend, pairs: c.queues });
+}

@@ -1,0 +1,276 @@
+// KVM for JavaScript: lib/accel/kvm/native.ts describes the objects.
+#include "kvm/kvm_binding.h"
+
+#include "binding.h"
+
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <algorithm>
+#include <cstring>
+
+#include "kvm/kvm.h"
+#include "memory/mapping.h"
+
+namespace vmx {
+namespace kvm {
+
+namespace {
+
+Napi::Value ThrowErrno(Napi::Env env, const char* what, int error) {
+  const char* code = error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN ? "ERR_NO_RESOURCE" : "ERR_KVM";
+  return Throw(env, code, std::string(what) + ": " + strerror(error));
+}
+
+std::string PathOf(const Napi::CallbackInfo& info) { return info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "/dev/kvm"; }
+
+struct VcpuShared {
+  std::unique_ptr<VcpuThread> thread;
+  std::shared_ptr<Region> run;
+  std::shared_ptr<Region> block;
+};
+
+class VcpuObject : public Napi::ObjectWrap<VcpuObject> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "KvmVcpu", {InstanceMethod("post", &VcpuObject::Post), InstanceMethod("kick", &VcpuObject::Kick), InstanceMethod("waitIdle", &VcpuObject::WaitIdle), InstanceMethod("dispose", &VcpuObject::Dispose)});
+  }
+  explicit VcpuObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VcpuObject>(info) {}
+  ~VcpuObject() override { Release(); }
+
+  void Adopt(Napi::Env env, VcpuShared shared) {
+    shared_ = std::move(shared);
+    shared_.run->AddUser();
+    shared_.block->AddUser();
+    env_ = env;
+    napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
+  }
+
+ private:
+  static void OnEnvironmentEnd(void* self) { static_cast<VcpuObject*>(self)->Stop(); }
+
+  void Stop() {
+    if (!shared_.thread) return;
+    shared_.thread.reset();
+    shared_.run->RemoveUser();
+    shared_.block->RemoveUser();
+    shared_.run.reset();
+    shared_.block.reset();
+  }
+  void Release() {
+    if (!shared_.thread) return;
+    napi_remove_env_cleanup_hook(env_, OnEnvironmentEnd, this);
+    Stop();
+  }
+
+  Napi::Value Post(const Napi::CallbackInfo& info) {
+    if (shared_.thread) shared_.thread->Post();
+    return info.Env().Undefined();
+  }
+  Napi::Value Kick(const Napi::CallbackInfo& info) {
+    if (shared_.thread) shared_.thread->Interrupt();
+    return info.Env().Undefined();
+  }
+  Napi::Value WaitIdle(const Napi::CallbackInfo& info) {
+    double ns = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
+    bool idle = !shared_.thread || shared_.thread->WaitIdle(ns > 0 && ns < 0x1p62 ? static_cast<uint64_t>(ns) : 0);
+    return Napi::Boolean::New(info.Env(), idle);
+  }
+  Napi::Value Dispose(const Napi::CallbackInfo& info) {
+    Release();
+    return info.Env().Undefined();
+  }
+
+  VcpuShared shared_;
+  napi_env env_ = nullptr;
+};
+
+class VmObject : public Napi::ObjectWrap<VmObject> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "KvmVm",
+                       {InstanceMethod("capability", &VmObject::Capability), InstanceMethod("enable", &VmObject::Enable), InstanceMethod("filterMsrs", &VmObject::FilterMsrs), InstanceMethod("setSlot", &VmObject::SetSlot),
+                        InstanceMethod("dirtyLog", &VmObject::DirtyLog), InstanceMethod("createVcpu", &VmObject::CreateVcpu), InstanceMethod("dispose", &VmObject::Dispose)});
+  }
+  explicit VmObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VmObject>(info) {}
+  ~VmObject() override { Release(); }
+  void Adopt(std::shared_ptr<Vm> vm) { vm_ = std::move(vm); }
+
+ private:
+  void Release() {
+    vm_.reset();
+    if (ram_) ram_->RemoveUser();
+    ram_.reset();
+  }
+  bool Gone(Napi::Env env) {
+    if (!vm_) Throw(env, "ERR_STATE", "the virtual machine has been disposed of");
+    return !vm_;
+  }
+
+  Napi::Value Capability(const Napi::CallbackInfo& info) {
+    if (Gone(info.Env())) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), vm_->system().Capability(info[0].ToNumber().Int32Value()));
+  }
+
+  Napi::Value Enable(const Napi::CallbackInfo& info) {
+    if (Gone(info.Env())) return info.Env().Undefined();
+    int e = vm_->EnableCapability(info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value());
+    return e ? ThrowErrno(info.Env(), "KVM_ENABLE_CAP", e) : info.Env().Undefined();
+  }
+
+  Napi::Value FilterMsrs(const Napi::CallbackInfo& info) {
+    if (Gone(info.Env())) return info.Env().Undefined();
+    Napi::Uint32Array a = info[0].As<Napi::Uint32Array>();
+    int e = vm_->FilterMsrs(std::vector<uint32_t>(a.Data(), a.Data() + a.ElementLength()));
+    return e ? ThrowErrno(info.Env(), "KVM_X86_SET_MSR_FILTER", e) : info.Env().Undefined();
+  }
+
+  /** setSlot(slot, gpa, bytes, memory, offset, flags). */
+  Napi::Value SetSlot(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (Gone(env)) return env.Undefined();
+    std::shared_ptr<Region> region = FindRegion(env, info[3]);
+    if (!region) return env.Undefined();
+    double gpa = info[1].ToNumber().DoubleValue(), bytes = info[2].ToNumber().DoubleValue(), offset = info[4].ToNumber().DoubleValue();
+    // Written so that NaN fails.
+    if (!(gpa >= 0 && gpa < 0x1p52 && bytes >= 0 && offset >= 0 && offset + bytes <= static_cast<double>(region->bytes()))) {
+      return Throw(env, "ERR_INVALID_ARG", "setSlot: outside of the memory");
+    }
+    if (ram_ && ram_ != region) return Throw(env, "ERR_INVALID_ARG", "setSlot: all slots must be of one memory");
+    if (!ram_) {
+      ram_ = region;
+      ram_->AddUser();
+    }
+    int e = vm_->SetSlot(info[0].ToNumber().Uint32Value(), static_cast<uint64_t>(gpa), static_cast<uint64_t>(bytes), region->base() + static_cast<size_t>(offset), info[5].ToNumber().Uint32Value());
+    if (e == EEXIST) return Throw(env, "ERR_KVM_SLOT", "setSlot: the slot overlaps another one");
+    return e ? ThrowErrno(env, "KVM_SET_USER_MEMORY_REGION", e) : env.Undefined();
+  }
+
+  /** dirtyLog(slot, bitmap, pages). */
+  Napi::Value DirtyLog(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (Gone(env)) return env.Undefined();
+    Napi::Uint8Array bitmap = info[1].As<Napi::Uint8Array>();
+    double pages = info[2].ToNumber().DoubleValue();
+    // The kernel writes whole 64-bit words.
+    if (!(pages >= 0 && pages < 0x1p40) || static_cast<double>(bitmap.ByteLength()) < 8 * ((static_cast<double>(pages) + 63) / 64)) return Throw(env, "ERR_INVALID_ARG", "dirtyLog: the bitmap is too small");
+    int e = vm_->DirtyLog(info[0].ToNumber().Uint32Value(), bitmap.Data());
+    return e ? ThrowErrno(env, "KVM_GET_DIRTY_LOG", e) : env.Undefined();
+  }
+
+  /** createVcpu(index, contextId, cpuid): { vcpu, run, block, tscKHz }. */
+  Napi::Value CreateVcpu(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (Gone(env)) return env.Undefined();
+    uint32_t index = info[0].ToNumber().Uint32Value();
+    double context = info[1].ToNumber().DoubleValue();
+    Napi::Uint32Array cpuid = info[2].As<Napi::Uint32Array>();
+    int fd;
+    int e = vm_->CreateVcpu(index, &fd);
+    if (e) return ThrowErrno(env, "KVM_CREATE_VCPU", e);
+    size_t bytes = (vm_->system().run_bytes() + PageSize() - 1) / PageSize() * PageSize();
+    void* run = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    uint8_t* block = nullptr;
+    if (run == MAP_FAILED || MapState(kBlockBytes, &block) != MapStatus::Ok) {
+      int saved = errno;
+      if (run != MAP_FAILED) munmap(run, bytes);
+      close(fd);
+      return ThrowErrno(env, "cannot map a vCPU's shared memory", saved);
+    }
+    madvise(run, bytes, MADV_DONTFORK);
+    auto vcpu = std::make_unique<Vcpu>(fd, static_cast<uint8_t*>(run), block);
+    Napi::Value run_memory = WrapMemory(env, static_cast<uint8_t*>(run), nullptr, bytes);
+    Napi::Value block_memory = env.IsExceptionPending() ? env.Undefined() : WrapMemory(env, block, nullptr, kBlockBytes);
+    if (env.IsExceptionPending()) return env.Undefined();
+    std::shared_ptr<Region> run_region = FindRegion(env, run_memory), block_region = FindRegion(env, block_memory);
+    if (!run_region || !block_region) return env.Undefined();
+    e = vcpu->SetCpuid(cpuid.Data(), cpuid.ElementLength() / 7);
+    if (e) return ThrowErrno(env, "KVM_SET_CPUID2", e);
+    int khz = vcpu->TscKhz();
+    VcpuShared shared;
+    shared.thread = VcpuThread::Start(std::move(vcpu), reinterpret_cast<Mailbox*>(block), context, static_cast<int>(index));
+    if (!shared.thread) return Throw(env, "ERR_NO_RESOURCE", "cannot start a vCPU's thread");
+    shared.run = run_region;
+    shared.block = block_region;
+    Napi::Object object = env.GetInstanceData<Environment>()->kvm_vcpu_class.New({});
+    VcpuObject::Unwrap(object)->Adopt(env, std::move(shared));
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("vcpu", object);
+    result.Set("run", run_memory);
+    result.Set("block", block_memory);
+    result.Set("tscKHz", Napi::Number::New(env, khz));
+    return result;
+  }
+
+  Napi::Value Dispose(const Napi::CallbackInfo& info) {
+    Release();
+    return info.Env().Undefined();
+  }
+
+  std::shared_ptr<Vm> vm_;
+  std::shared_ptr<Region> ram_;
+};
+
+/** kvmProbe(path, capabilities): { capabilities, cpuid }. */
+Napi::Value Probe(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Failure failure;
+  std::unique_ptr<System> system = System::Open(PathOf(info).c_str(), &failure);
+  if (!system) return Throw(env, failure.code, failure.message);
+  Napi::Uint32Array asked = info[1].As<Napi::Uint32Array>();
+  Napi::Array capabilities = Napi::Array::New(env, asked.ElementLength());
+  for (size_t i = 0; i < asked.ElementLength(); i++) capabilities.Set(static_cast<uint32_t>(i), Napi::Number::New(env, system->Capability(static_cast<int>(asked[i]))));
+  std::vector<uint32_t> cpuid = system->SupportedCpuid();
+  Napi::Uint32Array leaves = Napi::Uint32Array::New(env, cpuid.size());
+  std::copy(cpuid.begin(), cpuid.end(), leaves.Data());
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("capabilities", capabilities);
+  result.Set("cpuid", leaves);
+  return result;
+}
+
+Napi::Value CreateVm(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Failure failure;
+  std::unique_ptr<Vm> vm = Vm::Create(PathOf(info).c_str(), &failure);
+  if (!vm) return Throw(env, failure.code, failure.message);
+  Napi::Object object = env.GetInstanceData<Environment>()->kvm_vm_class.New({});
+  VmObject::Unwrap(object)->Adopt(std::move(vm));
+  return object;
+}
+
+Napi::Value Tsc(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(__builtin_ia32_rdtsc())); }
+
+}  // namespace
+
+void Define(Napi::Env env, Napi::Object addon) {
+  Environment* e = env.GetInstanceData<Environment>();
+  e->kvm_vm_class = Napi::Persistent(VmObject::Define(env));
+  e->kvm_vcpu_class = Napi::Persistent(VcpuObject::Define(env));
+  addon.Set("kvmProbe", Napi::Function::New(env, Probe, "kvmProbe"));
+  addon.Set("kvmCreate", Napi::Function::New(env, CreateVm, "kvmCreate"));
+  addon.Set("hostTsc", Napi::Function::New(env, Tsc, "hostTsc"));
+}
+
+}  // namespace kvm
+}  // namespace vmx
+
+#else
+
+namespace vmx {
+namespace kvm {
+
+namespace {
+Napi::Value Refuse(const Napi::CallbackInfo& info) { return Throw(info.Env(), "ERR_UNSUPPORTED", "KVM exists on Linux hosts with x86-64 processors only"); }
+}  // namespace
+
+void Define(Napi::Env env, Napi::Object addon) {
+  for (const char* name : {"kvmProbe", "kvmCreate", "hostTsc"}) addon.Set(name, Napi::Function::New(env, Refuse, name));
+}
+
+}  // namespace kvm
+}  // namespace vmx
+
+#endif
