@@ -61,6 +61,7 @@ export class VirtArm64Board implements Board {
   readonly keyboard = null;
   readonly mouse = null;
   readonly pci = null;
+  readonly nets = [];
   readonly gic: GicV3;
   onSerialRoom: () => void = () => {};
   private readonly uart: Pl011;
