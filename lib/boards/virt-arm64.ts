@@ -2,15 +2,25 @@
  * The board `virt` for ARM64 guests. Address map, interrupt numbers and device tree follow QEMU's board of that name, so that
  * kernels and firmware made for it run (QEMU, docs/system/arm/virt.rst).
  */
-import { FdtNode } from '../boot/fdt.js';
+import { readFileSync } from 'node:fs';
+import { FdtNode, parseFdt } from '../boot/fdt.js';
 import { loadTreeBoot } from '../boot/linux-image.js';
 import { GicV3 } from '../devices/arm/gicv3.js';
 import { Pl011 } from '../devices/arm/pl011.js';
 import { Pl031 } from '../devices/arm/pl031.js';
 import { Pl061 } from '../devices/arm/pl061.js';
-import type { Device } from '../devices/device.js';
+import type { Device, IrqLine } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
+import { FW_CFG_MMIO_BYTES, FwCfg } from '../devices/firmware/fw-cfg.js';
+import type { PciBus } from '../devices/pci/pci.js';
+import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
+import { UsageError } from '../errors.js';
 import type { Board, BoardHost } from './board.js';
+import { BusParts } from './parts/bus-parts.js';
+import { addDisks } from './parts/disks.js';
+import { addDeviceOptions } from './parts/extras.js';
+import { addNets, type NetConnection } from './parts/net.js';
+import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
 
 /** Physical address map. */
 export const MAP = {
@@ -30,16 +40,20 @@ export const MAP = {
   ram: { base: 0x4000_0000 },
 } as const;
 
+const PCIE: PcieMap = { ecam: MAP.ecam, pio: MAP.pciePio, mmio32: MAP.pcieMmio, mmio64: MAP.pcieHigh };
+
 /** SPI numbers (interrupt ID minus 32). */
 export const SPI = { uart: 1, rtc: 2, pcie: 3, gpio: 7, virtioMmio: 16 } as const;
 /** PPI numbers (interrupt ID minus 16): secure physical, physical, virtual and hypervisor timer. */
 const PPI_TIMERS = [13, 14, 11, 10];
 const SPIS = 256;
+const VIRTIO_SLOTS = 32;
 
 /** Interrupt specifier cells. */
 const GIC_SPI = 0;
 const GIC_PPI = 1;
 const LEVEL_HIGH = 4;
+const EDGE_RISING = 1;
 
 const enum Phandle { GIC = 1, CLOCK = 2, GPIO = 3 }
 
@@ -56,45 +70,62 @@ export interface DirectStart {
 }
 
 export class VirtArm64Board implements Board {
-  readonly devices: Device[] = [];
-  readonly screen: VgaRenderer | null = null;
+  readonly devices: readonly Device[];
   readonly keyboard = null;
   readonly mouse = null;
-  readonly pci = null;
-  readonly nets = [];
   readonly gic: GicV3;
   onSerialRoom: () => void = () => {};
+  private readonly p: BusParts;
   private readonly uart: Pl011;
   private readonly gpio: Pl061;
 
   constructor(private readonly host: VirtHost) {
+    const p = (this.p = new BusParts(host));
+    this.devices = p.devices;
     const { memory, config } = host;
-    const gic = (this.gic = new GicV3({ cpus: config.cpus, spis: SPIS, changed: (c) => host.irqChanged(c), affinity: (c) => host.affinity(c) }));
-    const line = (spi: number): { set: (level: boolean) => void } => ({ set: (level) => gic.core.setSpi(spi, level) });
-    this.uart = new Pl011({ irq: line(SPI.uart), output: (byte) => host.serialOutput(Uint8Array.of(byte)), onRoom: () => this.onSerialRoom() });
-    const rtc = new Pl031({ irq: line(SPI.rtc), clock: host.clock, wallClock: () => host.wallClock() });
-    this.gpio = new Pl061(line(SPI.gpio));
-    this.devices.push(gic, this.uart, rtc, this.gpio);
+    const gic = (this.gic = p.add(new GicV3({ cpus: config.cpus, spis: SPIS, changed: (c) => host.irqChanged(c), affinity: (c) => host.affinity(c) })));
+    const line = (spi: number): IrqLine => ({ set: (level) => gic.core.setSpi(spi, level) });
+    this.uart = p.add(new Pl011({ irq: line(SPI.uart), output: (byte) => host.serialOutput(Uint8Array.of(byte)), onRoom: () => this.onSerialRoom() }));
+    const rtc = p.add(new Pl031({ irq: line(SPI.rtc), clock: host.clock, wallClock: () => host.wallClock() }));
+    this.gpio = p.add(new Pl061(line(SPI.gpio)));
     memory.mapMmio(MAP.gicd.base, MAP.gicd.bytes, gic.distributor);
     memory.mapMmio(MAP.gicr.base, MAP.gicr.bytes, gic.redistributors);
     memory.mapMmio(MAP.uart.base, MAP.uart.bytes, this.uart);
     memory.mapMmio(MAP.rtc.base, MAP.rtc.bytes, rtc);
     memory.mapMmio(MAP.gpio.base, MAP.gpio.bytes, this.gpio);
+    for (let i = 0; i < VIRTIO_SLOTS; i++) {
+      const slot = p.add(new VirtioMmio({ name: `virtio-mmio${i}`, mem: memory, irq: line(SPI.virtioMmio + i), device: null, log: (s) => host.log(s) }));
+      memory.mapMmio(MAP.virtioMmio.base + i * MAP.virtioMmio.bytes, VIRTIO_MMIO_BYTES, slot);
+    }
+    p.fw = p.add(new FwCfg({ memory, ramSize: config.memory, cpus: config.cpus }));
+    memory.mapMmio(MAP.fwCfg.base, FW_CFG_MMIO_BYTES, p.fw.mmio);
+    addPcie(p, PCIE, [0, 1, 2, 3].map((n) => line(SPI.pcie + n)));
+    addDisks(p);
+    addNets(p);
+    addDeviceOptions(p);
   }
 
-  /** Puts every device into its reset state and the kernel (again) into memory. */
-  reset(): DirectStart | null {
+  get pci(): PciBus {
+    return this.p.pci;
+  }
+
+  get nets(): readonly NetConnection[] {
+    return this.p.nets;
+  }
+
+  get screen(): VgaRenderer | null {
+    return this.p.screen;
+  }
+
+  /** Puts every device into its reset state and the kernel (again) into memory. @returns where CPU 0 begins. */
+  reset(): DirectStart {
     for (const d of this.devices) d.reset();
-    const { config } = this.host;
-    if (config.kernel === null) return null;
+    const { config, memory } = this.host;
+    if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on aarch64 so far');
     const b = loadTreeBoot({
-      memory: this.host.memory,
-      ram: { base: MAP.ram.base, bytes: config.memory },
-      kernel: config.kernel,
-      initrd: config.initrd,
-      append: config.append,
+      memory, ram: { base: MAP.ram.base, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
       firmwareBytes: 0,
-      tree: this.deviceTree(),
+      tree: config.dtb === null ? this.deviceTree() : parseFdt(readFileSync(config.dtb), `--dtb: ${config.dtb}`),
     });
     return { entry: b.entry, dtb: b.dtb };
   }
@@ -109,7 +140,9 @@ export class VirtArm64Board implements Board {
     this.gpio.setInput(3, false);
   }
 
-  close(): void {}
+  close(): void {
+    for (const close of this.p.onClose) close();
+  }
 
   private deviceTree(): FdtNode {
     const { config } = this.host;
@@ -132,6 +165,13 @@ export class VirtArm64Board implements Board {
     this.primecell(root, `pl031@${MAP.rtc.base.toString(16)}`, 'arm,pl031', MAP.rtc.base, SPI.rtc, ['apb_pclk']);
     this.primecell(root, `pl061@${MAP.gpio.base.toString(16)}`, 'arm,pl061', MAP.gpio.base, SPI.gpio, ['apb_pclk']).cells('#gpio-cells', 2).flag('gpio-controller').cells('phandle', Phandle.GPIO);
     root.node('gpio-keys').text('compatible', 'gpio-keys').node('poweroff').text('label', 'GPIO Key Poweroff').cells('linux,code', 116).cells('gpios', Phandle.GPIO, 3, 0);
+    for (let i = 0; i < VIRTIO_SLOTS; i++) {
+      const base = MAP.virtioMmio.base + i * MAP.virtioMmio.bytes;
+      root.node(`virtio_mmio@${base.toString(16)}`).text('compatible', 'virtio,mmio').cells64('reg', base, MAP.virtioMmio.bytes)
+        .cells('interrupts', GIC_SPI, SPI.virtioMmio + i, EDGE_RISING).flag('dma-coherent');
+    }
+    root.node(`fw-cfg@${MAP.fwCfg.base.toString(16)}`).text('compatible', 'qemu,fw-cfg-mmio').cells64('reg', MAP.fwCfg.base, FW_CFG_MMIO_BYTES).flag('dma-coherent');
+    pcieNode(root, PCIE, { parent: Phandle.GIC, addressCells: 2, cells: (n) => [GIC_SPI, SPI.pcie + n, LEVEL_HIGH] }, this.p.pirqOf);
     root.node('chosen').text('stdout-path', `/${uart}`);
     return root;
   }

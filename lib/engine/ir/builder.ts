@@ -108,6 +108,8 @@ export class IrBuilder {
   n = 0;
   /** Guest instructions begun. */
   insns = 0;
+  /** The guest has no flags: none are live where the block may be left. Set by the lifter after `begin`. */
+  flagless = false;
   /** Highest temporary slot in use + 1. */
   tempEnd: number = Slot.TEMP;
   /** Lifters make symbols of what looks like an address (`symbol`). */
@@ -121,6 +123,7 @@ export class IrBuilder {
   constructor(readonly consts: ConstPool) {}
 
   begin(): void {
+    this.flagless = false;
     this.n = 0;
     this.insns = 0;
     this.tempEnd = Slot.TEMP;

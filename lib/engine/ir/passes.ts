@@ -283,7 +283,9 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
   const B = b.buf;
   const end = b.n * REC;
   const pool = b.consts;
-  let live: number = Fl.ALL;
+  /** Flags that must be exact where the block may be left. */
+  const exact: number = b.flagless ? 0 : Fl.ALL;
+  let live = exact;
   let out = end;
   for (let p = end - REC; p >= 0; p -= REC) {
     let w0 = B[p]!;
@@ -323,9 +325,12 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
 
     // State of the flags before this op.
     live &= ~written;
-    if (fx & (Fx.FAULTS | Fx.TERM) || (fpFaults && op === Op.VOP && helpers.list[B[p + F.AUX]!]!.fp)) live = Fl.ALL;
-    else if (fx & Fx.READS_CC) live |= CC[(w0 >>> 12) & 15]!;
-    else if (fx & Fx.READS_ALL) live = op === Op.ADOX ? live | Fl.OF : Fl.ALL;
+    const leaves = (fx & (Fx.FAULTS | Fx.TERM)) !== 0 || (fpFaults && op === Op.VOP && helpers.list[B[p + F.AUX]!]!.fp);
+    if (leaves) live |= exact;
+    if (fx & Fx.READS_CC) live |= CC[(w0 >>> 12) & 15]!;
+    else if (leaves) {
+      // No leaving op reads flags besides those that must be exact.
+    } else if (fx & Fx.READS_ALL) live = op === Op.ADOX ? live | Fl.OF : Fl.ALL;
     else if (fx & Fx.READS_CF) {
       if (op !== Op.SETCF || B[p + F.IMM] === 2) live |= Fl.CF;
     } else if (op === Op.VOP) live |= helpers.list[B[p + F.AUX]!]!.readsFlags;

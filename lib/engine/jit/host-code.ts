@@ -31,7 +31,7 @@ export interface HostCode {
    * Generates code; sets block.entryA, entryB and hostBytes.
    * @returns its chain sites as triples: id, page offset they go to (with SITE_CHANGES_MODE), and what `unpatch` wants to know.
    */
-  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  compile(ir: IrBuilder, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
   /** Everything about this back end and its options that code depends on: with the same identity records can be exchanged. */
   readonly identity: string;
   /**

@@ -88,7 +88,7 @@ function build(env: GuestEnv): Guest {
       c.halted = c.off;
     }
     // Booting without firmware: x0 = device tree (Documentation/arch/arm64/booting.rst).
-    if (start !== null) cpus[0]!.startAt(start.entry, start.dtb);
+    cpus[0]!.startAt(start.entry, start.dtb);
   };
   return { cpus, board, reset, resume: reset };
 }

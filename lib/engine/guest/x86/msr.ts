@@ -125,7 +125,7 @@ export class Msrs {
   /** Time-stamp counter to cpu.outLo, cpu.outHi. */
   tsc(): void {
     const { cpu } = this;
-    const t = Math.floor(cpu.clock.now() * cpu.tscPerNs);
+    const t = Math.floor(cpu.ticks());
     const lo = (t | 0) + this.tscOffLo;
     cpu.outLo = lo | 0;
     cpu.outHi = (Math.floor(t / 4294967296) + this.tscOffHi + ((lo >>> 0) < (t >>> 0) ? 1 : 0)) | 0;
@@ -141,6 +141,7 @@ export class Msrs {
 
   /** Moves the counter and TSC_ADJUST by a signed 64-bit amount (SDM vol. 3, 17.17.3). */
   private shiftTsc(dLo: number, dHi: number): void {
+    if (this.cpu.tscFixed) return;
     const o = (this.tscOffLo + dLo) | 0;
     this.tscOffHi = (this.tscOffHi + dHi + ((o >>> 0) < (dLo >>> 0) ? 1 : 0)) | 0;
     this.tscOffLo = o;
