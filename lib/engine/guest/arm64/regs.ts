@@ -3,7 +3,7 @@ import { Slot, VEC_STRIDE } from '../../state.js';
 
 /**
  * State slots. X0..X30 are Slot.GPR + number. The flags slot keeps NZCV in x86 terms with C inverted (CF = borrow), so that SUBS
- * and CMP, the most frequent flag setters, are single host instructions (docs/adr/0006-arm64-flags.md).
+ * and CMP, the most frequent flag setters, are single host instructions (docs/adr/0014-arm64-flags.md).
  */
 export const enum A {
   X0 = 8,
