@@ -3,18 +3,20 @@ import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
-import { parseEndpoint } from '../control/endpoint.js';
+import { endpointText, parseEndpoint } from '../control/endpoint.js';
 import { QmpServer } from '../control/qmp/server.js';
+import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
-import type { MachineOptions } from '../machine/config.js';
+import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
+import { parseDisplay } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
 import { VERSION } from './version.js';
 
-interface BootArgs {
+export interface BootArgs {
   image?: string;
   accel?: string;
   arch: string;
@@ -51,6 +53,9 @@ interface BootArgs {
   lockstepEvery?: string;
   clock: string;
   rtc?: string;
+  aot: string;
+  aotDir?: string;
+  aotSize?: string;
   dump?: string[];
   disablePass?: string[];
 }
@@ -78,10 +83,10 @@ const OPTIONS = {
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
   serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
-  display: { type: 'string', default: 'none', describe: 'none' },
+  display: { type: 'string', default: 'none', describe: 'none, or vnc[:[HOST:]PORT][,password=FILE]: a VNC server (port 5900 of the loopback address)' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
-  net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
+  net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
   qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
@@ -95,6 +100,9 @@ const OPTIONS = {
   dump: { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' },
   clock: { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' },
   rtc: { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' },
+  aot: { type: 'string', default: 'on', describe: 'keep generated code for the next run: on, off, verify (recompile and compare)' },
+  'aot-dir': { type: 'string', describe: 'where (default: in your cache folder)' },
+  'aot-size': { type: 'string', describe: 'most that it may take on disk (default 512M)' },
   'disable-pass': { type: 'string', array: true, describe: 'switch an IR pass off' },
 } as const satisfies Record<string, Options>;
 
@@ -105,7 +113,7 @@ const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 /** Names of all options, for "did you mean". */
 export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
-function options(y: Argv): Argv<BootArgs> {
+export function bootOptions(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
     .options(OPTIONS)
@@ -134,7 +142,7 @@ function listCpus(): void {
 }
 
 /** A number as users write it, or an error that names the option. */
-function positive(text: string, option: string, what: string): number {
+export function positive(text: string, option: string, what: string): number {
   const n = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(n > 0)) throw new UsageError(`${option}: '${text}' is not ${what}`);
   return n;
@@ -151,13 +159,12 @@ function time(text: string): Date {
   return d;
 }
 
-function machineOptions(a: BootArgs): MachineOptions {
+export function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
   if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
     throw new UsageError(`--debugcon: '${a.debugcon}' is not available (none, stdio, file:PATH are)`);
   }
-  if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
   if (a.exitOn === '') throw new UsageError('--exit-on: the text is empty');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
   return {
@@ -178,10 +185,13 @@ function machineOptions(a: BootArgs): MachineOptions {
     floppies: a.floppy,
     net: a.net,
     snapshot: a.snapshot,
-    vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
+    vga: (a.vga ?? (a.screenshot === undefined && a.display === 'none' ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
+    aot: a.aot as MachineOptions['aot'],
+    aotDir: a.aotDir,
+    aotSize: a.aotSize === undefined ? undefined : parseSize(a.aotSize, '--aot-size'),
     rtc: a.rtc === undefined ? undefined : time(a.rtc),
     debug: {
       traceFile: a.traceFile,
@@ -227,10 +237,15 @@ async function boot(a: BootArgs): Promise<number> {
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const display = parseDisplay(a.display);
   const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
   const vm = await VirtualMachine.create(options);
   try {
     for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+    if (display !== null) {
+      const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
+      process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
+    }
   } catch (e) {
     await vm.stop();
     throw e;
@@ -267,7 +282,7 @@ async function boot(a: BootArgs): Promise<number> {
 export const bootCommand: CommandModule<object, BootArgs> = {
   command: 'boot [image]',
   describe: 'boot a machine',
-  builder: options,
+  builder: bootOptions,
   handler: async (a) => {
     process.exitCode = await boot(a);
     // Standard input may still hold the event loop.

@@ -4,6 +4,7 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
+import { aotCommand } from './aot.js';
 import { BOOT_OPTIONS, bootCommand } from './boot.js';
 import { doctorCommand } from './doctor.js';
 import { imageCommand } from './image.js';
@@ -21,7 +22,7 @@ function fail(e: unknown): never {
   process.exit(1);
 }
 
-const COMMANDS = ['boot', 'doctor', 'image'];
+const COMMANDS = ['boot', 'doctor', 'image', 'aot'];
 
 /** yargs says what is wrong without the option's dashes and without a suggestion: this does. */
 function explain(message: string): string {
@@ -47,7 +48,8 @@ try {
     .command(bootCommand)
     .command(doctorCommand)
     .command(imageCommand)
-    .demandCommand(1, 'a command is needed: boot, doctor, image')
+    .command(aotCommand)
+    .demandCommand(1, `a command is needed: ${COMMANDS.join(', ')}`)
     .strict()
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
     .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')

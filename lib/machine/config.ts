@@ -13,6 +13,7 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
+import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
@@ -49,7 +50,7 @@ export interface DiskConfig {
 export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string };
 
 /** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
-export interface MachineOptions {
+export interface MachineOptions extends AotOptions {
   /**
    * What executes guest code: `kvm`, `jit`, `interp`, or `auto`: KVM where it is fast, else the JIT, else (where memory may not be
    * made executable) the interpreter. Properties follow as on the command line: `kvm,fallback=off`. Default auto.
@@ -145,6 +146,7 @@ export interface MachineConfig {
   /** ms since the epoch. */
   rtc: number;
   clock: 'host' | 'virtual';
+  aot: AotConfig;
   debug: DebugOptions;
 }
 
@@ -373,6 +375,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     noReboot: o.noReboot ?? false,
     rtc: rtc.getTime(),
     clock,
+    aot: resolveAot(o),
     debug: o.debug ?? {},
   };
 }

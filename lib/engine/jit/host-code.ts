@@ -25,13 +25,15 @@ export interface HostCode {
   attach(cpu: GuestCpu): void;
   /** Runs from a block entry until the first yield. @returns `Yield` kind. */
   enter(cpu: GuestCpu, entry: number): number;
+  /** The host's time-stamp counter, the one op TIME reads. */
+  readCounter(cpu: GuestCpu): bigint;
   /** Goes on after a yield other than EXIT and HOST_FAULT. */
   resume(cpu: GuestCpu): number;
   /**
    * Generates code; sets block.entryA, entryB and hostBytes.
    * @returns its chain sites as triples: id, page offset they go to (with SITE_CHANGES_MODE), and what `unpatch` wants to know.
    */
-  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  compile(ir: IrBuilder, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
   /** Everything about this back end and its options that code depends on: with the same identity records can be exchanged. */
   readonly identity: string;
   /**

@@ -39,6 +39,10 @@ export interface X86CpuOptions {
   cpus?: number;
   /** Frequency of the guest's time-stamp counter; 1,000,000 (TSC = nanoseconds) if absent. */
   tscKHz?: number;
+  /** Reads the counter that the time-stamp counter is made of, in ticks; guest time times the frequency if absent. */
+  ticks?: () => number;
+  /** Nobody can move the time-stamp counter: writes of TSC and TSC_ADJUST have no effect. */
+  tscFixed?: boolean;
   /** Local APIC timer clock in kHz; 1,000,000 if absent. */
   apicKHz?: number;
   paravirt?: ParavirtMsrs;
@@ -77,6 +81,8 @@ export class X86Cpu implements GuestCpu {
   readonly model: CpuModel;
   readonly tscKHz: number;
   readonly tscPerNs: number;
+  readonly ticks: () => number;
+  readonly tscFixed: boolean;
 
   halted = false;
   shutdown = false;
@@ -138,6 +144,8 @@ export class X86Cpu implements GuestCpu {
     this.model = o.model;
     this.tscKHz = o.tscKHz ?? 1_000_000;
     this.tscPerNs = this.tscKHz / 1e6;
+    this.ticks = o.ticks ?? ((): number => this.clock.now() * this.tscPerNs);
+    this.tscFixed = o.tscFixed ?? false;
     this.random = o.random ?? ((b): void => void randomFillSync(b));
     this.seg = new Segments(this);
     this.flags = new Eflags(this);
@@ -482,6 +490,13 @@ export class X86Cpu implements GuestCpu {
       if (v >= 0) this.trap(v, Src.EXTERNAL);
     }
     this.updateIntr();
+  }
+
+  /** The time-stamp counter, unless CR4.TSD makes reading it a matter of privilege. */
+  counterNow(): bigint | null {
+    if (this.cr4 & Cr4.TSD) return null;
+    this.msr.tsc();
+    return (BigInt(this.outHi >>> 0) << 32n) | BigInt(this.outLo >>> 0);
   }
 
   afterStep(): void {

@@ -1,4 +1,5 @@
 /** Model-specific registers (SDM vol. 4; AMD APM vol. 2, appendix A). Unknown numbers raise #GP(0). */
+import { dropTimeScale } from '../../state.js';
 import { Msr, Vec, canonical } from './defs.js';
 import { X } from './mode.js';
 import type { X86Cpu } from './cpu.js';
@@ -62,6 +63,7 @@ export class Msrs {
     this.sysenterCs = this.sysenterEspLo = this.sysenterEspHi = this.sysenterEipLo = this.sysenterEipHi = 0;
     this.patLo = this.patHi = 0x0007_0406;
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
+    dropTimeScale(this.cpu.V);
   }
 
   // What generated code uses lies in slots.
@@ -125,7 +127,7 @@ export class Msrs {
   /** Time-stamp counter to cpu.outLo, cpu.outHi. */
   tsc(): void {
     const { cpu } = this;
-    const t = Math.floor(cpu.clock.now() * cpu.tscPerNs);
+    const t = Math.floor(cpu.ticks());
     const lo = (t | 0) + this.tscOffLo;
     cpu.outLo = lo | 0;
     cpu.outHi = (Math.floor(t / 4294967296) + this.tscOffHi + ((lo >>> 0) < (t >>> 0) ? 1 : 0)) | 0;
@@ -141,9 +143,11 @@ export class Msrs {
 
   /** Moves the counter and TSC_ADJUST by a signed 64-bit amount (SDM vol. 3, 17.17.3). */
   private shiftTsc(dLo: number, dHi: number): void {
+    if (this.cpu.tscFixed) return;
     const o = (this.tscOffLo + dLo) | 0;
     this.tscOffHi = (this.tscOffHi + dHi + ((o >>> 0) < (dLo >>> 0) ? 1 : 0)) | 0;
     this.tscOffLo = o;
+    dropTimeScale(this.cpu.V);
     const a = (this.adjustLo + dLo) | 0;
     this.adjustHi = (this.adjustHi + dHi + ((a >>> 0) < (dLo >>> 0) ? 1 : 0)) | 0;
     this.adjustLo = a;
