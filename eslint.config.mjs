@@ -5,7 +5,8 @@ import tseslint from 'typescript-eslint';
  * rule, except that the board interface names the machine's configuration type.)
  */
 const above = {
-  engine: ['accel', 'devices', 'boards', 'boot', 'machine', 'control', 'cli', 'memory', 'block'],
+  engine: ['accel', 'devices', 'boards', 'boot', 'machine', 'control', 'cli', 'memory', 'block', 'cache'],
+  cache: ['accel', 'devices', 'boards', 'boot', 'machine', 'control', 'cli', 'memory', 'block'],
   accel: ['boards', 'boot', 'machine', 'control', 'cli', 'block'],
   devices: ['boards', 'boot', 'machine', 'cli'],
   display: ['devices', 'boards', 'boot', 'machine', 'cli', 'engine'],

@@ -20,7 +20,7 @@ const initrd = o.initrd ?? busyboxInitramfs();
 const cli = new URL('../dist/cli/main.js', import.meta.url).pathname;
 const common = ['-m', o.memory];
 const peers = {
-  'vmx-accel': [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', o.append, '--no-reboot']],
+  'vmx-accel': [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', o.append, '--no-reboot', '--aot', 'off']],
   tcg: [o.qemu, ['-accel', 'tcg', '-cpu', o['qemu-cpu'], ...common, '-nographic', '-no-reboot', '-kernel', kernel, '-initrd', initrd, '-append', o.append]],
 };
 

@@ -3,6 +3,8 @@ export { VirtualMachine } from './machine/virtual-machine.js';
 export type { VmEvents, VmState } from './machine/virtual-machine.js';
 export { parseDisk, parseSize, resolveConfig } from './machine/config.js';
 export type { Accel, DebugOptions, DiskConfig, DiskIf, DiskOptions, MachineConfig, MachineOptions, MediaKind, VgaKind } from './machine/config.js';
+export type { AotMode, AotOptions } from './machine/aot-config.js';
+export type { AotStats } from './machine/code-cache.js';
 export type { MouseButton, WaitOptions } from './machine/screen.js';
 export { Keyboard, Mouse, Screen } from './machine/screen.js';
 export type { Picture } from './display/png.js';

@@ -8,6 +8,10 @@ import { MemoryOverlay } from './overlay.js';
 import { Qcow2Image } from './qcow2/image.js';
 import { readHeader } from './qcow2/layout.js';
 import { RawImage } from './raw.js';
+import { VdiImage } from './vdi.js';
+import { VhdImage, vhdFooter } from './vhd.js';
+import { VhdxImage } from './vhdx.js';
+import { openVmdk } from './vmdk.js';
 
 export interface OpenOptions {
   file: string;
@@ -28,7 +32,10 @@ const MAX_CHAIN = 64;
 export function detectFormat(file: ImageFile): ImageFormat {
   const head = new Uint8Array(MAGIC_BYTES);
   file.readPadded(0, head);
-  return containerFormat(head) ?? 'raw';
+  const found = containerFormat(head);
+  if (found !== null) return found;
+  // A guest could write that last sector, too: the name has to agree.
+  return /\.(vhd|vpc)$/i.test(file.path) && vhdFooter(file) !== null ? 'vhd' : 'raw';
 }
 
 /** @throws UsageError with one line that names the option and the file. */
@@ -56,13 +63,22 @@ function openFormat(file: ImageFile, format: ImageFormat, probed: boolean, lock:
       return new RawImage(file, probed);
     case 'qcow2':
       return new Qcow2Image(file, openBacking(file, lock, chain));
-    default:
-      throw file.malformed(`${format} images are not available yet`);
+  }
+  if (file.writable) throw file.malformed(`${format} images can be read only (add ,readonly or ,snapshot, or convert it: vmx-accel image convert)`);
+  switch (format) {
+    case 'vhd':
+      return new VhdImage(file);
+    case 'vhdx':
+      return new VhdxImage(file);
+    case 'vdi':
+      return new VdiImage(file);
+    case 'vmdk':
+      return openVmdk(file, lock);
   }
 }
 
 /** Path of a backing file as the image names it, seen from here. @throws UsageError for what is no local file. */
-export function backingPath(file: ImageFile, name: string): string {
+export function backingPath(file: Pick<ImageFile, 'path' | 'malformed'>, name: string): string {
   const path = name.startsWith('file:') ? name.slice(5) : name;
   if (/^[a-z][a-z0-9+-]+:/i.test(path)) throw file.malformed(`its backing file '${name}' is not a local file`);
   return isAbsolute(path) ? path : join(dirname(file.path), path);

@@ -8,7 +8,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UsageError } from '../errors.js';
 
-export type FirmwareKind = 'bios' | 'uefi';
+export type FirmwareKind = 'bios' | 'uefi' | 'opensbi';
 
 export interface FirmwareConfig {
   kind: FirmwareKind;
@@ -59,6 +59,19 @@ export function findUefi(folders: readonly string[] = FOLDERS): FirmwareConfig {
     if (varsTemplate !== null) return { kind: 'uefi', code, varsTemplate, vars: null };
   }
   throw new UsageError(`--firmware: OVMF is not installed; ${ADVICE}, or name a file with --firmware FILE`);
+}
+
+/** Debian, Fedora, Arch; QEMU's own copy. */
+const OPENSBI_FILES: readonly string[] = [
+  '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin', '/usr/share/opensbi/generic/firmware/fw_dynamic.bin', '/usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin',
+  '/usr/local/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin', '/opt/homebrew/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin',
+];
+
+/** OpenSBI, with dynamic information. @throws UsageError if it is not installed */
+export function findOpenSbi(files: readonly string[] = OPENSBI_FILES): FirmwareConfig {
+  const code = files.find((f) => existsSync(f));
+  if (code === undefined) throw new UsageError('--firmware: OpenSBI is not installed (Debian: apt install opensbi); name its fw_dynamic.bin with --firmware FILE');
+  return { kind: 'opensbi', code, varsTemplate: null, vars: null };
 }
 
 /** Sizes of ROM images: whole pages, 64 KiB to 16 MiB. */

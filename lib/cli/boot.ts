@@ -7,14 +7,14 @@ import { parseEndpoint } from '../control/endpoint.js';
 import { QmpServer } from '../control/qmp/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
-import type { MachineOptions } from '../machine/config.js';
+import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
 import { VERSION } from './version.js';
 
-interface BootArgs {
+export interface BootArgs {
   image?: string;
   accel?: string;
   arch: string;
@@ -51,6 +51,9 @@ interface BootArgs {
   lockstepEvery?: string;
   clock: string;
   rtc?: string;
+  aot: string;
+  aotDir?: string;
+  aotSize?: string;
   dump?: string[];
   disablePass?: string[];
 }
@@ -81,7 +84,7 @@ const OPTIONS = {
   display: { type: 'string', default: 'none', describe: 'none' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
-  net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
+  net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
   qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
@@ -95,6 +98,9 @@ const OPTIONS = {
   dump: { type: 'string', array: true, describe: 'print IR and host code of the block at this guest address' },
   clock: { type: 'string', default: 'host', describe: 'guest time: host, or virtual (1 ns per instruction, repeatable)' },
   rtc: { type: 'string', describe: 'where the real-time clock starts (2026-01-31T12:00:00Z); default now' },
+  aot: { type: 'string', default: 'on', describe: 'keep generated code for the next run: on, off, verify (recompile and compare)' },
+  'aot-dir': { type: 'string', describe: 'where (default: in your cache folder)' },
+  'aot-size': { type: 'string', describe: 'most that it may take on disk (default 512M)' },
   'disable-pass': { type: 'string', array: true, describe: 'switch an IR pass off' },
 } as const satisfies Record<string, Options>;
 
@@ -105,7 +111,7 @@ const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 /** Names of all options, for "did you mean". */
 export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
-function options(y: Argv): Argv<BootArgs> {
+export function bootOptions(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
     .options(OPTIONS)
@@ -134,7 +140,7 @@ function listCpus(): void {
 }
 
 /** A number as users write it, or an error that names the option. */
-function positive(text: string, option: string, what: string): number {
+export function positive(text: string, option: string, what: string): number {
   const n = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(n > 0)) throw new UsageError(`${option}: '${text}' is not ${what}`);
   return n;
@@ -151,7 +157,7 @@ function time(text: string): Date {
   return d;
 }
 
-function machineOptions(a: BootArgs): MachineOptions {
+export function machineOptions(a: BootArgs): MachineOptions {
   const kind = a.image === undefined ? null : detectImage(a.image);
   if (kind === 'kernel' && a.kernel !== undefined) throw new UsageError(`boot: both a kernel (${a.image}) and --kernel given`);
   if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
@@ -182,6 +188,9 @@ function machineOptions(a: BootArgs): MachineOptions {
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
+    aot: a.aot as MachineOptions['aot'],
+    aotDir: a.aotDir,
+    aotSize: a.aotSize === undefined ? undefined : parseSize(a.aotSize, '--aot-size'),
     rtc: a.rtc === undefined ? undefined : time(a.rtc),
     debug: {
       traceFile: a.traceFile,
@@ -267,7 +276,7 @@ async function boot(a: BootArgs): Promise<number> {
 export const bootCommand: CommandModule<object, BootArgs> = {
   command: 'boot [image]',
   describe: 'boot a machine',
-  builder: options,
+  builder: bootOptions,
   handler: async (a) => {
     process.exitCode = await boot(a);
     // Standard input may still hold the event loop.

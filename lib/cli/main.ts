@@ -4,8 +4,10 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
+import { aotCommand } from './aot.js';
 import { BOOT_OPTIONS, bootCommand } from './boot.js';
 import { doctorCommand } from './doctor.js';
+import { imageCommand } from './image.js';
 import { VERSION } from './version.js';
 
 /** Prints one line and ends: 2 for bad input, 1 for anything else. */
@@ -20,7 +22,7 @@ function fail(e: unknown): never {
   process.exit(1);
 }
 
-const COMMANDS = ['boot', 'doctor'];
+const COMMANDS = ['boot', 'doctor', 'image', 'aot'];
 
 /** yargs says what is wrong without the option's dashes and without a suggestion: this does. */
 function explain(message: string): string {
@@ -45,7 +47,9 @@ try {
     .usage('$0 <command> [options]')
     .command(bootCommand)
     .command(doctorCommand)
-    .demandCommand(1, 'a command is needed: boot, doctor')
+    .command(imageCommand)
+    .command(aotCommand)
+    .demandCommand(1, `a command is needed: ${COMMANDS.join(', ')}`)
     .strict()
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
     .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')

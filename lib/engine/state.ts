@@ -73,8 +73,21 @@ export const enum Slot {
   FPU_IP = 66,
   FPU_DP = 67,
 
+  // Slots 68..199 are the guest architecture's.
+
   /** Vector registers that the native caller wants back (10 of 16 bytes; Windows only). */
   X_NATIVE_XMM = 200,
+  /** 32-bit words, one per MMU index: the mode whose blocks its jump cache holds. */
+  JC_MODE = 232,
+  /**
+   * The guest's counter (op TIME) from the host's: TIME_GUEST + ((host - TIME_HOST) * TIME_SCALE >> 32), all 64 bits, unsigned.
+   * TIME_SCALE = 0: the helper does it.
+   */
+  TIME_SCALE = 236,
+  TIME_HOST = 237,
+  TIME_GUEST = 238,
+  /** Low: the CPU's mode word, high: its MMU index, for CPUs that let generated code change them (op SETMODE). */
+  MODE = 239,
   /** x87 environment image (28 bytes) that generated code builds. */
   X_FPU_ENV = 240,
 

@@ -4,7 +4,7 @@
  */
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
-import { defaultVarsFile, findBios, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
+import { defaultVarsFile, findBios, findOpenSbi, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
@@ -13,6 +13,7 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { UsageError } from '../errors.js';
+import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
@@ -20,7 +21,7 @@ export type MachineName = 'pc' | 'q35' | 'virt';
 /** Architectures with their boards, the default one first. */
 const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
 /** Architectures that can be chosen; the others are on their way. */
-const ARCH_NAMES: readonly ArchName[] = ['x86_64'];
+const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'riscv64'];
 export type Accel = AccelName;
 
 export type VgaKind = 'std' | 'none';
@@ -49,7 +50,7 @@ export interface DiskConfig {
 export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string };
 
 /** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
-export interface MachineOptions {
+export interface MachineOptions extends AotOptions {
   /**
    * What executes guest code: `kvm`, `jit`, `interp`, or `auto`: KVM where it is fast, else the JIT, else (where memory may not be
    * made executable) the interpreter. Properties follow as on the command line: `kvm,fallback=off`. Default auto.
@@ -145,6 +146,7 @@ export interface MachineConfig {
   /** ms since the epoch. */
   rtc: number;
   clock: 'host' | 'virtual';
+  aot: AotConfig;
   debug: DebugOptions;
 }
 
@@ -292,6 +294,18 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   return fw;
 }
 
+/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel; none: the kernel begins in M-mode. */
+function chooseVirtFirmware(o: MachineOptions, arch: ArchName, notes: string[]): FirmwareConfig | null {
+  const want = o.firmware ?? 'auto';
+  if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
+  if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
+  if (want === 'none') return null;
+  if (want !== 'auto' && want !== 'opensbi') return { kind: 'opensbi', code: want, varsTemplate: null, vars: null };
+  const fw = findOpenSbi();
+  if (want === 'auto') notes.push(`firmware: OpenSBI (${fw.code})`);
+  return fw;
+}
+
 /** Guest architecture and board. */
 function chooseArch(o: MachineOptions): { arch: ArchName; machine: MachineName } {
   const want = o.arch ?? 'auto';
@@ -331,7 +345,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   }
   const disks = drives(o, machine);
   const notes: string[] = [];
-  const firmware = chooseFirmware(o, machine, disks, notes);
+  const firmware = arch === 'x86_64' ? chooseFirmware(o, machine, disks, notes) : chooseVirtFirmware(o, arch, notes);
   const clock = o.clock ?? 'host';
   if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
   // Runs under a virtual clock are to be repeatable.
@@ -361,6 +375,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     noReboot: o.noReboot ?? false,
     rtc: rtc.getTime(),
     clock,
+    aot: resolveAot(o),
     debug: o.debug ?? {},
   };
 }

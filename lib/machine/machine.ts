@@ -15,6 +15,7 @@ import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec, type NativeMemory } from '../native.js';
+import { MachineCache, maxInsns } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
@@ -66,6 +67,7 @@ export class Machine {
   private readonly cpus: readonly MachineCpu[];
   private readonly contexts: NativeContext[] = [];
   private readonly engine: Engine;
+  private readonly aot: MachineCache | null;
   /** Generated code, where there is any. */
   private readonly generated: HostCode | null;
   private readonly accelerator: Accelerator | null = null;
@@ -114,7 +116,7 @@ export class Machine {
     if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
-    const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz);
+    const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
     this.clock = this.virtual ?? tscClock ?? new HostClock(() => native.now());
     this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
@@ -125,6 +127,7 @@ export class Machine {
       memory: this.memory,
       clock: this.clock,
       kvm,
+      tsc: tscClock,
       board: this.boardHost(),
       states,
       hurryTo: (i) => this.hurryTo(i),
@@ -142,13 +145,17 @@ export class Machine {
     this.engine = new Engine(this.memory, this.cpus, {
       host: engineName === 'interp' ? null : host64,
       passes: passOptions(config.debug.disablePasses ?? []),
-      // An instruction trace wants every instruction to be a block.
-      maxInsns: config.debug.trace?.includes('insn') ? 1 : 64,
+      maxInsns: maxInsns(config),
       stepBit: arch.stepBit,
       fpHelperBit: arch.fpHelperBit,
       mask32: (mode) => arch.mask32(mode),
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
+    this.aot = MachineCache.attach(config.aot, config, this.guest, this.engine, engineName === 'interp' ? null : host64, (m) => {
+      // Nobody listens before the machine starts.
+      if (this.started) this.host.log(m);
+      else this.notes.push(m);
+    });
     if (kvm !== null && tscClock !== null) this.accelerator = this.makeAccelerator(kvm, tscClock, ram);
     this.memory.onRemap = (code) => {
       this.accelerator?.remapped();
@@ -408,6 +415,7 @@ export class Machine {
       this.accelerator?.dispose();
       this.board.close();
       this.tools.close();
+      this.aot?.close();
       for (const c of this.contexts) c.dispose();
     }
   }
@@ -554,6 +562,7 @@ export class Machine {
       halted: this.haltedNs / 1e9,
       guestTime: this.clock.now(),
       engine: { ...this.engine.stats, hostBytes: this.engine.hostBytes },
+      aot: this.aot?.stats() ?? null,
       helpers,
       slices: this.slices,
       loopTurns: this.turns,

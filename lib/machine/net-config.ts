@@ -5,8 +5,8 @@ import { suggestion } from '../suggest.js';
 import type { HostForward } from '../net/user/user-net.js';
 import type { SocketAddress } from '../net/socket-link.js';
 
-export type NicModel = 'virtio' | 'e1000';
-const MODELS: readonly NicModel[] = ['virtio', 'e1000'];
+export type NicModel = 'virtio' | 'e1000' | 'rtl8139';
+const MODELS: readonly NicModel[] = ['virtio', 'e1000', 'rtl8139'];
 
 export type NetLink =
   | { kind: 'user'; hostfwd: HostForward[]; restrict: boolean; hostname: string | null }

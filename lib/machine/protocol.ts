@@ -3,6 +3,7 @@ import type { AccelStats } from '../accel/accelerator.js';
 import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
+import type { AotStats } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
 
@@ -28,6 +29,8 @@ export interface MachineStats {
   /** Guest time in ns: what its clocks count. Stands still while paused. */
   guestTime: number;
   engine: EngineStats;
+  /** The code cache; null if there is none. */
+  aot: AotStats | null;
   /** Calls of each helper, most frequent first. */
   helpers: Record<string, number>;
   slices: number;

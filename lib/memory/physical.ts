@@ -204,6 +204,11 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     return null;
   }
 
+  /** Something answers at pa that is not RAM. */
+  isDevice(pa: number): boolean {
+    return this.window(pa) !== null;
+  }
+
   read(pa: number, size: number): number {
     const w = this.window(pa);
     if (w === null) return floating(size);

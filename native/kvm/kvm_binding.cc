@@ -155,7 +155,7 @@ class VmObject : public Napi::ObjectWrap<VmObject> {
     Napi::Uint8Array bitmap = info[1].As<Napi::Uint8Array>();
     double pages = info[2].ToNumber().DoubleValue();
     // The kernel writes whole 64-bit words.
-    if (!(pages >= 0 && pages < 0x1p40) || static_cast<double>(bitmap.ByteLength()) < 8 * ((static_cast<double>(pages) + 63) / 64)) return Throw(env, "ERR_INVALID_ARG", "dirtyLog: the bitmap is too small");
+    if (!(pages >= 0 && pages < 0x1p40) || bitmap.ByteLength() < (static_cast<size_t>(pages) + 63) / 64 * 8) return Throw(env, "ERR_INVALID_ARG", "dirtyLog: the bitmap is too small");
     int e = vm_->DirtyLog(info[0].ToNumber().Uint32Value(), bitmap.Data());
     return e ? ThrowErrno(env, "KVM_GET_DIRTY_LOG", e) : env.Undefined();
   }

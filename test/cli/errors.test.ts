@@ -54,7 +54,7 @@ interface Case {
 const boot = (...args: string[]) => (): string[] => ['boot', '--kernel', at('kernel'), '--memory', '16M', ...args];
 
 const CASES: Case[] = [
-  { what: 'no command', args: () => [], says: /a command is needed: boot, doctor/ },
+  { what: 'no command', args: () => [], says: /a command is needed: boot, doctor, image/ },
   { what: 'an unknown command', args: () => ['bot'], says: /unknown command 'bot' \(did you mean boot\?\)/ },
   { what: 'nothing to boot', args: () => ['boot'], says: /boot: nothing to boot \(give an image, --disk or --kernel\)/ },
   { what: 'a missing kernel', args: () => ['boot', '--kernel', at('nope')], says: /--kernel: .*nope: no such file/ },

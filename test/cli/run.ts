@@ -1,6 +1,13 @@
 /** Runs the command line as users do: a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+/** Tests leave the user's caches alone. */
+const CACHE_HOME = mkdtempSync(join(tmpdir(), 'vmx-cli-cache-'));
+process.once('exit', () => rmSync(CACHE_HOME, { recursive: true, force: true }));
 
 export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
@@ -19,7 +26,7 @@ export interface Running {
 
 /** Starts `vmx-accel ARGS`. Standard input stays open. */
 export function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, XDG_CACHE_HOME: CACHE_HOME, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   const waiting: { text: string; done: () => void }[] = [];

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { VirtualMachine } from '#lib/index.js';
-import type { MachineOptions } from '#lib/index.js';
+import type { MachineOptions, MachineStats } from '#lib/index.js';
 
 export interface Program {
   /** programs/NAME.S */
@@ -73,8 +73,8 @@ function outcome(text: string, status: number): Outcome {
 const TIMEOUT_MS = 30_000;
 
 /** Runs an image on one of our executors. */
-export async function run(image: string, accel: MachineOptions['accel'], cpus = 1): Promise<Outcome> {
-  await using vm = await VirtualMachine.create({ kernel: image, accel, cpus, memory: '64M', devices: ['isa-debug-exit'], noReboot: true });
+export async function run(image: string, accel: MachineOptions['accel'], cpus = 1, more: MachineOptions = {}, stats: (s: MachineStats) => void = () => undefined): Promise<Outcome> {
+  await using vm = await VirtualMachine.create({ kernel: image, accel, cpus, memory: '64M', devices: ['isa-debug-exit'], noReboot: true, ...more });
   let text = '';
   vm.serial.on('data', (b: Buffer) => (text += b.toString('latin1')));
   const timer = setTimeout(() => void vm.stop(), TIMEOUT_MS);
@@ -82,6 +82,8 @@ export async function run(image: string, accel: MachineOptions['accel'], cpus = 
   const end = await vm.wait();
   clearTimeout(timer);
   if (!vm.serial.readableEnded) await new Promise<void>((resolve) => vm.serial.once('end', resolve));
+  const s = await vm.stats();
+  if (s !== undefined) stats(s);
   return outcome(text, end.status);
 }
 

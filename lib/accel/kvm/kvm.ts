@@ -172,8 +172,10 @@ export class KvmAccelerator implements Accelerator {
 
   private start(v: Vcpu, i: number): void {
     this.slots.apply();
-    const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
-    v.setTscOffset(lo, hi);
+    if (!this.d.clock.fixed) {
+      const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
+      v.setTscOffset(lo, hi);
+    }
     const nmi = this.nmis[i]!;
     this.nmis[i] = false;
     this.touched = true;

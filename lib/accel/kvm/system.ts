@@ -39,6 +39,8 @@ export interface KvmHost {
   readonly emulationFailureExits: boolean;
   /** How long a simple instruction takes in ring 0: 0.3 with hardware virtualisation, hundreds where kernel mode is emulated. */
   readonly kernelNsPerInsn: number;
+  /** The guest's TSC can be set off from the host's. */
+  readonly tscOffsets: boolean;
   /** A shutdown exit leaves the registers as they were (AMD's hardware loses them). */
   readonly shutdownKeepsState: boolean;
   /** KVM_GET_SUPPORTED_CPUID. */
@@ -65,9 +67,9 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   const maxVcpus = capabilities[NEEDED.length]!;
   const emulationFailureExits = capabilities[NEEDED.length + 1]! > 0;
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
-  const { nsPerInsn, tscKHz, shutdownKeepsState } = measure(device, cpuid);
+  const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, cpuid });
 }
 
 /** The guest's CPU model: what was asked for, as far as this host has it. */
@@ -111,7 +113,7 @@ const SHUTDOWN_AT = 0x1100;
 const MARK = 0x1234_5678;
 
 /** Times a loop of 32-bit code in ring 0, and looks at a shutdown, in a machine of its own. Takes some ms where kernel mode is emulated. */
-function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKHz: number; shutdownKeepsState: boolean } {
+function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKHz: number; shutdownKeepsState: boolean; tscOffsets: boolean } {
   const native = loadNative();
   const vm: NativeKvm = native.kvmCreate(device);
   const ram = native.allocRam(0x1_0000);
@@ -156,7 +158,13 @@ function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKH
       words[(Block.REGS + 128) >> 2] = SHUTDOWN_AT;
       command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
       const kept = reason[Run.EXIT_REASON >> 2] === (Exit.SHUTDOWN as number) && words[(Block.REGS + 8) >> 2] === MARK && words[(Block.REGS + 128) >> 2] === SHUTDOWN_AT;
-      return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState: kept };
+      // An offset that is taken and not kept does nothing.
+      words[Block.TSC_OFFSET >> 2] = MARK;
+      words[(Block.TSC_OFFSET >> 2) + 1] = -1;
+      command(0, Part.TSC_OFFSET, 0);
+      words[Block.TSC_OFFSET >> 2] = 0;
+      command(0, 0, Part.TSC_OFFSET);
+      return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState: kept, tscOffsets: words[Block.TSC_OFFSET >> 2] === MARK };
     } finally {
       vcpu.dispose();
       native.free(run);

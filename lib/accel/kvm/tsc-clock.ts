@@ -1,6 +1,7 @@
 /**
  * Guest time under KVM: the host's time-stamp counter, from which the hardware makes the guest's by adding an offset. Engine and
- * KVM then read the same counter, and time never goes back when a CPU moves between them.
+ * KVM then read the same counter, and time never goes back when a CPU moves between them. A KVM that adds no offset (`fixed`) gives
+ * the guest the host's counter as it is, which goes on while guest time stands still.
  */
 export class TscClock {
   /** Host ticks at guest time 0; while time stands still: the guest's ticks. */
@@ -16,6 +17,7 @@ export class TscClock {
     private readonly tsc: () => number,
     private readonly hostNow: () => number,
     tscKHz: number,
+    readonly fixed: boolean,
   ) {
     this.perNs = tscKHz / 1e6;
     this.base = tsc();
@@ -23,6 +25,11 @@ export class TscClock {
 
   now(): number {
     return (this.stopped ?? this.tsc() - this.base) / this.perNs;
+  }
+
+  /** The guest's counter, but for what the guest has added. */
+  ticks(): number {
+    return this.fixed ? this.tsc() : (this.stopped ?? this.tsc() - this.base);
   }
 
   stop(): void {

@@ -413,6 +413,17 @@ export class Qcow2Image implements BlockBackend {
     return { kind: first, length: Math.min(c * this.clusterSize, this.size) - offset };
   }
 
+  /** Gives up what this file has in [offset, offset + length): whole clusters; the backing file shows through. */
+  forget(offset: number, length: number): void {
+    this.whole(offset, length, (c) => {
+      this.lookup(c);
+      const { host, compressed, zero } = this.map;
+      if (host === 0 && !zero) return;
+      this.setEntry(c, 0, 0);
+      this.release(host, compressed);
+    });
+  }
+
   /** Compressed data, raw as they go into the file, for guest cluster c, which must be absent. */
   writeCompressed(c: number, data: Uint8Array): void {
     const cs = this.clusterSize;

@@ -227,6 +227,11 @@ export class Refcounts {
     return true;
   }
 
+  /** Sets a refcount: for repairs. */
+  put(cluster: number, count: number): void {
+    this.set(cluster, count);
+  }
+
   get dirty(): boolean {
     return this.to > this.from || this.cache.dirty;
   }

@@ -1,5 +1,6 @@
 /** Network cards of the configuration, each with its back end. */
 import { E1000 } from '../../devices/net/e1000.js';
+import { Rtl8139 } from '../../devices/net/rtl8139.js';
 import { VirtioNet } from '../../devices/virtio/net.js';
 import { UsageError } from '../../errors.js';
 import type { NetConfig } from '../../machine/net-config.js';
@@ -73,6 +74,9 @@ function addNic(p: BusParts, i: number, c: NetConfig, backend: NetBackend): void
       break;
     case 'e1000':
       p.addPci(new E1000(`e1000-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, mac, backend }));
+      break;
+    case 'rtl8139':
+      p.addPci(new Rtl8139(`rtl8139-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, clock: p.host.clock, mac, backend }));
       break;
   }
 }

@@ -3,6 +3,8 @@
  * Developer's Manual, 317453: chapter 3 descriptors, 5 EEPROM, 13 registers).
  */
 
+import { EEPROM_WORDS } from './microwire.js';
+
 export const REGISTER_BYTES = 0x2_0000;
 
 /** Register offsets. */
@@ -288,7 +290,6 @@ export const PLAIN: Readonly<Partial<Record<number, { reset: number; writable: n
 };
 
 /** Words of the EEPROM (5.6): hardware address, configuration, IDs; the sum of the first 64 is BABAh. */
-export const EEPROM_WORDS = 64;
 export const EEPROM_SUM = 0xbaba;
 export function eeprom(mac: Uint8Array): Uint16Array {
   const w = new Uint16Array(EEPROM_WORDS);

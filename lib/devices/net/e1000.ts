@@ -9,8 +9,9 @@ import { be16, be32, ETH_HEADER, MAX_FRAME, put16, put32 } from '../../net/packe
 import { type FrameInfo, type NetBackend, type NicAbilities, type NicEnd, PLAIN_FRAME } from '../../net/port.js';
 import type { GuestMemory, IoHandler, SavedState } from '../device.js';
 import { PciFunction, type PciHost } from '../pci/pci.js';
-import { bool, bytes, finite, int, loadState, saveState, type Schema, struct, u16, u32, u8, words } from '../saved.js';
-import { Ctrl, Eecd, Eerd, eeprom, EEPROM_WORDS, Int, Mdic, Phy, PHY_REGISTERS, PLAIN, Popts, Rctl, Reg, REGISTER_BYTES, Rxcsum, Rxd, Stat, STATUS_VALUE, Tctl, Tucmd, Txd } from './e1000.spec.js';
+import { bool, bytes, int, loadState, saveState, type Schema, struct, u16, u32, u8, words } from '../saved.js';
+import { EEPROM_WORDS, Microwire, microwireRule } from './microwire.js';
+import { Ctrl, Eecd, Eerd, eeprom, Int, Mdic, Phy, PHY_REGISTERS, PLAIN, Popts, Rctl, Reg, REGISTER_BYTES, Rxcsum, Rxd, Stat, STATUS_VALUE, Tctl, Tucmd, Txd } from './e1000.spec.js';
 
 const VERSION = 1;
 const WORDS = REGISTER_BYTES / 4;
@@ -50,11 +51,7 @@ interface State {
   tse: boolean;
   vlan: number;
   ioaddr: number;
-  /** Microwire: bits shifted in, bits taken, word being shifted out. */
-  eeIn: number;
-  eeBits: number;
-  eeOut: number;
-  eeReading: boolean;
+  eeprom: Microwire['s'];
 }
 
 const contextSchema: Schema<Context> = { ipcss: u8, ipcso: u8, ipcse: u16, tucss: u8, tucso: u8, tucse: u16, paylen: int(0, 0xf_ffff), hdrlen: u8, mss: u16, tucmd: u32 };
@@ -70,10 +67,7 @@ const schema: Schema<State> = {
   tse: bool,
   vlan: int(-1, 0xffff),
   ioaddr: u32,
-  eeIn: finite,
-  eeBits: u8,
-  eeOut: u32,
-  eeReading: bool,
+  eeprom: microwireRule,
 };
 
 function phyWords(raw: unknown, at: string): number[] {
@@ -95,6 +89,7 @@ export interface E1000Options {
 export class E1000 extends PciFunction implements NicEnd {
   readonly abilities: NicAbilities = { maxFrame: MAX_FRAME, checksumFree: false };
   private readonly rom: Uint16Array;
+  private readonly serial: Microwire;
   private s: State;
   /** The frame being gathered. */
   private readonly tx = new Uint8Array(MAX_TX);
@@ -115,9 +110,12 @@ export class E1000 extends PciFunction implements NicEnd {
   ) {
     super(name, host, slot << 3, { vendor: 0x8086, device: 0x100e, class: 0x0200, revision: 3, subsysVendor: 0x8086, subsys: 0x001e, pin: 1 });
     this.rom = eeprom(o.mac);
+    this.serial = new Microwire(this.rom);
     this.s = this.initialState();
+    this.serial.s = this.s.eeprom;
     this.addBar(0, 'mem', REGISTER_BYTES, { read: (at, size) => this.read(at, size), write: (at, size, v) => this.write(at, size, v) });
     this.addBar(1, 'io', 64, this.ioPorts());
+    this.addMasterRegisters();
     this.sealConfig();
     o.backend.attach(this);
   }
@@ -132,8 +130,8 @@ export class E1000 extends PciFunction implements NicEnd {
     regs[Reg.RAH >> 2] = mac[4]! | (mac[5]! << 8) | (1 << 31);
     const phy = Array.from({ length: 32 }, (_, i) => PHY_REGISTERS[i]?.reset ?? 0);
     return {
-      regs, phy, checksum: { ...NO_CONTEXT }, segmentation: { ...NO_CONTEXT }, frame: new Uint8Array(0), popts: 0, tse: false, vlan: -1, ioaddr: 0, eeIn: 0, eeBits: 0,
-      eeOut: 0, eeReading: false,
+      regs, phy, checksum: { ...NO_CONTEXT }, segmentation: { ...NO_CONTEXT }, frame: new Uint8Array(0), popts: 0, tse: false, vlan: -1, ioaddr: 0,
+      eeprom: new Microwire(this.rom).s,
     };
   }
 
@@ -194,7 +192,7 @@ export class E1000 extends PciFunction implements NicEnd {
         else r[i] = v & ~Ctrl.PHY_RST;
         return;
       case Reg.EECD:
-        this.microwire(v);
+        this.eecd(v);
         return;
       case Reg.EERD:
         if (v & Eerd.START) r[i] = (this.word((v >>> 8) & 0xff) << 16) | (v & 0xff00) | Eerd.DONE;
@@ -262,30 +260,11 @@ export class E1000 extends PciFunction implements NicEnd {
     return at < EEPROM_WORDS ? this.rom[at]! : 0xffff;
   }
 
-  /** The EEPROM's serial interface: start bit, opcode (10 = read), six address bits in; sixteen data bits out. */
-  private microwire(v: number): void {
-    const s = this.s;
-    const old = s.regs[Reg.EECD >> 2]!;
+  /** The EEPROM's serial interface. */
+  private eecd(v: number): void {
     const keep = Eecd.SK | Eecd.CS | Eecd.DI | Eecd.FWE | Eecd.REQ;
-    let out = (v & keep) | Eecd.PRES | (v & Eecd.REQ ? Eecd.GNT : 0);
-    if (!(v & Eecd.CS)) {
-      s.eeIn = s.eeBits = s.eeOut = 0;
-      s.eeReading = false;
-    } else if (v & Eecd.SK && !(old & Eecd.SK)) {
-      if (s.eeReading) {
-        s.eeOut = (s.eeOut << 1) >>> 0;
-      } else if (s.eeBits > 0 || v & Eecd.DI) {
-        s.eeIn = ((s.eeIn << 1) | (v & Eecd.DI ? 1 : 0)) & 0x1ff;
-        if (++s.eeBits === 9) {
-          s.eeReading = s.eeIn >>> 6 === 6;
-          s.eeOut = this.word(s.eeIn & 0x3f);
-          s.eeBits = 0;
-        }
-      }
-    }
-    // The word is shifted out from bit 15 on, after a leading zero.
-    if (!s.eeReading || s.eeOut & 0x1_0000) out |= Eecd.DO;
-    s.regs[Reg.EECD >> 2] = out;
+    this.serial.set((v & Eecd.CS) !== 0, (v & Eecd.SK) !== 0, (v & Eecd.DI) !== 0);
+    this.s.regs[Reg.EECD >> 2] = (v & keep) | Eecd.PRES | (v & Eecd.REQ ? Eecd.GNT : 0) | (this.serial.data ? Eecd.DO : 0);
   }
 
   private mdic(v: number): void {
@@ -586,6 +565,7 @@ export class E1000 extends PciFunction implements NicEnd {
 
   private resetCard(): void {
     this.s = this.initialState();
+    this.serial.s = this.s.eeprom;
     this.txLength = 0;
     this.syncInt();
   }
@@ -606,6 +586,7 @@ export class E1000 extends PciFunction implements NicEnd {
     const regs = new Int32Array(WORDS);
     regs.set(card.regs);
     this.s = { ...card, regs };
+    this.serial.s = this.s.eeprom;
     this.tx.set(card.frame);
     this.txLength = card.frame.length;
     this.syncInt();

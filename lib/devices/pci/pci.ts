@@ -14,6 +14,7 @@ export const enum PciReg {
   REVISION = 0x08,
   CLASS_PROG = 0x09,
   CLASS = 0x0a,
+  CACHE_LINE_SIZE = 0x0c,
   HEADER_TYPE = 0x0e,
   BAR0 = 0x10,
   ROM = 0x30,
@@ -23,7 +24,7 @@ export const enum PciReg {
   INT_LINE = 0x3c,
   INT_PIN = 0x3d,
 }
-export const enum PciCommand { IO = 1, MEMORY = 2, MASTER = 4, INTX_DISABLE = 0x400 }
+export const enum PciCommand { IO = 1, MEMORY = 2, MASTER = 4, MWI = 0x10, INTX_DISABLE = 0x400 }
 const STATUS_CAP_LIST = 0x10;
 const STATUS_INTX = 0x08;
 
@@ -138,6 +139,12 @@ export class PciFunction implements Device {
 
   protected writable(reg: number, mask: readonly number[]): void {
     this.wmask.set(mask, reg);
+  }
+
+  /** Cache line size, latency timer and memory write and invalidate can be set (6.2.4): a bus master on conventional PCI. */
+  protected addMasterRegisters(): void {
+    this.writable(PciReg.COMMAND, [0x07 | PciCommand.MWI, 0x04]);
+    this.writable(PciReg.CACHE_LINE_SIZE, [0xff, 0xf8]);
   }
 
   /** Adds BAR n. size: power of two, >= 16 for memory, >= 4 for ports. */

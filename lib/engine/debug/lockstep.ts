@@ -273,7 +273,8 @@ export class Lockstep implements BlockTool {
     for (let i = 0; i < ir.n; i++) {
       const p = i * REC;
       const op: Op = ir.buf[p]! & 0xff;
-      if (op === Op.CALL) {
+      const call = op === Op.CALL || op === Op.CALLIF || op === Op.TIME;
+      if (call) {
         const x87 = cpu.helpers.list[ir.buf[p + F.AUX]!]!.x87;
         // Those with a memory operand come out as calls, because no access goes through the TLB.
         this.useHelper(ir.buf[p + F.AUX]!, x87 === undefined || x87.kind === X87Kind.READ || x87.kind === X87Kind.WRITE ? 1 : 2);
@@ -281,9 +282,8 @@ export class Lockstep implements BlockTool {
           vec = true;
           cc |= x87.undef << 16;
         }
-      }
-      else if (op === Op.VOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
-      if (op === Op.CALL) continue;
+      } else if (op === Op.VOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
+      if (call) continue;
       const form = OPS[op]!.form;
       for (let k = 0; k < 5; k++) {
         const s = ir.buf[p + F.DST + k]!;

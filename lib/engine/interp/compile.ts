@@ -233,6 +233,27 @@ export function compileForInterp(b: IrBuilder, o: InterpOptions = {}): InterpBlo
         bb = sb;
         m = I[p + F.AUX]!;
         break;
+      case Op.CALLIF:
+        // a = condition, masked with c (w = 3: and its high word); b = slot of the operand.
+        code = C.CALLIF;
+        bb = sb;
+        c = w === 3 ? -1 : w === 2 ? -1 : w === 1 ? 0xffff : 0xff;
+        d = w === 3 ? a + 1 : zero;
+        m = I[p + F.AUX]!;
+        break;
+      case Op.TIME:
+        code = C.CALL;
+        d = dst;
+        a = bb = c = NONE;
+        m = I[p + F.AUX]!;
+        break;
+      case Op.COPY:
+      case Op.FILL:
+        code = C.NONE_DONE;
+        break;
+      case Op.SETMODE:
+        code = C.SETMODE;
+        break;
       case Op.JMP:
         code = C.JMP;
         break;

@@ -4,7 +4,7 @@
  */
 import type { GuestCpu } from '../cpu.js';
 import { HelperResult, type HelperFn } from '../helpers.js';
-import { ExitCode, Slot, TLB_BASE, TLB_BITS, TLB_ENTRY_SHIFT, TLB_TABLE_BYTES, TlbField } from '../state.js';
+import { ExitCode, NONE, Slot, TLB_BASE, TLB_BITS, TLB_ENTRY_SHIFT, TLB_TABLE_BYTES, TlbField } from '../state.js';
 import { C, R, RECORD } from './codes.js';
 import type { InterpBlock } from './compile.js';
 import { condBits, Ff, PARITY } from './flags.js';
@@ -963,6 +963,23 @@ export class Interpreter {
             return ExitCode.NEXT;
           }
           tlb = (TLB_BASE + cpu.mmuIdx * TLB_TABLE_BYTES) >> 2;
+          continue;
+
+        case C.CALLIF:
+          if (((V[code[p + R.A]!]! & code[p + R.C]!) | V[code[p + R.D]!]!) === 0) continue;
+          V[INSN] = code[p + R.INSN]!;
+          if (this.call(cpu, code[p + R.M]!, NONE, code[p + R.B]!, NONE, NONE, code[p + R.IMM]!) !== HelperResult.CONTINUE) return ExitCode.NEXT;
+          tlb = (TLB_BASE + cpu.mmuIdx * TLB_TABLE_BYTES) >> 2;
+          continue;
+        // COPY and FILL may do nothing: what follows them does it all.
+        case C.NONE_DONE: {
+          const d = code[p + R.D]!;
+          V[d] = V[d + 1] = 0;
+          continue;
+        }
+        case C.SETMODE:
+          V[Slot.MODE * 2] = code[p + R.IMM]!;
+          V[Slot.MODE * 2 + 1] = code[p + R.C]!;
           continue;
 
         // --- terminators ---

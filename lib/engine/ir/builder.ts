@@ -108,6 +108,8 @@ export class IrBuilder {
   n = 0;
   /** Guest instructions begun. */
   insns = 0;
+  /** The guest has no flags: none are live where the block may be left. Set by the lifter after `begin`. */
+  flagless = false;
   /** Highest temporary slot in use + 1. */
   tempEnd: number = Slot.TEMP;
   /** Lifters make symbols of what looks like an address (`symbol`). */
@@ -121,6 +123,7 @@ export class IrBuilder {
   constructor(readonly consts: ConstPool) {}
 
   begin(): void {
+    this.flagless = false;
     this.n = 0;
     this.insns = 0;
     this.tempEnd = Slot.TEMP;
@@ -260,6 +263,32 @@ export class IrBuilder {
 
   call(helper: number, dst = NONE, a = NONE, b = NONE, c = NONE, imm = 0): void {
     this.emit(Op.CALL, 0, 0, 0, dst, a, b, c, imm, helper);
+  }
+
+  /** Calls the helper (operand a = b) if the low w bits of cond are not 0. */
+  callIf(helper: number, w: number, cond: number, b: number, imm = 0): void {
+    this.emit(Op.CALLIF, w, 0, 0, NONE, cond, b, NONE, imm, helper);
+  }
+
+  /** dst = the guest's counter; the helper makes it where generated code cannot. */
+  time(helper: number, dst: number, imm = 0): void {
+    this.emit(Op.TIME, 3, 0, 0, dst, NONE, NONE, NONE, imm, helper);
+  }
+
+  /** op = COPY or FILL: dst = elements done. */
+  bulk(op: Op, w: number, dst: number, to: number, from: number, count: number): void {
+    this.emit(op, w, 0, 0, dst, to, from, count, 0, 0);
+  }
+
+  setMode(mode: number, mmuIdx: number): void {
+    this.emit(Op.SETMODE, 0, 0, 0, NONE, NONE, NONE, mmuIdx, mode, 0);
+  }
+
+  /** Makes the terminator just written look at PENDING. Indirect jumps and exits do so anyway. */
+  checkPending(): void {
+    const p = (this.n - 1) * REC;
+    const op = this.buf[p + F.W0]! & 0xff;
+    if (op === Op.JMP || op === Op.JCC || op === Op.JNZ) this.buf[p + F.AUX] = 1;
   }
 
   /** w = 3 (MMX/64), 4 or 5; fw = flags written, as the helper's table entry says. */

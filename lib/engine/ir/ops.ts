@@ -10,7 +10,7 @@
  *   [DST] [A] [B] [C]   slots (see state.ts), NONE, or literals where the table says so
  *   [IMM]  literal (int32)
  *   [INSN] page offset of the guest instruction | page offset of the next instruction << 16
- *   [AUX]  helper id of CALL and VOP; free for passes otherwise
+ *   [AUX]  helper id of CALL, CALLIF, TIME and VOP; see JMP; free for passes otherwise
  *
  * Rules
  * - A guest register slot (< Slot.TEMP) may be read and written any number of times. A temporary is written
@@ -43,8 +43,12 @@ export const enum Op {
   LD, ST, LDV, STV, SEGCHK, CHKALIGN,
   // vectors that are not table driven
   MOVV, ZEROU,
+  // memory in bulk
+  COPY, FILL,
   // TypeScript
-  CALL, VOP,
+  CALL, CALLIF, TIME, VOP,
+  // execution mode
+  SETMODE,
   // terminators
   JMP, JCC, JNZ, JMPI, EXIT,
   COUNT,
@@ -152,8 +156,13 @@ export const OPS: readonly OpInfo[] = (() => {
   t[Op.MOVV] = info('movv', 'dv---', Fx.VDST, 'vector dst = low w bits of a (w = 3: 64, 4: 128, 5: 256); bits above kept');
   t[Op.ZEROU] = info('zerou', 'd----', Fx.VDST, 'clear bits 128..255 of vector dst');
   t[Op.CALL] = info('call', 'dsssl', Fx.FAULTS | Fx.EFFECT | Fx.READS_ALL, 'call TypeScript helper aux with the operand slots; it may read and write any state and may raise');
+  t[Op.CALLIF] = info('callif', '-ss-l', Fx.FAULTS | Fx.EFFECT | Fx.READS_ALL, 'if the low w bits of a are not 0, call helper aux with operand a = b and imm, as CALL does');
+  t[Op.TIME] = info('time', 'd---l', Fx.FAULTS | Fx.EFFECT | Fx.READS_ALL, 'dst = the guest counter of the TIME slots (64 bits), or what helper aux (dst, imm) makes of it when TIME_SCALE is 0');
+  t[Op.COPY] = info('copy', 'dsss-', Fx.EFFECT, 'copies up to c elements of w bits, ascending, from linear address b to a; dst = how many it did: 0 or more, as far as plain memory in the TLB goes; never faults');
+  t[Op.FILL] = info('fill', 'dsss-', Fx.EFFECT, 'stores the low w bits of b to up to c elements from linear address a on; dst as for COPY');
+  t[Op.SETMODE] = info('setmode', '---ll', Fx.EFFECT, 'the mode is imm, the MMU index c from here on; a terminator other than EXIT must follow');
   t[Op.VOP] = info('vop', 'dsssl', Fx.VDST, 'table-driven vector op aux; pure but for its results and what its table entry says');
-  t[Op.JMP] = info('jmp', '----l', Fx.TERM | Fx.EFFECT, 'go on at page offset imm (signed; outside 0..4095 is another page)');
+  t[Op.JMP] = info('jmp', '----l', Fx.TERM | Fx.EFFECT, 'go on at page offset imm (signed; outside 0..4095 is another page). JMP, JCC, JNZ: aux = 1 asks for a look at PENDING whatever the direction');
   t[Op.JCC] = info('jcc', '---ll', Fx.TERM | Fx.EFFECT | Fx.READS_CC, 'cc ? page offset imm : page offset c');
   t[Op.JNZ] = info('jnz', '-s-ll', Fx.TERM | Fx.EFFECT, '(low w bits of a) != 0 ? page offset imm : page offset c');
   t[Op.JMPI] = info('jmpi', '-s-l-', Fx.TERM | Fx.EFFECT, 'go on at linear address a (64 bits); c = 0 jump, 1 call, 2 return');

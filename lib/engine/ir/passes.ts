@@ -65,6 +65,9 @@ const USES: Int32Array = (() => {
   set(Op.CHKALIGN, Use.LOW32);
   set(Op.JMPI, Use.FULL);
   set(Op.CALL, Use.FIXED, Use.FIXED, Use.FIXED);
+  set(Op.CALLIF, Use.W, Use.FIXED);
+  set(Op.COPY, Use.FULL, Use.FULL, Use.FULL);
+  set(Op.FILL, Use.FULL, Use.W, Use.FULL);
   set(Op.VOP, Use.FIXED, Use.FIXED, Use.FIXED);
   return t;
 })();
@@ -177,7 +180,7 @@ function fold(b: IrBuilder): void {
     if (fx & Fx.DST2) {
       const d2 = B[p + (op === Op.DIV || op === Op.IDIV ? F.IMM : F.C)]!;
       if (d2 >= 0 && d2 < Slot.TEMP) version[d2]!++;
-    } else if (op === Op.CALL) calls++;
+    } else if (op === Op.CALL || op === Op.CALLIF || op === Op.TIME) calls++;
   }
 }
 
@@ -280,7 +283,9 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
   const B = b.buf;
   const end = b.n * REC;
   const pool = b.consts;
-  let live: number = Fl.ALL;
+  /** Flags that must be exact where the block may be left. */
+  const exact: number = b.flagless ? 0 : Fl.ALL;
+  let live = exact;
   let out = end;
   for (let p = end - REC; p >= 0; p -= REC) {
     let w0 = B[p]!;
@@ -320,9 +325,12 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
 
     // State of the flags before this op.
     live &= ~written;
-    if (fx & (Fx.FAULTS | Fx.TERM) || (fpFaults && op === Op.VOP && helpers.list[B[p + F.AUX]!]!.fp)) live = Fl.ALL;
-    else if (fx & Fx.READS_CC) live |= CC[(w0 >>> 12) & 15]!;
-    else if (fx & Fx.READS_ALL) live = op === Op.ADOX ? live | Fl.OF : Fl.ALL;
+    const leaves = (fx & (Fx.FAULTS | Fx.TERM)) !== 0 || (fpFaults && op === Op.VOP && helpers.list[B[p + F.AUX]!]!.fp);
+    if (leaves) live |= exact;
+    if (fx & Fx.READS_CC) live |= CC[(w0 >>> 12) & 15]!;
+    else if (leaves) {
+      // No leaving op reads flags besides those that must be exact.
+    } else if (fx & Fx.READS_ALL) live = op === Op.ADOX ? live | Fl.OF : Fl.ALL;
     else if (fx & Fx.READS_CF) {
       if (op !== Op.SETCF || B[p + F.IMM] === 2) live |= Fl.CF;
     } else if (op === Op.VOP) live |= helpers.list[B[p + F.AUX]!]!.readsFlags;

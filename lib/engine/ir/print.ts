@@ -32,6 +32,8 @@ function hasWidth(op: Op): boolean {
     case Op.CHKALIGN:
     case Op.ZEROU:
     case Op.CALL:
+    case Op.TIME:
+    case Op.SETMODE:
     case Op.JMP:
     case Op.JCC:
     case Op.JMPI:
@@ -69,7 +71,7 @@ export function printOp(b: IrBuilder, i: number, o: PrintOptions = {}): string {
   let text = info.name;
   if (info.fx & Fx.READS_CC) text += `.${CONDITIONS[(w0 >>> 12) & 15]}`;
   if (hasWidth(op)) text += `.${BITS[w] ?? `w${w}`}`;
-  if (op === Op.CALL || op === Op.VOP) text += ` ${o.helper?.(B[p + F.AUX]!) ?? `@${B[p + F.AUX]}`}`;
+  if (op === Op.CALL || op === Op.CALLIF || op === Op.TIME || op === Op.VOP) text += ` ${o.helper?.(B[p + F.AUX]!) ?? `@${B[p + F.AUX]}`}`;
 
   const results: string[] = [];
   const operands: string[] = [];
@@ -94,6 +96,7 @@ export function printOp(b: IrBuilder, i: number, o: PrintOptions = {}): string {
   while (results.length > 0 && results[results.length - 1] === '_') results.pop();
   if (operands.length > 0) text += ` ${operands.join(', ')}`;
   if (results.length > 0) text = `${results.join(', ')} = ${text}`;
+  if (B[p + F.AUX] === 1 && (op === Op.JMP || op === Op.JCC || op === Op.JNZ)) text += ' pending';
   if (fw !== 0) {
     let flags = '';
     for (let k = 0; k < 6; k++) if (fw & (1 << k)) flags += FLAG_LETTERS[k];

@@ -20,7 +20,7 @@ export interface VerifyOptions extends PrintOptions {
 const WIDTHS = new Map<Op, number>();
 for (const op of [
   Op.MOV, Op.ZX, Op.CMOV, Op.SELNZ, Op.ADD, Op.SUB, Op.ADC, Op.SBB, Op.AND, Op.OR, Op.XOR, Op.NEG, Op.NOT, Op.INC, Op.DEC,
-  Op.SX, Op.SHL, Op.SHR, Op.SAR, Op.ROL, Op.ROR, Op.RCL, Op.RCR, Op.MUL, Op.IMUL, Op.DIV, Op.IDIV, Op.CRC32, Op.LD, Op.ST, Op.JNZ,
+  Op.SX, Op.SHL, Op.SHR, Op.SAR, Op.ROL, Op.ROR, Op.RCL, Op.RCR, Op.MUL, Op.IMUL, Op.DIV, Op.IDIV, Op.CRC32, Op.LD, Op.ST, Op.JNZ, Op.CALLIF, Op.COPY, Op.FILL,
 ]) WIDTHS.set(op, 0b1111);
 for (const op of [
   Op.LEA, Op.SHLD, Op.SHRD, Op.BT, Op.BTS, Op.BTR, Op.BTC, Op.BSF, Op.BSR, Op.TZCNT, Op.LZCNT, Op.POPCNT, Op.BSWAP,
@@ -41,7 +41,9 @@ const FW = new Map<Op, number>([
 const UNDEFINED_ONLY = new Set<Op>([Op.DIV, Op.IDIV, Op.CALL]);
 
 const DST_OPTIONAL = new Set<Op>([Op.ADD, Op.SUB, Op.AND, Op.CALL, Op.VOP]);
-const SOURCES_OPTIONAL = new Set<Op>([Op.LEA, Op.CALL, Op.VOP]);
+const SOURCES_OPTIONAL = new Set<Op>([Op.LEA, Op.CALL, Op.CALLIF, Op.VOP]);
+/** Ops that call a helper; they may raise, but whether one does is not known here. */
+const CALLS = new Set<Op>([Op.CALL, Op.CALLIF, Op.TIME]);
 
 /** Why literal fields of this op are out of range, or null. */
 function badLiteral(op: Op, w: number, b: number, c: number, imm: number): string | null {
@@ -83,6 +85,7 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
   const written = new Uint8Array(Slot.TEMP_END - Slot.TEMP + 4);
   let insn = -1;
   let registerWritten = false;
+  let afterMode = false;
   if (b.n === 0) fail(0, 'empty block');
   for (let i = 0; i < b.n; i++) {
     const p = i * REC;
@@ -96,19 +99,21 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
     const vector = op === Op.LDV || op === Op.MOVV || op === Op.ZEROU;
 
     if (!(info.fx & Fx.TERM) !== i < b.n - 1) fail(i, i < b.n - 1 ? 'terminator before the end' : 'no terminator at the end');
+    if (afterMode && !(info.fx & Fx.TERM && op !== Op.EXIT)) fail(i, 'SETMODE must be followed by a jump');
+    afterMode = op === Op.SETMODE;
     const widths = WIDTHS.get(op);
     if (widths !== undefined && !((widths >> w) & 1)) fail(i, `width ${w}`);
     const literal = badLiteral(op, w, B[p + F.B]!, B[p + F.C]!, B[p + F.IMM]!);
     if (literal !== null) fail(i, literal);
     const allowed = FW.get(op) ?? (FLAGS_WRITTEN[op] !== 0 || UNDEFINED_ONLY.has(op) ? Fl.ALL : 0);
     if (fw & ~allowed) fail(i, `flags ${fw.toString(2)}, allowed ${allowed.toString(2)}`);
-    if ((op === Op.CALL || op === Op.VOP) && o.helpers && o.helpers.list[B[p + F.AUX]!] === undefined) fail(i, 'no such helper');
+    if ((CALLS.has(op) || op === Op.VOP) && o.helpers && o.helpers.list[B[p + F.AUX]!] === undefined) fail(i, 'no such helper');
 
     if (B[p + F.INSN] !== insn) {
       insn = B[p + F.INSN]!;
       registerWritten = false;
     }
-    if (o.precise !== false && registerWritten && info.fx & Fx.FAULTS && op !== Op.CALL) {
+    if (o.precise !== false && registerWritten && info.fx & Fx.FAULTS && !CALLS.has(op)) {
       fail(i, 'may fault after a guest register was written');
     }
 
@@ -140,7 +145,7 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
         if (vector && s & 3) fail(i, 'destination: vector temporary is not aligned');
         written[t] = vector ? 2 : op === Op.VOP && (s & 3) === 0 ? 3 : 1;
       } else if (s < 0 || s >= Slot.TEMP) fail(i, `destination: no slot ${s}`);
-      else if ((s < Slot.GPR && s !== Slot.PC) || (s >= Slot.X_CALL && s < Slot.MXCSR)) fail(i, `destination: slot ${s} is reserved`);
+      else if ((s < Slot.GPR && s !== Slot.PC && !(s === Slot.PENDING && w === 0)) || (s >= Slot.X_CALL && s < Slot.MXCSR)) fail(i, `destination: slot ${s} is reserved`);
       else if (vector && s < Slot.VEC) fail(i, 'destination: not a vector register');
       else if (s !== Slot.PC) registerWritten = true;
     };

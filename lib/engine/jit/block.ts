@@ -49,6 +49,8 @@ export class ChainSite {
     /** What the host code needs to undo the patch. */
     readonly cold: number,
     readonly owner: Block,
+    /** It leads to blocks of another mode. */
+    readonly changesMode: boolean,
   ) {}
 }
 
@@ -59,5 +61,5 @@ export class PageBlocks {
   readonly tails: Block[] = [];
 }
 
-/** Mode has at most 17 bits, the page offset 12. */
+/** Mode has at most 19 bits, the page offset 12. */
 export const blockKey = (offset: number, mode: number): number => offset | (mode << 12);

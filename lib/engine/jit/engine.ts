@@ -13,7 +13,7 @@ import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
-import type { GuestBytes, HostCode } from './host-code.js';
+import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 
 /** What a slice of execution ended with. */
 export const enum SliceEnd {
@@ -65,6 +65,7 @@ class Restart extends Error {}
 
 const PAGE = 4096;
 const JC_PAGES = 4096;
+const JC_MODE = Slot.JC_MODE * 2;
 /** Index in `jcPages` of the page that holds the address. */
 const pageMark = (table: number, lo: number): number => table * JC_PAGES + ((lo >>> 12) & (JC_PAGES - 1));
 
@@ -111,8 +112,6 @@ export class Engine {
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
   private readonly sites = new Map<number, ChainSite>();
-  /** Per CPU and MMU index: the mode whose blocks its jump cache holds. */
-  private readonly jcMode: Int32Array;
   private readonly jcNonGlobal: Uint8Array;
   private readonly jcUsed: Uint8Array;
   /** One byte per table and page number modulo JC_PAGES: non-zero if the jump cache may hold an entry of such a page. */
@@ -132,7 +131,6 @@ export class Engine {
     this.ir = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     const tables = cpus.length * MMU_INDEXES;
-    this.jcMode = new Int32Array(tables).fill(-1);
     this.jcNonGlobal = new Uint8Array(tables);
     this.jcUsed = new Uint8Array(tables);
     this.jcPages = new Uint8Array(tables * JC_PAGES);
@@ -146,6 +144,7 @@ export class Engine {
     for (let i = 0; i < tables; i++) this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
+      for (let i = 0; i < MMU_INDEXES; i++) cpu.V[JC_MODE + i] = -1;
       for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(cpu, i, true);
       cpu.onFlush = (kind, lo, hi) => this.flushed(cpu, kind, lo, hi);
       if (o.host) o.host.attach(cpu);
@@ -327,7 +326,7 @@ export class Engine {
             const id = V[Slot.X_ADDR * 2]!;
             const target = this.lookup(cpu);
             const site = this.sites.get(id);
-            if (site !== undefined && site.target === null && site.owner.valid && site.owner.mode === target.mode && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
+            if (site !== undefined && site.target === null && site.owner.valid && (site.changesMode || site.owner.mode === target.mode) && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
               host.patch(id, target.entryB);
               site.target = target;
               site.nextIn = target.incoming;
@@ -364,9 +363,9 @@ export class Engine {
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
     const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
-    if (this.jcMode[table] !== cpu.mode) {
+    if (V[JC_MODE + cpu.mmuIdx] !== cpu.mode) {
       this.clearJumpCache(cpu, cpu.mmuIdx, false);
-      this.jcMode[table] = cpu.mode;
+      V[JC_MODE + cpu.mmuIdx] = cpu.mode;
     }
     const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
     const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
@@ -382,7 +381,7 @@ export class Engine {
       V[e + 3] = Math.floor(host / 0x1_0000_0000);
     }
     this.jcBlocks[table]![idx] = block;
-    this.jcMode[table] = cpu.mode;
+    V[JC_MODE + cpu.mmuIdx] = cpu.mode;
     this.jcUsed[table] = 1;
     this.jcPages[pageMark(table, lo)] = 1;
     if (!cpu.fetchGlobal) this.jcNonGlobal[table] = 1;
@@ -499,7 +498,7 @@ export class Engine {
 
   private addSites(block: Block, triples: readonly number[]): void {
     for (let i = 0; i < triples.length; i += 3) {
-      const site = new ChainSite(triples[i]!, triples[i + 2]!, block);
+      const site = new ChainSite(triples[i]!, triples[i + 2]!, block, (triples[i + 1]! & SITE_CHANGES_MODE) !== 0);
       site.nextOwn = block.sites;
       block.sites = site;
       this.sites.set(site.id, site);

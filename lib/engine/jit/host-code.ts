@@ -11,6 +11,9 @@ export interface GuestBytes {
   readonly bytes: number;
 }
 
+/** In a chain site's page offset: the block it goes to is of another mode than the one it is in. */
+export const SITE_CHANGES_MODE = 0x1000;
+
 export interface HostCode {
   /** Executable address of code offset 0. */
   readonly address: number;
@@ -26,9 +29,9 @@ export interface HostCode {
   resume(cpu: GuestCpu): number;
   /**
    * Generates code; sets block.entryA, entryB and hostBytes.
-   * @returns its chain sites as triples: id, page offset they go to, and what `unpatch` wants to know.
+   * @returns its chain sites as triples: id, page offset they go to (with SITE_CHANGES_MODE), and what `unpatch` wants to know.
    */
-  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  compile(ir: IrBuilder, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
   /** Everything about this back end and its options that code depends on: with the same identity records can be exchanged. */
   readonly identity: string;
   /**

@@ -38,6 +38,8 @@ export const enum Rm {
   DOWN = 1,
   UP = 2,
   ZERO = 3,
+  /** To nearest, ties away from zero: no x86 has it, others do. */
+  AWAY = 4,
 }
 
 export interface FpFormat {
@@ -175,6 +177,8 @@ function roundsUp(sign: boolean, sig: bigint, drop: number, rm: number): boolean
       const rest = sig & ((half << 1n) - 1n);
       return rest > half || (rest === half && ((sig >> BigInt(drop)) & 1n) !== 0n);
     }
+    case Rm.AWAY:
+      return ((sig >> BigInt(drop - 1)) & 1n) !== 0n;
     case Rm.DOWN:
       return sign;
     case Rm.UP:
@@ -267,7 +271,7 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
       return inf(f, sign);
     }
     st.flags |= FpFlag.PE;
-    const toInf = st.rm === Rm.NEAREST || (st.rm === Rm.DOWN && sign) || (st.rm === Rm.UP && !sign);
+    const toInf = st.rm === Rm.NEAREST || st.rm === Rm.AWAY || (st.rm === Rm.DOWN && sign) || (st.rm === Rm.UP && !sign);
     st.roundedUp = toInf;
     if (toInf) return inf(f, sign);
     return pack(f, sign, ((1n << BigInt(p)) - 1n) << BigInt(f.p - p), f.bias);

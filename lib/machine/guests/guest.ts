@@ -5,9 +5,11 @@
 import type { Accelerator } from '../../accel/accelerator.js';
 import type { KvmDeps } from '../../accel/kvm/kvm.js';
 import type { KvmHost } from '../../accel/kvm/system.js';
+import type { TscClock } from '../../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../../boards/board.js';
 import type { ObjdumpMachine } from '../../engine/debug/objdump.js';
-import type { GuestClock, GuestCpu } from '../../engine/cpu.js';
+import type { GuestClock, GuestCpu, Lifter } from '../../engine/cpu.js';
+import type { HelperRegistry } from '../../engine/helpers.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { ArchName, MachineConfig } from '../config.js';
 
@@ -26,6 +28,8 @@ export interface GuestEnv {
   readonly clock: GuestClock;
   /** The machine may run on this KVM: CPU features and TSC are to be what it has. */
   readonly kvm: KvmHost | null;
+  /** Its clock: where time-stamp counters come from. */
+  readonly tsc: TscClock | null;
   readonly board: BoardHost;
   /** State regions, one per CPU. */
   readonly states: readonly { buffer: ArrayBufferLike; address: number }[];
@@ -40,6 +44,8 @@ export interface GuestEnv {
 
 /** CPUs and board of one machine, connected. */
 export interface Guest {
+  /** CPU features on which translated code depends, besides the model's name: part of the identity of cached code. */
+  readonly features?: ReadonlySet<string>;
   readonly cpus: readonly MachineCpu[];
   readonly board: Board;
   /** Power-up and reset: CPUs and devices in their reset state, firmware or kernel (again) in memory. */
@@ -76,6 +82,13 @@ export interface GuestDebug {
   attachTrace(cpu: MachineCpu, sink: TraceSink): void;
 }
 
+export interface GuestTranslator {
+  readonly lifter: Lifter;
+  readonly helpers: HelperRegistry<never>;
+  /** The MMU index that belongs to a mode word. */
+  mmuIndex(mode: number): number;
+}
+
 export interface GuestArch {
   readonly name: ArchName;
   /** Mode bit that asks for blocks of one instruction. */
@@ -87,6 +100,8 @@ export interface GuestArch {
   /** Guest slots that generated code may keep in host registers, most used first. */
   readonly pinned: readonly number[];
   readonly debug: GuestDebug;
+  /** What translates code of this architecture without a machine around it: to check code caches. Absent: they cannot be checked. */
+  translator?: (features: readonly string[], cpus: number) => GuestTranslator;
   /** Maps guest RAM: the first config.memory bytes of the host mapping. */
   mapRam(memory: PhysicalMemory, config: MachineConfig): void;
   /** @throws UsageError for what the configuration asks and this architecture does not have. */

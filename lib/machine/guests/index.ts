@@ -1,6 +1,7 @@
 /** The guest architectures there are. */
 import type { ArchName } from '../config.js';
 import type { GuestArch } from './guest.js';
+import { riscv } from './riscv.js';
 import { x86 } from './x86.js';
 
-export const ARCHES: Readonly<Partial<Record<ArchName, GuestArch>>> = { x86_64: x86 };
+export const ARCHES: Readonly<Partial<Record<ArchName, GuestArch>>> = { x86_64: x86, riscv64: riscv };

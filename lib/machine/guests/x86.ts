@@ -11,7 +11,8 @@ import { CpuModel } from '../../engine/guest/x86/cpuid.js';
 import { Vec } from '../../engine/guest/x86/defs.js';
 import { x86Helpers, x86Lifter } from '../../engine/guest/x86/guest.js';
 import { Src } from '../../engine/guest/x86/interrupts.js';
-import { Mode, X } from '../../engine/guest/x86/mode.js';
+import { Mode, mmuIndexOf, X } from '../../engine/guest/x86/mode.js';
+import type { HelperRegistry } from '../../engine/helpers.js';
 import { codeBits, describeMode, x86SlotName } from '../../engine/guest/x86/names.js';
 import { PvClock } from '../../engine/guest/x86/pvclock.js';
 import { DEFAULT_PINNED } from '../../engine/host/x64/backend.js';
@@ -122,7 +123,7 @@ function build(env: GuestEnv): Guest {
       },
     });
     cpus.push(
-      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz, paravirt, random: (buf) => env.board.random(buf) }),
+      new X86Cpu({ index, cpus: config.cpus, state, map: memory, ports: memory, intc: board.interruptSources[index]!, clock, model, helpers, lifter, tscKHz, ticks: env.tsc === null ? undefined : (): number => env.tsc!.ticks(), tscFixed: env.tsc?.fixed, paravirt, random: (buf) => env.board.random(buf) }),
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((o) => o !== c && !o.halted);
@@ -130,6 +131,7 @@ function build(env: GuestEnv): Guest {
     if (how !== null) startCpu(cpus[0]!, how);
   };
   return {
+    features: model.features,
     cpus,
     board,
     reset() {
@@ -151,6 +153,10 @@ export const x86: GuestArch = {
   mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
   pinned: DEFAULT_PINNED,
   debug,
+  translator: (features, cpus) => {
+    const helpers = x86Helpers();
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: x86Lifter(helpers, { features: new Set(features) }, cpus), mmuIndex: mmuIndexOf };
+  },
   mapRam(memory, config) {
     // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.
     const { low, high } = ramLayout(config.machine, config.memory);

@@ -218,7 +218,13 @@ describe('lifter', () => {
         bt.32 t3, rax !c
         jmp 259
       f348a5:
-        call x86.rep _, _, _, 13059
+        t0 = and.32 eflags, #1024
+        t1 = selnz.32 t0, #0, rcx
+        t2 = copy.64 rdi, rsi, t1
+        rsi = lea.64 rsi, t2, 3, 0
+        rdi = lea.64 rdi, t2, 3, 0
+        rcx = sub.64 rcx, t2
+        callif.64 x86.rep rcx, _, 13059
         jmp 259
       fa:
         eflags = and.32 eflags, #-513

@@ -39,6 +39,10 @@ export interface X86CpuOptions {
   cpus?: number;
   /** Frequency of the guest's time-stamp counter; 1,000,000 (TSC = nanoseconds) if absent. */
   tscKHz?: number;
+  /** Reads the counter that the time-stamp counter is made of, in ticks; guest time times the frequency if absent. */
+  ticks?: () => number;
+  /** Nobody can move the time-stamp counter: writes of TSC and TSC_ADJUST have no effect. */
+  tscFixed?: boolean;
   /** Local APIC timer clock in kHz; 1,000,000 if absent. */
   apicKHz?: number;
   paravirt?: ParavirtMsrs;
@@ -77,22 +81,19 @@ export class X86Cpu implements GuestCpu {
   readonly model: CpuModel;
   readonly tscKHz: number;
   readonly tscPerNs: number;
+  readonly ticks: () => number;
+  readonly tscFixed: boolean;
 
-  mode = 0;
-  mmuIdx = 0;
   halted = false;
   shutdown = false;
   onFlush: (kind: FlushKind, lo: number, hi: number) => void = () => undefined;
 
   cr0 = 0;
-  cr2Lo = 0;
-  cr2Hi = 0;
   cr3Lo = 0;
   cr3Hi = 0;
   cr4 = 0;
   efer = 0;
   xcr0 = 1;
-  cpl = 0;
   trace: CpuTrace | null = null;
   /** Set from the delivery of an NMI to the next IRET. */
   nmiBlocked = false;
@@ -143,6 +144,8 @@ export class X86Cpu implements GuestCpu {
     this.model = o.model;
     this.tscKHz = o.tscKHz ?? 1_000_000;
     this.tscPerNs = this.tscKHz / 1e6;
+    this.ticks = o.ticks ?? ((): number => this.clock.now() * this.tscPerNs);
+    this.tscFixed = o.tscFixed ?? false;
     this.random = o.random ?? ((b): void => void randomFillSync(b));
     this.seg = new Segments(this);
     this.flags = new Eflags(this);
@@ -261,6 +264,36 @@ export class X86Cpu implements GuestCpu {
     else V[Slot.PENDING * 2]! &= ~Pending.NMI;
   }
 
+  // ---- registers that generated code knows ----------------------------------------------------------------------------------
+
+  get mode(): number {
+    return this.V[Slot.MODE * 2]!;
+  }
+  set mode(v: number) {
+    this.V[Slot.MODE * 2] = v;
+  }
+  get mmuIdx(): number {
+    return this.V[Slot.MODE * 2 + 1]!;
+  }
+  get cpl(): number {
+    return this.V[X.CPL * 2]!;
+  }
+  set cpl(v: number) {
+    this.V[X.CPL * 2] = v;
+  }
+  get cr2Lo(): number {
+    return this.V[X.CR2 * 2]!;
+  }
+  set cr2Lo(v: number) {
+    this.V[X.CR2 * 2] = v;
+  }
+  get cr2Hi(): number {
+    return this.V[X.CR2 * 2 + 1]!;
+  }
+  set cr2Hi(v: number) {
+    this.V[X.CR2 * 2 + 1] = v;
+  }
+
   // ---- mode --------------------------------------------------------------------------------------------------------------
 
   /** Protected mode proper: not real mode, not virtual-8086. */
@@ -301,17 +334,22 @@ export class X86Cpu implements GuestCpu {
     if ((V[Slot.MXCSR * 2]! & 0x1f80) !== 0x1f80 || (V[Slot.FPU * 2]! & 0x3f) !== 0x3f) m |= Mode.FP_UNMASKED;
     if (cr4 & Cr4.OSFXSR && !(cr0 & Cr0.EM)) m |= Mode.SSE;
     if (cr4 & Cr4.OSXSAVE && (this.xcr0 & 6) === 6 && !real) m |= Mode.AVX;
+    if (cr4 & Cr4.SMAP) m |= Mode.SMAP;
+    if (cr4 & Cr4.FSGSBASE) m |= Mode.FSGSBASE;
+    if ((this.efer & (Efer.SCE | Efer.LMA)) === (Efer.SCE | Efer.LMA) && (V[X.NFMASK * 2]! & (Ef.TF | Ef.AC)) === 0) m |= Mode.SYSCALL;
     this.debug.arm(this.mode, (ef & Ef.TF) !== 0);
     const changed = this.mode !== m;
-    this.mode = m;
-    this.mmuIdx = mmuIndexOf(m);
+    V[Slot.MODE * 2] = m;
+    V[Slot.MODE * 2 + 1] = mmuIndexOf(m);
     if (changed && this.trace !== null) this.trace.modeChanged(this);
   }
 
-  /** Sets or clears Pending.INTR. Call it when the interrupt line or IF has changed. */
+  /** Sets or clears Pending.INTR. Call it when the interrupt line (whatever IF is) or IF has changed. */
   updateIntr(): void {
     const V = this.V;
-    if (V[EF]! & Ef.IF && !this.waitSipi && this.intc.pending()) V[Slot.PENDING * 2]! |= Pending.INTR;
+    const line = !this.waitSipi && this.intc.pending();
+    V[X.IRQ * 2] = line ? Pending.INTR : 0;
+    if (V[EF]! & Ef.IF && line) V[Slot.PENDING * 2]! |= Pending.INTR;
     else V[Slot.PENDING * 2]! &= ~Pending.INTR;
   }
 

@@ -17,6 +17,6 @@ export function x86Helpers(): HelperRegistry<X86Cpu> {
 }
 
 /** With several CPUs on one thread, PAUSE gives up the turn. */
-export function x86Lifter(helpers: HelperRegistry<X86Cpu>, model: CpuModel, cpus = 1): X86Lifter {
+export function x86Lifter(helpers: HelperRegistry<X86Cpu>, model: Pick<CpuModel, 'features'>, cpus = 1): X86Lifter {
   return new X86Lifter(helpers, cpus > 1 ? new Set([...model.features, 'smp']) : model.features);
 }

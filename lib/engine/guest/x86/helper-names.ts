@@ -27,18 +27,18 @@ export const enum H {
   CLI, STI, PUSHF, POPF, HLT, CLTS, SMSW, LMSW, CLAC, STAC,
   // control, debug and model-specific registers
   MOV_FROM_CR, MOV_TO_CR, MOV_FROM_DR, MOV_TO_DR,
-  RDMSR, WRMSR, RDTSC, RDTSCP, RDPMC, RDPID, CPUID, XGETBV, XSETBV,
+  RDMSR, WRMSR, RDTSC, RDPMC, RDPID, CPUID, XGETBV, XSETBV,
   // descriptor tables and segments
   LGDT, LIDT, SGDT, SIDT, LLDT, LTR, SLDT, STR,
   LAR, LSL, VERR, VERW, ARPL,
-  MOV_FROM_SREG, LOAD_SREG, LOAD_FAR,
+  LOAD_SREG, LOAD_FAR,
   SWAPGS, RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE,
   // TLB and caches
   INVLPG, INVPCID, WBINVD, INVD, MONITOR, MWAIT,
   // ports and strings
   IN, OUT, REP, INS, OUTS,
   // arithmetic that is rare
-  CMPXCHG8B, CMPXCHG16B, AAA, AAS, DAA, DAS, AAM, AAD, BOUND, ENTER,
+  AAA, AAS, DAA, DAS, AAM, AAD, BOUND, ENTER,
   RDRAND, RDSEED, HYPERCALL, PAUSE, PROBE,
   COUNT,
 }
@@ -85,8 +85,7 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.MOV_TO_DR] = s('mov_to_dr', false, true, 'a = value, imm = debug register number. End: EXIT NEXT');
   t[H.RDMSR] = s('rdmsr', false, true, 'ECX -> EDX:EAX (writes RAX, RDX)');
   t[H.WRMSR] = s('wrmsr', false, true, 'ECX, EDX:EAX. End: EXIT NEXT');
-  t[H.RDTSC] = s('rdtsc', false, true, 'writes RAX, RDX; CR4.TSD');
-  t[H.RDTSCP] = s('rdtscp', false, true, 'writes RAX, RDX, RCX');
+  t[H.RDTSC] = s('rdtsc', false, true, 'dst = temp: time-stamp counter (operand of op TIME); CR4.TSD');
   t[H.RDPMC] = s('rdpmc', false, true, 'ECX -> EDX:EAX');
   t[H.RDPID] = s('rdpid', false, true, 'dst = general register: TSC_AUX');
   t[H.CPUID] = s('cpuid', false, true, 'EAX, ECX -> EAX EBX ECX EDX');
@@ -106,7 +105,6 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.VERR] = s('verr', false, true, 'a = selector: sets ZF in FLAGS');
   t[H.VERW] = s('verw', false, true, 'a = selector: sets ZF in FLAGS');
   t[H.ARPL] = s('arpl', false, true, 'dst = temp: adjusted selector, a = destination selector, b = source selector: sets ZF in FLAGS');
-  t[H.MOV_FROM_SREG] = s('mov_from_sreg', false, false, 'dst = temp: selector zero-extended, imm = segment 0..5');
   t[H.LOAD_SREG] = s('load_sreg', false, true, 'a = selector (16), imm = segment (not CS): loads the register. End: EXIT NEXT, or SHADOW for SS');
   t[H.LOAD_FAR] = s('load_far', false, true, 'LDS..LGS: a = selector (16), imm = segment: as load_sreg; the lifter writes the offset register afterwards. End: EXIT NEXT');
   t[H.SWAPGS] = s('swapgs', false, true, 'SWAPGS (#GP unless CPL 0)');
@@ -130,8 +128,6 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.INS] = s('ins', false, true, 'INS without REP, imm as in rep: one iteration, registers included');
   t[H.OUTS] = s('outs', false, true, 'OUTS without REP, imm as in rep: one iteration, registers included');
 
-  t[H.CMPXCHG8B] = s('cmpxchg8b', false, true, 'a = linear address: compares EDX:EAX, stores ECX:EBX or loads EDX:EAX; sets ZF in FLAGS');
-  t[H.CMPXCHG16B] = s('cmpxchg16b', false, true, 'a = linear address: compares RDX:RAX; #GP(0) if misaligned; sets ZF');
   t[H.AAA] = s('aaa', false, false, 'AX, FLAGS');
   t[H.AAS] = s('aas', false, false, 'AX, FLAGS');
   t[H.DAA] = s('daa', false, false, 'AL, FLAGS');

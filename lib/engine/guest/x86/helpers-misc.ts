@@ -27,50 +27,6 @@ function setAx(c: X86Cpu, v: number): void {
 }
 
 export function registerMisc(r: HelperRegistry<X86Cpu>): void {
-  r.define('x86.cmpxchg8b', (c, _d, a) => {
-    const { V, mmu } = c;
-    const lo = V[a * 2]!;
-    const hi = V[a * 2 + 1]!;
-    const idx = c.mmuIdx;
-    mmu.probeWrite(lo, hi, 8, idx);
-    mmu.read64(lo, hi, idx);
-    const f = V[Slot.FLAGS * 2]!;
-    const mLo = mmu.lo;
-    const mHi = mmu.hi;
-    if (mLo === V[X.RAX * 2] && mHi === V[X.RDX * 2]) {
-      mmu.write64(lo, hi, idx, V[X.RBX * 2]!, V[X.RCX * 2]!);
-      V[Slot.FLAGS * 2] = f | ZF;
-    } else {
-      c.setReg(2, X.RAX, mLo, 0);
-      c.setReg(2, X.RDX, mHi, 0);
-      V[Slot.FLAGS * 2] = f & ~ZF;
-    }
-    return CONTINUE;
-  }, ALL);
-  r.define('x86.cmpxchg16b', (c, _d, a) => {
-    const { V, mmu } = c;
-    const lo = V[a * 2]!;
-    const hi = V[a * 2 + 1]!;
-    const idx = c.mmuIdx;
-    if (lo & 15) throw c.fault(Vec.GP, 0);
-    mmu.probeWrite(lo, hi, 16, idx);
-    mmu.read64(lo, hi, idx);
-    const aLo = mmu.lo;
-    const aHi = mmu.hi;
-    mmu.read64(lo + 8, hi, idx);
-    const f = V[Slot.FLAGS * 2]!;
-    if (aLo === V[X.RAX * 2] && aHi === V[X.RAX * 2 + 1] && mmu.lo === V[X.RDX * 2] && mmu.hi === V[X.RDX * 2 + 1]) {
-      mmu.write64(lo, hi, idx, V[X.RBX * 2]!, V[X.RBX * 2 + 1]!);
-      mmu.write64(lo + 8, hi, idx, V[X.RCX * 2]!, V[X.RCX * 2 + 1]!);
-      V[Slot.FLAGS * 2] = f | ZF;
-    } else {
-      c.setReg(3, X.RAX, aLo, aHi);
-      c.setReg(3, X.RDX, mmu.lo, mmu.hi);
-      V[Slot.FLAGS * 2] = f & ~ZF;
-    }
-    return CONTINUE;
-  }, ALL);
-
   const ascii = (sign: number) => (c: X86Cpu): HelperResult => {
     let ax = c.V[X.RAX * 2]! & 0xffff;
     const adjust = (ax & 15) > 9 || (c.V[Slot.FLAGS * 2]! & AF) !== 0;

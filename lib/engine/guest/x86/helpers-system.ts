@@ -83,18 +83,10 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     c.msr.write(c.V[X.RCX * 2]!, c.V[X.RAX * 2]!, c.V[X.RDX * 2]!);
     return CONTINUE;
   });
-  r.define('x86.rdtsc', (c) => {
+  r.define('x86.rdtsc', (c, dst) => {
     tscAllowed(c);
     c.msr.tsc();
-    edxEax(c);
-    return CONTINUE;
-  });
-  r.define('x86.rdtscp', (c) => {
-    tscAllowed(c);
-    c.msr.tsc();
-    edxEax(c);
-    c.V[X.RCX * 2] = c.msr.tscAux;
-    c.V[X.RCX * 2 + 1] = 0;
+    c.setReg(3, dst, c.outLo, c.outHi);
     return CONTINUE;
   });
   r.define('x86.rdpmc', (c) => {
@@ -263,10 +255,6 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     c.setReg(3, dst, raise ? (d & ~3) | s : d, 0);
     return CONTINUE;
   }, ZF_ONLY);
-  r.define('x86.mov_from_sreg', (c, dst, _a, _b, _c, s) => {
-    c.setReg(3, dst, c.seg.sel[s]! & 0xffff, 0);
-    return CONTINUE;
-  });
   const loadSreg = (c: X86Cpu, _d: number, a: number, _b: number, _c: number, s: number): HelperResult => {
     c.seg.loadData(s, c.V[a * 2]!);
     return CONTINUE;

@@ -2,7 +2,7 @@
  * Integer arithmetic and logic: the eight classic operations, INC/DEC, NEG/NOT, MUL/DIV, compare-and-exchange family,
  * decimal adjust. Intel SDM vol. 2 (instruction pages), vol. 1 section 7.3.
  */
-import { Cc, Fl, NONE, Slot } from '../../state.js';
+import { Access, Cc, Fl, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
@@ -173,15 +173,37 @@ function cmpxchg(c: LiftContext): void {
 
 /** CMPXCHG8B and CMPXCHG16B. */
 function cmpxchg8b(c: LiftContext): void {
-  if (c.insn.opsize === 3) {
-    if (!c.features.names.has('cx16')) {
-      c.undefinedOpcode();
-      return;
-    }
-    c.call(H.CMPXCHG16B, NONE, c.ea(16, true));
-  } else {
-    c.call(H.CMPXCHG8B, NONE, c.ea(8, true));
+  const b = c.b;
+  const wide = c.insn.opsize === 3;
+  const w = wide ? 3 : 2;
+  if (wide && !c.features.names.has('cx16')) {
+    c.undefinedOpcode();
+    return;
   }
+  const a = c.ea(2 << w, true);
+  if (wide) b.emit(Op.CHKALIGN, 0, 0, 0, NONE, a, NONE, NONE, 15, 0);
+  const lo = b.temp();
+  const a2 = b.temp();
+  const hi = b.temp();
+  b.ld(w, lo, a, Access.RMW);
+  b.lea(c.code64 ? 3 : 2, a2, a, NONE, 0, 1 << w);
+  b.ld(w, hi, a2, Access.RMW);
+  const x = b.temp();
+  const y = b.temp();
+  const differ = b.temp();
+  b.alu(Op.XOR, w, x, lo, X.RAX, 0);
+  b.alu(Op.XOR, w, y, hi, X.RDX, 0);
+  b.alu(Op.OR, w, differ, x, y, 0);
+  // What is there is stored back if it is not what was expected.
+  const newLo = b.temp();
+  const newHi = b.temp();
+  b.alu3(Op.SELNZ, w, newLo, differ, lo, X.RBX);
+  b.alu3(Op.SELNZ, w, newHi, differ, hi, X.RCX);
+  b.st(w, a, newLo);
+  b.st(w, a2, newHi);
+  b.alu(Op.SUB, w, NONE, differ, c.k(0), Fl.ZF);
+  b.alu3(Op.SELNZ, w, X.RAX, differ, lo, X.RAX);
+  b.alu3(Op.SELNZ, w, X.RDX, differ, hi, X.RDX);
 }
 
 function xadd(c: LiftContext): void {

@@ -11,7 +11,7 @@ import { Op } from '../../ir/ops.js';
 import type { Features } from './features.js';
 import { H } from './helper-names.js';
 import { Insn } from './insn.js';
-import { gpr, Mode, Seg, X, xmm } from './mode.js';
+import { gpr, mmuIndexOf, Mode, Seg, X, xmm } from './mode.js';
 
 /** What an instruction needs of the floating-point state; operand of helper x86.fpu_trap. */
 export const enum FpuKind { X87 = 0, MMX = 1, SSE = 2, AVX = 3 }
@@ -30,6 +30,8 @@ export class LiftContext {
   code64 = false;
   /** Width of the stack pointer: 3 in 64-bit code, 2 or 1 by SS.B. */
   sw = 2;
+  /** The instruction lifted last holds interrupts off for one more (STI). */
+  shadow = false;
   /** Kernel code, in which immediates and displacements of 32 bits may be addresses that differ from boot to boot. */
   private symbolic = false;
   /** Page offset of the block's first byte. */
@@ -50,6 +52,7 @@ export class LiftContext {
   begin(b: IrBuilder, mode: number, start: number): void {
     this.b = b;
     this.mode = mode;
+    this.shadow = false;
     this.code64 = (mode & Mode.CODE_MASK) === Mode.CODE64;
     this.sw = this.code64 ? 3 : (mode & Mode.SS32) !== 0 ? 2 : 1;
     this.symbolic = b.symbolic && (mode & Mode.CPL0) !== 0 && (mode & Mode.CODE_MASK) !== Mode.CODE16;
@@ -87,6 +90,27 @@ export class LiftContext {
   /** Ends the block after this instruction: the mode may have changed, or an interrupt may be due. */
   endNext(code: ExitCode = ExitCode.NEXT): void {
     this.b.exit(code, this.insn.next);
+  }
+
+  /** CALL of a helper (operand a = bb) if the low w bits of cond are not 0. */
+  callIf(h: H, w: number, cond: number, bb = NONE, imm = 0): void {
+    this.b.callIf(this.ids[h]!, w, cond, bb, imm);
+  }
+
+  /** The guest's time-stamp counter; helper h makes it where generated code may not. */
+  time(h: H, dst: number): void {
+    this.b.time(this.ids[h]!, dst);
+  }
+
+  /** The block may go on in another mode: nothing that looks at every single instruction is on. */
+  get mayChangeMode(): boolean {
+    return (this.mode & Mode.STEP) === 0;
+  }
+
+  /** Goes on at the next instruction in another mode; ends the block. */
+  nextInMode(mode: number): void {
+    this.b.setMode(mode, mmuIndexOf(mode));
+    this.b.jmp(this.insn.next);
   }
 
   /** #UD; ends the block. */

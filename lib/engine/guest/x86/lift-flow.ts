@@ -6,6 +6,7 @@ import { Cc, NONE } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
+import { syscall, sysret } from './lift-fastcall.js';
 import { X } from './mode.js';
 import { Imm, M64, Mod, row, Size, type Row } from './opcodes.js';
 
@@ -146,8 +147,8 @@ export const FLOW_ROWS: readonly Row[] = [
   row(0, 0xcd, 'int', int, { imm: Imm.IB }),
   row(0, 0xce, 'into', into, { m64: not64 }),
   row(0, 0xf1, 'int1', transfer, { arg: H.INT1 }),
-  row(1, 0x05, 'syscall', transfer, { arg: H.SYSCALL, feature: 'syscall' }),
-  row(1, 0x07, 'sysret', transfer, { arg: H.SYSRET, feature: 'syscall' }),
+  row(1, 0x05, 'syscall', syscall, { feature: 'syscall' }),
+  row(1, 0x07, 'sysret', sysret, { feature: 'syscall' }),
   row(1, 0x34, 'sysenter', transfer, { arg: H.SYSENTER, feature: 'sep' }),
   row(1, 0x35, 'sysexit', transfer, { arg: H.SYSEXIT, feature: 'sep' }),
   row(1, 0xaa, 'rsm', transfer, { arg: H.RSM }),

@@ -6,7 +6,7 @@ import { Fl, NONE } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
-import { Seg, X } from './mode.js';
+import { Mode, Seg, X } from './mode.js';
 import { Imm, row, type Row } from './opcodes.js';
 
 /** Kinds in the operand of helper x86.rep. */
@@ -56,9 +56,33 @@ function advance(c: LiftContext, reg: number, by: number): void {
   else c.b.lea(w, reg, reg, by, 0, 0);
 }
 
+/**
+ * REP MOVS and REP STOS through the TLB, as far as that goes; the helper does what is left, which is everything in segments that
+ * are not flat, with DF set, or where there are no TLB entries yet.
+ */
+function inBulk(c: LiftContext, kind: StringKind, w: number): boolean {
+  const b = c.b;
+  const i = c.insn;
+  const moves = kind === StringKind.MOVS;
+  const flat = c.code64 ? i.addrsize === 3 && (!moves || source(c) < Seg.FS) : i.addrsize === 2 && (c.mode & Mode.FLAT) !== 0 && (!moves || (source(c) < Seg.FS && source(c) !== Seg.CS));
+  if (!flat || !c.mayChangeMode) return false;
+  const down = b.temp();
+  const count = b.temp();
+  const done = b.temp();
+  b.alu(Op.AND, 2, down, X.EFLAGS, c.k(0x400), 0);
+  b.alu3(Op.SELNZ, 2, count, down, c.k(0), X.RCX);
+  b.bulk(moves ? Op.COPY : Op.FILL, w, done, X.RDI, moves ? X.RSI : X.RAX, count);
+  if (moves) b.lea(i.addrsize, X.RSI, X.RSI, done, w, 0);
+  b.lea(i.addrsize, X.RDI, X.RDI, done, w, 0);
+  b.alu(Op.SUB, i.addrsize, X.RCX, X.RCX, done, 0);
+  c.callIf(H.REP, i.addrsize, X.RCX, NONE, operand(c, kind, w));
+  return true;
+}
+
 /** True if the instruction has REP or REPNE: then the helper call has been emitted. */
 function repeated(c: LiftContext, kind: StringKind, w: number): boolean {
   if (c.insn.rep === 0) return false;
+  if ((kind === StringKind.MOVS || kind === StringKind.STOS) && inBulk(c, kind, w)) return true;
   c.call(H.REP, NONE, NONE, NONE, NONE, operand(c, kind, w));
   return true;
 }

@@ -2,11 +2,11 @@
  * System instructions: control registers, descriptor tables, segment registers, MSRs, interrupts, caches, hints.
  * Nearly all are helper calls; instructions that may change the mode end the block. Intel SDM vol. 3 chapter 2.8.
  */
-import { ExitCode, NONE } from '../../state.js';
+import { ExitCode, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
-import { gpr, Mode, Seg, X } from './mode.js';
+import { gpr, Mode, Seg, segHigh, segSlot, X } from './mode.js';
 import { M64, Mod, P, row, Size, type Row } from './opcodes.js';
 
 /** Helper without operands; the block goes on. arg = helper. */
@@ -30,9 +30,56 @@ function cli(c: LiftContext): void {
   else c.call(H.CLI);
 }
 
+/**
+ * At CPL 0 inline: the lifter sees to it that one more instruction runs before PENDING is looked at, and that it is looked at
+ * then (STI; NOP; CLI lets interrupts in).
+ */
 function sti(c: LiftContext): void {
-  c.call(H.STI);
-  c.endNext(ExitCode.SHADOW);
+  if ((c.mode & Mode.CPL0) === 0) {
+    c.call(H.STI);
+    c.endNext(ExitCode.SHADOW);
+    return;
+  }
+  c.b.alu(Op.OR, 2, X.EFLAGS, X.EFLAGS, c.k(0x200), 0);
+  c.b.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, X.IRQ, 0);
+  c.shadow = true;
+}
+
+/** STAC, CLAC; arg = 1 to set. Inline in 64-bit or 32-bit code at CPL 0 while CR4.SMAP is set, as all kernels use them. */
+function alignmentCheck(c: LiftContext): void {
+  const want = Mode.CPL0 | Mode.SMAP;
+  const set = c.arg !== 0;
+  if ((c.mode & (want | Mode.REAL)) !== want || !c.mayChangeMode) {
+    c.call(set ? H.STAC : H.CLAC);
+    c.endNext();
+    return;
+  }
+  if (set) c.b.alu(Op.OR, 2, X.EFLAGS, X.EFLAGS, c.k(0x4_0000), 0);
+  else c.b.alu(Op.AND, 2, X.EFLAGS, X.EFLAGS, c.k(~0x4_0000), 0);
+  const mode = set ? c.mode | Mode.AC : c.mode & ~Mode.AC;
+  if (mode !== c.mode) c.nextInMode(mode);
+}
+
+function swapgs(c: LiftContext): void {
+  const b = c.b;
+  if ((c.mode & Mode.CPL0) === 0) {
+    c.call(H.SWAPGS);
+    return;
+  }
+  const t = b.temp();
+  b.mov(3, t, X.GSBASE);
+  b.mov(3, X.GSBASE, X.KGSBASE);
+  b.mov(3, X.KGSBASE, t);
+}
+
+/** RDTSC, RDTSCP (arg = 1). */
+function rdtsc(c: LiftContext): void {
+  const b = c.b;
+  const t = b.temp();
+  c.time(H.RDTSC, t);
+  b.mov(2, X.RAX, t);
+  b.alu(Op.SHR, 3, X.RDX, t, c.k(32), 0);
+  if (c.arg !== 0) b.mov(2, X.RCX, X.TSC_AUX);
 }
 
 function hlt(c: LiftContext): void {
@@ -56,6 +103,10 @@ function debugRegister(c: LiftContext): boolean {
 
 function movFromCr(c: LiftContext): void {
   if (!controlRegister(c)) return;
+  if (c.insn.reg === 2 && c.code64 && (c.mode & Mode.CPL0) !== 0) {
+    c.b.mov(3, gpr(c.insn.rm), X.CR2);
+    return;
+  }
   c.call(H.MOV_FROM_CR, gpr(c.insn.rm), NONE, NONE, NONE, c.insn.reg);
 }
 
@@ -136,10 +187,22 @@ function arpl(c: LiftContext): void {
 
 // ---- segment registers ----
 
+/** Temporary with the selector in segment register s. */
+function selector(c: LiftContext, s: number): number {
+  const b = c.b;
+  let v = segSlot(X.SEL, s);
+  if (segHigh(s)) {
+    const h = b.temp();
+    b.alu(Op.SHR, 3, h, v, c.k(32), 0);
+    v = h;
+  }
+  const t = b.temp();
+  b.zx(1, t, v);
+  return t;
+}
+
 function movFromSreg(c: LiftContext): void {
-  const t = c.b.temp();
-  c.call(H.MOV_FROM_SREG, t, NONE, NONE, NONE, c.insn.reg & 7);
-  storeWord(c, t);
+  storeWord(c, selector(c, c.insn.reg & 7));
 }
 
 /** Bases and mode may have changed; after a load of SS interrupts are held off for one instruction. */
@@ -155,9 +218,7 @@ function movToSreg(c: LiftContext): void {
 
 /** PUSH of a segment register; arg = segment. */
 function pushSreg(c: LiftContext): void {
-  const t = c.b.temp();
-  c.call(H.MOV_FROM_SREG, t, NONE, NONE, NONE, c.arg);
-  c.push(c.insn.opsize, t);
+  c.push(c.insn.opsize, selector(c, c.arg));
 }
 
 function popSreg(c: LiftContext): void {
@@ -190,11 +251,30 @@ function loadFar(c: LiftContext): void {
 
 /** RDFSBASE, RDGSBASE; arg = helper. */
 function readBase(c: LiftContext): void {
-  c.call(c.arg as H, gpr(c.insn.rm), NONE, NONE, NONE, c.gprWidth());
+  const w = c.gprWidth();
+  if ((c.mode & Mode.FSGSBASE) !== 0) c.b.mov(w, gpr(c.insn.rm), c.arg === (H.RDFSBASE as number) ? X.FSBASE : X.GSBASE);
+  else c.call(c.arg as H, gpr(c.insn.rm), NONE, NONE, NONE, w);
 }
 
 function writeBase(c: LiftContext): void {
-  c.call(c.arg as H, NONE, gpr(c.insn.rm), NONE, NONE, c.gprWidth());
+  const b = c.b;
+  const w = c.gprWidth();
+  const v = gpr(c.insn.rm);
+  if ((c.mode & Mode.FSGSBASE) === 0) {
+    c.call(c.arg as H, NONE, v, NONE, NONE, w);
+    return;
+  }
+  if (w === 3) {
+    // Not canonical in 48 bits: an exception, or fine with 57.
+    const up = b.temp();
+    const back = b.temp();
+    const differs = b.temp();
+    b.alu(Op.SHL, 3, up, v, c.k(16), 0);
+    b.alu(Op.SAR, 3, back, up, c.k(16), 0);
+    b.alu(Op.XOR, 3, differs, back, v, 0);
+    c.callIf(c.arg as H, 3, differs, v, w);
+  }
+  b.mov(w, c.arg === (H.WRFSBASE as number) ? X.FSBASE : X.GSBASE, v);
 }
 
 function bound(c: LiftContext): void {
@@ -292,15 +372,15 @@ function rows(): Row[] {
     row(1, 0x01, 'invlpg', invlpg, { digit: 7, mod: Mod.MEM, arg: H.INVLPG }),
     row(1, 0x01, 'monitor', monitor, { p: P.NP, digit: 1, rm: 0, feature: 'monitor' }),
     row(1, 0x01, 'mwait', plainEnd, { p: P.NP, digit: 1, rm: 1, feature: 'monitor', arg: H.MWAIT }),
-    row(1, 0x01, 'clac', plainEnd, { p: P.NP, digit: 1, rm: 2, feature: 'smap', arg: H.CLAC }),
-    row(1, 0x01, 'stac', plainEnd, { p: P.NP, digit: 1, rm: 3, feature: 'smap', arg: H.STAC }),
+    row(1, 0x01, 'clac', alignmentCheck, { p: P.NP, digit: 1, rm: 2, feature: 'smap' }),
+    row(1, 0x01, 'stac', alignmentCheck, { p: P.NP, digit: 1, rm: 3, feature: 'smap', arg: 1 }),
     row(1, 0x01, 'vmcall', plain, { p: P.NP, digit: 0, rm: 1, feature: 'hypervisor', arg: H.HYPERCALL }),
     row(1, 0x01, 'vmmcall', plain, { p: P.NP, digit: 3, rm: 1, feature: 'hypervisor', arg: H.HYPERCALL }),
     row(1, 0x01, 'xgetbv', plain, { p: P.NP, digit: 2, rm: 0, feature: 'xsave', arg: H.XGETBV }),
     row(1, 0x01, 'xsetbv', plainEnd, { p: P.NP, digit: 2, rm: 1, feature: 'xsave', arg: H.XSETBV }),
     row(1, 0x01, 'serialize', nop, { p: P.NP, digit: 5, rm: 0, feature: 'serialize' }),
-    row(1, 0x01, 'swapgs', plain, { digit: 7, rm: 0, m64: only64, arg: H.SWAPGS }),
-    row(1, 0x01, 'rdtscp', plain, { digit: 7, rm: 1, feature: 'rdtscp', arg: H.RDTSCP }),
+    row(1, 0x01, 'swapgs', swapgs, { digit: 7, rm: 0, m64: only64 }),
+    row(1, 0x01, 'rdtscp', rdtsc, { digit: 7, rm: 1, feature: 'rdtscp', arg: 1 }),
 
     row(1, 0x06, 'clts', plainEnd, { arg: H.CLTS }),
     row(1, 0x08, 'invd', plain, { arg: H.INVD }),
@@ -312,7 +392,7 @@ function rows(): Row[] {
     row(1, 0x22, 'mov', movToCr, { modrm: true }),
     row(1, 0x23, 'mov', movToDr, { modrm: true }),
     row(1, 0x30, 'wrmsr', plainEnd, { arg: H.WRMSR, feature: 'msr' }),
-    row(1, 0x31, 'rdtsc', plain, { arg: H.RDTSC, feature: 'tsc' }),
+    row(1, 0x31, 'rdtsc', rdtsc, { feature: 'tsc' }),
     row(1, 0x32, 'rdmsr', plain, { arg: H.RDMSR, feature: 'msr' }),
     row(1, 0x33, 'rdpmc', plain, { arg: H.RDPMC }),
     row(1, 0xa2, 'cpuid', plain, { arg: H.CPUID }),

@@ -3,6 +3,7 @@ import type { CodeWindow, Lifter } from '../../cpu.js';
 import { LiftResult } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import type { IrBuilder } from '../../ir/builder.js';
+import { ExitCode } from '../../state.js';
 import { Decoder, DecodeStatus } from './decode.js';
 import { Features } from './features.js';
 import { HELPER_SPECS } from './helper-names.js';
@@ -44,12 +45,15 @@ export class X86Lifter implements Lifter {
       if (status === DecodeStatus.NEED_MORE || (x.next > PAGE && count > 1)) {
         // an instruction that reaches into the next page has a block of its own
         if (count === 1) return LiftResult.NEED_MORE;
-        out.jmp(win.offset);
+        if (c.shadow) out.exit(ExitCode.SHADOW, win.offset);
+        else out.jmp(win.offset);
         return LiftResult.OK;
       }
       win.pos += x.length;
       win.offset += x.length;
       out.insn(x.start, x.next);
+      const shadowed = c.shadow;
+      c.shadow = false;
       if (status === DecodeStatus.OK && enabled[x.rowId] === 1) {
         c.arg = x.row.arg;
         x.row.h(c);
@@ -58,11 +62,19 @@ export class X86Lifter implements Lifter {
       } else {
         c.undefinedOpcode();
       }
-      if (out.ended) return LiftResult.OK;
-      if (count >= maxInsns || x.next >= PAGE || out.full) {
+      const full = count >= maxInsns || x.next >= PAGE || out.full;
+      if (!out.ended) {
+        if (c.shadow && full) {
+          // The instruction in the shadow of this one is not in the block.
+          out.exit(ExitCode.SHADOW, x.next);
+          return LiftResult.OK;
+        }
+        if (!full && !shadowed) continue;
         out.jmp(x.next);
-        return LiftResult.OK;
       }
+      // An interrupt that STI has let in comes now.
+      if (shadowed) out.checkPending();
+      return LiftResult.OK;
     }
   }
 }

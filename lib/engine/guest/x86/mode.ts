@@ -18,6 +18,28 @@ export const enum X {
    */
   LIMIT_R = 32,
   LIMIT_W = 38,
+  /** What SWAPGS exchanges GSBASE with (MSR KERNEL_GS_BASE). */
+  KGSBASE = 44,
+  /** Low: current privilege level. */
+  CPL = 45,
+  /** Low: complement of MSR FMASK. */
+  NFMASK = 46,
+  /** Low: Pending.INTR if the interrupt controller has a vector to deliver, whatever EFLAGS.IF says; else 0. */
+  IRQ = 47,
+  /**
+   * Segment selectors, attributes (`At`) and limits: 32-bit words, segment s at word 1 + s, LDTR and TR after the six. So CS and SS
+   * share a slot (SEL + 1), which instructions that load both can write at once.
+   */
+  SEL = 68,
+  ATTR = 73,
+  LIMIT = 78,
+  /** Selectors of CS (low) and SS (high) that SYSCALL and a 64-bit SYSRET load. */
+  SYSCALL_SEL = 83,
+  SYSRET_SEL = 84,
+  LSTAR = 85,
+  /** Low: MSR TSC_AUX. */
+  TSC_AUX = 86,
+  CR2 = 87,
 }
 export const enum Seg { ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5 }
 
@@ -59,14 +81,24 @@ export const enum Mode {
   AVX = 8192,
   /** CPL = 0 (privileged instructions need no check). Real mode counts as CPL 0. */
   CPL0 = 16384,
-  /** Bits 15..17: MMU index is derived, not stored here. PE: protected mode (not real, not v86) with LDT/GDT loads. */
+  /** Bit 15. The MMU index is derived, not stored here. PE: protected mode (not real, not v86) with LDT/GDT loads. */
   LONG = 32768,
+  /** CR4.SMAP: EFLAGS.AC counts in supervisor mode. */
+  SMAP = 0x1_0000,
+  /** EFER.SCE in long mode, and FMASK clears TF and AC: SYSCALL from 64-bit code and SYSRET to it need no helper. */
+  SYSCALL = 0x2_0000,
+  /** CR4.FSGSBASE. */
+  FSGSBASE = 0x4_0000,
 }
 
 /** MMU indexes. */
 export const enum Mmu { USER = 0, KERNEL = 1, KERNEL_AC = 2 }
 /** MMU index of user mode with alignment checks (CR0.AM, EFLAGS.AC): its TLB table is never filled, so every access is checked. */
 export const MMU_ALIGN = 3;
+
+/** Slot, and whether it is the high word of it, of segment s in one of the arrays SEL, ATTR, LIMIT. */
+export const segSlot = (array: X.SEL | X.ATTR | X.LIMIT, s: number): number => array + ((s + 1) >> 1);
+export const segHigh = (s: number): boolean => (s & 1) === 0;
 
 /** The MMU index that belongs to a mode word. */
 export function mmuIndexOf(mode: number): number {

@@ -29,21 +29,14 @@ export interface ParavirtMsrs {
 }
 
 export class Msrs {
-  starLo = 0;
-  starHi = 0;
-  lstarLo = 0;
-  lstarHi = 0;
+  private readonly star = new Int32Array(2);
   cstarLo = 0;
   cstarHi = 0;
-  fmask = 0;
-  kernelGsLo = 0;
-  kernelGsHi = 0;
   sysenterCs = 0;
   sysenterEspLo = 0;
   sysenterEspHi = 0;
   sysenterEipLo = 0;
   sysenterEipHi = 0;
-  tscAux = 0;
   /** Added to the clock: 64 bits. */
   tscOffLo = 0;
   tscOffHi = 0;
@@ -71,10 +64,68 @@ export class Msrs {
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
   }
 
+  // What generated code uses lies in slots.
+  get lstarLo(): number {
+    return this.cpu.V[X.LSTAR * 2]!;
+  }
+  set lstarLo(v: number) {
+    this.cpu.V[X.LSTAR * 2] = v;
+  }
+  get lstarHi(): number {
+    return this.cpu.V[X.LSTAR * 2 + 1]!;
+  }
+  set lstarHi(v: number) {
+    this.cpu.V[X.LSTAR * 2 + 1] = v;
+  }
+  get kernelGsLo(): number {
+    return this.cpu.V[X.KGSBASE * 2]!;
+  }
+  set kernelGsLo(v: number) {
+    this.cpu.V[X.KGSBASE * 2] = v;
+  }
+  get kernelGsHi(): number {
+    return this.cpu.V[X.KGSBASE * 2 + 1]!;
+  }
+  set kernelGsHi(v: number) {
+    this.cpu.V[X.KGSBASE * 2 + 1] = v;
+  }
+  get tscAux(): number {
+    return this.cpu.V[X.TSC_AUX * 2]!;
+  }
+  set tscAux(v: number) {
+    this.cpu.V[X.TSC_AUX * 2] = v;
+  }
+  get fmask(): number {
+    return ~this.cpu.V[X.NFMASK * 2]!;
+  }
+  set fmask(v: number) {
+    this.cpu.V[X.NFMASK * 2] = ~v;
+  }
+  get starLo(): number {
+    return this.star[0]!;
+  }
+  set starLo(v: number) {
+    this.star[0] = v;
+  }
+  get starHi(): number {
+    return this.star[1]!;
+  }
+  /** The selectors that follow from it are kept with it. */
+  set starHi(v: number) {
+    const { V } = this.cpu;
+    this.star[1] = v;
+    const kernel = v & 0xfffc;
+    const user = v >>> 16;
+    V[X.SYSCALL_SEL * 2] = kernel;
+    V[X.SYSCALL_SEL * 2 + 1] = (kernel + 8) & 0xffff;
+    V[X.SYSRET_SEL * 2] = ((user + 16) | 3) & 0xffff;
+    V[X.SYSRET_SEL * 2 + 1] = ((user + 8) | 3) & 0xffff;
+  }
+
   /** Time-stamp counter to cpu.outLo, cpu.outHi. */
   tsc(): void {
     const { cpu } = this;
-    const t = Math.floor(cpu.clock.now() * cpu.tscPerNs);
+    const t = Math.floor(cpu.ticks());
     const lo = (t | 0) + this.tscOffLo;
     cpu.outLo = lo | 0;
     cpu.outHi = (Math.floor(t / 4294967296) + this.tscOffHi + ((lo >>> 0) < (t >>> 0) ? 1 : 0)) | 0;
@@ -90,6 +141,7 @@ export class Msrs {
 
   /** Moves the counter and TSC_ADJUST by a signed 64-bit amount (SDM vol. 3, 17.17.3). */
   private shiftTsc(dLo: number, dHi: number): void {
+    if (this.cpu.tscFixed) return;
     const o = (this.tscOffLo + dLo) | 0;
     this.tscOffHi = (this.tscOffHi + dHi + ((o >>> 0) < (dLo >>> 0) ? 1 : 0)) | 0;
     this.tscOffLo = o;
@@ -281,6 +333,7 @@ export class Msrs {
       case Msr.FMASK:
         if (hi) this.gp();
         this.fmask = lo;
+        cpu.updateMode();
         return;
       case Msr.FS_BASE:
         this.needCanonical(hi);
@@ -313,9 +366,9 @@ export class Msrs {
     const V = this.cpu.V;
     const lo = V[X.GSBASE * 2]!;
     const hi = V[X.GSBASE * 2 + 1]!;
-    V[X.GSBASE * 2] = this.kernelGsLo;
-    V[X.GSBASE * 2 + 1] = this.kernelGsHi;
-    this.kernelGsLo = lo;
-    this.kernelGsHi = hi;
+    V[X.GSBASE * 2] = V[X.KGSBASE * 2]!;
+    V[X.GSBASE * 2 + 1] = V[X.KGSBASE * 2 + 1]!;
+    V[X.KGSBASE * 2] = lo;
+    V[X.KGSBASE * 2 + 1] = hi;
   }
 }

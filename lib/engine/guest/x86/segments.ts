@@ -4,11 +4,11 @@ import { Mmu, Mode, Seg, X } from './mode.js';
 import type { X86Cpu } from './cpu.js';
 
 export class Segments {
-  readonly sel = new Int32Array(8);
+  readonly sel: Int32Array;
   /** `At` bits. */
-  readonly attr = new Int32Array(8);
+  readonly attr: Int32Array;
   /** In bytes, scaled. Read with >>> 0. */
-  readonly limit = new Int32Array(8);
+  readonly limit: Int32Array;
   ldtrLo = 0;
   ldtrHi = 0;
   trLo = 0;
@@ -27,7 +27,11 @@ export class Segments {
   private dLo = 0;
   private dHi = 0;
 
-  constructor(private readonly cpu: X86Cpu) {}
+  constructor(private readonly cpu: X86Cpu) {
+    this.sel = cpu.V.subarray(X.SEL * 2 + 1, X.SEL * 2 + 9);
+    this.attr = cpu.V.subarray(X.ATTR * 2 + 1, X.ATTR * 2 + 9);
+    this.limit = cpu.V.subarray(X.LIMIT * 2 + 1, X.LIMIT * 2 + 9);
+  }
 
   baseLo(seg: number): number {
     return seg === LDTR ? this.ldtrLo : seg === TR ? this.trLo : this.cpu.V[(X.SEGBASE + seg) * 2]!;

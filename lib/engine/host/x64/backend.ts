@@ -27,6 +27,7 @@ import * as flow from './emit-flow.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
+import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
@@ -77,7 +78,7 @@ export interface CompiledBlock {
   entryB: number;
   /** First byte after the block, cold paths included. */
   end: number;
-  /** Chain sites as triples: site id (= position of its rel32), target page offset, unpatched target. */
+  /** Chain sites as triples: site id (= position of its rel32), target page offset (with SITE_CHANGES_MODE), unpatched target. */
   sites: number[];
 }
 
@@ -155,15 +156,17 @@ export class X64Backend {
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
     let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, sites: [] };
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, mode: -1, sites: [] };
     this.body(x);
     for (let q = 0; q < e.coldN; q++) {
       const r = q * COLD_REC;
       if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+      else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
       else memory.emitColdMem(e, r, this.stubs);
     }
     if (block.spans === true) {
       entryB = asm.p;
+      x.mmuIdx = block.mmuIdx;
       flow.emitSpanEntry(e, block.startOffset, x);
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
@@ -285,6 +288,10 @@ export class X64Backend {
           else x87.emitX87(e, p, form, idx);
           break;
         }
+        case Op.CALLIF: sys.emitCallIf(e, p, w); break;
+        case Op.TIME: sys.emitTime(e, p); break;
+        case Op.COPY: case Op.FILL: sys.emitBulk(e, p, op, w, idx, this.stubs); break;
+        case Op.SETMODE: sys.emitSetMode(e, p, x); break;
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
           if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);

@@ -1,6 +1,7 @@
 /** Terminators: chained jumps, jump-cache lookups, exits. Every one leaves all flags in slot FLAGS. */
 import { F, Op } from '../../ir/ops.js';
 import { Cc, ExitCode, Fl, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, STATE_BIAS } from '../../state.js';
+import { SITE_CHANGES_MODE } from '../../jit/host-code.js';
 import { Alu, R, mem } from './asm.js';
 import type { Emitter } from './emitter.js';
 import { testSlot } from './emit-move.js';
@@ -12,7 +13,9 @@ export interface FlowContext {
   stubs: Stubs;
   mmuIdx: number;
   mask32: boolean;
-  /** Chain sites as triples: position of the rel32 (which is also the site's id), target page offset, unpatched target. */
+  /** Mode that SETMODE has set, or -1. */
+  mode: number;
+  /** Chain sites as triples: position of the rel32 (which is also the site's id), target page offset (with SITE_CHANGES_MODE), unpatched target. */
   sites: number[];
 }
 
@@ -24,19 +27,19 @@ export function emitTerm(e: Emitter, p: number, op: number, w: number, cc: numbe
   switch (op) {
     case Op.JMP:
       e.save(Fl.ALL);
-      goTo(e, imm, insn, x);
+      goTo(e, imm, insn, x, ir[p + F.AUX] === 1);
       break;
     case Op.JCC: {
       // A full save leaves host flags alone, so the test may follow it.
       e.save(Fl.ALL);
-      branch(e, e.cond(cc), imm, ir[p + F.C]!, insn, x);
+      branch(e, e.cond(cc), imm, ir[p + F.C]!, insn, x, ir[p + F.AUX] === 1);
       break;
     }
     case Op.JNZ:
       e.save(Fl.ALL);
       e.hostF = 0;
       testSlot(e, ir[p + F.A]!, w);
-      branch(e, Cc.NE, imm, ir[p + F.C]!, insn, x);
+      branch(e, Cc.NE, imm, ir[p + F.C]!, insn, x, ir[p + F.AUX] === 1);
       break;
     case Op.JMPI: {
       e.save(Fl.ALL);
@@ -71,26 +74,27 @@ function closesLoop(target: number, insn: number): boolean {
   return target <= (insn & 0xffff);
 }
 
-function branch(e: Emitter, cc: number, taken: number, next: number, insn: number, x: FlowContext): void {
+/** `pending`: look at PENDING whatever the direction. */
+function branch(e: Emitter, cc: number, taken: number, next: number, insn: number, x: FlowContext, pending: boolean): void {
   const asm = e.asm;
-  if (inPage(taken) && !closesLoop(taken, insn)) {
+  if (inPage(taken) && !closesLoop(taken, insn) && !pending) {
     site(e, asm.jccLater(cc), taken, insn);
-    goTo(e, next, insn, x);
-  } else if (inPage(next) && !closesLoop(next, insn)) {
+    goTo(e, next, insn, x, false);
+  } else if (inPage(next) && !closesLoop(next, insn) && !pending) {
     site(e, asm.jccLater(cc ^ 1), next, insn);
-    goTo(e, taken, insn, x);
+    goTo(e, taken, insn, x, false);
   } else {
     const pos = asm.jccLater(cc);
-    goTo(e, next, insn, x);
+    goTo(e, next, insn, x, pending);
     asm.patch32(pos, asm.p);
-    goTo(e, taken, insn, x);
+    goTo(e, taken, insn, x, pending);
   }
 }
 
-function goTo(e: Emitter, target: number, insn: number, x: FlowContext): void {
+function goTo(e: Emitter, target: number, insn: number, x: FlowContext, pending: boolean): void {
   const asm = e.asm;
   if (inPage(target)) {
-    if (closesLoop(target, insn)) addCold(e, Cold.PENDING, emitPendingCheck(asm), insn, target, 0, 0, 0);
+    if (pending || closesLoop(target, insn)) addCold(e, Cold.PENDING, emitPendingCheck(asm), insn, target, 0, 0, 0);
     site(e, asm.jmpLater(), target, insn);
     return;
   }
@@ -112,7 +116,14 @@ function site(e: Emitter, pos: number, target: number, insn: number): void {
 /** Goes to the block at the linear pc in RAX, if the jump cache knows it. */
 function jumpCache(e: Emitter, insn: number, x: FlowContext): void {
   e.asm.patch32(emitPendingCheck(e.asm), x.stubs.pendingPc);
-  addCold(e, Cold.MISS, probe(e, x), insn, 0, 0, 0, 0);
+  let other = 0;
+  if (x.mode >= 0) {
+    // Another mode, another table, and nobody has looked whose blocks it holds.
+    e.asm.alui(2, Alu.CMP, mem(Slot.JC_MODE) + x.mmuIdx * 4, x.mode);
+    other = e.asm.jccLater(Cc.NE);
+  }
+  const q = addCold(e, Cold.MISS, probe(e, x), insn, 0, 0, 0, 0);
+  e.cold[q + CF.JUMP2] = other;
 }
 
 /** Jumps to where the jump cache says for the linear pc in RAX. @returns position of the jump for a miss. */
@@ -159,7 +170,7 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
     asm.movi(2, R.RCX, pos);
     asm.notePosition();
     asm.jmp(x.stubs.chain);
-    x.sites.push(pos, target, at);
+    x.sites.push(pos, x.mode < 0 ? target : target | SITE_CHANGES_MODE, at);
   } else {
     asm.jmp(x.stubs.pendingOff);
   }

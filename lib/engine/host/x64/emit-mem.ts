@@ -30,6 +30,9 @@ export const enum Cold {
   SEGCHK,
   ALIGN,
   DIVIDE,
+  /** A: index of the record in the IR. A conditional helper call; the counter. */
+  CALLIF,
+  TIME,
   /** A: page offset of the target. The jump there had no target yet; JUMP is the rel32's position. */
   CHAIN,
   /** A: page offset. PENDING was set. */
@@ -66,7 +69,7 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
 }
 
 /** Displacement, relative to RBP, of a field of the TLB table of an MMU index. */
-function tlbDisp(mmuIdx: number, field: number): number {
+export function tlbDisp(mmuIdx: number, field: number): number {
   return TLB_BASE + mmuIdx * TLB_TABLE_BYTES - STATE_BIAS + field;
 }
 
@@ -189,7 +192,7 @@ export function emitChkalign(e: Emitter, p: number): void {
 const enum Is { LO_SLOT = 1, HI_SLOT = 2 }
 
 /** Stores two 32-bit words to a slot. `is`: `Is` bits. */
-function words(e: Emitter, slot: number, lo: number, hi: number, is: number): void {
+export function words(e: Emitter, slot: number, lo: number, hi: number, is: number): void {
   const asm = e.asm;
   // A pool slot is never 0 or -1, so the choice does not depend on which number it got.
   const short = hi === lo >> 31;
@@ -201,7 +204,7 @@ function words(e: Emitter, slot: number, lo: number, hi: number, is: number): vo
 }
 
 /** Fills the call record and yields. All temporaries used must be at home, all flags saved. */
-function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
+export function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
   words(e, Slot.X_CALL, helper, dst, Is.HI_SLOT);
   words(e, Slot.X_AB, a, b, Is.LO_SLOT | Is.HI_SLOT);
   words(e, Slot.X_CI, c, imm, Is.LO_SLOT);
@@ -210,7 +213,7 @@ function yieldCall(e: Emitter, stub: number, insn: number, helper: number, dst: 
 }
 
 /** Stores temporary s to its home if it is only in a register. */
-function homeOperand(e: Emitter, s: number): void {
+export function homeOperand(e: Emitter, s: number): void {
   if (s >= Slot.TEMP && s < Slot.TEMP_END && e.reg[s]! >= 0) e.toHome(s);
 }
 

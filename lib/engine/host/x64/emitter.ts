@@ -41,6 +41,8 @@ READ_A[Op.PUTF] = 2;
 for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CALL, Op.VOP, Op.JMPI, Op.MOVV]) READ_A[op] = 3;
 READ_A[Op.CHKALIGN] = 2;
 READ_BC[Op.CALL] = 3;
+READ_BC[Op.CALLIF] = 3;
+READ_A[Op.COPY] = READ_A[Op.FILL] = READ_BC[Op.COPY] = READ_BC[Op.FILL] = 3;
 READ_BC[Op.VOP] = 3;
 
 /** Bits of the FLAGS slot (LAHF/SETO format) for a compact flag mask. */
@@ -107,6 +109,9 @@ export class Emitter {
   /** Registers in use by the current op, as bits. */
   lock = 0;
 
+  /** See IrBuilder: flags only live from the op that produces them to the one that reads them. */
+  private flagless = false;
+
   /** Guest flags that host flags hold now. */
   hostF = 0;
   /** Guest flags that slot FLAGS holds now. Flags in neither are dead. */
@@ -139,6 +144,7 @@ export class Emitter {
   /** Prepares for a block and makes the backward pass. `how` tells what a VOP becomes. */
   begin(b: IrBuilder, how: (helper: number, w: number) => VopHow): void {
     this.ir = b.buf;
+    this.flagless = b.flagless;
     this.consts = b.consts;
     this.n = b.n;
     if (this.liveIn.length <= b.n) this.liveIn = new Uint8Array(b.n * 2);
@@ -163,7 +169,8 @@ export class Emitter {
 
   private scan(how: (helper: number, w: number) => VopHow): void {
     const ir = this.ir;
-    let live: number = Fl.ALL;
+    const exact: number = this.flagless ? 0 : Fl.ALL;
+    let live = exact;
     this.liveIn[this.n] = live;
     for (let i = this.n - 1; i >= 0; i--) {
       const p = i * REC;
@@ -179,9 +186,10 @@ export class Emitter {
       if (k & Opnd.C) this.use(ir[p + F.C]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
       if ((fx & (Fx.FAULTS | Fx.TERM | Fx.READS_ALL)) !== 0) {
         // Exact flags are needed here; only ADOX and GETF read all without being able to leave.
-        live = Fl.ALL;
+        live |= exact;
+        if (this.flagless && fx & Fx.READS_CC) live |= CC_READS[(w0 >> 12) & 15]!;
       } else if (op === Op.VOP && how(ir[p + F.AUX]!, w) === VopHow.CALL) {
-        live = Fl.ALL;
+        live |= exact;
       } else {
         if ((fx & Fx.COUNT_FLAGS) === 0 || this.constCount(op, p, w) > 0) live &= ~fw;
         else live |= fw;
@@ -461,6 +469,7 @@ export class Emitter {
    * A plain save leaves host flags alone; a merge of part of the flags clobbers them.
    */
   save(need: number): void {
+    if (this.flagless) need &= this.liveOut;
     if ((this.hostF & need & ~this.slotF) === 0) return;
     const asm = this.asm;
     const h = this.hostF;

@@ -81,7 +81,7 @@ export class X64Host implements HostCode {
     return this.contexts[cpu.index]!.run(this.resumeAddress);
   }
 
-  compile(ir: IrBuilder, cpu: GuestCpu, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] {
+  compile(ir: IrBuilder, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] {
     const info = this.info;
     info.mmuIdx = block.mmuIdx;
     info.mask32 = mask32;

@@ -4,8 +4,8 @@
  * Generated code runs on a private stack in the state region, just below the TLB tables. A yield pushes the scratch
  * registers there, stores the pinned registers to their slots and returns to the native caller; resuming does the reverse.
  */
-import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, Yield } from '../../state.js';
-import { Alu, Asm, MEM, NO_INDEX, R, mem } from './asm.js';
+import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, TlbField, Yield } from '../../state.js';
+import { Alu, Asm, MEM, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
 
@@ -38,6 +38,11 @@ export interface Stubs {
   pendingPc: number;
   /** RAX = linear pc: not in the jump cache. */
   missPc: number;
+  /** Ops COPY and FILL, by width: see emitBulk. RAX = elements done; RCX, RDX, RDI are lost. */
+  copy: number[];
+  fill: number[];
+  /** Host time-stamp counter to slot X_VAL. */
+  readTime: number;
   /** Called: the guest's x87 state moves from its slots into the FPU, and back. All registers are kept, host flags are not. */
   fpuLoad: number;
   fpuSave: number;
@@ -54,7 +59,7 @@ const MASKS = 0x1f80;
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
   const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
-  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, end: 0 };
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], readTime: 0, end: 0 };
 
   const align = (): void => {
     while (asm.p & 15) asm.b(0xcc);
@@ -192,9 +197,98 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   asm.store(3, mem(Slot.PC), R.RAX);
   asm.movi(2, mem(Slot.X_AUX), ExitCode.NEXT);
   asm.jmp(stubs.exit);
+  for (let w = 0; w < 4; w++) {
+    align();
+    stubs.copy[w] = asm.p;
+    emitBulkStub(asm, w, true);
+    align();
+    stubs.fill[w] = asm.p;
+    emitBulkStub(asm, w, false);
+  }
+  align();
+  stubs.readTime = asm.p;
+  prologue();
+  asm.b(0x0f);
+  asm.b(0x31);
+  asm.shi(3, Sh.SHL, R.RDX, 32);
+  asm.alu(3, Alu.OR, R.RAX, R.RDX);
+  asm.store(3, mem(Slot.X_VAL), R.RAX);
+  asm.jmp(leave);
   align();
   stubs.end = asm.p;
   return stubs;
+}
+
+/** Most pages that one COPY or FILL goes on for: an interrupt may wait. */
+const BULK_PAGES = 16;
+
+/**
+ * Page by page, as long as both sides have TLB entries that allow the access. Elements are moved as the guest's own
+ * instruction would, one after the other, so it does not matter how the two ranges overlap.
+ */
+function emitBulkStub(asm: Asm, w: number, copy: boolean): void {
+  const saved = [R.RSI, R.RBX, R.R8, R.R9, R.R10];
+  for (const r of saved) asm.push(r);
+  asm.push(R.RCX);
+  // RSI = source or value, RBX = TLB table, R10 = pages left.
+  asm.movrr(3, R.RSI, R.RDX);
+  asm.lea(3, R.RBX, R.RBP, R.RAX, 0, 0);
+  asm.movi(2, R.R10, BULK_PAGES);
+  const out: number[] = [];
+  const loop = asm.p;
+  asm.test(3, R.RCX, R.RCX);
+  out.push(asm.jccLater(Cc.E));
+  /** Addend of the page at `addr` to `to`. */
+  const look = (addr: number, tag: number, to: number): void => {
+    asm.movrr(2, R.RAX, addr);
+    asm.shi(2, Sh.SHR, R.RAX, 7);
+    asm.alui(2, Alu.AND, R.RAX, 0xffe0);
+    asm.alu(3, Alu.ADD, R.RAX, R.RBX);
+    asm.movrr(3, R.RDX, addr);
+    asm.alui(3, Alu.AND, R.RDX, -4096);
+    asm.opm(3, 0x3b, R.RDX, R.RAX, NO_INDEX, 0, tag);
+    out.push(asm.jccLater(Cc.NE));
+    asm.opm(3, 0x8b, to, R.RAX, NO_INDEX, 0, TlbField.ADDEND);
+  };
+  look(R.RDI, TlbField.TAG_WRITE, R.R8);
+  if (copy) look(R.RSI, TlbField.TAG_READ, R.R9);
+  // RAX = elements up to the nearer page end.
+  asm.movrr(2, R.RAX, R.RDI);
+  asm.alui(2, Alu.AND, R.RAX, 4095);
+  if (copy) {
+    asm.movrr(2, R.RDX, R.RSI);
+    asm.alui(2, Alu.AND, R.RDX, 4095);
+    asm.alu(2, Alu.CMP, R.RAX, R.RDX);
+    asm.cmov(Cc.B, 2, R.RAX, R.RDX);
+  }
+  asm.opd(2, 0xf7, 3, R.RAX);
+  asm.alui(2, Alu.ADD, R.RAX, 4096);
+  if (w > 0) asm.shi(2, Sh.SHR, R.RAX, w);
+  // An element that crosses the page end is not for here.
+  asm.test(2, R.RAX, R.RAX);
+  out.push(asm.jccLater(Cc.E));
+  asm.alu(3, Alu.CMP, R.RAX, R.RCX);
+  asm.cmov(Cc.A, 3, R.RAX, R.RCX);
+  asm.movrr(3, R.RDX, R.RCX);
+  asm.movrr(3, R.RCX, R.RAX);
+  asm.alu(3, Alu.SUB, R.RDX, R.RAX);
+  asm.alu(3, Alu.ADD, R.RDI, R.R8);
+  if (copy) asm.alu(3, Alu.ADD, R.RSI, R.R9);
+  else asm.movrr(3, R.RAX, R.RSI);
+  if (w === 1) asm.b(0x66);
+  asm.b(0xf3);
+  if (w === 3) asm.b(0x48);
+  asm.b((copy ? 0xa4 : 0xaa) | (w > 0 ? 1 : 0));
+  asm.alu(3, Alu.SUB, R.RDI, R.R8);
+  if (copy) asm.alu(3, Alu.SUB, R.RSI, R.R9);
+  asm.movrr(3, R.RCX, R.RDX);
+  asm.opd(2, 0xff, 1, R.R10);
+  asm.jcc(Cc.NE, loop);
+  for (const pos of out) asm.patch32(pos, asm.p);
+  asm.pop(R.RAX);
+  asm.alu(3, Alu.SUB, R.RAX, R.RCX);
+  for (const r of saved.reverse()) asm.pop(r);
+  asm.ret();
 }
 
 /** Jump to an exit stub if PENDING is set. */

@@ -1,0 +1,238 @@
+/**
+ * The `virt` board for RISC-V: its address map is the one that kernels, firmware and tests know from QEMU's machine of that name.
+ */
+import { readFileSync } from 'node:fs';
+import { FdtNode, parseFdt } from '../boot/fdt.js';
+import { loadTreeBoot, type TreeBooted } from '../boot/linux-image.js';
+import type { Device } from '../devices/device.js';
+import type { VgaRenderer } from '../devices/display/vga-render.js';
+import { FW_CFG_MMIO_BYTES, FwCfg, FwCfgKey } from '../devices/firmware/fw-cfg.js';
+import { ACLINT_BYTES, Aclint } from '../devices/riscv/aclint.js';
+import { GOLDFISH_RTC_BYTES, GoldfishRtc } from '../devices/riscv/goldfish-rtc.js';
+import { Htif } from '../devices/riscv/htif.js';
+import { Plic, PLIC_BYTES } from '../devices/riscv/plic.js';
+import { SIFIVE_TEST_BYTES, SifiveTest } from '../devices/riscv/sifive-test.js';
+import type { PciBus } from '../devices/pci/pci.js';
+import { Uart16550 } from '../devices/serial/uart16550.js';
+import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
+import { isaString, RISCV_EXTENSIONS } from '../engine/guest/riscv/guest.js';
+import { TIMEBASE_HZ } from '../engine/guest/riscv/cpu.js';
+import { Irq } from '../engine/guest/riscv/defs.js';
+import { UsageError } from '../errors.js';
+import type { Board, BoardHost } from './board.js';
+import { BusParts } from './parts/bus-parts.js';
+import { addDisks } from './parts/disks.js';
+import { addNets, type NetConnection } from './parts/net.js';
+import { addDeviceOptions } from './parts/extras.js';
+import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
+
+/** Where things are. */
+const enum At {
+  MROM = 0x1000,
+  MROM_BYTES = 0xf000,
+  TEST = 0x10_0000,
+  RTC = 0x10_1000,
+  ACLINT = 0x200_0000,
+  PLIC = 0xc00_0000,
+  UART = 0x1000_0000,
+  UART_BYTES = 0x100,
+  VIRTIO = 0x1000_1000,
+  VIRTIO_STRIDE = 0x1000,
+  VIRTIO_SLOTS = 8,
+  FW_CFG = 0x1010_0000,
+  RAM = 0x8000_0000,
+}
+const PCIE: PcieMap = {
+  ecam: { base: 0x3000_0000, bytes: 0x1000_0000 },
+  pio: { base: 0x300_0000, bytes: 0x1_0000 },
+  mmio32: { base: 0x4000_0000, bytes: 0x4000_0000 },
+  mmio64: { base: 0x4_0000_0000, bytes: 0x4_0000_0000 },
+};
+const enum Source { VIRTIO = 1, UART = 10, RTC = 11, PCIE = 32 }
+const PLIC_SOURCES = 95;
+const UART_HZ = 3_686_400;
+/** Firmware and its heap: where kernels of 2 MiB alignment begin. */
+const FIRMWARE_BYTES = 0x20_0000;
+const PAGE = 4096;
+
+/** phandles. */
+const PLIC_HANDLE = 1;
+const TEST_HANDLE = 2;
+const CPU_HANDLE = 16;
+
+export const RISCV_RAM: number = At.RAM;
+
+export interface RiscvBoardHost extends BoardHost {
+  /** Sets or clears interrupt lines of a hart: bits of mip. */
+  setLines(hart: number, mask: number, on: boolean): void;
+}
+
+export class VirtRiscvBoard implements Board {
+  readonly devices: readonly Device[];
+  onSerialRoom: () => void = () => {};
+  readonly keyboard = null;
+  readonly mouse = null;
+  readonly aclint: Aclint;
+  private readonly p: BusParts;
+  private readonly uart: Uart16550;
+  private readonly rom: { offset: number };
+  /** Takes the page of `tohost` out of the way, once a program that has it was loaded. */
+  private htif: Htif | null = null;
+
+  constructor(private readonly host: RiscvBoardHost) {
+    const p = (this.p = new BusParts(host));
+    this.devices = p.devices;
+    const m = p.memory;
+    const { config } = host;
+    const line = (hart: number, bit: Irq): { set(on: boolean): void } => ({ set: (on) => host.setLines(hart, bit, on) });
+    const harts = Array.from({ length: config.cpus }, (_, i) => i);
+    this.rom = { offset: host.extraRam(At.MROM_BYTES + PAGE) };
+    m.mapRam(At.MROM, At.MROM_BYTES, this.rom.offset, true);
+    this.aclint = p.add(new Aclint({ clock: host.clock, timebaseHz: TIMEBASE_HZ, msi: harts.map((h) => line(h, Irq.MSI)), mti: harts.map((h) => line(h, Irq.MTI)) }));
+    m.mapMmio(At.ACLINT, ACLINT_BYTES, this.aclint.mmio);
+    const plic = p.add(new Plic({ sources: PLIC_SOURCES, contexts: harts.flatMap((h) => [line(h, Irq.MEI), line(h, Irq.SEI)]) }));
+    m.mapMmio(At.PLIC, PLIC_BYTES, plic.mmio);
+    const test = p.add(new SifiveTest({ powerOff: () => host.powerOff(), reset: () => host.reset(), exit: (status) => host.exit(status) }));
+    m.mapMmio(At.TEST, SIFIVE_TEST_BYTES, test.mmio);
+    const rtc = p.add(new GoldfishRtc({ clock: host.clock, wallClock: () => host.wallClock(), irq: plic.irqs[Source.RTC]! }));
+    m.mapMmio(At.RTC, GOLDFISH_RTC_BYTES, rtc.mmio);
+    this.uart = p.add(
+      new Uart16550({ name: 'uart0', clock: host.clock, irq: plic.irqs[Source.UART]!, gateByOut2: false, backend: { write: (b) => host.serialOutput(b), onRoom: () => this.onSerialRoom() } }),
+    );
+    m.mapMmio(At.UART, At.UART_BYTES, this.uart.ports);
+    for (let i = 0; i < At.VIRTIO_SLOTS; i++) {
+      const slot = p.add(new VirtioMmio({ name: `virtio-mmio${i}`, mem: m, irq: plic.irqs[Source.VIRTIO + i]!, device: null, log: (s) => host.log(s) }));
+      m.mapMmio(At.VIRTIO + i * At.VIRTIO_STRIDE, VIRTIO_MMIO_BYTES, slot);
+    }
+    p.fw = p.add(new FwCfg({ memory: m, ramSize: config.memory, cpus: config.cpus }));
+    m.mapMmio(At.FW_CFG, FW_CFG_MMIO_BYTES, p.fw.mmio);
+    addPcie(p, PCIE, [0, 1, 2, 3].map((n) => plic.irqs[Source.PCIE + n]!));
+    addDisks(p);
+    addNets(p);
+    addDeviceOptions(p);
+    if (config.kernel !== null) p.fw.addString(FwCfgKey.CMDLINE_DATA, config.append);
+  }
+
+  get pci(): PciBus {
+    return this.p.pci;
+  }
+
+  get nets(): readonly NetConnection[] {
+    return this.p.nets;
+  }
+
+  get screen(): VgaRenderer | null {
+    return this.p.screen;
+  }
+
+  serialInput(bytes: Uint8Array): number {
+    return this.uart.receive(bytes);
+  }
+
+  powerButton(): void {
+    this.host.log('this board has no power button');
+  }
+
+  close(): void {
+    for (const close of this.p.onClose) close();
+  }
+
+  /** Devices in their reset state, firmware and kernel in memory. @returns where the harts begin. */
+  reset(): number {
+    for (const d of this.devices) d.reset();
+    const { config, memory } = this.host;
+    if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on riscv64 so far');
+    const firmware = config.firmware === null ? null : readFileSync(config.firmware.code);
+    if (firmware !== null && !memory.writeFrom(At.RAM, firmware)) throw new UsageError(`--firmware: ${config.firmware!.code} does not fit into memory (--memory)`);
+    const booted = loadTreeBoot({
+      memory, ram: { base: At.RAM, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
+      firmwareBytes: firmware === null ? 0 : FIRMWARE_BYTES, tree: this.tree(),
+    });
+    this.addHtif(booted);
+    this.writeRom(firmware === null ? booted.entry : At.RAM, booted);
+    return At.MROM;
+  }
+
+  /**
+   * Reset vector: a0 = hart, a1 = device tree, a2 = what OpenSBI's fw_dynamic wants to know (include/sbi/fw_dynamic.h), then to the
+   * first program.
+   */
+  private writeRom(start: number, booted: TreeBooted): void {
+    const b = Buffer.alloc(88);
+    // auipc t0, 0; addi a2, t0, 40; csrr a0, mhartid; ld a1, 32(t0); ld t0, 24(t0); jr t0
+    [0x0000_0297, 0x0282_8613, 0xf140_2573, 0x0202_b583, 0x0182_b283, 0x0002_8067].forEach((w, i) => b.writeUInt32LE(w, i * 4));
+    // Then: magic, version, next address, next mode (S), options, boot hart.
+    [start, booted.dtb, 0x4942_534f, 2, booted.entry, 1, 0, 0].forEach((v, i) => b.writeBigUInt64LE(BigInt(v), 24 + i * 8));
+    this.host.memory.ram8.set(b, this.rom.offset);
+  }
+
+  /** Test programs say by their symbols that they end through `tohost`. */
+  private addHtif(booted: TreeBooted): void {
+    const tohost = booted.elf?.symbol('tohost') ?? null;
+    if (tohost === null || this.htif !== null || this.host.memory.pageOffset(tohost) < 0) return;
+    const page = tohost - (tohost % PAGE);
+    const fromhost = booted.elf!.symbol('fromhost');
+    this.htif = new Htif({
+      tohost: tohost % PAGE,
+      fromhost: fromhost !== null && fromhost - (fromhost % PAGE) === page ? fromhost % PAGE : null,
+      exit: (code) => (code === 0 ? this.host.powerOff() : this.host.exit(Math.min(code, 255))),
+      write: (b) => this.host.serialOutput(b),
+    });
+    this.p.add(this.htif);
+    this.host.memory.unmapRam(page, PAGE);
+    this.host.memory.mapMmio(page, PAGE, this.htif.mmio);
+  }
+
+  private tree(): FdtNode {
+    const { config } = this.host;
+    if (config.dtb !== null) return parseFdt(readFileSync(config.dtb), `--dtb: ${config.dtb}`);
+    const root = new FdtNode('');
+    root.cells('#address-cells', 2).cells('#size-cells', 2).text('compatible', 'riscv-virtio').text('model', 'riscv-virtio,qemu');
+    const seed = new Uint8Array(32);
+    this.host.random(seed);
+    root.node('chosen').text('stdout-path', `/soc/serial@${At.UART.toString(16)}`).set('rng-seed', seed);
+    root.node(`memory@${At.RAM.toString(16)}`).text('device_type', 'memory').cells64('reg', At.RAM, config.memory);
+    const cpus = root.node('cpus').cells('#address-cells', 1).cells('#size-cells', 0).cells('timebase-frequency', TIMEBASE_HZ);
+    for (let i = 0; i < config.cpus; i++) {
+      const cpu = cpus
+        .node(`cpu@${i}`)
+        .text('device_type', 'cpu')
+        .cells('reg', i)
+        .text('status', 'okay')
+        .text('compatible', 'riscv')
+        .text('riscv,isa', isaString())
+        .text('riscv,isa-base', 'rv64i')
+        .text('riscv,isa-extensions', ...RISCV_EXTENSIONS)
+        .text('mmu-type', 'riscv,sv57')
+        .cells('riscv,cbom-block-size', 64)
+        .cells('riscv,cboz-block-size', 64);
+      cpu.node('interrupt-controller').cells('#interrupt-cells', 1).flag('interrupt-controller').text('compatible', 'riscv,cpu-intc').cells('phandle', CPU_HANDLE + i);
+    }
+    this.soc(root);
+    root.node('poweroff').text('compatible', 'syscon-poweroff').cells('regmap', TEST_HANDLE).cells('offset', 0).cells('value', 0x5555);
+    root.node('reboot').text('compatible', 'syscon-reboot').cells('regmap', TEST_HANDLE).cells('offset', 0).cells('value', 0x7777);
+    return root;
+  }
+
+  private soc(root: FdtNode): void {
+    const { cpus } = this.host.config;
+    const soc = root.node('soc').cells('#address-cells', 2).cells('#size-cells', 2).text('compatible', 'simple-bus').flag('ranges');
+    const device = (name: string, base: number, bytes: number, ...compatible: string[]): FdtNode => soc.node(`${name}@${base.toString(16)}`).text('compatible', ...compatible).cells64('reg', base, bytes);
+    const interrupt = (n: FdtNode, source: number): FdtNode => n.cells('interrupts', source).cells('interrupt-parent', PLIC_HANDLE);
+    const each = (...numbers: number[]): number[] => Array.from({ length: cpus }, (_, i) => numbers.flatMap((n) => [CPU_HANDLE + i, n])).flat();
+    device('clint', At.ACLINT, ACLINT_BYTES, 'sifive,clint0', 'riscv,clint0').cells('interrupts-extended', ...each(3, 7));
+    device('plic', At.PLIC, PLIC_BYTES, 'sifive,plic-1.0.0', 'riscv,plic0')
+      .cells('interrupts-extended', ...each(11, 9))
+      .cells('riscv,ndev', PLIC_SOURCES)
+      .cells('#interrupt-cells', 1)
+      .cells('#address-cells', 0)
+      .flag('interrupt-controller')
+      .cells('phandle', PLIC_HANDLE);
+    device('test', At.TEST, SIFIVE_TEST_BYTES, 'sifive,test1', 'sifive,test0', 'syscon').cells('phandle', TEST_HANDLE);
+    interrupt(device('rtc', At.RTC, 0x1000, 'google,goldfish-rtc'), Source.RTC);
+    interrupt(device('serial', At.UART, At.UART_BYTES, 'ns16550a'), Source.UART).cells('clock-frequency', UART_HZ);
+    for (let i = 0; i < At.VIRTIO_SLOTS; i++) interrupt(device('virtio_mmio', At.VIRTIO + i * At.VIRTIO_STRIDE, At.VIRTIO_STRIDE, 'virtio,mmio'), Source.VIRTIO + i);
+    device('fw-cfg', At.FW_CFG, FW_CFG_MMIO_BYTES, 'qemu,fw-cfg-mmio').flag('dma-coherent');
+    pcieNode(soc, PCIE, { parent: PLIC_HANDLE, addressCells: 0, cells: (n) => [Source.PCIE + n] }, this.p.pirqOf);
+  }
+}

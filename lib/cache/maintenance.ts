@@ -1,0 +1,118 @@
+/** Keeping the cache small and in few files: eviction of what was not used for long, merging of segments. */
+import { closeSync, renameSync, writeSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { Rec } from '../engine/aot/record.js';
+import type { CacheDirectory, SegmentName } from './directory.js';
+import { encodeFrame, Frame, readPayload, scanFrames } from './segment.js';
+
+/** When room must be made, this part of the limit stays in use. */
+const KEEP = 0.9;
+/** Words of payload of a merged chunk. */
+const CHUNK_WORDS = 1 << 16;
+
+/** True while the process that writes the segment may live. */
+export function writerLives(s: SegmentName): boolean {
+  // 0: the result of a merge.
+  if (s.pid === 0) return false;
+  if (s.pid === process.pid) return true;
+  try {
+    process.kill(s.pid, 0);
+    return true;
+  } catch (e) {
+    return (e as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Removes the segments that were not used for longest until the directory takes at most `limit` bytes. `own` stays. */
+export function evict(dir: CacheDirectory, limit: number, own: string): number {
+  const all = dir.segments();
+  let total = all.reduce((n, s) => n + s.bytes, 0);
+  if (total <= limit) return 0;
+  let removed = 0;
+  for (const s of all.sort((a, b) => a.usedMs - b.usedMs)) {
+    if (total <= limit * KEEP) break;
+    if (s.name === own) continue;
+    dir.remove(s.name);
+    total -= s.bytes;
+    removed++;
+  }
+  return removed;
+}
+
+/**
+ * Makes one segment of all that were written for `domain` by processes that have ended, each record once. Other processes may do
+ * the same at the same time: then some records are there twice, which does no harm.
+ * @returns number of segments that were merged
+ */
+export function mergeSegments(dir: CacheDirectory, domain: string): number {
+  const key = Buffer.from(domain, 'hex');
+  const sources = dir.segments().filter((s) => s.domain === domain && !writerLives(s));
+  if (sources.length < 2) return 0;
+  const { name, fd } = dir.createSegment(domain);
+  const merged: string[] = [];
+  let frames = 0;
+  const write = (kind: Frame, index: Uint8Array, payload: Uint8Array): void => {
+    const frame = encodeFrame(dir.key, key, kind, frames++, index, payload);
+    if (writeSync(fd, frame) !== frame.length) throw new Error('short write');
+  };
+  const seen = new Set<string>();
+  let index: number[] = [];
+  let payload: Int32Array[] = [];
+  let words = 0;
+  const flush = (): void => {
+    if (words === 0) return;
+    const all = new Int32Array(words);
+    let at = 0;
+    for (const p of payload) {
+      all.set(p, at);
+      at += p.length;
+    }
+    write(Frame.CHUNK, new Uint8Array(Int32Array.from(index).buffer), new Uint8Array(all.buffer));
+    index = [];
+    payload = [];
+    words = 0;
+  };
+  try {
+    for (const s of sources) {
+      const from = dir.openSegment(s.name);
+      if (from === null) continue;
+      try {
+        scanFrames(from, dir.key, key, (f) => {
+          if (f.kind === Frame.IDENTITY) {
+            if (frames === 0) write(Frame.IDENTITY, f.index, new Uint8Array(0));
+            return;
+          }
+          const bytes = readPayload(from, dir.key, f);
+          if (bytes === null) return;
+          const W = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+          const list = new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2);
+          for (let i = 0; i < list.length; i += 2) {
+            const at = list[i + 1]!;
+            const record = W.subarray(at, at + W[at + Rec.LENGTH]!);
+            const id = createHash('sha256').update(new Uint8Array(record.buffer, record.byteOffset, record.byteLength)).digest('base64');
+            if (seen.has(id)) continue;
+            seen.add(id);
+            index.push(list[i]!, words);
+            payload.push(record);
+            words += record.length;
+            if (words >= CHUNK_WORDS) flush();
+          }
+        });
+      } finally {
+        closeSync(from);
+      }
+      merged.push(s.name);
+    }
+    flush();
+  } catch (e) {
+    closeSync(fd);
+    dir.remove(name);
+    throw e;
+  }
+  closeSync(fd);
+  for (const s of merged) dir.remove(s);
+  // Under a number that belongs to no process: its writer has finished.
+  renameSync(join(dir.path, name), join(dir.path, name.replace(/\.\d+-/, '.0-')));
+  return merged.length;
+}

@@ -1,0 +1,88 @@
+/**
+ * Makes a record again from nothing but the guest bytes in it: the proof that what the cache holds is what the translator would
+ * make of them now. Used to check caches, and to take code from files that are not to be trusted.
+ */
+import type { Lifter } from '../cpu.js';
+import { LiftResult } from '../cpu.js';
+import type { HelperRegistry } from '../helpers.js';
+import { ConstPool, IrBuilder } from '../ir/builder.js';
+import { runPasses, type PassOptions } from '../ir/passes.js';
+import type { HostCode } from '../jit/host-code.js';
+import { Block } from '../jit/block.js';
+import { codeAt, guestAt, Rec, REC_HEAD, RecFlag, RecordWriter, wordsOf } from './record.js';
+
+export interface RecompileOptions {
+  lifter: Lifter;
+  helpers: HelperRegistry<never>;
+  passes: PassOptions;
+  maxInsns: number;
+  fpHelperBit: number;
+  mask32: (mode: number) => boolean;
+  mmuIndex: (mode: number) => number;
+}
+
+const PAGE = 4096;
+/** The longest instruction of any guest, and more. */
+const MAX_SPAN = 32;
+
+/** True if the words at `at` have the shape of a record whose parts lie within it (`W` may come from anywhere). */
+export function wellFormed(W: Int32Array, at: number): boolean {
+  if (at < 0 || at + REC_HEAD > W.length) return false;
+  const length = W[at + Rec.LENGTH]!;
+  const code = W[at + Rec.CODE]!;
+  const guest = W[at + Rec.GUEST]! & 0xffff;
+  if (length < REC_HEAD || at + length > W.length || code <= 0 || guest === 0) return false;
+  if (codeAt(W, at) + wordsOf(code) !== at + length) return false;
+  const offset = W[at + Rec.PLACE]! & (PAGE - 1);
+  const spans = (W[at + Rec.PLACE]! & RecFlag.SPANS) !== 0;
+  return spans ? offset + guest > PAGE && guest <= MAX_SPAN : offset + guest <= PAGE;
+}
+
+export class Recompiler {
+  private readonly ir: IrBuilder;
+  private readonly pool = new ConstPool();
+  private readonly out = new RecordWriter();
+
+  /** @param host is used for nothing else; its code is never run */
+  constructor(private readonly host: HostCode, private readonly o: RecompileOptions) {
+    this.ir = new IrBuilder(this.pool);
+    this.ir.symbolic = true;
+  }
+
+  /**
+   * Translates the guest bytes of the well-formed record at word `at`.
+   * @returns true if the result is the same record, word for word
+   */
+  same(W: Int32Array, at: number): boolean {
+    const made = this.make(W, at);
+    if (made === null) return false;
+    const n = W[at + Rec.LENGTH]!;
+    if (made.n !== n) return false;
+    for (let i = 0; i < n; i++) if (made.W[i] !== W[at + i]) return false;
+    return true;
+  }
+
+  private make(W: Int32Array, at: number): RecordWriter | null {
+    const { o, ir, host } = this;
+    if (this.pool.nearlyFull || host.nearlyFull) {
+      this.pool.reset();
+      host.reset();
+    }
+    const bytes = W[at + Rec.GUEST]! & 0xffff;
+    const place = W[at + Rec.PLACE]!;
+    const offset = place & (PAGE - 1);
+    const mode = W[at + Rec.MODE]!;
+    const spans = (place & RecFlag.SPANS) !== 0;
+    const U8 = new Uint8Array(W.buffer, W.byteOffset, W.byteLength);
+    const pos = guestAt(W, at) * 4;
+    const win = { buf: U8, pos, end: pos + bytes, offset };
+    ir.begin();
+    if (o.lifter.lift(win, mode, ir, spans ? 1 : o.maxInsns) !== LiftResult.OK || win.pos !== pos + bytes) return null;
+    runPasses(ir, o.helpers, o.passes, (mode & o.fpHelperBit) !== 0);
+    const block = new Block(offset, mode, o.mmuIndex(mode), bytes, ir.insns);
+    block.page2 = spans ? 0 : -1;
+    host.compile(ir, { helpers: o.helpers }, block, o.mask32(mode), (mode & o.fpHelperBit) === 0);
+    this.out.n = 0;
+    return host.capture(ir, block, { buf: U8, pos, bytes }, this.out) ? this.out : null;
+  }
+}

@@ -1,0 +1,318 @@
+/** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not). */
+import { Slot } from '../../state.js';
+import type { RiscvCpu } from './cpu.js';
+import { Csr, Env, Irq, Ms, Mode, Priv, S_IRQS } from './defs.js';
+import { PMP_ENTRIES } from './pmp.js';
+
+/** Registers that only hold bits: number, writable bits of the low and the high word. */
+const PLAIN: readonly (readonly [Csr, number, number])[] = [
+  [Csr.MSCRATCH, -1, -1], [Csr.SSCRATCH, -1, -1], [Csr.MEPC, -2, -1], [Csr.SEPC, -2, -1], [Csr.MCAUSE, -1, -1], [Csr.SCAUSE, -1, -1], [Csr.MTVAL, -1, -1],
+  [Csr.STVAL, -1, -1], [Csr.MCOUNTEREN, 7, 0], [Csr.SCOUNTEREN, 7, 0], [Csr.MCOUNTINHIBIT, 5, 0],
+  [Csr.SENVCFG, Env.FIOM | Env.CBIE | Env.CBCFE | Env.CBZE, 0], [Csr.MENVCFG, Env.FIOM | Env.CBIE | Env.CBCFE | Env.CBZE, Env.ADUE_HI | Env.PBMTE_HI | Env.STCE_HI],
+];
+const PLAIN_AT = new Int8Array(4096).fill(-1);
+PLAIN.forEach(([n], i) => (PLAIN_AT[n] = i));
+
+/** Exceptions that may be delegated: all but ECALL from M, and the reserved ones. */
+const MEDELEG = 0xb3ff;
+const MSTATUS = Ms.SIE | Ms.MIE | Ms.SPIE | Ms.MPIE | Ms.SPP | Ms.FS | Ms.MPRV | Ms.SUM | Ms.MXR | Ms.TVM | Ms.TW | Ms.TSR;
+const SSTATUS = Ms.SIE | Ms.SPIE | Ms.SPP | Ms.FS | Ms.SUM | Ms.MXR;
+/** SXL and UXL: 64 bits. */
+const MSTATUS_HI = 0xa;
+const SSTATUS_HI = 0x2;
+const SD_HI = 0x8000_0000 | 0;
+/** RV64 with A C D F I M S U. */
+const MISA_LO = (1 << 0) | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 8) | (1 << 12) | (1 << 18) | (1 << 20);
+const MISA_HI = 0x8000_0000 | 0;
+const HPM = 29;
+
+export class Csrs {
+  /** Result of `read`. */
+  lo = 0;
+  hi = 0;
+  mstatus = 0;
+  mie = 0;
+  /** Bits of mip that software sets: SSIP, SEIP, and STIP without Sstc. */
+  soft = 0;
+  medeleg = 0;
+  mideleg = 0;
+  satpLo = 0;
+  satpHi = 0;
+  mtvecLo = 0;
+  mtvecHi = 0;
+  stvecLo = 0;
+  stvecHi = 0;
+  frm = 0;
+  stimecmpLo = -1;
+  stimecmpHi = -1;
+  private readonly plainLo = new Int32Array(PLAIN.length);
+  private readonly plainHi = new Int32Array(PLAIN.length);
+  /** What was added to the counters by writing them (ticks). */
+  private cycleOffset = 0;
+  private instretOffset = 0;
+
+  constructor(private readonly cpu: RiscvCpu) {}
+
+  reset(): void {
+    this.mstatus = 0;
+    this.mie = this.soft = this.medeleg = this.mideleg = this.satpLo = this.satpHi = 0;
+    this.mtvecLo = this.mtvecHi = this.stvecLo = this.stvecHi = this.frm = 0;
+    this.stimecmpLo = this.stimecmpHi = -1;
+    this.plainLo.fill(0);
+    this.plainHi.fill(0);
+    // Accessed and dirty bits are updated by hardware, as the device tree says (Svadu).
+    this.plainHi[PLAIN_AT[Csr.MENVCFG]!] = Env.ADUE_HI;
+    this.cycleOffset = this.instretOffset = 0;
+  }
+
+  /** Word of a plain register. */
+  plain(n: Csr): number {
+    return this.plainLo[PLAIN_AT[n]!]!;
+  }
+  plainHigh(n: Csr): number {
+    return this.plainHi[PLAIN_AT[n]!]!;
+  }
+  setPlain(n: Csr, lo: number, hi: number): void {
+    this.plainLo[PLAIN_AT[n]!] = lo;
+    this.plainHi[PLAIN_AT[n]!] = hi;
+  }
+
+  get adue(): boolean {
+    return (this.plainHi[PLAIN_AT[Csr.MENVCFG]!]! & Env.ADUE_HI) !== 0;
+  }
+  get pbmte(): boolean {
+    return (this.plainHi[PLAIN_AT[Csr.MENVCFG]!]! & Env.PBMTE_HI) !== 0;
+  }
+  get stce(): boolean {
+    return (this.plainHi[PLAIN_AT[Csr.MENVCFG]!]! & Env.STCE_HI) !== 0;
+  }
+
+  /** Pending interrupts. */
+  mip(): number {
+    let v = this.soft | this.cpu.lines;
+    if (this.stce) v = (v & ~Irq.STI) | (this.cpu.timeReached(this.stimecmpLo, this.stimecmpHi) ? Irq.STI : 0);
+    return v;
+  }
+
+  private set(lo: number, hi: number): boolean {
+    this.lo = lo;
+    this.hi = hi;
+    return true;
+  }
+
+  private setNumber(v: number): boolean {
+    return this.set(v % 2 ** 32 | 0, Math.floor(v / 2 ** 32) | 0);
+  }
+
+  /** @returns false if the access is illegal at the present privilege. */
+  private permitted(n: number, write: boolean): boolean {
+    const { priv } = this.cpu;
+    if (priv < ((n >>> 8) & 3) || (write && n >>> 10 === 3)) return false;
+    if (n <= Csr.FCSR) return (this.mstatus & Ms.FS) !== 0;
+    if (n === Csr.SATP) return priv !== Priv.S || !(this.mstatus & Ms.TVM);
+    if (n === Csr.STIMECMP) return priv === Priv.M || (this.stce && (this.plain(Csr.MCOUNTEREN) & 2) !== 0);
+    if (n >= Csr.CYCLE && n <= Csr.HPMCOUNTER31) {
+      const bit = 1 << (n & 31);
+      return priv === Priv.M || ((this.plain(Csr.MCOUNTEREN) & bit) !== 0 && (priv === Priv.S || (this.plain(Csr.SCOUNTEREN) & bit) !== 0));
+    }
+    return true;
+  }
+
+  /** Reads a CSR to lo, hi. @returns false if that is illegal. `write`: it is going to be written as well. */
+  read(n: number, write: boolean): boolean {
+    if (!this.permitted(n, write)) return false;
+    const p = PLAIN_AT[n]!;
+    if (p >= 0) return this.set(this.plainLo[p]!, this.plainHi[p]!);
+    const dirty = (this.mstatus & Ms.FS) === Ms.FS ? SD_HI : 0;
+    switch (n as Csr) {
+      case Csr.FFLAGS: return this.set(this.cpu.fflags, 0);
+      case Csr.FRM: return this.set(this.frm, 0);
+      case Csr.FCSR: return this.set(this.cpu.fflags | (this.frm << 5), 0);
+      case Csr.MSTATUS: return this.set(this.mstatus, MSTATUS_HI | dirty);
+      case Csr.SSTATUS: return this.set(this.mstatus & SSTATUS, SSTATUS_HI | dirty);
+      case Csr.MISA: return this.set(MISA_LO, MISA_HI);
+      case Csr.MEDELEG: return this.set(this.medeleg, 0);
+      case Csr.MIDELEG: return this.set(this.mideleg, 0);
+      case Csr.MIE: return this.set(this.mie, 0);
+      case Csr.SIE: return this.set(this.mie & this.mideleg, 0);
+      case Csr.MIP: return this.set(this.mip(), 0);
+      case Csr.SIP: return this.set(this.mip() & this.mideleg, 0);
+      case Csr.MTVEC: return this.set(this.mtvecLo, this.mtvecHi);
+      case Csr.STVEC: return this.set(this.stvecLo, this.stvecHi);
+      case Csr.SATP: return this.set(this.satpLo, this.satpHi);
+      case Csr.STIMECMP: return this.set(this.stimecmpLo, this.stimecmpHi);
+      case Csr.TIME: return this.setNumber(this.cpu.time());
+      case Csr.CYCLE: case Csr.MCYCLE: return this.setNumber(this.cpu.cycles() + this.cycleOffset);
+      case Csr.INSTRET: case Csr.MINSTRET: return this.setNumber(this.cpu.cycles() + this.instretOffset);
+      case Csr.MHARTID: return this.set(this.cpu.index, 0);
+      case Csr.MVENDORID: case Csr.MARCHID: case Csr.MIMPID: case Csr.MCONFIGPTR: return this.set(0, 0);
+      // No triggers: the one that can be selected has no type.
+      case Csr.TSELECT: case Csr.TDATA1: case Csr.TDATA2: case Csr.TDATA3: return this.set(0, 0);
+      case Csr.TINFO: return this.set(1, 0);
+      case Csr.SEED: return false;
+      default: return this.readRange(n);
+    }
+  }
+
+  private readRange(n: number): boolean {
+    if (n >= Csr.PMPCFG0 && n <= Csr.PMPCFG15) {
+      if (n & 1) return false;
+      const { cfg } = this.cpu.mmu.pmp;
+      const at = (n - Csr.PMPCFG0) * 4;
+      const word = (i: number): number => (i >= PMP_ENTRIES ? 0 : cfg[i]! | (cfg[i + 1]! << 8) | (cfg[i + 2]! << 16) | (cfg[i + 3]! << 24));
+      return this.set(word(at), word(at + 4));
+    }
+    if (n >= Csr.PMPADDR0 && n <= Csr.PMPADDR63) {
+      const i = n - Csr.PMPADDR0;
+      const { pmp } = this.cpu.mmu;
+      return i < PMP_ENTRIES ? this.set(pmp.addrLo[i]!, pmp.addrHi[i]!) : this.set(0, 0);
+    }
+    // Performance counters that count nothing.
+    if ((n >= Csr.MHPMEVENT3 && n <= Csr.MHPMEVENT31) || (n >= Csr.MHPMCOUNTER3 && n <= Csr.MHPMCOUNTER31)) return this.set(0, 0);
+    if (n >= Csr.HPMCOUNTER3 && n < Csr.HPMCOUNTER3 + HPM) return this.set(0, 0);
+    return false;
+  }
+
+  /** Writes a CSR that `read` has allowed. */
+  write(n: number, lo: number, hi: number): void {
+    const p = PLAIN_AT[n]!;
+    if (p >= 0) {
+      this.writePlain(n, p, lo, hi);
+      return;
+    }
+    switch (n as Csr) {
+      case Csr.FFLAGS:
+        this.cpu.fflags = lo & 31;
+        this.dirtyFp();
+        break;
+      case Csr.FRM:
+        this.setFrm(lo & 7);
+        break;
+      case Csr.FCSR:
+        this.cpu.fflags = lo & 31;
+        this.setFrm((lo >>> 5) & 7);
+        break;
+      case Csr.MSTATUS:
+        this.writeStatus(lo, MSTATUS, true);
+        break;
+      case Csr.SSTATUS:
+        this.writeStatus(lo, SSTATUS, false);
+        break;
+      case Csr.MEDELEG:
+        this.medeleg = lo & MEDELEG;
+        break;
+      case Csr.MIDELEG:
+        this.mideleg = lo & S_IRQS;
+        break;
+      case Csr.MIE:
+        this.mie = lo & (S_IRQS | Irq.MSI | Irq.MTI | Irq.MEI);
+        break;
+      case Csr.SIE:
+        this.mie = (this.mie & ~this.mideleg) | (lo & this.mideleg);
+        break;
+      case Csr.MIP: {
+        const mask = Irq.SSI | Irq.SEI | (this.stce ? 0 : Irq.STI);
+        this.soft = (this.soft & ~mask) | (lo & mask);
+        break;
+      }
+      case Csr.SIP:
+        this.soft = (this.soft & ~(Irq.SSI & this.mideleg)) | (lo & Irq.SSI & this.mideleg);
+        break;
+      case Csr.MTVEC:
+        if (!(lo & 2)) this.mtvecLo = lo;
+        this.mtvecHi = hi;
+        break;
+      case Csr.STVEC:
+        if (!(lo & 2)) this.stvecLo = lo;
+        this.stvecHi = hi;
+        break;
+      case Csr.SATP:
+        this.writeSatp(lo, hi);
+        break;
+      case Csr.STIMECMP:
+        this.stimecmpLo = lo;
+        this.stimecmpHi = hi;
+        this.cpu.armTimer();
+        break;
+      case Csr.MCYCLE:
+        this.cycleOffset += (hi >>> 0) * 2 ** 32 + (lo >>> 0) - (this.cpu.cycles() + this.cycleOffset);
+        break;
+      case Csr.MINSTRET:
+        this.instretOffset += (hi >>> 0) * 2 ** 32 + (lo >>> 0) - (this.cpu.cycles() + this.instretOffset);
+        break;
+      default:
+        this.writePmp(n, lo, hi);
+        break;
+    }
+    this.cpu.updateIntr();
+  }
+
+  private writePlain(n: number, p: number, lo: number, hi: number): void {
+    const [, maskLo, maskHi] = PLAIN[p]!;
+    this.plainLo[p] = lo & maskLo;
+    this.plainHi[p] = hi & maskHi;
+    if (n === Csr.MENVCFG) {
+      // Entries may mean something else now.
+      this.cpu.mmu.flushAll();
+      this.cpu.armTimer();
+      this.cpu.updateIntr();
+    }
+  }
+
+  private writePmp(n: number, lo: number, hi: number): void {
+    const { pmp } = this.cpu.mmu;
+    if (n >= Csr.PMPCFG0 && n <= Csr.PMPCFG15) {
+      const at = (n - Csr.PMPCFG0) * 4;
+      for (let i = 0; i < 8; i++) pmp.setCfg(at + i, ((i < 4 ? lo : hi) >>> ((i & 3) * 8)) & 0xff);
+    } else if (n >= Csr.PMPADDR0 && n <= Csr.PMPADDR63) {
+      pmp.setAddr(n - Csr.PMPADDR0, lo, hi);
+    } else {
+      return;
+    }
+    this.cpu.mmu.flushAll();
+  }
+
+  private dirtyFp(): void {
+    this.mstatus |= Ms.FS;
+    this.cpu.updateMode();
+  }
+
+  private setFrm(v: number): void {
+    this.frm = v;
+    // MXCSR.RC has the same modes in another order.
+    const rc = v === 1 ? 3 : v === 2 ? 1 : v === 3 ? 2 : 0;
+    const V = this.cpu.V;
+    V[Slot.MXCSR * 2] = (V[Slot.MXCSR * 2]! & ~0x6000) | (rc << 13);
+    this.dirtyFp();
+  }
+
+  private writeStatus(lo: number, mask: number, machine: boolean): void {
+    const old = this.mstatus;
+    let v = (old & ~mask) | (lo & mask);
+    if (machine) {
+      const mpp = (lo & Ms.MPP) >>> Ms.MPP_SHIFT;
+      // There is no privilege 2: the field keeps its value.
+      if (mpp !== 2) v = (v & ~Ms.MPP) | (mpp << Ms.MPP_SHIFT);
+    }
+    this.mstatus = v;
+    if ((old ^ v) & Ms.MXR) this.cpu.mmu.flushAll();
+    this.cpu.updateMode();
+  }
+
+  private writeSatp(lo: number, hi: number): void {
+    const mode = hi >>> 28;
+    // A mode that is not supported makes the write have no effect (vol. II, 12.1.11).
+    if (mode !== 0 && mode !== 8 && mode !== 9 && mode !== 10) return;
+    if (lo === this.satpLo && hi === this.satpHi) return;
+    const modeChanged = mode !== this.satpHi >>> 28;
+    this.satpLo = lo;
+    this.satpHi = hi;
+    this.cpu.mmu.configure(lo, hi);
+    // The TLB has no address space identifiers.
+    if (modeChanged) this.cpu.mmu.flushAll();
+    else this.cpu.mmu.flushNonGlobal();
+  }
+}
+
+/** True if rounding by frm cannot be left to the host. */
+export const slowFrm = (frm: number): number => (frm >= 4 ? Mode.SLOW_FRM : 0);

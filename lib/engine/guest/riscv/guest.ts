@@ -1,0 +1,31 @@
+/** The parts of a RISC-V guest put together; what device trees and users are told of it. */
+import type { HelperRegistry } from '../../helpers.js';
+import { Slot } from '../../state.js';
+import type { RiscvCpu } from './cpu.js';
+import { riscvHelpers } from './helpers.js';
+import { RiscvLifter } from './lifter.js';
+import type { Ext } from './table.js';
+
+export { riscvHelpers };
+
+/** Extensions in the order of ISA strings: single letters, then Z (by their second letter), then S. */
+export const RISCV_EXTENSIONS: readonly string[] = [
+  'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihpm', 'zba', 'zbb', 'zbc', 'zbkb', 'zbkc', 'zbkx', 'zbs', 'zknd', 'zkne',
+  'zknh', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
+];
+
+/** riscv,isa of the device tree. */
+export function isaString(): string {
+  const letters = RISCV_EXTENSIONS.filter((e) => e.length === 1).join('');
+  return [`rv64${letters}`, ...RISCV_EXTENSIONS.filter((e) => e.length > 1)].join('_');
+}
+
+const INSTRUCTIONS: ReadonlySet<Ext> = new Set<Ext>(['i', 'm', 'a', 'f', 'd', 'zba', 'zbb', 'zbs', 'zbc', 'zicbom', 'zicboz', 'zbkb', 'zbkx', 'zbkc', 'zknd', 'zkne', 'zknh', 'svinval', 'zicond']);
+
+export function riscvLifter(helpers: HelperRegistry<RiscvCpu>): RiscvLifter {
+  return new RiscvLifter(helpers, INSTRUCTIONS);
+}
+
+const x = (r: number): number => Slot.GPR + r;
+/** Most used registers in compiled code: a5 a4 a0 sp a3 s0 a1 a2 s1 ra. */
+export const RISCV_PINNED: readonly number[] = [15, 14, 10, 2, 13, 8, 11, 12, 9, 1].map(x);

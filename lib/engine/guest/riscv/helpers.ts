@@ -1,0 +1,134 @@
+/** Guest semantics as TypeScript functions, called from IR by number. */
+import { HelperRegistry, HelperResult } from '../../helpers.js';
+import type { RiscvCpu } from './cpu.js';
+import { aes64, brev8, clmul, out, xperm } from './crypto.js';
+import { Cause, Env, Ms, Priv } from './defs.js';
+
+const BLOCK = 64;
+
+/** CSRRW, CSRRS, CSRRC and their immediate forms: a is the slot of the operand. */
+function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
+  const V = cpu.V;
+  const n = insn >>> 20;
+  const kind = (insn >>> 12) & 3;
+  // CSRRS and CSRRC with x0 or 0 do not write (vol. I, 7.1).
+  const write = kind === 1 || ((insn >>> 15) & 31) !== 0;
+  if (!cpu.csr.read(n, write)) throw cpu.illegal(insn);
+  const { lo, hi } = cpu.csr;
+  if (write) {
+    const aLo = V[a * 2]!;
+    const aHi = V[a * 2 + 1]!;
+    const { mode } = cpu;
+    if (kind === 1) cpu.csr.write(n, aLo, aHi);
+    else if (kind === 2) cpu.csr.write(n, lo | aLo, hi | aHi);
+    else cpu.csr.write(n, lo & ~aLo, hi & ~aHi);
+    cpu.setReg(dst, lo, hi);
+    if (cpu.mode !== mode || n === 0x180) {
+      cpu.setPcToNext();
+      return HelperResult.DISPATCH;
+    }
+    return HelperResult.CONTINUE;
+  }
+  cpu.setReg(dst, lo, hi);
+  return HelperResult.CONTINUE;
+}
+
+/** SFENCE.VMA and the instructions of Svinval. a, b: slots of address and ASID; there are no ASIDs in the TLB. */
+function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, insn: number): HelperResult {
+  const ordering = (insn & 0xffef_ffff) === 0x1800_0073;
+  if (cpu.priv === Priv.U || (!ordering && cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TVM)) throw cpu.illegal(insn);
+  if (!ordering) {
+    const V = cpu.V;
+    if ((insn >>> 15) & 31) cpu.mmu.flushPage(V[a * 2]!, V[a * 2 + 1]!);
+    else if ((insn >>> 20) & 31 && b >= 0) cpu.mmu.flushNonGlobal();
+    else cpu.mmu.flushAll();
+  }
+  cpu.setPcToNext();
+  return HelperResult.DISPATCH;
+}
+
+/** CBO.*: block operations of Zicbom and Zicboz. Caches are not modelled; zeroing is. */
+function cbo(cpu: RiscvCpu, _dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
+  const V = cpu.V;
+  const op = insn >>> 20;
+  if (!cpu.envAllows(op === 4 ? Env.CBZE : op === 0 ? Env.CBIE : Env.CBCFE)) throw cpu.illegal(insn);
+  const lo = V[a * 2]! & ~(BLOCK - 1);
+  const hi = V[a * 2 + 1]!;
+  cpu.mmu.probeWrite(lo, hi, BLOCK, cpu.mmuIdx);
+  if (op === 4) for (let i = 0; i < BLOCK; i += 8) cpu.mmu.write64(lo + i, hi, cpu.mmuIdx, 0, 0);
+  return HelperResult.CONTINUE;
+}
+
+function wfi(cpu: RiscvCpu, _dst: number, _a: number, _b: number, _c: number, insn: number): HelperResult {
+  if (cpu.priv === Priv.U || (cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TW)) throw cpu.illegal(insn);
+  cpu.setPcToNext();
+  if (!cpu.wakes()) cpu.halted = true;
+  return HelperResult.DISPATCH;
+}
+
+const store = (cpu: RiscvCpu, dst: number): HelperResult => {
+  cpu.setReg(dst, out.lo, out.hi);
+  return HelperResult.CONTINUE;
+};
+
+/** Every helper of a RISC-V guest, in a fixed order (ids are part of generated code). */
+export function riscvHelpers(): HelperRegistry<RiscvCpu> {
+  const r = new HelperRegistry<RiscvCpu>();
+  r.define('illegal', (cpu, _d, _a, _b, _c, insn) => {
+    throw cpu.illegal(insn);
+  });
+  r.define('unknown', (cpu, _d, _a, _b, _c, insn) => {
+    throw cpu.unknown(insn);
+  });
+  r.define('ecall', (cpu) => {
+    throw cpu.fault(cpu.priv === Priv.M ? Cause.ECALL_M : cpu.priv === Priv.S ? Cause.ECALL_S : Cause.ECALL_U);
+  });
+  r.define('ebreak', (cpu) => {
+    cpu.insnPc();
+    throw cpu.fault(Cause.BREAKPOINT, cpu.pcLo, cpu.pcHi);
+  });
+  r.define('mret', (cpu, _d, _a, _b, _c, insn) => {
+    if (cpu.priv !== Priv.M) throw cpu.illegal(insn);
+    cpu.trapReturn(true);
+    return HelperResult.DISPATCH;
+  });
+  r.define('sret', (cpu, _d, _a, _b, _c, insn) => {
+    if (cpu.priv === Priv.U || (cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TSR)) throw cpu.illegal(insn);
+    cpu.trapReturn(false);
+    return HelperResult.DISPATCH;
+  });
+  r.define('wfi', wfi);
+  r.define('sfence_vma', fence);
+  r.define('csr', csr);
+  r.define('fs_dirty', (cpu) => {
+    cpu.csr.mstatus |= Ms.FS;
+    cpu.updateMode();
+    cpu.setPcToInsn();
+    return HelperResult.DISPATCH;
+  });
+  r.define('cbo', cbo);
+  r.define('fp', (cpu, dst, a, b, c, insn) => {
+    cpu.float.execute(insn, dst, a, b, c);
+    return HelperResult.CONTINUE;
+  });
+  const V = (cpu: RiscvCpu, s: number): number => cpu.V[s * 2]!;
+  const H = (cpu: RiscvCpu, s: number): number => cpu.V[s * 2 + 1]!;
+  r.define('clmul', (cpu, dst, a, b, _c, insn) => {
+    clmul((insn >>> 12) & 7, V(cpu, a), H(cpu, a), V(cpu, b), H(cpu, b));
+    return store(cpu, dst);
+  });
+  r.define('xperm', (cpu, dst, a, b, _c, insn) => {
+    xperm(insn & 0x4000 ? 8 : 4, V(cpu, a), H(cpu, a), V(cpu, b), H(cpu, b));
+    return store(cpu, dst);
+  });
+  r.define('aes64', (cpu, dst, a, b, _c, insn) => {
+    aes64(insn, V(cpu, a), H(cpu, a), V(cpu, b), H(cpu, b));
+    return store(cpu, dst);
+  });
+  r.define('brev8', (cpu, dst, a) => {
+    brev8(V(cpu, a), H(cpu, a));
+    return store(cpu, dst);
+  });
+  return r;
+}
+

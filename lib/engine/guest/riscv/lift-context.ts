@@ -1,0 +1,160 @@
+/** What instruction handlers write IR with: the instruction's fields, operands as slots, and common sequences. */
+import type { IrBuilder } from '../../ir/builder.js';
+import { Op } from '../../ir/ops.js';
+import { Access, ExitCode, NONE, Slot } from '../../state.js';
+import { freg, Mode, xreg } from './defs.js';
+
+/** Helpers that the lifter calls, by name; the registry must define them all. */
+export const HELPER_NAMES = [
+  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'sfence_vma', 'csr', 'fs_dirty', 'cbo', 'fp', 'clmul', 'xperm', 'aes64', 'brev8',
+] as const;
+export type HelperName = (typeof HELPER_NAMES)[number];
+
+export class LiftContext {
+  b!: IrBuilder;
+  mode = 0;
+  /** The instruction, compressed ones expanded. */
+  insn = 0;
+  /** The instruction as it lies in memory. */
+  raw = 0;
+  /** Page offset of the instruction and of the next one. */
+  start = 0;
+  next = 0;
+
+  constructor(private readonly ids: Readonly<Record<HelperName, number>>) {}
+
+  // ---- fields
+
+  get rdNum(): number {
+    return (this.insn >>> 7) & 31;
+  }
+  get rs1Num(): number {
+    return (this.insn >>> 15) & 31;
+  }
+  get rs2Num(): number {
+    return (this.insn >>> 20) & 31;
+  }
+  get funct3(): number {
+    return (this.insn >>> 12) & 7;
+  }
+  get immI(): number {
+    return this.insn >> 20;
+  }
+  get immS(): number {
+    return ((this.insn >> 25) << 5) | ((this.insn >>> 7) & 31);
+  }
+  get immB(): number {
+    const i = this.insn;
+    return ((i >> 31) << 12) | (((i >>> 7) & 1) << 11) | (((i >>> 25) & 63) << 5) | (((i >>> 8) & 15) << 1);
+  }
+  get immU(): number {
+    return this.insn & 0xffff_f000;
+  }
+  get immJ(): number {
+    const i = this.insn;
+    return ((i >> 31) << 20) | (((i >>> 12) & 0xff) << 12) | (((i >>> 20) & 1) << 11) | (((i >>> 21) & 0x3ff) << 1);
+  }
+
+  // ---- operands
+
+  /** Slot of an integer register to read. */
+  x(r: number): number {
+    return r === 0 ? this.b.k(0) : xreg(r);
+  }
+  get rs1(): number {
+    return this.x(this.rs1Num);
+  }
+  get rs2(): number {
+    return this.x(this.rs2Num);
+  }
+  /** Slot to write rd to; a temporary that nobody reads for x0. */
+  get rd(): number {
+    const r = this.rdNum;
+    return r === 0 ? this.b.temp() : xreg(r);
+  }
+  get frd(): number {
+    return freg(this.rdNum);
+  }
+  get frs1(): number {
+    return freg(this.rs1Num);
+  }
+  get frs2(): number {
+    return freg(this.rs2Num);
+  }
+  get frs3(): number {
+    return freg(this.insn >>> 27);
+  }
+
+  // ---- sequences
+
+  /** rd = a op b at width w; 32-bit results are sign-extended. */
+  op(op: Op, w: number, a: number, b: number): void {
+    if (w === 3) {
+      this.b.alu(op, 3, this.rd, a, b);
+      return;
+    }
+    const t = this.b.temp();
+    this.b.alu(op, 2, t, a, b);
+    this.b.sx(2, 64, this.rd, t);
+  }
+
+  /** Address rs1 + imm. */
+  address(imm: number): number {
+    if (imm === 0) return this.rs1;
+    const t = this.b.temp();
+    this.b.lea(3, t, this.rs1, NONE, 0, imm);
+    return t;
+  }
+
+  /** dst = linear address of page offset `off`. */
+  pc(dst: number, off: number): void {
+    this.b.lea(3, dst, Slot.PCBASE, NONE, 0, off);
+  }
+
+  /** dst = condition cc of the flags as 0 or 1. */
+  flag(cc: number, dst: number): void {
+    const t = this.b.temp();
+    this.b.setcc(cc, t);
+    this.b.zx(0, dst, t);
+  }
+
+  load(w: number, dst: number, addr: number, acc: Access = Access.NORMAL): void {
+    this.b.ld(w, dst, addr, acc);
+  }
+
+  call(name: HelperName, dst = NONE, a = NONE, b = NONE, c = NONE, imm = 0): void {
+    this.b.call(this.ids[name], dst, a, b, c, imm);
+  }
+
+  /** A helper that never comes back, or only with a new PC. */
+  leave(name: HelperName, a = NONE, b = NONE, imm = 0): void {
+    this.call(name, NONE, a, b, NONE, imm);
+    this.b.exit(ExitCode.NEXT, this.next);
+  }
+
+  /** No row of the table has it. */
+  unknown(): void {
+    this.leave('unknown', NONE, NONE, this.raw);
+  }
+
+  illegal(): void {
+    this.leave('illegal', NONE, NONE, this.raw);
+  }
+
+  /**
+   * Before a floating-point instruction. False: FS is Off, and the instruction has become an illegal one.
+   * @param writes it changes floating-point state
+   */
+  fpReady(writes: boolean): boolean {
+    if (!(this.mode & Mode.FP)) {
+      this.illegal();
+      return false;
+    }
+    // Comes back with another mode, to the same instruction.
+    if (writes && !(this.mode & Mode.FP_DIRTY)) {
+      this.leave('fs_dirty');
+      return false;
+    }
+    return true;
+  }
+}

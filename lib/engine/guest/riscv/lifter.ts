@@ -1,0 +1,67 @@
+/** The RISC-V lifter: builds one block of IR from guest bytes. */
+import { type CodeWindow, type Lifter, LiftResult } from '../../cpu.js';
+import type { HelperRegistry } from '../../helpers.js';
+import type { IrBuilder } from '../../ir/builder.js';
+import { Mode } from './defs.js';
+import { HELPER_NAMES, type HelperName, LiftContext } from './lift-context.js';
+import { FLOAT_ROWS } from './lift-float.js';
+import { INTEGER_ROWS } from './lift-int.js';
+import { SYSTEM_ROWS } from './lift-system.js';
+import { expansions } from './rvc.js';
+import { type Ext, InsnTable, type Row } from './table.js';
+
+const PAGE = 4096;
+
+/** Every instruction there is. */
+export const ALL_ROWS: readonly Row[] = [...INTEGER_ROWS, ...FLOAT_ROWS, ...SYSTEM_ROWS];
+
+export class RiscvLifter implements Lifter {
+  readonly context: LiftContext;
+  private readonly table: InsnTable;
+  private readonly expand = expansions();
+
+  /** @param extensions those that the guest CPU has */
+  constructor(registry: Pick<HelperRegistry<never>, 'id'>, extensions: ReadonlySet<Ext>) {
+    const ids = {} as Record<HelperName, number>;
+    for (const name of HELPER_NAMES) ids[name] = registry.id(name);
+    this.context = new LiftContext(ids);
+    this.table = new InsnTable(ALL_ROWS.filter((r) => r.ext.some((e) => extensions.has(e))));
+  }
+
+  lift(win: CodeWindow, mode: number, out: IrBuilder, maxInsns: number): LiftResult {
+    const c = this.context;
+    const { buf } = win;
+    if ((mode & Mode.STEP) !== 0) maxInsns = 1;
+    out.begin();
+    out.flagless = true;
+    c.b = out;
+    c.mode = mode;
+    for (let count = 1; ; count++) {
+      const at = win.pos;
+      // Instructions are 2-byte aligned, so the first half is always there.
+      const low = buf[at]! | (buf[at + 1]! << 8);
+      const length = (low & 3) === 3 ? 4 : 2;
+      if (at + length > win.end || (win.offset + length > PAGE && count > 1)) {
+        // An instruction that reaches into the next page has a block of its own.
+        if (count === 1) return LiftResult.NEED_MORE;
+        out.jmp(win.offset);
+        return LiftResult.OK;
+      }
+      c.start = win.offset;
+      c.next = win.offset + length;
+      win.pos += length;
+      win.offset += length;
+      out.insn(c.start, c.next);
+      c.raw = length === 2 ? low : low | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
+      c.insn = length === 2 ? this.expand[low]! : c.raw;
+      const row = c.insn === 0 ? null : this.table.find(c.insn);
+      if (row === null) c.unknown();
+      else row.h(c);
+      if (out.ended) return LiftResult.OK;
+      if (count >= maxInsns || c.next >= PAGE || out.full) {
+        out.jmp(c.next);
+        return LiftResult.OK;
+      }
+    }
+  }
+}

@@ -1,0 +1,449 @@
+/**
+ * What page walks of any guest need around them: the software TLB of state.ts, a cache of translations that must not be in it (MMIO,
+ * code, ROM), an instruction TLB, and memory access for slow paths and TypeScript helpers. Addresses are (lo, hi) int32 pairs; an
+ * access is made with the rights of an MMU index, whose meaning is the guest's.
+ */
+import { FlushKind, type PhysicalMap } from '../cpu.js';
+import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
+
+/** Word index of the first TLB entry, and words per table. */
+const TLB_W = TLB_BASE >> 2;
+const TABLE_W = TLB_TABLE_BYTES >> 2;
+const IDX_MASK = (1 << TLB_BITS) - 1;
+const ITLB_ENTRIES = 512;
+const XC_ENTRIES = 64;
+
+/** What a translation allows, in `SoftMmu.flags` and the low bits of an entry's RAM_PAGE word. */
+export const enum Pg {
+  GLOBAL = 1,
+  /** This MMU index may write, and the page is marked dirty. */
+  WRITE = 2,
+  /** The page may not be cached: rights differ within it. */
+  UNCACHED = 4,
+}
+
+/** Kinds of access for `translate`. */
+export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
+
+/** The CPU as far as its MMU is concerned. */
+export interface SoftMmuCpu {
+  readonly V: Int32Array;
+  readonly map: PhysicalMap;
+  mmuIdx: number;
+  onFlush: (kind: FlushKind, lo: number, hi: number) => void;
+}
+
+export abstract class SoftMmu {
+  /** Result of read64. */
+  lo = 0;
+  hi = 0;
+  /** Rights of the last translation (`Pg`). */
+  flags = 0;
+  /** The last instruction fetch went through a global page. */
+  fetchGlobal = false;
+
+  protected readonly V: Int32Array;
+  protected readonly map: PhysicalMap;
+  protected readonly ram8: Uint8Array;
+  protected readonly ram32: Int32Array;
+  protected readonly view: DataView;
+
+  /** Filled entries of each table, as two lists: non-global and global ones. An entry may be in both after reuse. */
+  private readonly lists = new Uint16Array(MMU_INDEXES * 2 * TLB_ENTRIES);
+  private readonly counts = new Int32Array(MMU_INDEXES * 2);
+  /** Bit 0: entry is in the non-global list; bit 1: in the global list. */
+  private readonly listed = new Uint8Array(MMU_INDEXES * TLB_ENTRIES);
+
+  private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
+  private readonly itagHi = new Int32Array(ITLB_ENTRIES);
+  private readonly ipa = new Float64Array(ITLB_ENTRIES);
+  private readonly iglobal = new Uint8Array(ITLB_ENTRIES);
+  private itlbUsed = false;
+
+  /** Translations of pages that never get tags. Tag = page address | MMU index. */
+  private readonly xtagLo = new Int32Array(XC_ENTRIES).fill(-1);
+  private readonly xtagHi = new Int32Array(XC_ENTRIES);
+  private readonly xpa = new Float64Array(XC_ENTRIES);
+  private readonly xflags = new Uint8Array(XC_ENTRIES);
+  private xcUsed = false;
+
+  constructor(protected readonly owner: SoftMmuCpu) {
+    this.V = owner.V;
+    this.map = owner.map;
+    this.ram8 = owner.map.ram8;
+    this.ram32 = owner.map.ram32;
+    this.view = owner.map.ramView;
+    this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+  }
+
+  /**
+   * Physical address for hi:lo, with rights checked and accessed and dirty bits set. Sets `flags`.
+   * @throws GuestFault
+   */
+  abstract translate(lo: number, hi: number, acc: Acc, idx: number): number;
+  /** MMU index of instruction fetches now. */
+  protected abstract fetchIndex(): number;
+  /** MMU index for the access flags of a load or store. */
+  protected abstract dataIndex(acc: number): number;
+  /** Raises what an access to a physical address without RAM or device raises, or returns. */
+  protected abstract checkPhysical(pa: number, size: number, lo: number, hi: number, acc: Acc): void;
+  /** An access that is not aligned, on the slow path: raises an exception, or returns if it is carried out. */
+  protected abstract misaligned(lo: number, hi: number, acc: Acc): void;
+
+  // ---- TLB -------------------------------------------------------------------------------------------------------
+
+  /** Enters a translation. @returns byte offset of the page in RAM, or -1 for MMIO. */
+  private fill(idx: number, lo: number, hi: number, pa: number): number {
+    const off = this.map.pageOffset(pa);
+    if (this.flags & Pg.UNCACHED) return off;
+    const pageLo = lo & ~0xfff;
+    const write = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa) && this.map.codePages[off >>> 12] === 0;
+    if (!write) {
+      const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      this.xtagLo[x] = pageLo | idx;
+      this.xtagHi[x] = hi;
+      this.xpa[x] = pa - (pa & 0xfff);
+      this.xflags[x] = this.flags;
+      this.xcUsed = true;
+    }
+    if (off < 0) return off;
+    const V = this.V;
+    const n = (lo >>> 12) & IDX_MASK;
+    const e = TLB_W + idx * TABLE_W + n * 8;
+    V[e] = pageLo;
+    V[e + 1] = hi;
+    V[e + 2] = write ? pageLo : -1;
+    V[e + 3] = write ? hi : -1;
+    const host = this.map.ramAddress + off;
+    const hostLo = host | 0;
+    V[e + 4] = hostLo - pageLo;
+    V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
+    V[e + 6] = off | this.flags;
+    V[e + 7] = pageLo | 1;
+    const g = this.flags & Pg.GLOBAL;
+    const l = idx * TLB_ENTRIES + n;
+    if (!(this.listed[l]! & (1 << g))) {
+      this.listed[l]! |= 1 << g;
+      const t = idx * 2 + g;
+      this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
+      this.counts[t]!++;
+    }
+    return off;
+  }
+
+  private dropEntry(e: number): void {
+    const V = this.V;
+    V[e] = V[e + 1] = V[e + 2] = V[e + 3] = -1;
+    V[e + 7] = 0;
+  }
+
+  /** Drops the entries of list t (table * 2 + global). */
+  private dropList(t: number): void {
+    const c = this.counts[t]!;
+    if (c === 0) return;
+    const g = t & 1;
+    const table = TLB_W + (t >> 1) * TABLE_W;
+    const l = (t >> 1) * TLB_ENTRIES;
+    const base = t * TLB_ENTRIES;
+    for (let i = 0; i < c; i++) {
+      const n = this.lists[base + i]!;
+      const e = table + n * 8;
+      // The entry may have been taken over by a translation of the other kind meanwhile.
+      if ((this.V[e + 6]! & Pg.GLOBAL) === g) this.dropEntry(e);
+      this.listed[l + n]! &= ~(1 << g);
+    }
+    this.counts[t] = 0;
+  }
+
+  /** Everything, global pages too. */
+  flushAll(): void {
+    for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
+    this.dropSmall();
+    this.owner.onFlush(FlushKind.ALL, 0, 0);
+  }
+
+  /** Everything but global pages. */
+  flushNonGlobal(): void {
+    for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
+    if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
+    this.dropXc();
+    this.owner.onFlush(FlushKind.NON_GLOBAL, 0, 0);
+  }
+
+  /** One page of 4 KiB, in every table. Larger pages are entered as the small ones that were used. */
+  flushPage(lo: number, hi: number): void {
+    const pageLo = lo & ~0xfff;
+    const n = (lo >>> 12) & IDX_MASK;
+    for (let idx = 0; idx < MMU_INDEXES; idx++) {
+      const e = TLB_W + idx * TABLE_W + n * 8;
+      if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
+    }
+    this.dropSmall();
+    this.owner.onFlush(FlushKind.PAGE, pageLo, hi);
+  }
+
+  private dropXc(): void {
+    if (this.xcUsed) this.xtagLo.fill(-1);
+    this.xcUsed = false;
+  }
+
+  private dropSmall(): void {
+    this.dropXc();
+    if (this.itlbUsed) this.itagLo.fill(-1);
+    this.itlbUsed = false;
+  }
+
+  /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
+  noteCodePage(ramOffset: number): void {
+    const page = (ramOffset & ~0xfff) | 0;
+    const V = this.V;
+    for (let t = 0; t < MMU_INDEXES * 2; t++) {
+      const table = TLB_W + (t >> 1) * TABLE_W;
+      const base = t * TLB_ENTRIES;
+      const c = this.counts[t]!;
+      for (let i = 0; i < c; i++) {
+        const e = table + this.lists[base + i]! * 8;
+        if ((V[e + 6]! & ~0xfff) === page) V[e + 2] = V[e + 3] = -1;
+      }
+    }
+  }
+
+  /** Physical address for a data access on the slow path; fills the TLB. */
+  private resolve(lo: number, hi: number, acc: Acc, idx: number): number {
+    if (this.xcUsed) {
+      const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
+        const f = this.xflags[x]!;
+        if (acc === Acc.READ || (f & Pg.WRITE) !== 0) {
+          this.flags = f;
+          const pa = this.xpa[x]! + (lo & 0xfff);
+          // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
+          if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
+          return pa;
+        }
+      }
+    }
+    const pa = this.translate(lo, hi, acc, idx);
+    this.fill(idx, lo, hi, pa);
+    return pa;
+  }
+
+  // ---- physical access -------------------------------------------------------------------------------------------
+
+  /** Reads within one page; size 1, 2 or 4. Signed 32-bit result for size 4. */
+  private physRead(pa: number, size: number, lo: number, hi: number, acc: Acc): number {
+    const off = this.map.pageOffset(pa);
+    if (off < 0 || this.flags & Pg.UNCACHED) this.checkPhysical(pa, size, lo, hi, acc);
+    if (off < 0) return this.map.read(pa, size) | 0;
+    const p = off + (pa & 0xfff);
+    return size === 4 ? this.view.getInt32(p, true) : size === 2 ? this.view.getUint16(p, true) : this.ram8[p]!;
+  }
+
+  private physWrite(pa: number, size: number, v: number, lo: number, hi: number): void {
+    const off = this.map.pageOffset(pa);
+    if (off < 0 || this.flags & Pg.UNCACHED) this.checkPhysical(pa, size, lo, hi, Acc.WRITE);
+    if (off < 0 || this.map.isRom(pa)) {
+      this.map.write(pa, size, size === 4 ? v >>> 0 : size === 2 ? v & 0xffff : v & 0xff);
+      return;
+    }
+    const p = off + (pa & 0xfff);
+    if (this.map.codePages[off >>> 12]) this.map.onCodeWrite(p, size);
+    if (size === 4) this.view.setInt32(p, v, true);
+    else if (size === 2) this.view.setUint16(p, v, true);
+    else this.ram8[p] = v;
+  }
+
+  // ---- linear access for TypeScript --------------------------------------------------------------------------------
+
+  /** Low word of hi:lo + n with the high word left in `carryHi`. */
+  private carryHi = 0;
+  private add(lo: number, hi: number, n: number): number {
+    const r = (lo + n) | 0;
+    this.carryHi = (r >>> 0) < (lo >>> 0) ? (hi + 1) | 0 : hi;
+    return r;
+  }
+
+  /** Byte offset in RAM for a read of n bytes that the TLB covers, or -1. */
+  private hitRead(lo: number, hi: number, idx: number, n: number): number {
+    const V = this.V;
+    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
+    if (V[e] === (lo & ~0xfff) && V[e + 1] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
+    return -1;
+  }
+
+  private hitWrite(lo: number, hi: number, idx: number, n: number): number {
+    const V = this.V;
+    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
+    if (V[e + 2] === (lo & ~0xfff) && V[e + 3] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
+    return -1;
+  }
+
+  /** Reads size bytes (1, 2, 4) on the slow path, page crossings and MMIO included. */
+  private slowRead(lo: number, hi: number, size: number, idx: number): number {
+    if (lo & (size - 1)) this.misaligned(lo, hi, Acc.READ);
+    const first = 4096 - (lo & 0xfff);
+    const pa1 = this.resolve(lo, hi, Acc.READ, idx);
+    const f1 = this.flags;
+    if (first >= size) return this.physRead(pa1, size, lo, hi, Acc.READ);
+    const lo2 = this.add(lo, hi, first);
+    const hi2 = this.carryHi;
+    const pa2 = this.resolve(lo2, hi2, Acc.READ, idx);
+    const f2 = this.flags;
+    let v = 0;
+    for (let i = 0; i < size; i++) {
+      this.flags = i < first ? f1 : f2;
+      v |= (i < first ? this.physRead(pa1 + i, 1, lo, hi, Acc.READ) : this.physRead(pa2 + i - first, 1, lo2, hi2, Acc.READ)) << (i * 8);
+    }
+    return v;
+  }
+
+  private slowWrite(lo: number, hi: number, size: number, idx: number, v: number): void {
+    if (lo & (size - 1)) this.misaligned(lo, hi, Acc.WRITE);
+    const first = 4096 - (lo & 0xfff);
+    const pa1 = this.resolve(lo, hi, Acc.WRITE, idx);
+    const f1 = this.flags;
+    if (first >= size) {
+      this.physWrite(pa1, size, v, lo, hi);
+      return;
+    }
+    const lo2 = this.add(lo, hi, first);
+    const hi2 = this.carryHi;
+    const pa2 = this.resolve(lo2, hi2, Acc.WRITE, idx);
+    const f2 = this.flags;
+    for (let i = 0; i < size; i++) {
+      this.flags = i < first ? f1 : f2;
+      if (i < first) this.physWrite(pa1 + i, 1, v >>> (i * 8), lo, hi);
+      else this.physWrite(pa2 + i - first, 1, v >>> (i * 8), lo2, hi2);
+    }
+  }
+
+  /** size 1, 2 or 4; a signed 32-bit result for 4. */
+  read(lo: number, hi: number, size: number, idx: number): number {
+    const p = this.hitRead(lo, hi, idx, size);
+    if (p < 0) return this.slowRead(lo, hi, size, idx);
+    return size === 4 ? this.view.getInt32(p, true) : size === 2 ? this.view.getUint16(p, true) : this.ram8[p]!;
+  }
+
+  /** Result in this.lo and this.hi. */
+  read64(lo: number, hi: number, idx: number): void {
+    const p = this.hitRead(lo, hi, idx, 8);
+    if (p >= 0) {
+      this.lo = this.view.getInt32(p, true);
+      this.hi = this.view.getInt32(p + 4, true);
+      return;
+    }
+    if (lo & 7) this.misaligned(lo, hi, Acc.READ);
+    const l = this.slowRead(lo, hi, 4, idx);
+    const lo2 = this.add(lo, hi, 4);
+    this.hi = this.read(lo2, this.carryHi, 4, idx);
+    this.lo = l;
+  }
+
+  write(lo: number, hi: number, size: number, idx: number, v: number): void {
+    const p = this.hitWrite(lo, hi, idx, size);
+    if (p < 0) this.slowWrite(lo, hi, size, idx, v);
+    else if (size === 4) this.view.setInt32(p, v, true);
+    else if (size === 2) this.view.setUint16(p, v, true);
+    else this.ram8[p] = v;
+  }
+
+  write64(lo: number, hi: number, idx: number, vLo: number, vHi: number): void {
+    const p = this.hitWrite(lo, hi, idx, 8);
+    if (p >= 0) {
+      this.view.setInt32(p, vLo, true);
+      this.view.setInt32(p + 4, vHi, true);
+      return;
+    }
+    if (lo & 7) this.misaligned(lo, hi, Acc.WRITE);
+    const lo2 = this.add(lo, hi, 4);
+    const hi2 = this.carryHi;
+    if ((lo & 0xfff) > 4088) this.probeWrite(lo, hi, 8, idx);
+    this.write(lo, hi, 4, idx, vLo);
+    this.write(lo2, hi2, 4, idx, vHi);
+  }
+
+  /** Faults as a write of n bytes (up to one page) at hi:lo would, and changes nothing but accessed and dirty bits. */
+  probeWrite(lo: number, hi: number, n: number, idx: number): void {
+    if (this.hitWrite(lo, hi, idx, n) >= 0) return;
+    this.probe(lo, hi, n, idx, Acc.WRITE);
+  }
+
+  /** Faults as a read of n bytes (up to one page) would. */
+  probeRead(lo: number, hi: number, n: number, idx: number): void {
+    if (this.hitRead(lo, hi, idx, n) >= 0) return;
+    this.probe(lo, hi, n, idx, Acc.READ);
+  }
+
+  private probe(lo: number, hi: number, n: number, idx: number, acc: Acc): void {
+    const first = Math.min(n, 4096 - (lo & 0xfff));
+    const pa = this.resolve(lo, hi, acc, idx);
+    if (this.map.pageOffset(pa) < 0 || this.flags & Pg.UNCACHED) this.checkPhysical(pa, first, lo, hi, acc);
+    if (n <= first) return;
+    const lo2 = this.add(lo, hi, first);
+    const hi2 = this.carryHi;
+    const pa2 = this.resolve(lo2, hi2, acc, idx);
+    if (this.map.pageOffset(pa2) < 0 || this.flags & Pg.UNCACHED) this.checkPhysical(pa2, n - first, lo2, hi2, acc);
+  }
+
+  // ---- GuestCpu slow paths -----------------------------------------------------------------------------------------
+
+  load(w: number, addr: number, dst: number, acc: number): void {
+    const V = this.V;
+    const lo = V[addr * 2]!;
+    const hi = V[addr * 2 + 1]!;
+    const idx = this.dataIndex(acc);
+    // The write check comes first: an atomic that may not write reports a write fault.
+    if (acc & Access.RMW) this.probeWrite(lo, hi, 1 << w, idx);
+    const d = dst * 2;
+    if (w === 3) {
+      this.read64(lo, hi, idx);
+      V[d] = this.lo;
+      V[d + 1] = this.hi;
+    } else if (w === 2) {
+      V[d] = this.read(lo, hi, 4, idx);
+      V[d + 1] = 0;
+    } else {
+      const v = this.read(lo, hi, 1 << w, idx);
+      const m = w === 1 ? 0xffff : 0xff;
+      if (dst < Slot.TEMP) V[d] = (V[d]! & ~m) | v;
+      else {
+        V[d] = v;
+        V[d + 1] = 0;
+      }
+    }
+  }
+
+  store(w: number, addr: number, val: number, acc: number): void {
+    const V = this.V;
+    const lo = V[addr * 2]!;
+    const hi = V[addr * 2 + 1]!;
+    const idx = this.dataIndex(acc);
+    if (w === 3) this.write64(lo, hi, idx, V[val * 2]!, V[val * 2 + 1]!);
+    else this.write(lo, hi, 1 << w, idx, V[val * 2]!);
+  }
+
+  // ---- instruction fetch -------------------------------------------------------------------------------------------
+
+  /** Physical address of the code at hi:lo for the current privilege. */
+  fetch(lo: number, hi: number): number {
+    const idx = this.fetchIndex();
+    const i = (((lo >>> 12) & 127) << 2) | (idx & 3);
+    const pageLo = lo & ~0xfff;
+    if (this.itagLo[i] === (pageLo | idx) && this.itagHi[i] === hi) {
+      this.fetchGlobal = this.iglobal[i] !== 0;
+      return this.ipa[i]! + (lo & 0xfff);
+    }
+    const pa = this.translate(lo, hi, Acc.FETCH, idx);
+    this.fetchGlobal = (this.flags & Pg.GLOBAL) !== 0;
+    if (this.flags & Pg.UNCACHED) {
+      this.checkPhysical(pa, 2, lo, hi, Acc.FETCH);
+      return pa;
+    }
+    this.itagLo[i] = pageLo | idx;
+    this.itagHi[i] = hi;
+    this.ipa[i] = pa - (pa & 0xfff);
+    this.iglobal[i] = this.flags & Pg.GLOBAL;
+    this.itlbUsed = true;
+    return pa;
+  }
+}

@@ -1,0 +1,75 @@
+/** RISC-V guests: the board virt. */
+import { RISCV_RAM, type RiscvBoardHost, VirtRiscvBoard } from '../../boards/virt-riscv.js';
+import { RiscvCpu } from '../../engine/guest/riscv/cpu.js';
+import { Mode, X } from '../../engine/guest/riscv/defs.js';
+import { RISCV_PINNED, riscvHelpers, riscvLifter } from '../../engine/guest/riscv/guest.js';
+import { describeRiscvMode, riscvSlotName } from '../../engine/guest/riscv/names.js';
+import { Pending, Slot } from '../../engine/state.js';
+import { UsageError } from '../../errors.js';
+import { hex64 } from '../debug/hex.js';
+import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
+
+/** From here on RAM is mapped by another table (see PhysicalMemory). */
+const HIGH = 0x1_0000_0000;
+
+const debug: GuestDebug = {
+  slotName: riscvSlotName,
+  describeMode: describeRiscvMode,
+  objdump: () => 'riscv:rv64',
+  codeKind: (mode) => `rv64:${['user', 'supervisor', '', 'machine'][mode & Mode.PRIV]!}`,
+  watched: [...Array.from({ length: 31 }, (_, i) => Slot.GPR + 1 + i), ...Array.from({ length: 32 }, (_, i) => X.F + i), Slot.MXCSR],
+  flags: null,
+  attachTrace(cpu, sink) {
+    (cpu as RiscvCpu).trace = {
+      trap: (c, cause, interrupt, epcLo, epcHi, tvalLo, tvalHi) =>
+        sink.event(c, `${interrupt ? 'irq' : 'trap'} ${cause} tval ${hex64(tvalHi, tvalLo)} at ${hex64(epcHi, epcLo)} -> ${hex64(c.V[Slot.PC * 2 + 1]!, c.V[Slot.PC * 2]!)}`),
+      modeChanged: (c) => sink.modeChanged(c),
+    };
+  },
+};
+
+function build(env: GuestEnv): Guest {
+  const { config, memory, clock } = env;
+  if (config.cpu !== 'max') throw new UsageError(`--cpu: no RISC-V CPU model '${config.cpu}' (max is)`);
+  const cpus: RiscvCpu[] = [];
+  const host: RiscvBoardHost = {
+    ...env.board,
+    setLines: (hart, mask, on) => {
+      const c = cpus[hart];
+      if (c === undefined) return;
+      c.setLines(mask, on);
+      if (c.V[Slot.PENDING * 2]! & Pending.INTR) env.hurryTo(hart);
+    },
+  };
+  const board = new VirtRiscvBoard(host);
+  const helpers = riscvHelpers();
+  const lifter = riscvLifter(helpers);
+  env.states.forEach((state, index) => {
+    cpus.push(
+      new RiscvCpu({
+        index, state, map: memory, isDevice: (pa) => memory.isDevice(pa), clock, timer: (fire) => env.board.clock.timer(fire), time: () => board.aclint.time(), helpers, lifter,
+        log: (m) => env.board.log(m),
+      }),
+    );
+  });
+  const reset = (): void => {
+    const start = board.reset();
+    for (const c of cpus) c.reset(start, 0);
+  };
+  return { cpus, board, reset, resume: reset };
+}
+
+export const riscv: GuestArch = {
+  name: 'riscv64',
+  stepBit: Mode.STEP,
+  fpHelperBit: Mode.SLOW_FRM,
+  mask32: () => false,
+  pinned: RISCV_PINNED,
+  debug,
+  mapRam(memory, config) {
+    const low = Math.min(config.memory, HIGH - RISCV_RAM);
+    memory.mapRam(RISCV_RAM, low, 0);
+    if (config.memory > low) memory.mapRam(HIGH, config.memory - low, low);
+  },
+  build,
+};

@@ -1,0 +1,150 @@
+/** Whole machines on KVM and between executors: switching, pausing, several CPUs, ends, bad input, and nothing left behind. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { type ActiveAccel, type MachineOptions, VirtualMachine } from '#lib/index.js';
+import { parseAccel } from '#lib/accel/options.js';
+import { tinyKernel } from '../boot/tiny.js';
+import { noAddon, skipFor } from '../boot/guests.js';
+import { build, missingTools } from '../metal/metal.js';
+import { noKvm, softKvm } from './harness.js';
+
+const skip = skipFor(noAddon ?? noKvm);
+const noTools = missingTools();
+const MINUTE = 60_000;
+/** All of the guest, kernel mode too, in KVM; and what --accel kvm does by itself. */
+const WAYS: readonly MachineOptions['accel'][] = ['kvm,kernel=kvm', 'kvm'];
+
+function kernelFile(image: Buffer): string {
+  const file = join(tmpdir(), `vmx-accel-${process.pid}-${createHash('md5').update(image).digest('hex').slice(0, 8)}.bin`);
+  writeFileSync(file, image);
+  return file;
+}
+
+const options = (kernel: string, accel: MachineOptions['accel']): MachineOptions => ({ kernel, accel, memory: '32M', devices: ['isa-debug-exit'], noReboot: true });
+
+async function run(kernel: string, accel: MachineOptions['accel'], cpus = 1): Promise<{ text: string; status: number; reason: string }> {
+  await using vm = await VirtualMachine.create({ ...options(kernel, accel), cpus });
+  let text = '';
+  vm.serial.on('data', (b: Buffer) => (text += b.toString('latin1')));
+  vm.start();
+  const end = await vm.wait();
+  if (!vm.serial.readableEnded) await new Promise<void>((resolve) => vm.serial.once('end', resolve));
+  return { text, status: end.status, reason: end.reason };
+}
+
+describe.skipIf(skip)('machines on KVM', () => {
+  for (const way of WAYS) {
+    it(`prints and ends as asked (${way!})`, async () => {
+      expect(await run(kernelFile(tinyKernel('hello', { kind: 'exit', value: 4 })), way)).toEqual({ text: 'hello', status: 9, reason: 'exit' });
+      expect(await run(kernelFile(tinyKernel('bye', { kind: 'power-off' })), way)).toEqual({ text: 'bye', status: 0, reason: 'power-off' });
+      expect(await run(kernelFile(tinyKernel('', { kind: 'reset' })), way)).toMatchObject({ reason: 'reset' });
+      expect(await run(kernelFile(tinyKernel('', { kind: 'triple-fault' })), way)).toMatchObject({ reason: 'triple-fault', status: 125 });
+    }, MINUTE);
+  }
+
+  it('runs without fallback what KVM can run', async () => {
+    expect(await run(kernelFile(tinyKernel('x', { kind: 'exit', value: 0 })), 'kvm,kernel=kvm,fallback=off')).toMatchObject({ text: 'x', status: 1 });
+  }, MINUTE);
+
+  it.skipIf(!softKvm)('says which instruction stops it without fallback', async () => {
+    await using vm = await VirtualMachine.create(options(build('basics32'), 'kvm,kernel=kvm,fallback=off'));
+    vm.start();
+    const end = await vm.wait();
+    expect(end).toMatchObject({ reason: 'error', status: 125 });
+    expect(end.message).toMatch(/^KVM cannot go on \(emulation failure\) on CPU 0 at the instruction [0-9a-f]{2}( [0-9a-f]{2})*: pc /);
+  }, MINUTE);
+
+  it('pauses and resumes 1,000 times', async () => {
+    await using vm = await VirtualMachine.create(options(kernelFile(tinyKernel('go', { kind: 'spin' })), 'kvm,kernel=kvm'));
+    vm.start();
+    let before = 0;
+    for (let i = 0; i < 1000; i++) {
+      await vm.pause();
+      if (i % 100 === 0) {
+        const t = (await vm.stats())!.guestTime;
+        expect(t).toBeGreaterThan(before);
+        before = t;
+      }
+      await vm.resume();
+    }
+    expect(vm.state).toBe('running');
+  }, 3 * MINUTE);
+
+  it('leaves no descriptor, thread or mapping behind', async () => {
+    const count = (): { fds: number; threads: number; maps: number } => ({
+      fds: readdirSync('/proc/self/fd').length,
+      threads: readdirSync('/proc/self/task').length,
+      maps: readFileSync('/proc/self/maps', 'latin1').split('\n').filter((l) => /kvm-vcpu|kvm-vm/.test(l)).length,
+    });
+    const kernel = kernelFile(tinyKernel('', { kind: 'power-off' }));
+    await Promise.all(Array.from({ length: 5 }, () => run(kernel, 'kvm,kernel=kvm')));
+    const before = count();
+    for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 5 }, () => run(kernel, 'kvm,kernel=kvm')));
+    const after = count();
+    expect(after.maps).toBe(0);
+    expect(after.fds).toBeLessThanOrEqual(before.fds + 1);
+    expect(after.threads).toBeLessThanOrEqual(before.threads + 1);
+  }, 3 * MINUTE);
+});
+
+describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
+  // Those whose CPU features every KVM has; with the policy that --accel kvm chooses by itself.
+  for (const name of ['basics32', 'basics64', 'smc64', 'irq64', 'real16', 'smp32']) {
+    it(name, async () => {
+      const r = await run(build(name), 'kvm', name === 'smp32' ? 2 : 1);
+      expect(r.text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+      expect(r.status).toBe(1);
+    }, MINUTE);
+  }
+});
+
+describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
+  it('keeps the guest right: memory, clock, interrupts', async () => {
+    const image = build('switch64');
+    await using vm = await VirtualMachine.create({ ...options(image, 'kvm,kernel=kvm') });
+    let text = '';
+    vm.serial.on('data', (b: Buffer) => (text += b.toString('latin1')));
+    vm.start();
+    const order: ActiveAccel[] = ['jit', 'interp', 'kvm'];
+    let switches = 0;
+    const ended = vm.wait();
+    while (vm.state === 'running' && switches < 1000) {
+      await vm.setAccel(order[switches % 3]!);
+      switches++;
+      // The guest is to get somewhere each time.
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    vm.serial.write('q');
+    const end = await ended;
+    expect(switches).toBe(1000);
+    expect((await vm.stats())!.kvm!.fallbacks.switch).toBeGreaterThan(100);
+    expect(text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+    expect(text).toContain('done');
+    expect(end.status).toBe(1);
+  }, 5 * MINUTE);
+
+  it('refuses KVM on a machine that was not made for it', async () => {
+    await using vm = await VirtualMachine.create(options(kernelFile(tinyKernel('', { kind: 'spin' })), 'jit'));
+    await expect(vm.setAccel('kvm')).rejects.toMatchObject({ code: 'ERR_STATE' });
+    await vm.setAccel('interp');
+    expect(vm.accel).toBe('interp');
+  }, MINUTE);
+});
+
+describe('--accel', () => {
+  it('is parsed', () => {
+    expect(parseAccel(undefined)).toMatchObject({ name: 'auto', silent: true });
+    expect(parseAccel('kvm,fallback=off,kernel=engine')).toMatchObject({ name: 'kvm', silent: false, kvm: { fallback: false, kernel: 'engine' } });
+    for (const bad of ['tcg', 'jit,fallback=on', 'kvm,fallback=maybe', 'kvm,kernel=linux', 'kvm,nested', 'kvm,device=']) expect(() => parseAccel(bad)).toThrow(/^--accel: /);
+  });
+
+  it.skipIf(skipFor(noAddon))('says what to do without KVM', async () => {
+    const kernel = kernelFile(tinyKernel('', { kind: 'halt' }));
+    await expect(VirtualMachine.create(options(kernel, 'kvm,device=/nonexistent/kvm'))).rejects.toThrow(/^--accel: kvm: \/nonexistent\/kvm does not exist/);
+    await expect(VirtualMachine.create(options(kernel, 'kvm,device=/dev/null'))).rejects.toThrow(/^--accel: kvm: \/dev\/null is no KVM device/);
+    await expect(VirtualMachine.create({ ...options(kernel, 'kvm'), clock: 'virtual' })).rejects.toThrow(/^--clock: /);
+  });
+});
