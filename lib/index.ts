@@ -14,4 +14,5 @@ export { UsageError, VmxError } from './errors.js';
 export { type Endpoint, parseEndpoint } from './control/endpoint.js';
 export { Network } from './machine/network.js';
 export type { HostForward } from './net/user/user-net.js';
+export { VncServer } from './control/vnc/server.js';
 export { QmpServer } from './control/qmp/server.js';

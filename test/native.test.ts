@@ -431,6 +431,22 @@ describe.runIf(linuxX64)('execution', () => {
       expect([descriptors(), threads(), mappings()]).toEqual(before);
     });
 
+    it('ends while its deadline goes off', { timeout: 90_000 }, () => {
+      // In a process of its own: what used to happen is that dispose waited forever for its thread.
+      const r = runScript(`
+        const { loadNative } = await import('${nativeModule}');
+        const n = loadNative();
+        const s = n.allocState(4096);
+        for (let i = 0; i < 2000; i++) {
+          const c = n.createContext(s, null);
+          const t = n.now() + (i % 50) * 2000;
+          c.setDeadline(t);
+          while (n.now() < t + (i % 7) * 1000);
+          c.dispose();
+        }`);
+      expect(r).toEqual({ status: 0, signal: null, out: '' });
+    });
+
     it('free waits for contexts that use the memory', () => {
       const s = native.allocState(4096);
       const c = native.createContext(s, null);

@@ -3,12 +3,14 @@ import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
-import { parseEndpoint } from '../control/endpoint.js';
+import { endpointText, parseEndpoint } from '../control/endpoint.js';
 import { QmpServer } from '../control/qmp/server.js';
+import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
+import { parseDisplay } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
@@ -81,7 +83,7 @@ const OPTIONS = {
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
   serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
-  display: { type: 'string', default: 'none', describe: 'none' },
+  display: { type: 'string', default: 'none', describe: 'none, or vnc[:[HOST:]PORT][,password=FILE]: a VNC server (port 5900 of the loopback address)' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
@@ -163,7 +165,6 @@ export function machineOptions(a: BootArgs): MachineOptions {
   if (a.debugcon !== 'none' && a.debugcon !== 'stdio' && !a.debugcon.startsWith('file:')) {
     throw new UsageError(`--debugcon: '${a.debugcon}' is not available (none, stdio, file:PATH are)`);
   }
-  if (a.display !== 'none') throw new UsageError(`--display: '${a.display}' is not available (none is)`);
   if (a.exitOn === '') throw new UsageError('--exit-on: the text is empty');
   if ((a.trace === undefined) !== (a.traceFile === undefined)) throw new UsageError('--trace: goes together with --trace-file');
   return {
@@ -184,7 +185,7 @@ export function machineOptions(a: BootArgs): MachineOptions {
     floppies: a.floppy,
     net: a.net,
     snapshot: a.snapshot,
-    vga: (a.vga ?? (a.screenshot === undefined ? undefined : 'std')) as MachineOptions['vga'],
+    vga: (a.vga ?? (a.screenshot === undefined && a.display === 'none' ? undefined : 'std')) as MachineOptions['vga'],
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
@@ -236,10 +237,15 @@ async function boot(a: BootArgs): Promise<number> {
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const display = parseDisplay(a.display);
   const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
   const vm = await VirtualMachine.create(options);
   try {
     for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+    if (display !== null) {
+      const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
+      process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
+    }
   } catch (e) {
     await vm.stop();
     throw e;

@@ -129,6 +129,8 @@ export interface GuestCpu {
   servicePending(): void;
   /** Work owed after each block when mode demands single-instruction blocks (TF, shadow, breakpoints). May deliver #DB. */
   afterStep(): void;
+  /** The counter that op TIME stands for, now; null if generated code must not read it. Absent: the CPU has none. */
+  counterNow?(): bigint | null;
   /** Set by HLT; cleared when an interrupt is taken. */
   halted: boolean;
   /** Triple fault or shutdown. */

@@ -11,7 +11,7 @@
 /** Generated code addresses the state through a register that points this many bytes past its start. */
 export const STATE_BIAS = 128;
 /** Size of the region in bytes. */
-export const STATE_BYTES = 0x28_0000;
+export const STATE_BYTES = 0x40_0000;
 
 /** Slots that every guest architecture shares. */
 export const enum Slot {
@@ -115,10 +115,14 @@ export const NONE = -1;
 
 /** Software TLB: one direct-mapped table per MMU index, at byte TLB_BASE + idx * TLB_TABLE_BYTES. */
 export const TLB_BASE = 0x10_0000;
-export const TLB_BITS = 11;
+/** 8,192 pages: programs that walk through 32 MiB find them all. */
+export const TLB_BITS = 13;
 export const TLB_ENTRIES = 1 << TLB_BITS;
 export const TLB_ENTRY_SHIFT = 5;
 export const TLB_TABLE_BYTES = TLB_ENTRIES << TLB_ENTRY_SHIFT;
+/** Byte offset of an entry in its table: (address >>> TLB_SHIFT) & TLB_OFFSETS. */
+export const TLB_SHIFT = 12 - TLB_ENTRY_SHIFT;
+export const TLB_OFFSETS = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT;
 /** Entry index = bits 12..(12+TLB_BITS-1) of the linear address. Offsets within an entry, in bytes: */
 export const enum TlbField {
   /** Page address if reads may go straight to host memory, otherwise a value with a low bit set (never equal). */
@@ -137,7 +141,7 @@ export const TLB_INVALID = -1;
 export const MMU_INDEXES = 8;
 
 /** Jump caches: one direct-mapped table per MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
-export const JC_BASE = 0x18_0000;
+export const JC_BASE = 0x30_0000;
 export const JC_BITS = 13;
 export const JC_ENTRIES = 1 << JC_BITS;
 export const JC_ENTRY_SHIFT = 4;
@@ -231,4 +235,9 @@ export function eflagsToFlags(e: number): number {
 /** Compact `Fl` mask to the mask of the same flags in EFLAGS positions. */
 export function flMaskToEflags(m: number): number {
   return (m & 1) | ((m & 2) << 1) | ((m & 4) << 2) | ((m & 8) << 3) | ((m & 16) << 3) | ((m & 32) << 6);
+}
+
+/** Makes op TIME call its helper until TimeScale.sync: the guest's counter has been set. */
+export function dropTimeScale(V: Int32Array): void {
+  V[Slot.TIME_SCALE * 2] = V[Slot.TIME_SCALE * 2 + 1] = 0;
 }

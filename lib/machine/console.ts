@@ -41,6 +41,9 @@ export class MachineConsole {
       case 'picture':
         reply({ kind: 'picture', picture: this.picture() });
         break;
+      case 'changes':
+        reply(this.changes(request.all));
+        break;
       case 'text':
         reply({ kind: 'text', lines: this.lines() });
         break;
@@ -61,6 +64,21 @@ export class MachineConsole {
     if (screen === null) return null;
     screen.render(this.surface);
     return { width: this.surface.width, height: this.surface.height, rgba: this.surface.bytes().slice() };
+  }
+
+  private changes(all: boolean): ConsoleReply {
+    const { screen } = this.board;
+    const s = this.surface;
+    if (screen === null) return { kind: 'picture', picture: null };
+    screen.render(s);
+    const changed = s.takeChanges();
+    const rects = all ? [{ x: 0, y: 0, width: s.width, height: s.height }] : changed;
+    const areas = rects.map((r) => {
+      const words = new Uint32Array(r.width * r.height);
+      for (let y = 0; y < r.height; y++) words.set(s.pixels.subarray((r.y + y) * s.width + r.x, (r.y + y) * s.width + r.x + r.width), y * r.width);
+      return { ...r, words };
+    });
+    return { kind: 'changes', width: s.width, height: s.height, areas };
   }
 
   private lines(): string[] | null {

@@ -48,6 +48,8 @@ const TURN_NS = 10_000_000;
 /** Longest sleep, ns. */
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
+/** CPUID 80000007 EDX: the host's time-stamp counter runs at one rate, always. */
+const INVARIANT_TSC = 0x100;
 /** Exits of a hypervisor may follow each other this long before timers and the event loop get their turn, ns. */
 const HOT_NS = 1_000_000;
 
@@ -151,6 +153,10 @@ export class Machine {
       mask32: (mode) => arch.mask32(mode),
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
+    // With several CPUs their counters would have to agree to the tick.
+    if (host64 !== null && arch.counterPerNs !== undefined && config.cpus === 1 && this.virtual === null && tscClock === null && (native.cpuid(0x8000_0007, 0)[3]! & INVARIANT_TSC) !== 0) {
+      this.engine.useHostCounter(() => native.now(), arch.counterPerNs);
+    }
     this.aot = MachineCache.attach(config.aot, config, this.guest, this.engine, engineName === 'interp' ? null : host64, (m) => {
       // Nobody listens before the machine starts.
       if (this.started) this.host.log(m);

@@ -41,9 +41,19 @@ export interface MachineStats {
 /** A key (see keys.ts), or movement and buttons of the mouse. */
 export type InputEvent = { key: number; down: boolean } | { dx: number; dy: number; dz: number; buttons: number };
 
-export type ConsoleRequest = { kind: 'picture' } | { kind: 'text' } | { kind: 'input'; events: InputEvent[] };
+/** A changed region of the screen: RGBA words, red in the low byte, row by row. */
+export interface ScreenArea {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  words: Uint32Array;
+}
+
+/** `changes`: what has changed since the last such request, or everything. */
+export type ConsoleRequest = { kind: 'changes'; all: boolean } | { kind: 'picture' } | { kind: 'text' } | { kind: 'input'; events: InputEvent[] };
 /** Null: there is no display. */
-export type ConsoleReply = { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
+export type ConsoleReply = { kind: 'changes'; width: number; height: number; areas: ScreenArea[] } | { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
 
 /** What a debugger's user asks of a machine. */
 export interface Inspection {

@@ -3,10 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { encodePng, type Picture } from '../display/png.js';
 import { UsageError, VmxError } from '../errors.js';
 import { chord, keyCode, typing } from './keys.js';
-import type { ConsoleRequest, InputEvent, ScreenState } from './protocol.js';
+import { ScreenFeed, type ScreenWatcher } from './screen-feed.js';
+import type { ConsoleRequest, InputEvent, ScreenArea, ScreenState } from './protocol.js';
 
 /** How the machine is asked. After its end the answers are about how it ended. */
 export interface ConsoleLink {
+  /** Null: there is no display, or the machine has ended. */
+  changes(all: boolean): Promise<{ width: number; height: number; areas: ScreenArea[] } | null>;
   screen(request: Extract<ConsoleRequest, { kind: 'picture' | 'text' }>): Promise<ScreenState>;
   input(events: InputEvent[]): Promise<void>;
   /** The machine has ended: nothing on the screen will change. */
@@ -23,7 +26,16 @@ const POLL_MS = 50;
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export class Screen {
-  constructor(private readonly link: ConsoleLink) {}
+  private readonly feed: ScreenFeed;
+
+  constructor(private readonly link: ConsoleLink) {
+    this.feed = new ScreenFeed((all) => link.changes(all));
+  }
+
+  /** Calls `watcher` with what changes, from now on; at first with everything. @returns the function that ends it. */
+  watch(watcher: ScreenWatcher): () => void {
+    return this.feed.watch(watcher);
+  }
 
   /** The picture, RGBA. @throws VmxError ERR_NO_DISPLAY */
   async picture(): Promise<Picture> {

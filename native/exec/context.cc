@@ -165,8 +165,9 @@ class Helper {
   void Loop() {
     for (;;) {
       epoll_event events[2];
-      int n = epoll_wait(epoll_fd_, events, 2, -1);
+      // Asked before every sleep: OnTimer may have taken the expiry that was to wake this thread for its end.
       if (stop_.load()) return;
+      int n = epoll_wait(epoll_fd_, events, 2, -1);
       for (int i = 0; i < n; i++) {
         if (events[i].data.u32 == kLoop) {
           context_->Raise();

@@ -1,6 +1,7 @@
 /** Firmware in ROM or flash, at the top of 4 GiB and below 1 MiB, and the store of UEFI variables. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { openLocked } from '../../block/file.js';
 import type { FirmwareConfig } from '../../boot/firmware.js';
 import { FLASH_BLOCK, Pflash } from '../../devices/firmware/pflash.js';
 import { UsageError } from '../../errors.js';
@@ -114,6 +115,8 @@ class VariableStore {
   ) {
     this.timer = p.host.clock.timer(() => this.flush());
     p.onClose.push(() => this.close());
+    // Two machines must not write one file of variables.
+    if (fw.vars !== null && existsSync(fw.vars)) this.fd = openLocked(fw.vars, 'r+', 'write', '--firmware-vars');
   }
 
   changed(offset: number, length: number): void {
@@ -145,7 +148,7 @@ class VariableStore {
       writeFileSync(temporary, contents);
       renameSync(temporary, file);
     }
-    return openSync(file, 'r+');
+    return openLocked(file, 'r+', 'write', '--firmware-vars');
   }
 
   private close(): void {

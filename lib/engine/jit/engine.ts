@@ -14,6 +14,7 @@ import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
+import { TimeScale } from './time-scale.js';
 
 /** What a slice of execution ended with. */
 export const enum SliceEnd {
@@ -105,6 +106,9 @@ export class Engine {
   private readonly ir: IrBuilder;
   private readonly interp: Interpreter;
   private readonly pages = new Map<number, PageBlocks>();
+  private hostNow: () => number = () => 0;
+  /** One per CPU, or none. */
+  private scales: readonly TimeScale[] = [];
   private readonly restart = new Restart();
   private readonly win: CodeWindow = { buf: new Uint8Array(0), pos: 0, end: 0, offset: 0 };
   private readonly span = new Uint8Array(32);
@@ -166,6 +170,23 @@ export class Engine {
   }
 
   /**
+   * Lets generated code read the guest's counter from the host's.
+   * @param now host time in ns, monotonic
+   * @param ticksPerNs frequency of the guest's counter
+   */
+  useHostCounter(now: () => number, ticksPerNs: number): void {
+    this.hostNow = now;
+    this.scales = this.cpus.map((c) => new TimeScale(c.V, ticksPerNs));
+  }
+
+  private syncCounter(cpu: GuestCpu): void {
+    const host = this.o.host;
+    if (host === null || this.scales.length === 0 || this.tool !== null || this.onBlock !== null || cpu.counterNow === undefined) return;
+    const guest = cpu.counterNow();
+    this.scales[cpu.index]!.sync(host.readCounter(cpu), this.hostNow(), guest);
+  }
+
+  /**
    * Runs cpu until something outside the guest's instructions must be looked at.
    * @param shadow interrupts are held off for the first instruction
    * @param limit ends the slice after so many instructions, which are then run one by one
@@ -174,6 +195,7 @@ export class Engine {
     const V = cpu.V;
     const counted = limit !== Infinity;
     this.active = cpu;
+    this.syncCounter(cpu);
     for (;;) {
       try {
         for (;;) {

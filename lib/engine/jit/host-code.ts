@@ -25,6 +25,8 @@ export interface HostCode {
   attach(cpu: GuestCpu): void;
   /** Runs from a block entry until the first yield. @returns `Yield` kind. */
   enter(cpu: GuestCpu, entry: number): number;
+  /** The host's time-stamp counter, the one op TIME reads. */
+  readCounter(cpu: GuestCpu): bigint;
   /** Goes on after a yield other than EXIT and HOST_FAULT. */
   resume(cpu: GuestCpu): number;
   /**

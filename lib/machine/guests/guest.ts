@@ -99,6 +99,8 @@ export interface GuestArch {
   mask32(mode: number): boolean;
   /** Guest slots that generated code may keep in host registers, most used first. */
   readonly pinned: readonly number[];
+  /** Ticks per ns of the counter that op TIME stands for, if the architecture uses it. */
+  readonly counterPerNs?: number;
   readonly debug: GuestDebug;
   /** What translates code of this architecture without a machine around it: to check code caches. Absent: they cannot be checked. */
   translator?: (features: readonly string[], cpus: number) => GuestTranslator;

@@ -149,6 +149,7 @@ function build(env: GuestEnv): Guest {
 export const x86: GuestArch = {
   name: 'x86_64',
   stepBit: Mode.STEP,
+  counterPerNs: TSC_KHZ / 1e6,
   fpHelperBit: Mode.FP_UNMASKED,
   mask32: (mode) => (mode & Mode.CODE_MASK) !== Mode.CODE64,
   pinned: DEFAULT_PINNED,

@@ -154,6 +154,28 @@ describe.skipIf(!canRun)('vector ops in x64 code', () => {
       expect([...v.subarray(10 * 2, 10 * 2 + 2)]).toEqual([12, 13]);
       expect([...v.subarray(V[0] * 2, V[0] * 2 + 4)]).toEqual([22, 23, 22, 23]);
     });
+
+    it('vector ops on parts of them', () => {
+      const jit = new Jit();
+      const cpu = jit.cpu;
+      const define = (name: string, native: NativeForm): number => cpu.helpers.define(name, () => HelperResult.CONTINUE, { native });
+      const paddd = define('paddd', form({ opcode: 0xfe, form: 'rvm' }));
+      const movq = define('movq', form({ w: 1, opcode: 0x6e, form: 'gr' }));
+      const back = define('movq back', form({ w: 1, opcode: 0x7e, form: 'mg' }));
+      for (let i = 0; i < 4; i++) cpu.V[V[0] * 2 + i] = cpu.V[V[1] * 2 + i] = i + 1;
+      cpu.set(9, 0x2000n);
+      jit.run(jit.block((b) => {
+        b.vop(paddd, 4, V[0], V[0], V[1]);
+        b.vop(movq, 4, V[2], V[0] + 1);
+        b.vop(back, 4, V[1] + 1, V[0]);
+        b.vop(paddd, 4, V[0], V[0], V[1]);
+        b.stv(3, 9, V[0] + 1);
+        b.ldv(3, V[3], 9);
+      }));
+      expect([...cpu.V.subarray(V[3] * 2, V[3] * 2 + 4)]).toEqual([8, 12, 0, 0]);
+      expect([...cpu.V.subarray(V[2] * 2, V[2] * 2 + 4)]).toEqual([6, 8, 0, 0]);
+      expect([...cpu.V.subarray(V[0] * 2, V[0] * 2 + 4)]).toEqual([3, 6, 8, 12]);
+    });
   });
 
   it('guest exception flags reach MXCSR', () => {

@@ -1,4 +1,5 @@
 /** Control registers, EFER and XCR0: reserved bits, consistency checks and effects (SDM vol. 3, 2.5, 2.6, 4.1; AMD APM vol. 2, 3.1). */
+import { dropTimeScale } from '../../state.js';
 import { At, Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { Mode, Seg } from './mode.js';
 import type { X86Cpu } from './cpu.js';
@@ -188,6 +189,7 @@ export class Control {
     if (cpu.efer & Efer.LMA && (!(v & Cr4.PAE) || (v ^ old) & Cr4.LA57)) this.gp();
     if (v & Cr4.PCIDE && !(old & Cr4.PCIDE) && (!(cpu.efer & Efer.LMA) || cpu.cr3Lo & 0xfff)) this.gp();
     cpu.cr4 = v;
+    if ((v ^ old) & Cr4.TSD) dropTimeScale(cpu.V);
     if ((v ^ old) & CR4_FLUSH) {
       cpu.mmu.configure();
       cpu.mmu.flushAll();

@@ -492,6 +492,13 @@ export class X86Cpu implements GuestCpu {
     this.updateIntr();
   }
 
+  /** The time-stamp counter, unless CR4.TSD makes reading it a matter of privilege. */
+  counterNow(): bigint | null {
+    if (this.cr4 & Cr4.TSD) return null;
+    this.msr.tsc();
+    return (BigInt(this.outHi >>> 0) << 32n) | BigInt(this.outLo >>> 0);
+  }
+
   afterStep(): void {
     this.debug.afterStep();
   }

@@ -397,9 +397,10 @@ export class X86Mmu {
   /** Drops every entry of the region around hi:lo that a large page may have filled. */
   private flushRegion(lo: number, hi: number, giant: boolean): void {
     const mask = giant ? 0xc000_0000 | 0 : 0xffc0_0000 | 0;
-    for (let idx = 0; idx <= MMU_ALIGN; idx++) {
-      for (let n = 0; n < TLB_ENTRIES; n++) {
-        const e = TLB_W + idx * TABLE_W + n * 8;
+    for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
+      const c = this.counts[t]!;
+      for (let i = 0; i < c; i++) {
+        const e = TLB_W + (t >> 1) * TABLE_W + this.lists[t * TLB_ENTRIES + i]! * 8;
         if (((this.V[e]! ^ lo) & mask) === 0 && this.V[e + 1] === hi) this.dropEntry(e);
       }
     }

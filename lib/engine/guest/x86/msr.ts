@@ -1,4 +1,5 @@
 /** Model-specific registers (SDM vol. 4; AMD APM vol. 2, appendix A). Unknown numbers raise #GP(0). */
+import { dropTimeScale } from '../../state.js';
 import { Msr, Vec, canonical } from './defs.js';
 import { X } from './mode.js';
 import type { X86Cpu } from './cpu.js';
@@ -62,6 +63,7 @@ export class Msrs {
     this.sysenterCs = this.sysenterEspLo = this.sysenterEspHi = this.sysenterEipLo = this.sysenterEipHi = 0;
     this.patLo = this.patHi = 0x0007_0406;
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
+    dropTimeScale(this.cpu.V);
   }
 
   // What generated code uses lies in slots.
@@ -145,6 +147,7 @@ export class Msrs {
     const o = (this.tscOffLo + dLo) | 0;
     this.tscOffHi = (this.tscOffHi + dHi + ((o >>> 0) < (dLo >>> 0) ? 1 : 0)) | 0;
     this.tscOffLo = o;
+    dropTimeScale(this.cpu.V);
     const a = (this.adjustLo + dLo) | 0;
     this.adjustHi = (this.adjustHi + dHi + ((a >>> 0) < (dLo >>> 0) ? 1 : 0)) | 0;
     this.adjustLo = a;

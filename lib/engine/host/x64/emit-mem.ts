@@ -3,7 +3,7 @@
  * yield to TypeScript. Hot code is emitted in line; each miss path is noted in `Emitter.cold` and emitted after the block.
  */
 import { F } from '../../ir/ops.js';
-import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
+import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
 import { Alu, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFip, flushFip } from './emit-x87.js';
@@ -95,10 +95,10 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
     return;
   }
   asm.movrr(2, t, addr);
-  asm.shi(2, 5, t, 7);
+  asm.shi(2, 5, t, TLB_SHIFT);
   if (bytes > 1) asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
   else asm.movrr(3, u, addr);
-  asm.alui(2, Alu.AND, t, 0xffe0);
+  asm.alui(2, Alu.AND, t, TLB_OFFSETS);
   asm.alui(3, Alu.AND, u, -4096);
   asm.opm(3, 0x3b, u, R.RBP, t, 0, tlbDisp(mmuIdx, write ? TlbField.TAG_WRITE : TlbField.TAG_READ));
   probe.jump = asm.jccLater(Cc.NE);

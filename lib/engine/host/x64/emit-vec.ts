@@ -4,11 +4,11 @@
  * what is known of it. The other registers, vector temporaries and all upper halves live in their slots; XMM0..XMM2 are scratch, XMM2
  * also hands a loaded operand to the op that follows. Slots are aligned to 16 bytes, so legacy forms may use memory operands.
  */
-import type { NativeForm } from '../../helpers.js';
+import { type NativeForm, generalOperands } from '../../helpers.js';
 import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, VEC_STRIDE } from '../../state.js';
 import { Alu, type Asm, mem } from './asm.js';
-import { type Emitter, FIRST_VEC, Fpu, VEC_TEMP, pinnedVec } from './emitter.js';
+import { type Emitter, FIRST_VEC, Fpu, VEC_TEMP, overlapsPinned, pinnedVec } from './emitter.js';
 import { CF, Cold, addCold, emitProbe, probe } from './emit-mem.js';
 
 const LIVE = mem(Slot.X_FPU) + 1;
@@ -53,9 +53,36 @@ export function ensureSaved(e: Emitter, p: number): void {
   e.xmm = Fpu.SLOTS;
 }
 
+/** Host register to which vector slot s is pinned, if they are in use at this point, otherwise -1. */
+function pinned(e: Emitter, s: number): number {
+  return e.xmm === Fpu.HOST ? pinnedVec(s) : -1;
+}
+
 /** Host register that holds vector slot s now, or -1. */
 function vreg(e: Emitter, s: number): number {
-  return s === e.vecTemp && s !== NONE ? VEC_TEMP : pinnedVec(s);
+  return s === e.vecTemp && s !== NONE ? VEC_TEMP : pinned(e, s);
+}
+
+/** Makes pinned registers ready for the operands of a vector op: in host registers, or in slots if the op names part of one. */
+function prepare(e: Emitter, p: number, general: number): void {
+  const ir = e.ir;
+  let any = false;
+  for (let k: number = F.DST; k <= F.C; k++) {
+    const s = ir[p + k]!;
+    if (!overlapsPinned(s)) continue;
+    any = true;
+    if (pinnedVec(s) < 0 || (general & (1 << (k - F.DST))) !== 0) {
+      ensureSaved(e, p);
+      return;
+    }
+  }
+  if (any) ensureLive(e, p);
+}
+
+/** The same for an op with one vector operand. */
+function prepareOne(e: Emitter, p: number, s: number): void {
+  if (pinnedVec(s) >= 0) ensureLive(e, p);
+  else if (overlapsPinned(s)) ensureSaved(e, p);
 }
 
 /** xmm = xmm. */
@@ -75,15 +102,15 @@ export function emitLoadVec(e: Emitter, p: number, w: number, mmuIdx: number, ne
   const dst = ir[p + F.DST]!;
   const acc = ir[p + F.C]!;
   const slow = (acc & (Access.SYSTEM | Access.USER)) !== 0;
-  const pinned = pinnedVec(dst);
   const keep = next && w <= 4;
-  if (pinned >= 0) ensureLive(e, p);
+  prepareOne(e, p, dst);
+  const reg = pinned(e, dst);
   emitProbe(e, mmuIdx, ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow);
   const q = addCold(e, Cold.LOAD_VEC, probe.jump, ir[p + F.INSN]!, probe.addr, keep ? VEC_TEMP : -1, dst, w | (acc << 8));
   if (!slow) {
     const t = probe.addend;
     const a = probe.addr;
-    const x = keep ? VEC_TEMP : pinned >= 0 ? pinned : 0;
+    const x = keep ? VEC_TEMP : reg >= 0 ? reg : 0;
     switch (w) {
       case 1:
         asm.movzxMem(1, t, t, a);
@@ -115,28 +142,28 @@ export function emitStoreVec(e: Emitter, p: number, w: number, mmuIdx: number): 
   const src = mem(s);
   const acc = ir[p + F.C]!;
   const slow = (acc & (Access.SYSTEM | Access.USER)) !== 0;
-  const pinned = pinnedVec(s);
-  if (pinned >= 0) ensureLive(e, p);
+  prepareOne(e, p, s);
+  const reg = pinned(e, s);
   emitProbe(e, mmuIdx, ir[p + F.A]!, 1 << w, true, slow);
   const q = addCold(e, Cold.STORE_VEC, probe.jump, ir[p + F.INSN]!, probe.addr, -1, s, w | (acc << 8));
   if (!slow) {
     const t = probe.addend;
     const a = probe.addr;
-    if (pinned >= 0 && w <= 3) {
+    if (reg >= 0 && w <= 3) {
       if (w === 3) {
-        asm.sseMem(1, 1, 0, 0xd6, pinned, t, a, 0);
+        asm.sseMem(1, 1, 0, 0xd6, reg, t, a, 0);
       } else if (w === 2) {
-        asm.sseMem(1, 1, 0, 0x7e, pinned, t, a, 0);
+        asm.sseMem(1, 1, 0, 0x7e, reg, t, a, 0);
       } else {
-        asm.sse(1, 1, 0, 0x7e, pinned, probe.free);
+        asm.sse(1, 1, 0, 0x7e, reg, probe.free);
         asm.opm(w, 0x89, probe.free, t, a, 0, 0);
       }
     } else if (w <= 3) {
       asm.load(w === 3 ? 3 : 2, probe.free, src);
       asm.opm(w, 0x89, probe.free, t, a, 0, 0);
     } else {
-      if (pinned < 0) asm.movups(0, src);
-      asm.sseMem(0, 1, 0, 0x11, pinned < 0 ? 0 : pinned, t, a, 0);
+      if (reg < 0) asm.movups(0, src);
+      asm.sseMem(0, 1, 0, 0x11, reg < 0 ? 0 : reg, t, a, 0);
       if (w === 5) {
         asm.movups(0, src + 16);
         asm.sseMem(0, 1, 0, 0x11, 0, t, a, 16);
@@ -151,9 +178,9 @@ export function emitMovv(e: Emitter, p: number, w: number): void {
   const dst = e.ir[p + F.DST]!;
   const src = e.ir[p + F.A]!;
   if (dst === src) return;
-  const pd = pinnedVec(dst);
-  const ps = pinnedVec(src);
-  if (pd >= 0 || ps >= 0) ensureLive(e, p);
+  prepare(e, p, 0);
+  const pd = pinned(e, dst);
+  const ps = pinned(e, src);
   const d = mem(dst);
   const s = mem(src);
   if (w <= 3) {
@@ -208,7 +235,7 @@ function loadV(e: Emitter, w: number, x: number, s: number): void {
 }
 
 function storeV(e: Emitter, w: number, s: number, x: number): void {
-  const r = pinnedVec(s);
+  const r = pinned(e, s);
   if (r >= 0) {
     if (w === 5) {
       e.asm.vex(0, 1, 0, 0, 0x28, r, 0, x);
@@ -260,7 +287,7 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
   const b = ir[p + F.B]!;
   const c = ir[p + F.C]!;
   const imm = ir[p + F.IMM]!;
-  if (pinnedVec(dst) >= 0 || pinnedVec(a) >= 0 || pinnedVec(b) >= 0 || pinnedVec(c) >= 0) ensureLive(e, p);
+  prepare(e, p, generalOperands(f));
   const l = w === 5 ? 1 : 0;
   // Comparison predicates 8..31 exist with VEX only (VopTable makes sure the host has AVX).
   const wideCompare = f.form === 'rvmi' && f.map === 1 && f.opcode === 0xc2 && (imm & 0x18) !== 0;
@@ -272,7 +299,7 @@ export function emitVop(e: Emitter, p: number, w: number, fw: number, f: NativeF
     else asm.sse(pp, f.map, f.w, f.opcode, reg, rm);
   };
   /** Register in which dst is made: its own one, or XMM0. */
-  const pd = w === 4 ? pinnedVec(dst) : -1;
+  const pd = w === 4 ? pinned(e, dst) : -1;
   const x = pd >= 0 ? pd : 0;
   switch (f.form) {
     case 'rm':

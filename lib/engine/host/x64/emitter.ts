@@ -84,7 +84,7 @@ export function pinnedVec(s: number): number {
 }
 
 /** True if scalar slot s is part of the low half of a pinned vector register. */
-function overlapsPinned(s: number): boolean {
+export function overlapsPinned(s: number): boolean {
   return s >= Slot.VEC && s < PINNED_VEC_END && ((s - Slot.VEC) & (VEC_STRIDE - 1)) < 2;
 }
 

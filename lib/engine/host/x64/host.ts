@@ -22,6 +22,7 @@ export class X64Host implements HostCode {
   private readonly backend: X64Backend;
   private readonly enterAddress: number;
   private readonly resumeAddress: number;
+  private readonly timeAddress: number;
   private readonly limit: number;
   private readonly u8: Uint8Array;
   private next: number;
@@ -43,6 +44,7 @@ export class X64Host implements HostCode {
     this.address = exec.address;
     this.missAddress = this.backend.address(this.backend.stubs.missPc);
     this.enterAddress = this.backend.address(this.backend.stubs.enter);
+    this.timeAddress = this.backend.address(this.backend.stubs.readTime);
     this.resumeAddress = this.backend.address(this.backend.stubs.resume);
     this.limit = exec.buffer.byteLength;
     this.u8 = new Uint8Array(exec.buffer);
@@ -75,6 +77,12 @@ export class X64Host implements HostCode {
     V[Slot.X_ENTRY * 2] = a | 0;
     V[Slot.X_ENTRY * 2 + 1] = Math.floor(a / 0x1_0000_0000);
     return this.contexts[cpu.index]!.run(this.enterAddress);
+  }
+
+  readCounter(cpu: GuestCpu): bigint {
+    const V = cpu.V;
+    this.contexts[cpu.index]!.run(this.timeAddress);
+    return (BigInt(V[Slot.X_VAL * 2 + 1]! >>> 0) << 32n) | BigInt(V[Slot.X_VAL * 2]! >>> 0);
   }
 
   resume(cpu: GuestCpu): number {

@@ -4,7 +4,7 @@
  * Generated code runs on a private stack in the state region, just below the TLB tables. A yield pushes the scratch
  * registers there, stores the pinned registers to their slots and returns to the native caller; resuming does the reverse.
  */
-import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, TlbField, Yield } from '../../state.js';
+import { Cc, ExitCode, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TlbField, Yield } from '../../state.js';
 import { Alu, Asm, MEM, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
@@ -241,8 +241,8 @@ function emitBulkStub(asm: Asm, w: number, copy: boolean): void {
   /** Addend of the page at `addr` to `to`. */
   const look = (addr: number, tag: number, to: number): void => {
     asm.movrr(2, R.RAX, addr);
-    asm.shi(2, Sh.SHR, R.RAX, 7);
-    asm.alui(2, Alu.AND, R.RAX, 0xffe0);
+    asm.shi(2, Sh.SHR, R.RAX, TLB_SHIFT);
+    asm.alui(2, Alu.AND, R.RAX, TLB_OFFSETS);
     asm.alu(3, Alu.ADD, R.RAX, R.RBX);
     asm.movrr(3, R.RDX, addr);
     asm.alui(3, Alu.AND, R.RDX, -4096);
