@@ -1,6 +1,6 @@
 /**
  * KVM as the machine's accelerator. Interrupt controllers and timers are the board's own devices (no irqchip in the kernel), so
- * the same devices serve the engine and KVM, and a CPU can move between them after any instruction (docs/adr/0010-kvm.md).
+ * the same devices serve the engine and KVM, and a CPU can move between them after any instruction (docs/adr/0015-kvm-userspace-irqchip.md).
  *
  * The engine never executes while a vCPU does: its translations and its read-modify-write instructions count on being alone
  * with guest memory.
