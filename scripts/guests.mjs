@@ -4,8 +4,12 @@ import { join } from 'node:path';
 import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
-/** Nice to have: a 32-bit guest needs `dpkg --add-architecture i386`, which takes root; the big kernel is for tests of old disks. */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage']);
+const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
+/**
+ * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
+ * of old disks.
+ */
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules']);
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
@@ -14,6 +18,9 @@ for (const [what, get] of [
   ['initramfsStorage', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: STORAGE_MODULES, name: 'storage' })],
   ['kernel386', () => debianKernel('linux-image-686:i386')],
   ['initramfs386', () => busyboxInitramfs({ arch: 'i386' })],
+  ['kernelArm64', () => debianKernel(ARM64_KERNEL)],
+  ['initramfsArm64', () => busyboxInitramfs({ arch: 'arm64' })],
+  ['initramfsArm64Modules', () => busyboxInitramfs({ arch: 'arm64', kernel: debianKernel(ARM64_KERNEL), modules: VIRTIO_MODULES })],
 ]) {
   try {
     found[what] = get();

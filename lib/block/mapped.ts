@@ -1,13 +1,12 @@
 /** What read-only formats have in common: the disk is cut into blocks, and a table says where in the file each is. */
 import { VmxError } from '../errors.js';
-import type { BlockBackend } from './backend.js';
-import type { Extent } from './extent.js';
+import type { Extent, SparseBackend } from './extent.js';
 import type { ImageFile } from './file.js';
 
 /** The block is nowhere: it reads as zeros. */
 export const ABSENT = -1;
 
-export abstract class MappedImage implements BlockBackend {
+export abstract class MappedImage implements SparseBackend {
   readonly readonly = true;
 
   /** @param size of the disk in bytes @param blockSize in bytes */
@@ -37,7 +36,6 @@ export abstract class MappedImage implements BlockBackend {
     }
   }
 
-  /** As in Qcow2Image. */
   extent(offset: number): Extent {
     let n = Math.floor(offset / this.blockSize);
     const absent = this.locate(n) === ABSENT;

@@ -3,11 +3,12 @@
  * has them (hole punching, zero ranges); elsewhere a discard does nothing and zeros are written.
  */
 import { UsageError, VmxError } from '../errors.js';
-import { type BlockBackend, SECTOR } from './backend.js';
+import { SECTOR } from './backend.js';
+import type { Extent, SparseBackend } from './extent.js';
 import type { ImageFile } from './file.js';
 import { containerFormat } from './formats.js';
 
-export class RawImage implements BlockBackend {
+export class RawImage implements SparseBackend {
   readonly size: number;
   readonly readonly: boolean;
 
@@ -46,6 +47,12 @@ export class RawImage implements BlockBackend {
 
   writeZeroes(offset: number, length: number, mayUnmap: boolean): void {
     this.file.zero(offset, length, mayUnmap);
+  }
+
+  extent(offset: number): Extent {
+    const data = this.file.seek(offset, false);
+    if (data > offset) return { kind: 'zero', length: Math.min(data, this.size) - offset };
+    return { kind: 'data', length: Math.max(SECTOR, Math.min(this.file.seek(offset, true), this.size) - offset) };
   }
 
   close(): void {

@@ -2,7 +2,7 @@
 import { rmSync, statSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import { type BlockBackend, SECTOR } from './backend.js';
-import type { Extent } from './extent.js';
+import { type Extent, isSparse } from './extent.js';
 import { createFile, ImageFile } from './file.js';
 import type { ImageFormat } from './formats.js';
 import { backingPath, detectFormat, openImage } from './open.js';
@@ -12,7 +12,6 @@ import { createQcow2 } from './qcow2/create.js';
 import { isZero, Qcow2Image } from './qcow2/image.js';
 import { Compression, Incompatible, readHeader } from './qcow2/layout.js';
 import { readSnapshots } from './qcow2/snapshots.js';
-import { RawImage } from './raw.js';
 
 /** Bytes copied at once. */
 const STEP = 2 * 1024 * 1024;
@@ -121,17 +120,10 @@ export function createImage(path: string, o: CreateOptions): void {
 
 /** What is at `offset` of an image of any format. */
 function extentOf(image: BlockBackend, offset: number): Extent {
-  if ('extent' in image) {
-    const e = (image as unknown as { extent(offset: number): Extent }).extent(offset);
-    // Behind an absent cluster a backing file may have data.
-    return e.kind === 'absent' && image instanceof Qcow2Image && image.backing === null ? { kind: 'zero', length: e.length } : e;
-  }
-  if (image instanceof RawImage) {
-    const data = image.file.seek(offset, false);
-    if (data > offset) return { kind: 'zero', length: Math.min(data, image.size) - offset };
-    return { kind: 'data', length: Math.max(SECTOR, Math.min(image.file.seek(offset, true), image.size) - offset) };
-  }
-  return { kind: 'data', length: image.size - offset };
+  if (!isSparse(image)) return { kind: 'data', length: image.size - offset };
+  const e = image.extent(offset);
+  // Behind an absent cluster a backing file may have data.
+  return e.kind === 'absent' && image instanceof Qcow2Image && image.backing === null ? { kind: 'zero', length: e.length } : e;
 }
 
 /** Copies everything but zeros. @param progress is told the share done, 0 to 1. */

@@ -20,8 +20,8 @@ export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'virt';
 /** Architectures with their boards, the default one first. */
 const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
-/** Architectures that can be chosen; the others are on their way. */
-const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'riscv64'];
+/** Architectures that can be chosen. */
+const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'aarch64', 'riscv64'];
 export type Accel = AccelName;
 
 export type VgaKind = 'std' | 'none';
@@ -294,11 +294,16 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   return fw;
 }
 
-/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel; none: the kernel begins in M-mode. */
+/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel; none: the kernel begins in M-mode. ARM64: none. */
 function chooseVirtFirmware(o: MachineOptions, arch: ArchName, notes: string[]): FirmwareConfig | null {
   const want = o.firmware ?? 'auto';
   if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
   if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
+  if (arch === 'aarch64') {
+    // PSCI is built in: kernels need no firmware.
+    if (want !== 'none' && want !== 'auto') throw new UsageError(`--firmware: '${want}' is not available on ${arch} (none is)`);
+    return null;
+  }
   if (want === 'none') return null;
   if (want !== 'auto' && want !== 'opensbi') return { kind: 'opensbi', code: want, varsTemplate: null, vars: null };
   const fw = findOpenSbi();

@@ -14,6 +14,10 @@ export interface Guests {
   /** 32-bit kernel without PAE, and busybox for it; not everybody can fetch them. */
   kernel386?: string;
   initramfs386?: string;
+  /** Debian's arm64 cloud kernel, and busybox for it without and with virtio drivers. */
+  kernelArm64?: string;
+  initramfsArm64?: string;
+  initramfsArm64Modules?: string;
 }
 
 const LIST = fileURLToPath(new URL('../../.demo/guests.json', import.meta.url));

@@ -68,6 +68,11 @@ class Checker {
         continue;
       }
       if (!this.use(at, this.cs, 'an L2 table')) continue;
+      // Each L1 table uses an L2 table once: what is used more often is damage, and not walked again.
+      if (this.used[at / this.cs]! > 1 + this.h.snapshots) {
+        this.corrupt(`L1 entry ${i} points to an L2 table at ${at} that is in use already`);
+        continue;
+      }
       if (active) singles.set(at / this.cs, hi >= EntryHi.COPIED ? 'once' : 'shared');
       this.file.readPadded(at, l2);
       this.l2(l2, active, singles);

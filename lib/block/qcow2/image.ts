@@ -7,7 +7,7 @@
  */
 import { VmxError } from '../../errors.js';
 import type { BlockBackend } from '../backend.js';
-import type { Extent } from '../extent.js';
+import type { Extent, SparseBackend } from '../extent.js';
 import type { ImageFile } from '../file.js';
 import { Decompressor } from './compress.js';
 import { ENTRY_ZERO, EntryHi, Header, Incompatible, OFFSET_LO_MASK, type QcowHeader, readHeader } from './layout.js';
@@ -27,7 +27,7 @@ class Mapping {
   compressed = 0;
 }
 
-export class Qcow2Image implements BlockBackend {
+export class Qcow2Image implements SparseBackend {
   readonly size: number;
   readonly readonly: boolean;
   readonly header: QcowHeader;
@@ -399,7 +399,7 @@ export class Qcow2Image implements BlockBackend {
 
   // ---- for the image commands ----
 
-  /** What is at `offset`, and how far the same goes on (at most to the end of its L2 table). */
+  /** At most to the end of its L2 table. */
   extent(offset: number): Extent {
     const kind = (c: number): Extent['kind'] => {
       this.lookup(c);

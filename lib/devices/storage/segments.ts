@@ -95,8 +95,9 @@ export class Segments {
     const want = Math.min(this.total, limit);
     for (let at = 0; at < want; ) {
       const n = Math.min(STEP, want - at);
-      const b = (this.count === 1 ? this.mem.view(this.addr[0]! + at, n) : null) ?? this.buffer(n);
-      if (b.buffer === this.bounce.buffer && !this.gather(b, at)) return -1;
+      const direct = this.count === 1 ? this.mem.view(this.addr[0]! + at, n) : null;
+      const b = direct ?? this.buffer(n);
+      if (direct === null && !this.gather(b, at)) return -1;
       const taken = sink(b);
       at += taken;
       if (taken < n) return at;

@@ -20,6 +20,8 @@ export interface FpStatus {
    * if it is exact, and F80 results get the adjusted exponent of SDM vol. 1, 8.5.4 and 8.5.5.
    */
   unmasked?: number;
+  /** Tininess is detected before rounding, and a result flushed to zero raises underflow alone (Arm). Default: after rounding. */
+  tinyBefore?: boolean;
   /** Output: the last rounding increased the magnitude (C1 of the x87). Only written when a rounding happens. */
   roundedUp?: boolean;
 }
@@ -215,6 +217,7 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
   const unmasked = st.unmasked ?? 0;
   const n = bitLength(sig);
   let top = exp + n - 1;
+  const tinyBefore = st.tinyBefore === true && top < emin;
   let drop = n - p;
   let m = shiftRound(sign, sig, drop, st.rm);
   if (m >> BigInt(p) !== 0n) {
@@ -222,10 +225,10 @@ export function roundPack(f: FpFormat, sign: boolean, sig: bigint, exp: number, 
     drop++;
     top++;
   }
-  if (top < emin) {
+  if (top < emin || tinyBefore) {
     // Tiny. `m` so far is the result with unbounded exponent range.
     if (st.ftz && !f.explicit && (unmasked & FpFlag.UE) === 0) {
-      st.flags |= FpFlag.UE | FpFlag.PE;
+      st.flags |= tinyBefore ? FpFlag.UE : FpFlag.UE | FpFlag.PE;
       st.roundedUp = false;
       return zero(f, sign);
     }

@@ -1,0 +1,183 @@
+/**
+ * The board `virt` for ARM64 guests. Address map, interrupt numbers and device tree follow QEMU's board of that name, so that
+ * kernels and firmware made for it run (QEMU, docs/system/arm/virt.rst).
+ */
+import { readFileSync } from 'node:fs';
+import { FdtNode, parseFdt } from '../boot/fdt.js';
+import { loadTreeBoot } from '../boot/linux-image.js';
+import { GicV3 } from '../devices/arm/gicv3.js';
+import { Pl011 } from '../devices/arm/pl011.js';
+import { Pl031 } from '../devices/arm/pl031.js';
+import { Pl061 } from '../devices/arm/pl061.js';
+import type { Device, IrqLine } from '../devices/device.js';
+import type { VgaRenderer } from '../devices/display/vga-render.js';
+import { FW_CFG_MMIO_BYTES, FwCfg } from '../devices/firmware/fw-cfg.js';
+import type { PciBus } from '../devices/pci/pci.js';
+import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
+import { UsageError } from '../errors.js';
+import type { Board, BoardHost } from './board.js';
+import { BusParts } from './parts/bus-parts.js';
+import { addDisks } from './parts/disks.js';
+import { addDeviceOptions } from './parts/extras.js';
+import { addNets, type NetConnection } from './parts/net.js';
+import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
+
+/** Physical address map. */
+export const MAP = {
+  flash: { base: 0, bytes: 0x0800_0000 },
+  gicd: { base: 0x0800_0000, bytes: 0x1_0000 },
+  gicc: { base: 0x0801_0000, bytes: 0x1_0000 },
+  gicr: { base: 0x080a_0000, bytes: 0x00f6_0000 },
+  uart: { base: 0x0900_0000, bytes: 0x1000 },
+  rtc: { base: 0x0901_0000, bytes: 0x1000 },
+  fwCfg: { base: 0x0902_0000, bytes: 0x18 },
+  gpio: { base: 0x0903_0000, bytes: 0x1000 },
+  virtioMmio: { base: 0x0a00_0000, bytes: 0x200 },
+  pcieMmio: { base: 0x1000_0000, bytes: 0x2eff_0000 },
+  pciePio: { base: 0x3eff_0000, bytes: 0x1_0000 },
+  ecam: { base: 0x40_1000_0000, bytes: 0x1000_0000 },
+  pcieHigh: { base: 0x80_0000_0000, bytes: 0x80_0000_0000 },
+  ram: { base: 0x4000_0000 },
+} as const;
+
+const PCIE: PcieMap = { ecam: MAP.ecam, pio: MAP.pciePio, mmio32: MAP.pcieMmio, mmio64: MAP.pcieHigh };
+
+/** SPI numbers (interrupt ID minus 32). */
+export const SPI = { uart: 1, rtc: 2, pcie: 3, gpio: 7, virtioMmio: 16 } as const;
+/** PPI numbers (interrupt ID minus 16): secure physical, physical, virtual and hypervisor timer. */
+const PPI_TIMERS = [13, 14, 11, 10];
+const SPIS = 256;
+const VIRTIO_SLOTS = 32;
+
+/** Interrupt specifier cells. */
+const GIC_SPI = 0;
+const GIC_PPI = 1;
+const LEVEL_HIGH = 4;
+const EDGE_RISING = 1;
+
+const enum Phandle { GIC = 1, CLOCK = 2, GPIO = 3 }
+
+export interface VirtHost extends BoardHost {
+  /** The interrupt outputs of a CPU may have changed. */
+  irqChanged(cpu: number): void;
+  /** MPIDR affinity of a CPU. */
+  affinity(cpu: number): number;
+}
+
+export interface DirectStart {
+  entry: number;
+  dtb: number;
+}
+
+export class VirtArm64Board implements Board {
+  readonly devices: readonly Device[];
+  readonly keyboard = null;
+  readonly mouse = null;
+  readonly gic: GicV3;
+  onSerialRoom: () => void = () => {};
+  private readonly p: BusParts;
+  private readonly uart: Pl011;
+  private readonly gpio: Pl061;
+
+  constructor(private readonly host: VirtHost) {
+    const p = (this.p = new BusParts(host));
+    this.devices = p.devices;
+    const { memory, config } = host;
+    const gic = (this.gic = p.add(new GicV3({ cpus: config.cpus, spis: SPIS, changed: (c) => host.irqChanged(c), affinity: (c) => host.affinity(c) })));
+    const line = (spi: number): IrqLine => ({ set: (level) => gic.core.setSpi(spi, level) });
+    this.uart = p.add(new Pl011({ irq: line(SPI.uart), output: (byte) => host.serialOutput(Uint8Array.of(byte)), onRoom: () => this.onSerialRoom() }));
+    const rtc = p.add(new Pl031({ irq: line(SPI.rtc), clock: host.clock, wallClock: () => host.wallClock() }));
+    this.gpio = p.add(new Pl061(line(SPI.gpio)));
+    memory.mapMmio(MAP.gicd.base, MAP.gicd.bytes, gic.distributor);
+    memory.mapMmio(MAP.gicr.base, MAP.gicr.bytes, gic.redistributors);
+    memory.mapMmio(MAP.uart.base, MAP.uart.bytes, this.uart);
+    memory.mapMmio(MAP.rtc.base, MAP.rtc.bytes, rtc);
+    memory.mapMmio(MAP.gpio.base, MAP.gpio.bytes, this.gpio);
+    for (let i = 0; i < VIRTIO_SLOTS; i++) {
+      const slot = p.add(new VirtioMmio({ name: `virtio-mmio${i}`, mem: memory, irq: line(SPI.virtioMmio + i), device: null, log: (s) => host.log(s) }));
+      memory.mapMmio(MAP.virtioMmio.base + i * MAP.virtioMmio.bytes, VIRTIO_MMIO_BYTES, slot);
+    }
+    p.fw = p.add(new FwCfg({ memory, ramSize: config.memory, cpus: config.cpus }));
+    memory.mapMmio(MAP.fwCfg.base, FW_CFG_MMIO_BYTES, p.fw.mmio);
+    addPcie(p, PCIE, [0, 1, 2, 3].map((n) => line(SPI.pcie + n)));
+    addDisks(p);
+    addNets(p);
+    addDeviceOptions(p);
+  }
+
+  get pci(): PciBus {
+    return this.p.pci;
+  }
+
+  get nets(): readonly NetConnection[] {
+    return this.p.nets;
+  }
+
+  get screen(): VgaRenderer | null {
+    return this.p.screen;
+  }
+
+  /** Puts every device into its reset state and the kernel (again) into memory. @returns where CPU 0 begins. */
+  reset(): DirectStart {
+    for (const d of this.devices) d.reset();
+    const { config, memory } = this.host;
+    if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on aarch64 so far');
+    const b = loadTreeBoot({
+      memory, ram: { base: MAP.ram.base, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
+      firmwareBytes: 0,
+      tree: config.dtb === null ? this.deviceTree() : parseFdt(readFileSync(config.dtb), `--dtb: ${config.dtb}`),
+    });
+    return { entry: b.entry, dtb: b.dtb };
+  }
+
+  serialInput(bytes: Uint8Array): number {
+    return this.uart.receive(bytes);
+  }
+
+  powerButton(): void {
+    // A press: the key's line goes up and down.
+    this.gpio.setInput(3, true);
+    this.gpio.setInput(3, false);
+  }
+
+  close(): void {
+    for (const close of this.p.onClose) close();
+  }
+
+  private deviceTree(): FdtNode {
+    const { config } = this.host;
+    const root = new FdtNode('');
+    root.cells('interrupt-parent', Phandle.GIC).cells('#size-cells', 2).cells('#address-cells', 2).text('compatible', 'linux,dummy-virt').text('model', 'linux,dummy-virt');
+    root.node('psci').text('compatible', 'arm,psci-1.0', 'arm,psci-0.2', 'arm,psci').text('method', 'hvc').cells('cpu_on', 0xc400_0003).cells('cpu_off', 0x8400_0002).cells('cpu_suspend', 0xc400_0001).cells('migrate', 0xc400_0005);
+    root.node(`memory@${MAP.ram.base.toString(16)}`).text('device_type', 'memory').cells64('reg', MAP.ram.base, config.memory);
+    root.node('apb-pclk').text('compatible', 'fixed-clock').cells('#clock-cells', 0).cells('clock-frequency', 24_000_000).text('clock-output-names', 'clk24mhz').cells('phandle', Phandle.CLOCK);
+    const cpus = root.node('cpus').cells('#size-cells', 0).cells('#address-cells', 1);
+    for (let i = 0; i < config.cpus; i++) {
+      const n = cpus.node(`cpu@${i}`).text('device_type', 'cpu').text('compatible', 'arm,armv8').cells('reg', this.host.affinity(i));
+      if (config.cpus > 1) n.text('enable-method', 'psci');
+    }
+    root.node('timer').text('compatible', 'arm,armv8-timer').flag('always-on').cells('interrupts', ...PPI_TIMERS.flatMap((n) => [GIC_PPI, n, LEVEL_HIGH]));
+    root.node(`intc@${MAP.gicd.base.toString(16)}`)
+      .text('compatible', 'arm,gic-v3').flag('interrupt-controller').cells('#interrupt-cells', 3).cells('#address-cells', 2).cells('#size-cells', 2).flag('ranges')
+      .cells('#redistributor-regions', 1).cells64('reg', MAP.gicd.base, MAP.gicd.bytes, MAP.gicr.base, MAP.gicr.bytes).cells('phandle', Phandle.GIC);
+    const uart = `pl011@${MAP.uart.base.toString(16)}`;
+    this.primecell(root, uart, 'arm,pl011', MAP.uart.base, SPI.uart, ['uartclk', 'apb_pclk']);
+    this.primecell(root, `pl031@${MAP.rtc.base.toString(16)}`, 'arm,pl031', MAP.rtc.base, SPI.rtc, ['apb_pclk']);
+    this.primecell(root, `pl061@${MAP.gpio.base.toString(16)}`, 'arm,pl061', MAP.gpio.base, SPI.gpio, ['apb_pclk']).cells('#gpio-cells', 2).flag('gpio-controller').cells('phandle', Phandle.GPIO);
+    root.node('gpio-keys').text('compatible', 'gpio-keys').node('poweroff').text('label', 'GPIO Key Poweroff').cells('linux,code', 116).cells('gpios', Phandle.GPIO, 3, 0);
+    for (let i = 0; i < VIRTIO_SLOTS; i++) {
+      const base = MAP.virtioMmio.base + i * MAP.virtioMmio.bytes;
+      root.node(`virtio_mmio@${base.toString(16)}`).text('compatible', 'virtio,mmio').cells64('reg', base, MAP.virtioMmio.bytes)
+        .cells('interrupts', GIC_SPI, SPI.virtioMmio + i, EDGE_RISING).flag('dma-coherent');
+    }
+    root.node(`fw-cfg@${MAP.fwCfg.base.toString(16)}`).text('compatible', 'qemu,fw-cfg-mmio').cells64('reg', MAP.fwCfg.base, FW_CFG_MMIO_BYTES).flag('dma-coherent');
+    pcieNode(root, PCIE, { parent: Phandle.GIC, addressCells: 2, cells: (n) => [GIC_SPI, SPI.pcie + n, LEVEL_HIGH] }, this.p.pirqOf);
+    root.node('chosen').text('stdout-path', `/${uart}`);
+    return root;
+  }
+
+  private primecell(root: FdtNode, name: string, compatible: string, base: number, spi: number, clocks: readonly string[]): FdtNode {
+    return root.node(name).text('compatible', compatible, 'arm,primecell').cells64('reg', base, 0x1000).cells('interrupts', GIC_SPI, spi, LEVEL_HIGH)
+      .cells('clocks', ...clocks.map(() => Phandle.CLOCK)).text('clock-names', ...clocks);
+  }
+}

@@ -1,0 +1,262 @@
+/** Branches, exceptions, hints, barriers and system instructions (Arm ARM, C4.1.87). */
+import { Op } from '../../ir/ops.js';
+import { NONE, Slot } from '../../state.js';
+import { H } from './helper-names.js';
+import type { LiftContext } from './lift-context.js';
+import { A, Mode } from './regs.js';
+import { SysAccess, sysreg, sysregKey } from './sysreg-table.js';
+import { row, type Row } from './table.js';
+
+/** B, BL. */
+function b(c: LiftContext): void {
+  if (c.arg === 1) c.lea(3, A.X30, Slot.PCBASE, c.next);
+  c.b.jmp(c.start + (c.sbits(0, 26) << 2));
+}
+
+function bCond(c: LiftContext): void {
+  const target = c.start + (c.sbits(5, 19) << 2);
+  const cond = c.bits(0, 4);
+  if (cond >= 14) c.b.jmp(target);
+  else c.b.jcc(c.cc(cond), target, c.next);
+}
+
+/** CBZ, CBNZ. */
+function cbz(c: LiftContext): void {
+  const target = c.start + (c.sbits(5, 19) << 2);
+  if (c.arg === 1) c.b.jnz(c.w, c.x(c.rd), target, c.next);
+  else c.b.jnz(c.w, c.x(c.rd), c.next, target);
+}
+
+/** TBZ, TBNZ. */
+function tbz(c: LiftContext): void {
+  const target = c.start + (c.sbits(5, 14) << 2);
+  const bit = ((c.i >>> 31) << 5) | c.bits(19, 5);
+  const ir = c.b;
+  const t = ir.temp();
+  const w = bit < 32 ? 2 : 3;
+  const mask = bit < 32 ? ir.k(1 << bit) : ir.k64(0, 1 << (bit - 32));
+  ir.alu(Op.AND, w, t, c.x(c.rd), mask);
+  if (c.arg === 1) ir.jnz(w, t, target, c.next);
+  else ir.jnz(w, t, c.next, target);
+}
+
+/** BR, BLR, RET: arg is the hint. */
+function br(c: LiftContext): void {
+  const ir = c.b;
+  let target = c.x(c.rn);
+  if (c.arg === 1) {
+    if (c.rn === 30) {
+      target = ir.temp();
+      ir.mov(3, target, A.X30);
+    }
+    c.lea(3, A.X30, Slot.PCBASE, c.next);
+  }
+  ir.jmpi(target, c.arg);
+}
+
+function eret(c: LiftContext): void {
+  if (!c.el1) return c.undefined();
+  c.callEnd(H.ERET);
+}
+
+/** SVC, HVC, SMC, BRK, HLT. */
+function exception(c: LiftContext): void {
+  const h = c.arg as H;
+  if ((h === H.HVC || h === H.SMC) && !c.el1) return c.undefined();
+  c.callEnd(h, NONE, NONE, NONE, NONE, c.bits(5, 16));
+}
+
+function nop(): void {
+  // Hints that are not implemented, barriers, prefetches: nothing to do on a machine whose CPUs take turns.
+}
+
+/** Hints: YIELD, WFE, WFI and those that do nothing. */
+function hint(c: LiftContext): void {
+  const n = c.bits(5, 7);
+  if (n === 3) c.callEnd(H.WFI);
+  else if (n === 2 || n === 1) c.callEnd(H.WFE, NONE, NONE, NONE, NONE, n);
+}
+
+function clrex(c: LiftContext): void {
+  c.b.mov(3, A.EXCL_ADDR, c.k(-1));
+}
+
+/** ISB: interrupts that have become possible are taken. */
+function isb(c: LiftContext): void {
+  c.b.jmp(c.next);
+}
+
+/** MSR (immediate). */
+function msrImm(c: LiftContext): void {
+  const op = (c.bits(16, 3) << 3) | c.bits(5, 3);
+  const crm = c.bits(8, 4);
+  switch (op) {
+    case 0b011_110:
+    case 0b011_111:
+      // DAIFSet, DAIFClr. At EL0 SCTLR_EL1.UMA decides.
+      if (!c.el1) return c.callEnd(H.SYSREG_TRAP, NONE, NONE, NONE, NONE, c.i);
+      setDaif(c, crm << 6, op === 0b011_111);
+      return;
+    case 0b000_101:
+      if (!c.el1) return c.undefined();
+      c.callEnd(H.MSR_SPSEL, NONE, c.k(crm));
+      return;
+    case 0b000_100:
+      if (!c.el1) return c.undefined();
+      c.callEnd(H.MSR_PAN, NONE, c.k(crm));
+      return;
+    case 0b000_011:
+      if (!c.el1) return c.undefined();
+      c.callEnd(H.MSR_UAO, NONE, c.k(crm));
+      return;
+    default:
+      c.undefined();
+  }
+}
+
+/** PSTATE.DAIF changes; when something is unmasked, interrupts waiting are noticed. */
+function setDaif(c: LiftContext, bits: number, clear: boolean): void {
+  const ir = c.b;
+  if (!clear) {
+    ir.alu(Op.OR, 3, A.DAIF, A.DAIF, c.k(bits));
+    return;
+  }
+  ir.alu(Op.AND, 3, A.DAIF, A.DAIF, c.k(~bits));
+  ir.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, A.IRQ_LINE);
+  c.dispatchNext();
+}
+
+/** NZCV as MRS shows it, from flags at EFLAGS positions. */
+function getNzcv(c: LiftContext): number {
+  const ir = c.b;
+  const f = ir.temp();
+  ir.emit(Op.GETF, 0, 0, 0, f, NONE, NONE, NONE, 0, 0);
+  let r = c.k(0);
+  // EFLAGS: CF 0, ZF 6, SF 7, OF 11; NZCV: 31..28, C inverted.
+  for (const [from, to] of [[7, 31], [6, 30], [0, 29], [11, 28]] as const) {
+    const t = ir.temp();
+    const u = ir.temp();
+    const s = ir.temp();
+    ir.alu(Op.AND, 2, t, f, c.k(1 << from));
+    ir.alu(Op.SHL, 2, u, t, c.k(to - from));
+    ir.alu(Op.OR, 2, s, r, u);
+    r = s;
+  }
+  const t = ir.temp();
+  ir.alu(Op.XOR, 2, t, r, c.k(0x2000_0000));
+  return t;
+}
+
+/** MRS, MSR (register). */
+function mrs(c: LiftContext): void {
+  const key = sysregKey(c.i);
+  const r = sysreg(key);
+  if (r === null) return c.undefined();
+  const write = c.arg === 1;
+  const need = write ? SysAccess.WRITE : SysAccess.READ;
+  const rights = c.el1 ? r.el1 : r.el0;
+  if ((rights & need) === 0) {
+    // A register that EL1 may access is trapped as such at EL0; others are undefined.
+    return c.undefined();
+  }
+  if (r.fp && !c.fp()) return;
+  const ir = c.b;
+  if (r.name === 'NZCV') {
+    if (!write) ir.mov(3, c.dst(c.rd), getNzcv(c));
+    else {
+      const t = ir.temp();
+      putNzcv(c, t, c.x(c.rd));
+    }
+    return;
+  }
+  if (r.name === 'SP_EL0' && (c.mode & Mode.SPSEL) === 0) return c.undefined();
+  if (r.name === 'DAIF' && c.el1 && write) {
+    ir.alu(Op.AND, 3, A.DAIF, c.x(c.rd), c.k(0x3c0));
+    ir.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, A.IRQ_LINE);
+    c.dispatchNext();
+    return;
+  }
+  if (r.slot !== NONE && (!write || !r.slowWrite) && (c.el1 || r.el0 & SysAccess.FREE)) {
+    if (write) ir.mov(3, r.slot, c.x(c.rd));
+    else ir.mov(3, c.dst(c.rd), r.slot);
+    return;
+  }
+  if (r.constant !== null && !write && c.el1) {
+    ir.mov(3, c.dst(c.rd), ir.k64(r.constant[0], r.constant[1]));
+    return;
+  }
+  if (!write) {
+    const t = ir.temp();
+    c.call(H.MRS, t, NONE, NONE, NONE, key | (c.rd << 16));
+    ir.mov(3, c.dst(c.rd), t);
+    return;
+  }
+  // Whatever a system register changes (translation, mode), the next instruction is looked up anew.
+  c.callEnd(H.MSR, NONE, c.x(c.rd), NONE, NONE, key | (c.rd << 16));
+}
+
+/** Flags from NZCV at bits 31..28 of a. */
+function putNzcv(c: LiftContext, t: number, a: number): void {
+  const ir = c.b;
+  let r = c.k(0);
+  for (const [from, to] of [[31, 7], [30, 6], [29, 0], [28, 11]] as const) {
+    const u = ir.temp();
+    const v = ir.temp();
+    const s = ir.temp();
+    ir.alu(Op.SHR, 2, u, a, c.k(from - to));
+    ir.alu(Op.AND, 2, v, u, c.k(1 << to));
+    ir.alu(Op.OR, 2, s, r, v);
+    r = s;
+  }
+  ir.alu(Op.XOR, 2, t, r, c.k(1));
+  ir.emit(Op.PUTF, 0, 0, 63, NONE, t, NONE, NONE, 0, 0);
+}
+
+/** SYS, SYSL: cache, TLB and address translation operations. */
+function sys(c: LiftContext): void {
+  if (c.arg === 1) return c.undefined();
+  const op1 = c.bits(16, 3);
+  const crn = c.bits(12, 4);
+  const crm = c.bits(8, 4);
+  const op2 = c.bits(5, 3);
+  if (op1 === 3 && crn === 7 && crm === 4 && op2 === 1) {
+    c.call(H.DC_ZVA, NONE, c.x(c.rd), NONE, NONE, c.i);
+    return;
+  }
+  c.callEnd(H.SYS, NONE, c.x(c.rd), NONE, NONE, c.i);
+}
+
+/** Unallocated on purpose: UDF. */
+function udf(c: LiftContext): void {
+  c.undefined();
+}
+
+export const FLOW_ROWS: readonly Row[] = [
+  row('0 00101 iiiiiiiiiiiiiiiiiiiiiiiiii', 'b', b, 0),
+  row('1 00101 iiiiiiiiiiiiiiiiiiiiiiiiii', 'bl', b, 1),
+  row('0101010 0 iiiiiiiiiiiiiiiiiii 0 cccc', 'b.cond', bCond),
+  row('f 011010 0 iiiiiiiiiiiiiiiiiii ttttt', 'cbz', cbz, 0),
+  row('f 011010 1 iiiiiiiiiiiiiiiiiii ttttt', 'cbnz', cbz, 1),
+  row('b 011011 0 bbbbb iiiiiiiiiiiiii ttttt', 'tbz', tbz, 0),
+  row('b 011011 1 bbbbb iiiiiiiiiiiiii ttttt', 'tbnz', tbz, 1),
+  row('1101011 0000 11111 000000 nnnnn 00000', 'br', br, 0),
+  row('1101011 0001 11111 000000 nnnnn 00000', 'blr', br, 1),
+  row('1101011 0010 11111 000000 nnnnn 00000', 'ret', br, 2),
+  row('1101011 0100 11111 000000 11111 00000', 'eret', eret),
+  row('11010100 000 iiiiiiiiiiiiiiii 000 01', 'svc', exception, H.SVC),
+  row('11010100 000 iiiiiiiiiiiiiiii 000 10', 'hvc', exception, H.HVC),
+  row('11010100 000 iiiiiiiiiiiiiiii 000 11', 'smc', exception, H.SMC),
+  row('11010100 001 iiiiiiiiiiiiiiii 000 00', 'brk', exception, H.BRK),
+  row('11010100 010 iiiiiiiiiiiiiiii 000 00', 'hlt', exception, H.HLT),
+  row('11010101000000110010 xxxx xxx 11111', 'hint', hint),
+  row('11010101000000110011 xxxx 010 11111', 'clrex', clrex),
+  row('11010101000000110011 xxxx 100 11111', 'dsb', nop),
+  row('11010101000000110011 xxxx 101 11111', 'dmb', nop),
+  row('11010101000000110011 xxxx 110 11111', 'isb', isb),
+  row('1101010100000 ooo 0100 mmmm ppp 11111', 'msr imm', msrImm),
+  row('1101010100 0 01 ooo nnnn mmmm ppp ttttt', 'sys', sys, 0),
+  row('1101010100 1 01 ooo nnnn mmmm ppp ttttt', 'sysl', sys, 1),
+  row('1101010100 0 1x ooo nnnn mmmm ppp ttttt', 'msr', mrs, 1),
+  row('1101010100 1 1x ooo nnnn mmmm ppp ttttt', 'mrs', mrs, 0),
+  row('0000000000000000 iiiiiiiiiiiiiiii', 'udf', udf),
+];

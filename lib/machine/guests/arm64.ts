@@ -1,0 +1,110 @@
+/** ARM64 guests: the board virt. */
+import { MAP, VirtArm64Board, type VirtHost } from '../../boards/virt-arm64.js';
+import { Arm64Cpu } from '../../engine/guest/arm64/cpu.js';
+import { arm64Helpers, arm64Lifter } from '../../engine/guest/arm64/guest.js';
+import { arm64SlotName, describeMode } from '../../engine/guest/arm64/names.js';
+import { Psci } from '../../engine/guest/arm64/psci.js';
+import { A, Mode, flagsToNzcv } from '../../engine/guest/arm64/regs.js';
+import { Pending, Slot } from '../../engine/state.js';
+import { UsageError } from '../../errors.js';
+import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
+
+function watchedSlots(): number[] {
+  const s: number[] = [];
+  for (let i: number = A.X0; i <= A.DAIF; i++) s.push(i);
+  s.push(Slot.MXCSR, A.QC, A.EXCL_ADDR, A.EXCL_VAL);
+  for (let i = 0; i < 32; i++) s.push(Slot.VEC + i * 8, Slot.VEC + i * 8 + 1);
+  return s;
+}
+
+const debug: GuestDebug = {
+  slotName: arm64SlotName,
+  describeMode,
+  objdump: () => 'aarch64',
+  codeKind: (mode) => `64:${mode & Mode.EL1 ? 'kernel' : 'user'}`,
+  watched: watchedSlots(),
+  flags: (V) => flagsToNzcv(V[Slot.FLAGS * 2]!),
+  attachTrace(cpu, sink) {
+    (cpu as Arm64Cpu).trace = { delivered: (c, text) => sink.event(c, text), modeChanged: (c) => sink.modeChanged(c) };
+  },
+};
+
+/** Interrupt numbers of the EL1 physical and virtual timers. */
+const TIMER_PPI = [30, 27];
+
+function build(env: GuestEnv): Guest {
+  const { config, memory, clock } = env;
+  if (config.cpu !== 'max') throw new UsageError(`--cpu: aarch64 has no model '${config.cpu}' (max is available)`);
+  const cpus: Arm64Cpu[] = [];
+  const host: VirtHost = {
+    ...env.board,
+    irqChanged: (i) => {
+      const c = cpus[i];
+      if (c === undefined) return;
+      c.updateIrq();
+      if (c.V[Slot.PENDING * 2]! & Pending.INTR) env.hurryTo(i);
+    },
+    affinity: (i) => (i & 15) | ((i >> 4) << 8),
+  };
+  const board = new VirtArm64Board(host);
+  const { core } = board.gic;
+  const helpers = arm64Helpers();
+  const lifter = arm64Lifter(helpers);
+  env.states.forEach((state, index) => {
+    const timers = [0, 1].map((k) => env.board.clock.timer(() => cpus[index]!.timer.update(k)));
+    cpus.push(
+      new Arm64Cpu({
+        index, state, map: memory, helpers, lifter, gicSystemRegisters: true, peers: cpus,
+        intc: {
+          get irq() { return core.irq[index]!; },
+          get fiq() { return core.fiq[index]!; },
+          readIcc: (reg) => board.gic.readIcc(index, reg),
+          writeIcc: (reg, lo, hi) => board.gic.writeIcc(index, reg, lo, hi),
+        },
+        timer: {
+          now: () => clock.now(),
+          arm: (k, deadline) => timers[k]!.arm(deadline),
+          line: (k, level) => core.setPpi(index, TIMER_PPI[k]!, level),
+        },
+        log: (m) => env.board.log(m),
+      }),
+    );
+  });
+  const psci = new Psci({
+    cpus,
+    powerOff: () => env.board.powerOff(),
+    reset: () => env.board.reset(),
+    started: () => env.interruptSlice(),
+  });
+  for (const c of cpus) {
+    c.onPause = () => cpus.some((o) => o !== c && !o.halted);
+    c.firmwareCall = () => psci.call(c);
+  }
+  const reset = (): void => {
+    const start = board.reset();
+    for (const c of cpus) {
+      c.reset();
+      c.off = c.index !== 0;
+      c.halted = c.off;
+    }
+    // Booting without firmware: x0 = device tree (Documentation/arch/arm64/booting.rst).
+    cpus[0]!.startAt(start.entry, start.dtb);
+  };
+  return { cpus, board, reset, resume: reset };
+}
+
+/** Most used registers of compiled code: arguments and results, frame and stack, the first callee-saved ones. */
+const PINNED: readonly number[] = [A.X0, A.X0 + 1, A.X0 + 2, A.X0 + 3, A.X0 + 19, A.X0 + 20, A.SP, A.X0 + 4, A.X0 + 21, A.X0 + 8];
+
+export const arm64: GuestArch = {
+  name: 'aarch64',
+  stepBit: Mode.STEP,
+  fpHelperBit: Mode.FP_SLOW,
+  mask32: () => false,
+  pinned: PINNED,
+  debug,
+  mapRam(memory, config) {
+    memory.mapRam(MAP.ram.base, config.memory, 0);
+  },
+  build,
+};
