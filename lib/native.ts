@@ -123,6 +123,8 @@ export interface NativeKvm {
 
 /** A vCPU's thread and its mailbox (native/accel). */
 export interface NativeVcpu {
+  /** The block holds a command: executed on this thread, until it is done or PENDING (high word) is set. False if it cannot be. */
+  runHere(): boolean;
   /** The block holds a command: the thread executes it. */
   post(): void;
   /** Makes a running command end soon, and one posted meanwhile at once. */

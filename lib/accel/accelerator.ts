@@ -56,6 +56,8 @@ export interface Accelerator {
   remapped(): void;
   /** All CPUs are busy or halted. @returns true if one has reported meanwhile, so that another round is worth while. */
   linger(): boolean;
+  /** A vCPU runs on the machine's own thread and wants to go on: no time to sleep. */
+  readonly runnable: boolean;
   /** Waits until no vCPU executes; they stay where they are. */
   quiesce(): void;
   /** Moves every CPU's state to the engine. */

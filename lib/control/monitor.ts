@@ -49,6 +49,16 @@ export class Monitor {
         return screendump(vm, file, /\.png$/i.test(file) ? 'png' : 'ppm');
       },
     },
+    accel: {
+      usage: 'accel [kvm|jit|interp]',
+      help: 'what executes the guest; with a name: let that go on',
+      run: async (vm, [name]) => {
+        if (name === undefined) return `${vm.accel}\n`;
+        if (name !== 'kvm' && name !== 'jit' && name !== 'interp') throw new ControlError(`accel: '${name}' is not one of kvm, jit, interp`);
+        await vm.setAccel(name);
+        return '';
+      },
+    },
     quit: { usage: 'quit', help: 'switch the machine off and end', aliases: ['q'], run: (vm) => void setImmediate(() => void vm.stop()) },
   };
 

@@ -446,7 +446,7 @@ export class Machine {
     const end = this.native.now() + HOT_NS;
     for (;;) {
       const idle = this.runCpus();
-      if (!idle || this.endState !== null || this.resetWanted || this.suspended || this.turnWanted || this.native.now() > end || !a.linger()) return idle;
+      if (!idle || this.endState !== null || this.resetWanted || this.suspended || this.turnWanted || this.native.now() > end || !a.linger()) return idle && !a.runnable;
     }
   }
 
@@ -571,6 +571,8 @@ export class Machine {
   }
 
   inspect(): Inspection {
+    // What a hypervisor has comes here first.
+    this.accelerator?.recall();
     return { pci: this.board.pci?.describe() ?? [], registers: this.cpus.map((c) => c.describe()) };
   }
 

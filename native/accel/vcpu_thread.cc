@@ -68,6 +68,34 @@ void VcpuThread::Post() {
   if (box_->sleeping.load(std::memory_order_seq_cst)) Futex(&box_->status, FUTEX_WAKE, 1, nullptr);
 }
 
+namespace {
+
+class Here : public Interruptible {
+ public:
+  explicit Here(VcpuBackend* backend) : backend_(backend), thread_(pthread_self()) {}
+  void Interrupt() override { backend_->Interrupt(true, static_cast<uintptr_t>(thread_)); }
+
+ private:
+  VcpuBackend* backend_;
+  pthread_t thread_;
+};
+
+}  // namespace
+
+bool VcpuThread::RunHere() {
+  Context* context = FindContext(context_);
+  if (!context || box_->status.load(std::memory_order_acquire) != kIdle) return false;
+  box_->commands++;
+  box_->hot++;
+  box_->histogram[0]++;
+  box_->error = box_->failed = 0;
+  Here here(backend_.get());
+  if (context->Block(&here)) backend_->Interrupt(false, 0);
+  backend_->Execute(box_);
+  context->Block(nullptr);
+  return true;
+}
+
 void VcpuThread::Interrupt() {
   uint32_t s = box_->status.load(std::memory_order_seq_cst);
   backend_->Interrupt(s == kPosted || s == kBusy, thread_);

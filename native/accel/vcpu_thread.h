@@ -40,8 +40,8 @@ struct Mailbox {
 enum MailboxStatus : uint32_t { kIdle = 0, kPosted = 1, kBusy = 2, kQuit = 3 };
 enum VcpuCommand : uint32_t { kCommandRun = 1 };
 
-/** Limits of adaptive spinning: a reply within the time spun doubles it, a sleep halves it. */
-constexpr uint32_t kSpinMin = 2000;
+/** Limits of adaptive spinning: a reply within the time spun doubles it, a sleep halves it. A reply takes some microseconds. */
+constexpr uint32_t kSpinMin = 10000;
 constexpr uint32_t kSpinMax = 50000;
 constexpr int kHistogramShift = 7;
 
@@ -61,6 +61,11 @@ class VcpuThread {
   /** Stops and joins the thread, then destroys the backend. */
   ~VcpuThread();
 
+  /**
+   * Executes the command in the mailbox on the calling (JavaScript) thread, which its context's deadline and event loop interrupt: no
+   * other thread has to wake up. False while the vCPU's own thread is at work.
+   */
+  bool RunHere();
   /** A command has been put into the mailbox. */
   void Post();
   void Interrupt();

@@ -47,7 +47,24 @@ bool KickById(double id) {
   return true;
 }
 
-void Context::Raise() { pending_high_->store(1, std::memory_order_seq_cst); }
+Context* FindContext(double id) {
+  Directory& d = directory();
+  std::lock_guard<std::mutex> lock(d.mutex);
+  auto it = d.contexts.find(static_cast<uint64_t>(id));
+  return it == d.contexts.end() ? nullptr : it->second;
+}
+
+void Context::Raise() {
+  pending_high_->store(1, std::memory_order_seq_cst);
+  std::lock_guard<std::mutex> lock(blocked_mutex_);
+  if (blocked_in_) blocked_in_->Interrupt();
+}
+
+bool Context::Block(Interruptible* in) {
+  std::lock_guard<std::mutex> lock(blocked_mutex_);
+  blocked_in_ = in;
+  return pending_high_->load(std::memory_order_seq_cst) != 0;
+}
 
 #if defined(__linux__)
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 #include "exec/guard.h"
 #include "memory/region.h"
@@ -15,6 +16,16 @@ namespace vmx {
 constexpr uint64_t kNever = UINT64_MAX;
 
 class Helper;
+
+/** Something that the context's own thread is blocked in. */
+class Interruptible {
+ public:
+  /** Makes it return soon. From any thread. */
+  virtual void Interrupt() = 0;
+
+ protected:
+  ~Interruptible() = default;
+};
 
 /**
  * Belongs to one JavaScript thread. Only Kick may be called from others, through KickById.
@@ -44,6 +55,8 @@ class Context {
   /** Spins until the high word of PENDING is set, at most `ns`. */
   bool Spin(uint64_t ns) const;
   bool WatchLoop(bool on);
+  /** From now on (until null is given) Raise interrupts it. @return whether the word is set already. */
+  bool Block(Interruptible* in);
   void Dispose();
 
   bool disposed() const { return !state_; }
@@ -65,6 +78,8 @@ class Context {
   std::atomic<uint32_t>* pending_high_ = nullptr;
   std::atomic<uint64_t> deadline_{kNever};
   std::atomic<bool> waiting_{false};
+  std::mutex blocked_mutex_;
+  Interruptible* blocked_in_ = nullptr;
   int kick_fd_ = -1;
   double id_ = 0;
   uv_loop_s* loop_ = nullptr;
@@ -72,6 +87,9 @@ class Context {
   std::shared_ptr<Region> state_;
   std::shared_ptr<Region> exec_;
 };
+
+/** The context of that id, for its own thread; null if there is none (any more). */
+Context* FindContext(double id);
 
 /** Kicks a context of any thread. False when there is none of that id (any more). */
 bool KickById(double id);

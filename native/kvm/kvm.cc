@@ -299,13 +299,14 @@ int Vcpu::Run() {
 }
 
 void Vcpu::Execute(Mailbox* box) {
-  if (!ready_) {
-    // The thread starts with all signals blocked.
+  static thread_local bool ready = false;
+  if (!ready) {
+    // A vCPU's thread starts with all signals blocked.
     sigset_t kick;
     sigemptyset(&kick);
     sigaddset(&kick, KickSignal());
     pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
-    ready_ = true;
+    ready = true;
   }
   if ((box->error = static_cast<uint32_t>(Set(box->set_mask, &box->failed)))) return;
   if (box->nmi) {

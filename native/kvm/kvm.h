@@ -104,7 +104,6 @@ class Vcpu : public VcpuBackend {
   int fd_;
   uint8_t* run_;
   uint8_t* block_;
-  bool ready_ = false;
 };
 
 }  // namespace kvm

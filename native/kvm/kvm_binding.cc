@@ -35,7 +35,7 @@ struct VcpuShared {
 class VcpuObject : public Napi::ObjectWrap<VcpuObject> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "KvmVcpu", {InstanceMethod("post", &VcpuObject::Post), InstanceMethod("kick", &VcpuObject::Kick), InstanceMethod("waitIdle", &VcpuObject::WaitIdle), InstanceMethod("dispose", &VcpuObject::Dispose)});
+    return DefineClass(env, "KvmVcpu", {InstanceMethod("post", &VcpuObject::Post), InstanceMethod("runHere", &VcpuObject::RunHere), InstanceMethod("kick", &VcpuObject::Kick), InstanceMethod("waitIdle", &VcpuObject::WaitIdle), InstanceMethod("dispose", &VcpuObject::Dispose)});
   }
   explicit VcpuObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VcpuObject>(info) {}
   ~VcpuObject() override { Release(); }
@@ -69,6 +69,7 @@ class VcpuObject : public Napi::ObjectWrap<VcpuObject> {
     if (shared_.thread) shared_.thread->Post();
     return info.Env().Undefined();
   }
+  Napi::Value RunHere(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), shared_.thread && shared_.thread->RunHere()); }
   Napi::Value Kick(const Napi::CallbackInfo& info) {
     if (shared_.thread) shared_.thread->Interrupt();
     return info.Env().Undefined();

@@ -47,6 +47,8 @@ export class Vcpu {
   /** An exit whose instruction is completed by entering KVM again: the state is not exact before. */
   private unfinished = false;
   private kicked = false;
+  /** A run has been prepared that `execute` is to do. */
+  private waiting = false;
   private postedAt = 0;
   /** Parts of the state that the next command sets first. */
   private toSet = 0;
@@ -65,6 +67,8 @@ export class Vcpu {
     private readonly memory: PhysicalMemory,
     contextId: number,
     cpuid: Uint32Array,
+    /** The guest is run on the machine's own thread (`execute`): no other has to be woken for each exit. */
+    private readonly here: boolean,
   ) {
     const { vcpu, run, block, tscKHz } = vm.createVcpu(cpu.index, contextId, cpuid);
     this.thread = vcpu;
@@ -83,9 +87,9 @@ export class Vcpu {
 
   // ---- mailbox -------------------------------------------------------------------------------------------------------
 
-  /** The thread has done what it was told. */
+  /** What was started has ended. */
   get idle(): boolean {
-    return Atomics.load(this.words, Box.STATUS) === BoxStatus.IDLE;
+    return this.here ? !this.waiting : Atomics.load(this.words, Box.STATUS) === BoxStatus.IDLE;
   }
 
   private post(what: number, set: number, get: number): void {
@@ -96,7 +100,6 @@ export class Vcpu {
     // A kick that came when nothing ran must not end this command; one that comes from now on does.
     this.run8[Run.IMMEDIATE_EXIT] = 0;
     this.kicked = false;
-    this.thread.post();
   }
 
   private check(): void {
@@ -109,6 +112,7 @@ export class Vcpu {
   /** A command that does not run the guest, waited for. */
   private command(what: number, set: number, get: number): void {
     this.post(what, set, get);
+    this.thread.post();
     if (!this.thread.waitIdle(STOP_NS)) throw new VmxError('ERR_KVM', `KVM: CPU ${this.cpu.index} does not answer`);
     this.check();
   }
@@ -117,13 +121,18 @@ export class Vcpu {
   kick(): void {
     if (!this.running || this.kicked) return;
     this.kicked = true;
-    this.thread.kick();
+    if (this.here) this.run8[Run.IMMEDIATE_EXIT] = 1;
+    else this.thread.kick();
   }
 
   /** Kicks and waits until the thread is idle; the exit waits to be served. */
   stop(): void {
     if (!this.running || this.idle) return;
     this.kick();
+    if (this.here) {
+      this.execute();
+      return;
+    }
     if (!this.thread.waitIdle(STOP_NS)) throw new VmxError('ERR_KVM', `KVM: CPU ${this.cpu.index} does not stop`);
   }
 
@@ -221,6 +230,16 @@ export class Vcpu {
     this.running = true;
     this.postedAt = this.native.now();
     this.post(COMMAND_RUN, set, 0);
+    if (this.here) this.waiting = true;
+    else this.thread.post();
+  }
+
+  /** Runs the guest on this thread, if that has been prepared, until it exits or this thread is wanted. @returns whether it has run */
+  execute(): boolean {
+    if (!this.waiting) return false;
+    this.waiting = false;
+    if (!this.thread.runHere()) throw new VmxError('ERR_INTERNAL', 'KVM: the vCPU is in use');
+    return true;
   }
 
   /** The guest accepts interrupts, as far as the last exit told. */

@@ -3,6 +3,7 @@
  * Manual, so that clients written for it work.
  */
 import type { VirtualMachine } from '../../machine/virtual-machine.js';
+import type { ActiveAccel } from '../../machine/protocol.js';
 import type { MouseButton } from '../../machine/screen.js';
 import type { Monitor } from '../monitor.js';
 import { ControlError } from '../error.js';
@@ -79,7 +80,9 @@ export const COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'query-status': { run: (c) => runState(c.vm) },
   'query-name': { run: () => ({}) },
   'query-target': { run: (c) => ({ arch: c.vm.config.arch }) },
-  'query-kvm': { run: (c) => ({ enabled: c.vm.accel === ('kvm' as string), present: c.vm.accel === ('kvm' as string) }) },
+  'query-kvm': { run: (c) => ({ enabled: c.vm.accel === 'kvm', present: c.vm.accel === 'kvm' }) },
+  // No standard command: the machine goes on on something else.
+  'x-set-accel': { args: { accel: { type: 'str', values: ['kvm', 'jit', 'interp'] } }, run: (c, a) => c.vm.setAccel(a.accel as ActiveAccel) },
   'query-cpus-fast': {
     run: (c) => Array.from({ length: c.vm.config.cpus }, (_, i) => ({ 'cpu-index': i, 'qom-path': `/machine/cpu[${i}]`, 'thread-id': process.pid, target: c.vm.config.arch })),
   },

@@ -28,6 +28,8 @@ function madeUndefined(b: IrBuilder, p: number, op: Op, w: number): number {
 }
 
 export function findUndefinedFlags(b: IrBuilder, helpers: HelperRegistry<never>): UndefinedFlags {
+  // A guest without flags does not care what is left in them.
+  if (b.flagless) return { end: Fl.ALL, any: Fl.ALL, leak: 0, used: false };
   const r: UndefinedFlags = { end: 0, any: 0, leak: 0, used: false };
   let undef = 0;
   for (let i = 0; i < b.n; i++) {

@@ -4,7 +4,8 @@ import { Arm64Cpu } from '../../engine/guest/arm64/cpu.js';
 import { arm64Helpers, arm64Lifter } from '../../engine/guest/arm64/guest.js';
 import { arm64SlotName, describeMode } from '../../engine/guest/arm64/names.js';
 import { Psci } from '../../engine/guest/arm64/psci.js';
-import { A, Mode, flagsToNzcv } from '../../engine/guest/arm64/regs.js';
+import { A, Mode, flagsToNzcv, mmuIndexOf } from '../../engine/guest/arm64/regs.js';
+import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
@@ -103,6 +104,10 @@ export const arm64: GuestArch = {
   mask32: () => false,
   pinned: PINNED,
   debug,
+  translator: () => {
+    const helpers = arm64Helpers();
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: arm64Lifter(helpers), mmuIndex: mmuIndexOf };
+  },
   mapRam(memory, config) {
     memory.mapRam(MAP.ram.base, config.memory, 0);
   },

@@ -4,6 +4,7 @@ import { RiscvCpu } from '../../engine/guest/riscv/cpu.js';
 import { Mode, X } from '../../engine/guest/riscv/defs.js';
 import { RISCV_PINNED, riscvHelpers, riscvLifter } from '../../engine/guest/riscv/guest.js';
 import { describeRiscvMode, riscvSlotName } from '../../engine/guest/riscv/names.js';
+import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import { hex64 } from '../debug/hex.js';
@@ -66,6 +67,10 @@ export const riscv: GuestArch = {
   mask32: () => false,
   pinned: RISCV_PINNED,
   debug,
+  translator: () => {
+    const helpers = riscvHelpers();
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
+  },
   mapRam(memory, config) {
     const low = Math.min(config.memory, HIGH - RISCV_RAM);
     memory.mapRam(RISCV_RAM, low, 0);

@@ -3,7 +3,8 @@ import { Op } from '../../ir/ops.js';
 import { Fl, NONE, flagsToEflags } from '../../state.js';
 import type { LiftContext } from './lift-context.js';
 import { clearUpper } from './lift-simd.js';
-import { nzcvToFlags } from './regs.js';
+import { A, nzcvToFlags } from './regs.js';
+import { HOST_ARITH } from './simd/fp-ops.js';
 import { fpImmediate } from './simd/immediate.js';
 import { row, type Row } from './table.js';
 
@@ -57,15 +58,34 @@ function dp1(c: LiftContext): void {
   const name = ONE[opcode];
   if (name === undefined) return c.undefined();
   if (!c.fp()) return;
-  c.vop(`f.${name}.${bitsOf(es)}`, c.v(c.rd), n);
+  if (name === 'sqrt' && es > 1) hostArith(c, SQRT, es);
+  else c.vop(`f.${name}.${bitsOf(es)}`, c.v(c.rd), n);
 }
+
+/** Vd = Vn op Vm (op an index of HOST_ARITH) on the host's FPU; a NaN result is made again by the helper. */
+function hostArith(c: LiftContext, k: number, es: number): void {
+  const ir = c.b;
+  const bits = bitsOf(es);
+  const r = A.SCRATCH_A;
+  const [sign, nan] = [ir.temp(), ir.temp()];
+  c.vop(`n.f${HOST_ARITH[k]!}.${bits}`, r, c.v(c.rn), k === SQRT ? NONE : c.v(c.rm));
+  c.vop(`n.unord.${bits}`, A.SCRATCH_B, r, r, NONE, 3);
+  c.vop(`n.sign.${bits}`, sign, A.SCRATCH_B);
+  ir.alu(Op.AND, 2, nan, sign, c.k(1));
+  ir.callIf(c.vopId('fp.redo'), 2, nan, NONE, k | (es << 3) | (c.rn << 5) | (c.rm << 10));
+  if (es === 3) c.vop('n.low64', c.v(c.rd), r);
+  else c.vop('n.low32', c.v(c.rd), r, r, NONE, 0x0e);
+}
+const SQRT = 4;
 
 const TWO = ['mul', 'div', 'add', 'sub', 'max', 'min', 'maxnm', 'minnm', 'nmul'];
 function dp2(c: LiftContext): void {
   const es = ftype(c);
   if (es < 0) return c.undefined();
   if (!c.fp()) return;
-  c.vop(`f.${TWO[c.arg]!}.${bitsOf(es)}`, c.v(c.rd), c.v(c.rn), c.v(c.rm));
+  const host = HOST_ARITH.indexOf(TWO[c.arg] as (typeof HOST_ARITH)[number]);
+  if (host >= 0 && es > 1) hostArith(c, host, es);
+  else c.vop(`f.${TWO[c.arg]!}.${bitsOf(es)}`, c.v(c.rd), c.v(c.rn), c.v(c.rm));
 }
 
 const THREE = ['fmadd', 'fmsub', 'fnmadd', 'fnmsub'];

@@ -84,11 +84,8 @@ const fix = (f: FpFormat, r: bigint): bigint => (isNaNBits(f, r) ? defaultNaN(f)
 function withFlush(f: FpFormat, run: () => bigint): bigint {
   const on = flushes(f);
   st.ftz = on;
-  const before = st.flags;
   const r = run();
   st.ftz = false;
-  // Half precision flushes without raising underflow (FZ16).
-  if (on && f === F16 && isZero(f, r) && st.flags & FpFlag.UE) st.flags = before | (st.flags & ~FpFlag.UE);
   return r;
 }
 
@@ -349,7 +346,7 @@ export const frecpe: Fp1 = (f, a) => {
     return sign | (toInf ? f.infinity : f.infinity - 1n);
   }
   if (flushes(f) && top >= f.bias - 1) {
-    if (f !== F16) st.flags |= FpFlag.UE;
+    st.flags |= FpFlag.UE;
     return sign;
   }
   // Fraction as 0.1xxx with 8 bits below the leading one.
