@@ -73,7 +73,7 @@ const CASES: Case[] = [
   { what: 'an unknown option', args: boot('--kernell', 'x'), says: /unknown option --kernell \(did you mean --kernel\?\)/ },
   { what: 'an unknown switch', args: boot('--no-rebot'), says: /unknown option --no-rebot \(did you mean --no-reboot\?\)/ },
   { what: 'a stray argument', args: () => ['boot', at('kernel'), 'two'], says: /unexpected argument 'two'/ },
-  { what: 'an unknown accelerator', args: boot('--accel', 'warp'), says: /--accel: 'warp' is not available \(auto, jit/ },
+  { what: 'an unknown accelerator', args: boot('--accel', 'warp'), says: /--accel: 'warp' is not available \(auto, kvm, jit/ },
   { what: 'an unknown board', args: boot('--machine', 'amiga'), says: /--machine: 'amiga' is not available/ },
   { what: 'an unknown architecture', args: boot('--arch', 'z80'), says: /--arch: 'z80' is not available/ },
   { what: 'an unknown CPU', args: boot('--cpu', 'qemu46'), says: /--cpu: unknown model 'qemu46' \(did you mean qemu64\?\)/ },
