@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import { CacheDirectory, defaultDirectory } from '../cache/directory.js';
 import { UsageError } from '../errors.js';
-import { cacheStats, clearCache, exportCache, importCache, verifyCache, type CacheGroup } from '../machine/aot-tools.js';
+import type { CacheGroup } from '../machine/aot-tools.js';
 import { DEFAULT_AOT_BYTES } from '../machine/aot-config.js';
 import { parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
@@ -13,6 +13,9 @@ interface DirArgs {
 }
 
 const DIR = { 'aot-dir': { type: 'string', describe: 'the cache (default: in your cache folder)', requiresArg: true } } as const;
+
+/** The translator is a large part of the program: only these commands load it here. */
+const tools = (): Promise<typeof import('../machine/aot-tools.js')> => import('../machine/aot-tools.js');
 
 /** The cache, or null if nothing was ever kept there. */
 function existing(a: DirArgs): CacheDirectory | null {
@@ -39,9 +42,9 @@ const statsCommand: CommandModule<object, DirArgs & { json: boolean }> = {
   command: 'stats',
   describe: 'what the cache holds',
   builder: (y) => y.options({ ...DIR, json: { type: 'boolean', default: false, describe: 'as JSON' } }) as unknown as Argv<DirArgs & { json: boolean }>,
-  handler: (a) => {
+  handler: async (a) => {
     const dir = existing(a);
-    const groups = dir === null ? [] : cacheStats(dir);
+    const groups = dir === null ? [] : (await tools()).cacheStats(dir);
     const path = a.aotDir ?? defaultDirectory();
     if (a.json) {
       process.stdout.write(`${JSON.stringify({ dir: path, groups }, null, 2)}\n`);
@@ -56,8 +59,9 @@ const verifyCommand: CommandModule<object, DirArgs> = {
   command: 'verify',
   describe: 'translate everything in the cache again and compare; status 1 if something differs or is damaged',
   builder: (y) => y.options(DIR) as unknown as Argv<DirArgs>,
-  handler: (a) => {
-    const c = verifyCache(must(a));
+  handler: async (a) => {
+    const dir = must(a);
+    const c = (await tools()).verifyCache(dir);
     for (const name of c.refused) process.stdout.write(`${name}: damaged or foreign\n`);
     process.stdout.write(`${c.records} blocks in ${c.segments} files: ${c.same} the same when translated again, ${c.different} different, ${c.others} of another build or host\n`);
     if (c.different > 0 || c.refused.length > 0) process.exitCode = 1;
@@ -68,8 +72,9 @@ const exportCommand: CommandModule<object, DirArgs & { file: string }> = {
   command: 'export <file>',
   describe: 'write what this build made on this host to a file',
   builder: (y) => y.positional('file', { type: 'string', demandOption: true }).options(DIR) as unknown as Argv<DirArgs & { file: string }>,
-  handler: (a) => {
-    process.stdout.write(`${exportCache(must(a), a.file)} blocks written to ${a.file}\n`);
+  handler: async (a) => {
+    const dir = must(a);
+    process.stdout.write(`${(await tools()).exportCache(dir, a.file)} blocks written to ${a.file}\n`);
   },
 };
 
@@ -77,9 +82,9 @@ const importCommand: CommandModule<object, DirArgs & { file: string }> = {
   command: 'import <file>',
   describe: 'take over an exported file, after translating all of it again and comparing',
   builder: (y) => y.positional('file', { type: 'string', demandOption: true }).options(DIR) as unknown as Argv<DirArgs & { file: string }>,
-  handler: (a) => {
+  handler: async (a) => {
     const dir = CacheDirectory.open(a.aotDir ?? defaultDirectory());
-    process.stdout.write(`${importCache(dir, a.file, DEFAULT_AOT_BYTES)} blocks taken over from ${a.file}\n`);
+    process.stdout.write(`${(await tools()).importCache(dir, a.file, DEFAULT_AOT_BYTES)} blocks taken over from ${a.file}\n`);
   },
 };
 
@@ -87,9 +92,9 @@ const clearCommand: CommandModule<object, DirArgs> = {
   command: 'clear',
   describe: 'remove everything',
   builder: (y) => y.options(DIR) as unknown as Argv<DirArgs>,
-  handler: (a) => {
+  handler: async (a) => {
     const dir = existing(a);
-    const { files, bytes } = dir === null ? { files: 0, bytes: 0 } : clearCache(dir);
+    const { files, bytes } = dir === null ? { files: 0, bytes: 0 } : (await tools()).clearCache(dir);
     process.stdout.write(`${files} files removed, ${mib(bytes)}\n`);
   },
 };

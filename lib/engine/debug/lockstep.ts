@@ -282,7 +282,7 @@ export class Lockstep implements BlockTool {
           vec = true;
           cc |= x87.undef << 16;
         }
-      } else if (op === Op.VOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
+      } else if (op === Op.VOP || op === Op.FOP) this.useHelper(ir.buf[p + F.AUX]!, 2);
       if (call) continue;
       const form = OPS[op]!.form;
       for (let k = 0; k < 5; k++) {

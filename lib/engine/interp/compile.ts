@@ -226,6 +226,7 @@ export function compileForInterp(b: IrBuilder, o: InterpOptions = {}): InterpBlo
         break;
       case Op.CALL:
       case Op.VOP:
+      case Op.FOP:
         // Helpers take slots, not word indexes; m = helper id.
         code = C.CALL;
         d = dst;

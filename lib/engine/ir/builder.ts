@@ -296,6 +296,11 @@ export class IrBuilder {
     this.emit(Op.VOP, w, 0, fw, dst, a, b, c, imm, helper);
   }
 
+  /** cc: `FloatOp`; helper does the same in TypeScript, with imm. */
+  fop(kind: number, w: number, helper: number, dst: number, a: number, b: number, c: number, imm: number): void {
+    this.emit(Op.FOP, w, kind, 0, dst, a, b, c, imm, helper);
+  }
+
   jmp(off: number): void {
     this.emit(Op.JMP, 0, 0, 0, NONE, NONE, NONE, NONE, off, 0);
   }

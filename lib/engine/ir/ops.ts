@@ -46,12 +46,25 @@ export const enum Op {
   // memory in bulk
   COPY, FILL,
   // TypeScript
-  CALL, CALLIF, TIME, VOP,
+  CALL, CALLIF, TIME, VOP, FOP,
   // execution mode
   SETMODE,
   // terminators
   JMP, JCC, JNZ, JMPI, EXIT,
   COUNT,
+}
+
+/** What an FOP computes (its cc field). */
+export const enum FloatOp {
+  ADD = 0, SUB, MUL, DIV, SQRT,
+  /** a * b + c, a * b - c, -(a * b) + c, -(a * b) - c, rounded once. */
+  MADD, MSUB, NMSUB, NMADD,
+  /** From the other precision. */
+  CONVERT,
+  FROM_I64,
+  /** Towards zero to a signed integer, saturating. */
+  TRUNC_I64, TRUNC_I32,
+  EQ, LT, LE,
 }
 
 /** Effects of an op, as bits. */
@@ -162,6 +175,7 @@ export const OPS: readonly OpInfo[] = (() => {
   t[Op.FILL] = info('fill', 'dsss-', Fx.EFFECT, 'stores the low w bits of b to up to c elements from linear address a on; dst as for COPY');
   t[Op.SETMODE] = info('setmode', '---ll', Fx.EFFECT, 'the mode is imm, the MMU index c from here on; a terminator other than EXIT must follow');
   t[Op.VOP] = info('vop', 'dsssl', Fx.VDST, 'table-driven vector op aux; pure but for its results and what its table entry says');
+  t[Op.FOP] = info('fop', 'dsssl', Fx.EFFECT, 'scalar floating point: dst = FloatOp cc of a, b, c at width w, as helper aux does it with operand imm; rounding and sticky flags by MXCSR, NaN results canonical, single precision boxed');
   t[Op.JMP] = info('jmp', '----l', Fx.TERM | Fx.EFFECT, 'go on at page offset imm (signed; outside 0..4095 is another page). JMP, JCC, JNZ: aux = 1 asks for a look at PENDING whatever the direction');
   t[Op.JCC] = info('jcc', '---ll', Fx.TERM | Fx.EFFECT | Fx.READS_CC, 'cc ? page offset imm : page offset c');
   t[Op.JNZ] = info('jnz', '-s-ll', Fx.TERM | Fx.EFFECT, '(low w bits of a) != 0 ? page offset imm : page offset c');

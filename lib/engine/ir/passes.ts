@@ -69,6 +69,7 @@ const USES: Int32Array = (() => {
   set(Op.COPY, Use.FULL, Use.FULL, Use.FULL);
   set(Op.FILL, Use.FULL, Use.W, Use.FULL);
   set(Op.VOP, Use.FIXED, Use.FIXED, Use.FIXED);
+  set(Op.FOP, Use.FIXED, Use.FIXED, Use.FIXED);
   return t;
 })();
 /** 1 for ops whose DST field is written (all but BT and stores and terminators). */

@@ -71,7 +71,7 @@ export function printOp(b: IrBuilder, i: number, o: PrintOptions = {}): string {
   let text = info.name;
   if (info.fx & Fx.READS_CC) text += `.${CONDITIONS[(w0 >>> 12) & 15]}`;
   if (hasWidth(op)) text += `.${BITS[w] ?? `w${w}`}`;
-  if (op === Op.CALL || op === Op.CALLIF || op === Op.TIME || op === Op.VOP) text += ` ${o.helper?.(B[p + F.AUX]!) ?? `@${B[p + F.AUX]}`}`;
+  if (op === Op.CALL || op === Op.CALLIF || op === Op.TIME || op === Op.VOP || op === Op.FOP) text += ` ${o.helper?.(B[p + F.AUX]!) ?? `@${B[p + F.AUX]}`}`;
 
   const results: string[] = [];
   const operands: string[] = [];

@@ -297,8 +297,10 @@ const stMultiple: Fn = (c, _d, a, _b, _c, imm) => {
   return CONTINUE;
 };
 
+const denied: Fn = (c) => c.undefinedInstruction();
+
 const FUNCTIONS: readonly Fn[] = [
-  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple,
+  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple, denied,
 ];
 
 export function registerHelpers(r: HelperRegistry<Arm64Cpu>): void {

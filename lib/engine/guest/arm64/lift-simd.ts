@@ -17,7 +17,7 @@ export function clearUpper(c: LiftContext, d: number): void {
 export function emit(c: LiftContext, name: string, q: number, d: number, a: number, b = NONE, extra = 0): void {
   if (c.isNative(name)) {
     c.vop(name, d, a, b, NONE, 1);
-    if (q === 0) clearUpper(c, d);
+    if (q === 0) c.vop('n.low64', d, d);
   } else c.vop(name, d, a, b, NONE, q | (extra << 1));
 }
 
@@ -622,7 +622,7 @@ function shiftImmediate(c: LiftContext): void {
   const host = HOST_SHIFT[s[0]];
   if (host !== undefined && es > 0 && !(es === 3 && host === 'n.sshr')) {
     c.vop(`${host}.${bits}`, d, a, NONE, NONE, amount);
-    if (q === 0) clearUpper(c, d);
+    if (q === 0) c.vop('n.low64', d, d);
   } else c.vop(`${s[0]}.${bits}`, d, a, NONE, NONE, q | (amount << 1));
 }
 

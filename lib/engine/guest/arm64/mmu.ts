@@ -212,8 +212,10 @@ export class Arm64Mmu {
     const pxn = (dHi & Hi.PXN) !== 0 || (attr & Hi.PXN_TABLE) !== 0;
     let ok: boolean;
     if (acc === Acc.FETCH) {
-      const wxn = (cpu.sctlr & 0x8_0000) !== 0 && !clean && !tableRo;
-      ok = el0 ? user && !uxn && !wxn : !pxn && !wxn && !(user && writable && !clean);
+      // EL0 may execute what it cannot read; what an exception level can write it cannot execute under WXN, nor EL1 what EL0 can write.
+      const written = writable && !clean;
+      const wxn = (cpu.sctlr & 0x8_0000) !== 0 && written;
+      ok = el0 ? !uxn && !(wxn && user) : !pxn && !wxn && !(user && written);
     } else {
       const pan = idx === Mmu.EL1_PAN || (idx === Mmu.EL1_ALIGN && cpu.pan);
       ok = el0 ? user : !(user && pan);

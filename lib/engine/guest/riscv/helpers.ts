@@ -1,5 +1,5 @@
 /** Guest semantics as TypeScript functions, called from IR by number. */
-import { HelperRegistry, HelperResult } from '../../helpers.js';
+import { type HelperFn, HelperRegistry, HelperResult } from '../../helpers.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
 import { Cause, Env, Ms, Priv } from './defs.js';
@@ -107,10 +107,13 @@ export function riscvHelpers(): HelperRegistry<RiscvCpu> {
     return HelperResult.DISPATCH;
   });
   r.define('cbo', cbo);
-  r.define('fp', (cpu, dst, a, b, c, insn) => {
+  const float: HelperFn<RiscvCpu> = (cpu, dst, a, b, c, insn) => {
     cpu.float.execute(insn, dst, a, b, c);
     return HelperResult.CONTINUE;
-  });
+  };
+  // Called, and as what FOP means.
+  r.define('fp', float);
+  r.define('fop', float);
   const V = (cpu: RiscvCpu, s: number): number => cpu.V[s * 2]!;
   const H = (cpu: RiscvCpu, s: number): number => cpu.V[s * 2 + 1]!;
   r.define('clmul', (cpu, dst, a, b, _c, insn) => {

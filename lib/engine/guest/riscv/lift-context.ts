@@ -1,12 +1,12 @@
 /** What instruction handlers write IR with: the instruction's fields, operands as slots, and common sequences. */
 import type { IrBuilder } from '../../ir/builder.js';
-import { Op } from '../../ir/ops.js';
+import type { FloatOp, Op } from '../../ir/ops.js';
 import { Access, ExitCode, NONE, Slot } from '../../state.js';
 import { freg, Mode, xreg } from './defs.js';
 
 /** Helpers that the lifter calls, by name; the registry must define them all. */
 export const HELPER_NAMES = [
-  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'sfence_vma', 'csr', 'fs_dirty', 'cbo', 'fp', 'clmul', 'xperm', 'aes64', 'brev8',
+  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'sfence_vma', 'csr', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8',
 ] as const;
 export type HelperName = (typeof HELPER_NAMES)[number];
 
@@ -124,6 +124,11 @@ export class LiftContext {
 
   call(name: HelperName, dst = NONE, a = NONE, b = NONE, c = NONE, imm = 0): void {
     this.b.call(this.ids[name], dst, a, b, c, imm);
+  }
+
+  /** Floating point that hosts may do themselves; the helper `fop` does the same with the instruction. */
+  fop(kind: FloatOp, w: number, dst: number, a: number, b: number, c: number): void {
+    this.b.fop(kind, w, this.ids.fop, dst, a, b, c, this.insn);
   }
 
   /** A helper that never comes back, or only with a new PC. */

@@ -171,9 +171,10 @@ export class OpcodeTable {
 
   private put(cells: Int32Array, cell: number, id: number, r: Row): void {
     const old = cells[cell]!;
-    if (!r.modrm) {
+    if (!r.modrm || (r.mod === Mod.ANY && r.digit < 0 && r.rm < 0)) {
+      // The row has the cell for itself. (Most do: groups for all of them would make every start slower.)
       if (old !== 0) this.conflict(id, old);
-      else cells[cell] = id;
+      else cells[cell] = r.modrm ? id | CELL_MODRM : id;
       return;
     }
     let g: Uint16Array;
@@ -203,23 +204,30 @@ export class OpcodeTable {
 
   /** Groups that hold one row for all ModRM bytes become a plain row. Equal groups are shared. */
   private compact(): void {
-    const seen = new Map<string, number>();
+    const seen = new Map<number, number[]>();
     const kept: Uint16Array[] = [];
     for (const cells of [this.legacy, this.vex]) {
       for (let c = 0; c < cells.length; c++) {
         const v = cells[c]!;
         if ((v & CELL_GROUP) === 0) continue;
         const g = this.groups[v & 0xffff]!;
-        if (g.every((x) => x === g[0])) {
+        let hash = 0;
+        let uniform = true;
+        for (let m = 0; m < 256; m++) {
+          hash = Math.imul(hash ^ g[m]!, 0x0100_0193);
+          if (g[m] !== g[0]) uniform = false;
+        }
+        if (uniform) {
           cells[c] = g[0]! | CELL_MODRM;
           continue;
         }
-        const key = g.join();
-        let n = seen.get(key);
+        let same = seen.get(hash);
+        if (same === undefined) seen.set(hash, (same = []));
+        let n = same.find((k) => kept[k]!.every((x, m) => x === g[m]));
         if (n === undefined) {
           n = kept.length;
           kept.push(g);
-          seen.set(key, n);
+          same.push(n);
         }
         cells[c] = n | CELL_GROUP | CELL_MODRM;
       }

@@ -19,11 +19,12 @@
  */
 import type { HelperRegistry } from '../../helpers.js';
 import type { IrBuilder } from '../../ir/builder.js';
-import { F, Op, REC } from '../../ir/ops.js';
+import { F, type FloatOp, Op, REC } from '../../ir/ops.js';
 import { Slot } from '../../state.js';
 import { Alu, R, mem } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import * as flow from './emit-flow.js';
+import { emitFop } from './emit-fop.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
@@ -94,6 +95,7 @@ export class X64Backend {
   private readonly u8: Uint8Array;
   private readonly e: Emitter;
   private readonly features: ReadonlySet<string>;
+  private readonly fma: boolean;
   private readonly avx: boolean;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
@@ -104,6 +106,7 @@ export class X64Backend {
   /** Emits the stubs at the start of the region. */
   constructor(readonly exec: ExecRegion, options: X64Options) {
     this.features = new Set(options.features);
+    this.fma = this.features.has('fma');
     this.avx = this.features.has('avx');
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
@@ -290,6 +293,9 @@ export class X64Backend {
         }
         case Op.CALLIF: sys.emitCallIf(e, p, w); break;
         case Op.TIME: sys.emitTime(e, p); break;
+        case Op.FOP:
+          if (!emitFop(e, p, w, cc as FloatOp, this.fma)) memory.emitCall(e, p, this.stubs);
+          break;
         case Op.COPY: case Op.FILL: sys.emitBulk(e, p, op, w, idx, this.stubs); break;
         case Op.SETMODE: sys.emitSetMode(e, p, x); break;
         case Op.VOP: {

@@ -38,12 +38,13 @@ READ_A[Op.INSH] = 0;
 READ_BC[Op.SELNZ] = 3;
 READ_A[Op.CRC32] = 2;
 READ_A[Op.PUTF] = 2;
-for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CALL, Op.VOP, Op.JMPI, Op.MOVV]) READ_A[op] = 3;
+for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CALL, Op.VOP, Op.FOP, Op.JMPI, Op.MOVV]) READ_A[op] = 3;
 READ_A[Op.CHKALIGN] = 2;
 READ_BC[Op.CALL] = 3;
 READ_BC[Op.CALLIF] = 3;
 READ_A[Op.COPY] = READ_A[Op.FILL] = READ_BC[Op.COPY] = READ_BC[Op.FILL] = 3;
 READ_BC[Op.VOP] = 3;
+READ_BC[Op.FOP] = 3;
 
 /** Bits of the FLAGS slot (LAHF/SETO format) for a compact flag mask. */
 export function slotFlagMask(m: number): number {

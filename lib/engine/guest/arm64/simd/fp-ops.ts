@@ -2,6 +2,7 @@
 import type { HelperResult, NativeForm } from '../../../helpers.js';
 import type { Arm64Cpu } from '../cpu.js';
 import { type Es, type Fn, type SimdOp, T, type Views, at, bitsOf, bytesOf, finish, lanesOf, views } from './def.js';
+import * as fast from './fp-fast.js';
 import * as fp from './fp.js';
 import { F16, F32, F64, FORMATS, type FpFormat, Rm } from './fp.js';
 
@@ -27,12 +28,14 @@ function scalar(cpu: Arm64Cpu, d: number, es: Es): HelperResult {
 
 type Lane = (f: FpFormat, a: bigint, b: bigint, d: bigint, imm: number) => bigint;
 
-/** Registers scalar and vector forms of a lane function; b, c and d as the instruction has them. */
-function lanes(name: string, k: Lane): void {
+/** Registers scalar and vector forms of a lane function; b, c and d as the instruction has them. quick: kernel of the fast path. */
+function lanes(name: string, k: Lane, quick?: fast.Kernel): void {
   for (const es of [1, 2, 3] as const) {
     const f = FORMATS[es]!;
+    const two = es === 3 ? fast.two64 : fast.two32;
     op(`f.${name}.${bitsOf(es)}`, (cpu, d, a, b, _c, imm) => {
       const v = views(cpu);
+      if (quick !== undefined && es > 1 && fast.usual(cpu) && two(cpu, v, quick, T.u32, 0, a << 1, b << 1)) return scalar(cpu, d, es);
       fp.begin(cpu);
       put(es, 0, k(f, get(v, a, es, 0), get(v, b < 0 ? a : b, es, 0), get(v, d, es, 0), imm));
       fp.end(cpu);
@@ -41,19 +44,24 @@ function lanes(name: string, k: Lane): void {
     op(`vf.${name}.${bitsOf(es)}`, (cpu, d, a, b, _c, imm) => {
       const v = views(cpu);
       const bytes = bytesOf(imm);
-      fp.begin(cpu);
-      for (let i = 0; i < bytes >> es; i++) put(es, i, k(f, get(v, a, es, i), get(v, b < 0 ? a : b, es, i), get(v, d, es, i), imm >> 1));
-      fp.end(cpu);
+      const tryFast = quick !== undefined && es > 1 && fast.usual(cpu);
+      const step = es === 3 ? 2 : 1;
+      for (let i = 0; i < bytes >> es; i++) {
+        if (tryFast && two(cpu, v, quick, T.u32, i * step, (a << 1) + i * step, (b << 1) + i * step)) continue;
+        fp.begin(cpu);
+        put(es, i, k(f, get(v, a, es, i), get(v, b < 0 ? a : b, es, i), get(v, d, es, i), imm >> 1));
+        fp.end(cpu);
+      }
       return finish(cpu, d, bytes);
     });
   }
 }
 
 const ones = (f: FpFormat): bigint => (1n << BigInt(f.width)) - 1n;
-lanes('add', fp.fadd);
-lanes('sub', fp.fsub);
-lanes('mul', fp.fmul);
-lanes('div', fp.fdiv);
+lanes('add', fp.fadd, 0);
+lanes('sub', fp.fsub, 1);
+lanes('mul', fp.fmul, 2);
+lanes('div', fp.fdiv, 3);
 lanes('nmul', fp.fnmul);
 lanes('mulx', fp.fmulx);
 lanes('abd', fp.fabd);
@@ -113,6 +121,10 @@ for (const es of [1, 2, 3] as const) {
   for (const [name, negA, negC] of [['fmadd', false, false], ['fmsub', true, false], ['fnmadd', true, true], ['fnmsub', false, true]] as const) {
     op(`f.${name}.${bitsOf(es)}`, (cpu, d, a, b, c) => {
       const v = views(cpu);
+      if (es === 2 && fast.usual(cpu)) {
+        const sign = 0x8000_0000;
+        if (fast.fused32(cpu, T.u32, 0, (v.u32[a << 1]! ^ (negA ? sign : 0)) >>> 0, v.u32[b << 1]!, (v.u32[c << 1]! ^ (negC ? sign : 0)) >>> 0)) return scalar(cpu, d, es);
+      }
       fp.begin(cpu);
       const x = get(v, a, es, 0);
       const z = get(v, c, es, 0);
@@ -125,6 +137,14 @@ for (const es of [1, 2, 3] as const) {
   for (const signaling of [false, true]) {
     op(`f.${signaling ? 'cmpe' : 'cmp'}.${bitsOf(es)}`, (cpu, d, a, b) => {
       const v = views(cpu);
+      if (es > 1 && fast.usual(cpu)) {
+        const q = fast.relation(v, es === 3, a << 1, b < 0 ? -1 : b << 1);
+        if (q >= 0) {
+          cpu.V[d * 2] = q;
+          cpu.V[d * 2 + 1] = 0;
+          return 0;
+        }
+      }
       fp.begin(cpu);
       const r = fp.relation(f, get(v, a, es, 0), b < 0 ? 0n : get(v, b, es, 0), signaling);
       fp.end(cpu);
@@ -135,6 +155,15 @@ for (const es of [1, 2, 3] as const) {
   /** Conversions with general registers: literal = fraction bits | rounding mode << 8 | 64-bit << 12 | signed << 13. */
   op(`f.toint.${bitsOf(es)}`, (cpu, d, a, _b, _c, imm) => {
     const v = views(cpu);
+    // Signed truncation, the C conversion.
+    if (es > 1 && (imm & 0x27ff) === 0x2300 && fast.usual(cpu)) {
+      const t = fast.truncated(cpu, v, es === 3, a << 1, imm & 0x1000 ? 64 : 32);
+      if (!Number.isNaN(t)) {
+        cpu.V[d * 2] = t % 0x1_0000_0000;
+        cpu.V[d * 2 + 1] = imm & 0x1000 ? Math.floor(t / 0x1_0000_0000) : 0;
+        return 0;
+      }
+    }
     fp.begin(cpu);
     const r = fp.fptoint(f, get(v, a, es, 0), imm & 0x1000 ? 64 : 32, (imm & 0x2000) !== 0, (imm >> 8) & 7, imm & 0xff);
     fp.end(cpu);
@@ -143,6 +172,11 @@ for (const es of [1, 2, 3] as const) {
   });
   op(`f.fromint.${bitsOf(es)}`, (cpu, d, a, _b, _c, imm) => {
     const v = views(cpu);
+    // From 32-bit integers to doubles: exact.
+    if (es === 3 && (imm & 0x10ff) === 0) {
+      T.f64[0] = imm & 0x2000 ? v.i32[a << 1]! : v.u32[a << 1]!;
+      return scalar(cpu, d, 3);
+    }
     fp.begin(cpu);
     const bits = imm & 0x1000 ? 64 : 32;
     put(es, 0, fp.fpfromint(f, imm & 0x2000 ? BigInt.asIntN(bits, v.u64[a]!) : BigInt.asUintN(bits, v.u64[a]!), imm & 0xff));
@@ -154,6 +188,10 @@ for (const es of [1, 2, 3] as const) {
     const g = FORMATS[to]!;
     op(`f.cvt.${bitsOf(es)}.${bitsOf(to)}`, (cpu, d, a) => {
       const v = views(cpu);
+      if (es === 2 && to === 3 && fast.usual(cpu) && (v.u32[a << 1]! & 0x7f80_0000) !== 0x7f80_0000) {
+        T.f64[0] = v.f32[a << 1]!;
+        return scalar(cpu, d, 3);
+      }
       fp.begin(cpu);
       put(to, 0, fp.fcvt(f, g, get(v, a, es, 0)));
       fp.end(cpu);

@@ -81,6 +81,19 @@ OPS.push({
   native: sse('rvmi', 0x0f, { map: 3, feature: 'ssse3' }),
 });
 
+/** Low 64 bits, upper half cleared: MOVQ. */
+OPS.push({
+  name: 'n.low64',
+  fn: (cpu, d, a) => {
+    const { V } = cpu;
+    V[d * 2] = V[a * 2]!;
+    V[d * 2 + 1] = V[a * 2 + 1]!;
+    V[d * 2 + 2] = V[d * 2 + 3] = 0;
+    return HelperResult.CONTINUE;
+  },
+  native: sse('rm', 0x7e, { pp: 2 }),
+});
+
 /** TBL, TBX: literal Q | (registers - 1) << 1 | first register << 3; b = indices. TBX keeps lanes out of range. */
 for (const keep of [false, true]) {
   OPS.push({

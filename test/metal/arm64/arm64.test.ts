@@ -1,0 +1,40 @@
+/** Bare-metal checks of the ARM64 system architecture: exceptions, page tables, timers, interrupts. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { VirtualMachine } from '#lib/index.js';
+import { noAddon, skipFor } from '../../boot/guests.js';
+
+const onPath = (name: string): boolean => (process.env.PATH ?? '').split(':').some((d) => existsSync(join(d, name)));
+const cc = ['aarch64-linux-gnu-gcc', 'aarch64-linux-gnu-gcc-12', 'aarch64-linux-gnu-gcc-14'].find(onPath);
+const missing = noAddon ?? (cc === undefined || !onPath('aarch64-linux-gnu-ld') ? 'no cross tools: install gcc-aarch64-linux-gnu' : null);
+const dir = mkdtempSync(join(tmpdir(), 'vmx-metal-arm64-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** Assembles, links, and runs the program. @returns its lines. */
+async function run(accel: 'jit' | 'interp'): Promise<string[]> {
+  const object = join(dir, 'system.o');
+  const kernel = join(dir, 'system.elf');
+  execFileSync(cc!, ['-c', '-march=armv8.2-a', '-o', object, fileURLToPath(new URL('system.S', import.meta.url))], { stdio: 'pipe' });
+  execFileSync('aarch64-linux-gnu-ld', ['-N', '--no-warn-rwx-segments', '-Ttext=0x40080000', '-e', '_start', '-o', kernel, object], { stdio: 'pipe' });
+  await using vm = await VirtualMachine.create({ kernel, memory: '64M', accel });
+  let text = '';
+  vm.serial.on('data', (b: Uint8Array) => (text += Buffer.from(b).toString('latin1')));
+  vm.start();
+  expect(await vm.wait()).toMatchObject({ reason: 'power-off' });
+  return text.trim().split('\n');
+}
+
+describe.skipIf(skipFor(missing))('ARM64 bare metal', () => {
+  for (const accel of ['jit', 'interp'] as const) {
+    it(`system architecture on ${accel}`, async () => {
+      const lines = await run(accel);
+      expect(lines.filter((l) => l.startsWith('BAD'))).toEqual([]);
+      expect(lines.filter((l) => l.startsWith('ok')).length).toBe(25);
+      expect(lines.at(-1)).toBe('done');
+    }, 120_000);
+  }
+});
