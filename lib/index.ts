@@ -15,4 +15,5 @@ export { type Endpoint, parseEndpoint } from './control/endpoint.js';
 export { Network } from './machine/network.js';
 export type { HostForward } from './net/user/user-net.js';
 export { VncServer } from './control/vnc/server.js';
+export { GdbServer } from './control/gdb/server.js';
 export { QmpServer } from './control/qmp/server.js';

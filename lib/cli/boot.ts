@@ -4,6 +4,7 @@ import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
 import { endpointText, parseEndpoint } from '../control/endpoint.js';
+import { GdbServer } from '../control/gdb/server.js';
 import { QmpServer } from '../control/qmp/server.js';
 import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
@@ -41,6 +42,7 @@ export interface BootArgs {
   vga?: string;
   screenshot?: string[];
   qmp?: string[];
+  gdb?: string;
   net?: string[];
   reboot: boolean;
   exitOn?: string;
@@ -87,6 +89,7 @@ const OPTIONS = {
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
+  gdb: { type: 'string', describe: 'GDB stub: tcp:PORT, tcp:HOST:PORT or unix:PATH; with ,wait the machine starts when a client is there' },
   qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
@@ -237,11 +240,22 @@ async function boot(a: BootArgs): Promise<number> {
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const gdb = a.gdb === undefined ? null : { wait: a.gdb.endsWith(',wait'), endpoint: parseEndpoint(a.gdb.replace(/,wait$/, ''), '--gdb') };
   const display = parseDisplay(a.display);
   const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
   const vm = await VirtualMachine.create(options);
+  let debuggerThere: Promise<void> = Promise.resolve();
+  let gdbClient: () => void = () => {};
   try {
     for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+    if (gdb !== null) {
+      const client = new Promise<void>((resolve) => void (gdbClient = resolve));
+      const g = await GdbServer.listen(vm, gdb.endpoint, VERSION, () => gdbClient());
+      if (gdb.wait) {
+        process.stderr.write(`vmx-accel: waiting for GDB at ${endpointText(g.endpoint)}\n`);
+        debuggerThere = client;
+      }
+    }
     if (display !== null) {
       const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
       process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
@@ -258,6 +272,7 @@ async function boot(a: BootArgs): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ((signalled = SIGNALS[signal]), void vm.stop()));
   const screenshots = new Screenshots(shots, vm);
   terminal.open(vm);
+  await debuggerThere;
   vm.start();
   screenshots.start();
   const end = await vm.wait();

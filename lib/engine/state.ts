@@ -193,6 +193,8 @@ export const enum ExitCode {
   SHADOW = 3,
   /** A chainable direct jump had no target yet; X_ADDR low word = chain site id. */
   CHAIN = 4,
+  /** A debugger's breakpoint is at PC. */
+  BREAK = 5,
 }
 
 /** Access flags of loads and stores (field c of LD/ST/LDV/STV). */

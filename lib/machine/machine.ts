@@ -23,7 +23,8 @@ import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
 import type { Guest, MachineCpu } from './guests/guest.js';
 import { ARCHES } from './guests/index.js';
-import type { ActiveAccel, EndState, Inspection, MachineStats } from './protocol.js';
+import { Debugger } from './debug/debugger.js';
+import type { ActiveAccel, DebugReply, DebugRequest, DebugStop, EndState, Inspection, MachineStats } from './protocol.js';
 
 export interface MachineHost {
   serialOutput(bytes: Uint8Array): void;
@@ -32,6 +33,7 @@ export interface MachineHost {
   serialTaken(count: number): void;
   log(message: string): void;
   reset(): void;
+  debugStop(stop: DebugStop): void;
 }
 
 /** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
@@ -77,6 +79,7 @@ export class Machine {
   readonly console: MachineConsole;
   private extraUsed = 0;
   private readonly tools: Tools;
+  private debugger: Debugger | null = null;
   private endState: EndState | null = null;
   private resetWanted = false;
   /** ACPI S3. */
@@ -401,8 +404,9 @@ export class Machine {
     ctx0.watchLoop(true);
     try {
       while (this.endState === null) {
-        if (this.pausing.length > 0) await this.standStill();
+        while (this.pausing.length > 0 || this.debugger?.wantsStop === true) await this.standStill();
         this.clearRequests();
+        if (this.debugger?.goesOn() === true) continue;
         if (this.resetWanted) {
           this.resetWanted = false;
           this.suspended = this.wakeWanted = false;
@@ -474,6 +478,7 @@ export class Machine {
       const end = this.engine.runSlice(cpu, allowed?.shadow, allowed?.insns);
       this.inSlice = false;
       a?.after(i, end);
+      if (end === SliceEnd.BREAKPOINT) this.debugger?.met(i);
       if (end === SliceEnd.SHUTDOWN) {
         this.tripleFault(i);
         return false;
@@ -530,10 +535,25 @@ export class Machine {
     const resumed = new Promise<void>((resolve) => (this.resumed = resolve));
     for (const done of this.pausing) done();
     this.pausing = [];
+    this.debugger?.stands();
     await resumed;
     this.resumed = null;
     this.paused = false;
     this.clock.start();
+  }
+
+  /** For a debugger; the first request attaches one. */
+  debug(request: DebugRequest): DebugReply {
+    const arch = ARCHES[this.config.arch]?.debug.gdb;
+    if (arch === undefined) return { ok: false, data: null };
+    if (this.debugger === null) {
+      if (this.accel === 'kvm') this.setAccel(this.generated === null ? 'interp' : 'jit');
+      this.debugger = new Debugger({
+        engine: this.engine, cpus: this.cpus, arch, memory: this.memory, interrupt: () => this.raise(Pending.STOP), resume: () => this.resume(),
+        stopped: (stop) => this.host.debugStop(stop),
+      });
+    }
+    return this.debugger.handle(request);
   }
 
   /** What has to be there before the machine runs and cannot be had at once. Rejects with a UsageError. */

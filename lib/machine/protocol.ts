@@ -55,6 +55,33 @@ export type ConsoleRequest = { kind: 'changes'; all: boolean } | { kind: 'pictur
 /** Null: there is no display. */
 export type ConsoleReply = { kind: 'changes'; width: number; height: number; areas: ScreenArea[] } | { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
 
+/** What a debugger asks (lib/machine/debug/debugger.ts). Addresses are virtual; registers and memory are those of CPU `cpu`. */
+export type DebugRequest =
+  | { op: 'attach' }
+  | { op: 'detach' }
+  | { op: 'halt' }
+  /** step: a CPU, or -1 for all of them until something stops them. */
+  | { op: 'resume'; step: number }
+  | { op: 'registers'; cpu: number }
+  | { op: 'set-register'; cpu: number; register: number; value: Uint8Array }
+  | { op: 'read'; cpu: number; address: bigint; length: number }
+  | { op: 'write'; cpu: number; address: bigint; bytes: Uint8Array }
+  | { op: 'point'; insert: boolean; kind: 'break' | 'write' | 'read' | 'access'; address: bigint; length: number };
+
+export interface DebugReply {
+  ok: boolean;
+  data: Uint8Array | null;
+  /** With registers: the bytes of each. */
+  sizes?: readonly number[];
+}
+
+/** Why all CPUs stand still: which CPU, the signal's number for GDB, and the watchpoint that was met. */
+export interface DebugStop {
+  cpu: number;
+  signal: number;
+  watch: { kind: 'write' | 'read' | 'access'; address: bigint } | null;
+}
+
 /** What a debugger's user asks of a machine. */
 export interface Inspection {
   pci: PciInfo[];
@@ -78,6 +105,7 @@ export type ToWorker =
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'stats'; id: number }
   | { type: 'inspect'; id: number }
+  | { type: 'debug'; id: number; request: DebugRequest }
   | { type: 'forward'; id: number; nic: number; forward: HostForward }
   | { type: 'console'; id: number; request: ConsoleRequest };
 
@@ -92,6 +120,8 @@ export type FromWorker =
   /** `refusal`: the request cannot be fulfilled. */
   | { type: 'done'; id: number; stats?: MachineStats; refusal?: { code: string; message: string } }
   | { type: 'forwarded'; id: number; port: number; error: string | null }
+  | { type: 'debugged'; id: number; reply: DebugReply }
+  | { type: 'debug-stop'; stop: DebugStop }
   | { type: 'inspected'; id: number; inspection: Inspection }
   | { type: 'console'; id: number; reply: ConsoleReply }
   | { type: 'ended'; end: EndState; stats: MachineStats; screen: ScreenState };

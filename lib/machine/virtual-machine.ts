@@ -9,7 +9,7 @@ import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
 import { Network } from './network.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ActiveAccel, ConsoleReply, ConsoleRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -26,6 +26,8 @@ export interface VmEvents {
   log: [string];
   /** Bytes of the debug console (ports E9h and 402h). */
   debug: [Uint8Array];
+  /** All CPUs stand still because of a debugger. */
+  debugStop: [DebugStop];
 }
 
 /** Bytes waiting for the guest's serial port before `write` reports back-pressure. */
@@ -95,6 +97,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private nextId = 1;
   private readonly replies = new Map<number, (stats?: MachineStats, refusal?: { code: string; message: string }) => void>();
   private readonly forwards = new Map<number, (port: number, error: string | null) => void>();
+  private readonly debugReplies = new Map<number, (r: DebugReply) => void>();
   private readonly inspections = new Map<number, (i: Inspection) => void>();
   private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
   private lastScreen: ScreenState = { picture: null, lines: null };
@@ -192,6 +195,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         this.forwards.get(m.id)?.(m.port, m.error);
         this.forwards.delete(m.id);
         break;
+      case 'debugged':
+        this.debugReplies.get(m.id)?.(m.reply);
+        this.debugReplies.delete(m.id);
+        break;
+      case 'debug-stop':
+        this.emit('debugStop', m.stop);
+        break;
       case 'inspected':
         this.inspections.get(m.id)?.(m.inspection);
         this.inspections.delete(m.id);
@@ -221,6 +231,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.replies.clear();
     for (const r of this.forwards.values()) r(0, 'the machine has ended');
     this.forwards.clear();
+    for (const r of this.debugReplies.values()) r({ ok: false, data: null });
+    this.debugReplies.clear();
     for (const r of this.inspections.values()) r(NOTHING);
     this.inspections.clear();
     for (const r of this.consoleReplies.values()) r(null);
@@ -359,6 +371,16 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return new Promise((resolve, reject) => {
       this.forwards.set(id, (port, error) => (error === null ? resolve(port) : reject(new UsageError(error))));
       this.post({ type: 'forward', id, nic, forward });
+    });
+  }
+
+  /** For debuggers: the GDB stub is one. While one is attached the engine executes the guest, also on a machine made for KVM. */
+  debug(request: DebugRequest): Promise<DebugReply> {
+    if (this.current === 'ended') return Promise.resolve({ ok: false, data: null });
+    const id = this.nextId++;
+    return new Promise((resolve) => {
+      this.debugReplies.set(id, resolve);
+      this.post({ type: 'debug', id, request });
     });
   }
 

@@ -55,6 +55,7 @@ try {
     log: (message) => send({ type: 'log', message }),
     serialTaken: (count) => send({ type: 'serial-taken', count }),
     reset: () => send({ type: 'reset' }),
+    debugStop: (stop) => send({ type: 'debug-stop', stop }),
   });
   serial.wantTurn = debug.wantTurn = () => machine.wantTurn();
   port.on('message', (m: ToWorker) => {
@@ -106,6 +107,9 @@ try {
           (port) => send({ type: 'forwarded', id: m.id, port, error: null }),
           (e: Error) => send({ type: 'forwarded', id: m.id, port: 0, error: e.message }),
         );
+        break;
+      case 'debug':
+        send({ type: 'debugged', id: m.id, reply: machine.debug(m.request) });
         break;
       case 'inspect':
         send({ type: 'inspected', id: m.id, inspection: machine.inspect() });

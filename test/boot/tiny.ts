@@ -36,9 +36,12 @@ function ending(e: Ending): number[] {
   }
 }
 
+const HEADER = 32;
+/** Where the code of these kernels begins. */
+export const TINY_CODE = LOAD + HEADER;
+
 /** A kernel that prints `text` on COM1 and ends as asked. */
 export function tinyKernel(text: string, end: Ending): Buffer {
-  const header = 32;
   const stack = LOAD + 0x1_0000;
   const build = (message: number): number[] => [
     // mov esp, stack; mov esi, message; print: lodsb; test al,al; jz end; mov edx,3f8h; out dx,al; jmp print
@@ -47,10 +50,14 @@ export function tinyKernel(text: string, end: Ending): Buffer {
     ...[0xac, 0x84, 0xc0, 0x74, 8, 0xba, 0xf8, 0x03, 0, 0, 0xee, 0xeb, 0xf3],
     ...ending(end),
   ];
-  const code = build(LOAD + header + build(0).length);
-  const body = Buffer.concat([Buffer.from(code), Buffer.from(`${text}\0`, 'latin1')]);
-  const h = Buffer.alloc(header);
+  const code = build(LOAD + HEADER + build(0).length);
+  return tinyCode(Buffer.concat([Buffer.from(code), Buffer.from(`${text}\0`, 'latin1')]));
+}
+
+/** A kernel of 32-bit code that runs at TINY_CODE. */
+export function tinyCode(body: Uint8Array): Buffer {
+  const h = Buffer.alloc(HEADER);
   const flags = 1 << 16;
-  [0x1bad_b002, flags, (-(0x1bad_b002 + flags)) >>> 0, LOAD, LOAD, LOAD + header + body.length, 0, LOAD + header].forEach((w, i) => h.writeUInt32LE(w >>> 0, i * 4));
+  [0x1bad_b002, flags, (-(0x1bad_b002 + flags)) >>> 0, LOAD, LOAD, LOAD + HEADER + body.length, 0, LOAD + HEADER].forEach((w, i) => h.writeUInt32LE(w >>> 0, i * 4));
   return Buffer.concat([h, body]);
 }

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type MachineOptions, VirtualMachine } from '#lib/index.js';
 import type { Picture } from '#lib/display/png.js';
 import { noAddon, skipFor } from '../boot/guests.js';
+import { readPpm } from '../boot/ppm.js';
 
 const has = (cmd: string): boolean => spawnSync(cmd, ['--version']).status === 0;
 const ready =
@@ -87,15 +88,6 @@ beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'vmx-qemu-'));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-function readPpm(file: string): Picture {
-  const d = readFileSync(file);
-  const m = /^P6\s+(\d+)\s+(\d+)\s+255\s/.exec(d.subarray(0, 40).toString('latin1'))!;
-  const [width, height] = [Number(m[1]), Number(m[2])];
-  const rgba = new Uint8Array(width * height * 4).fill(255);
-  for (let i = 0; i < width * height; i++) rgba.set(d.subarray(m[0].length + i * 3, m[0].length + i * 3 + 3), i * 4);
-  return { width, height, rgba };
-}
 
 async function qemu(image: string): Promise<Picture> {
   const log = `${image}.log`;

@@ -24,6 +24,8 @@ export const enum SliceEnd {
   HALTED = 1,
   /** Triple fault. */
   SHUTDOWN = 2,
+  /** A debugger's breakpoint is at PC; the instruction there has not run. */
+  BREAKPOINT = 3,
 }
 
 export interface EngineOptions {
@@ -87,6 +89,12 @@ export interface BlockTool {
   readonly run: ((cpu: GuestCpu, block: Block) => ExitCode) | null;
 }
 
+/** Linear addresses at which a debugger wants the guest to stop. */
+export interface Stops {
+  /** Page offset of the first one at or after hi:lo in its page, or 4096. */
+  next(lo: number, hi: number): number;
+}
+
 /** Called for each block about to run. While one is set, generated code is not chained: every block comes back to the run loop. */
 export type BlockHook = (cpu: GuestCpu, block: Block) => void;
 
@@ -118,6 +126,7 @@ export class Engine {
   private readonly sites = new Map<number, ChainSite>();
   private readonly jcNonGlobal: Uint8Array;
   private readonly jcUsed: Uint8Array;
+  private stops: Stops | null = null;
   /** One byte per table and page number modulo JC_PAGES: non-zero if the jump cache may hold an entry of such a page. */
   private readonly jcPages: Uint8Array;
   private readonly jcBlocks: (Block | null)[][];
@@ -211,6 +220,7 @@ export class Engine {
           const exit = step ? this.runSingle(cpu) : this.runBlocks(cpu);
           if (watched) cpu.afterStep();
           if (exit === ExitCode.SHADOW) shadow = true;
+          else if (exit === ExitCode.BREAK) return SliceEnd.BREAKPOINT;
         }
       } catch (e) {
         this.current = null;
@@ -467,7 +477,8 @@ export class Engine {
   private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): Block {
     if (this.consts.nearlyFull || (this.o.host !== null && this.o.host.nearlyFull)) this.flushTranslations();
     // A tool wants to see every block translated.
-    const aot = single || this.tool !== null ? null : this.aot;
+    const stops = single ? null : this.stops;
+    const aot = single || this.tool !== null || stops !== null ? null : this.aot;
     const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
     if (cached && !aot.verify) return this.install(cpu, aot, pageOff, pcOff, mode);
     const t0 = performance.now();
@@ -479,7 +490,13 @@ export class Engine {
     let page2 = -1;
     this.ir.begin();
     let start = w.pos;
-    if (cpu.lifter.lift(w, mode, this.ir, single ? 1 : this.o.maxInsns) === LiftResult.NEED_MORE) {
+    const stopOff = stops === null ? PAGE : stops.next(cpu.V[Slot.PC * 2]!, cpu.V[Slot.PC * 2 + 1]!);
+    if (stopOff <= pcOff) {
+      this.ir.exit(ExitCode.BREAK, pcOff);
+      w.pos++;
+    } else if (stopOff < PAGE && this.liftUpTo(cpu, pageOff + stopOff, mode)) {
+      // The block ends before the breakpoint.
+    } else if (cpu.lifter.lift(w, mode, this.ir, single ? 1 : this.o.maxInsns) === LiftResult.NEED_MORE) {
       page2 = this.secondPage(cpu);
       const have = PAGE - pcOff;
       this.span.set(this.map.ram8.subarray(pageOff + pcOff, pageOff + PAGE));
@@ -539,6 +556,24 @@ export class Engine {
       second.tails.push(block);
     }
     this.stats.blocks++;
+  }
+
+  /** Lifts what lies before `end` in guest RAM. @returns false if that is not even one instruction; nothing has been lifted then. */
+  private liftUpTo(cpu: GuestCpu, end: number, mode: number): boolean {
+    const w = this.win;
+    const { pos } = w;
+    w.end = end;
+    if (cpu.lifter.lift(w, mode, this.ir, this.o.maxInsns) !== LiftResult.NEED_MORE) return true;
+    w.pos = pos;
+    w.end = (pos & ~(PAGE - 1)) + PAGE;
+    this.ir.begin();
+    return false;
+  }
+
+  /** Breakpoints of a debugger, or null. Blocks do not run across them. Drops all translations. */
+  setStops(stops: Stops | null): void {
+    this.stops = stops;
+    this.flushTranslations();
   }
 
   // ---- the code cache (docs/AOT.md) --------------------------------------------------------------------------

@@ -64,6 +64,31 @@ export interface TraceSink {
   modeChanged(cpu: GuestCpu): void;
 }
 
+/** A range of addresses to watch; within one page. */
+export interface WatchRange {
+  lo: number;
+  hi: number;
+  bytes: number;
+  read: boolean;
+  write: boolean;
+}
+
+/** An architecture as GDB's remote protocol sees it. */
+export interface GdbArch {
+  /** Target description (GDB manual, "Target Descriptions"). */
+  readonly targetXml: string;
+  /** Bytes of each register, in the description's order. */
+  readonly sizes: readonly number[];
+  /** Stores register n at `at`, in target byte order. */
+  read(cpu: MachineCpu, n: number, out: Uint8Array, at: number): void;
+  /** @returns false for a register that cannot be set. */
+  write(cpu: MachineCpu, n: number, value: Uint8Array): boolean;
+  /** Physical address of a virtual one, without side effects; -1 if there is none. */
+  translate(cpu: MachineCpu, lo: number, hi: number): number;
+  /** Watches data accesses of this CPU; `hit` is called within the instruction. */
+  watch(cpu: MachineCpu, ranges: readonly WatchRange[], hit: (w: WatchRange) => void): void;
+}
+
 /** The debugging tools' view of an architecture. */
 export interface GuestDebug {
   /** Name of a state slot; undefined for one that has none. */
@@ -78,6 +103,8 @@ export interface GuestDebug {
   readonly watched: readonly number[];
   /** Flags in their architectural form, or null if the architecture has none. */
   flags: ((V: Int32Array) => number) | null;
+  /** What a GDB client is told and may ask; absent: there is no debugger for this architecture. */
+  readonly gdb?: GdbArch;
   /** Makes a CPU of this architecture report events. */
   attachTrace(cpu: MachineCpu, sink: TraceSink): void;
 }

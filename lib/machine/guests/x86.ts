@@ -20,6 +20,7 @@ import { flagsToEflags, Pending, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import type { MachineName } from '../config.js';
 import { startCpu } from '../start.js';
+import { x86Gdb } from './x86-gdb.js';
 import { hex64 } from '../debug/hex.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
@@ -44,6 +45,7 @@ const debug: GuestDebug = {
   codeKind: (mode) => `${codeBits(mode)}:${mode & Mode.USER ? 'user' : 'kernel'}`,
   watched: watchedSlots(),
   flags: (V) => flagsToEflags(V[Slot.FLAGS * 2]!) | V[X.EFLAGS * 2]!,
+  gdb: x86Gdb,
   attachTrace(cpu, sink) {
     (cpu as X86Cpu).trace = {
       delivered: (c, vector, src, err, hasErr, retLo, retHi) => {
