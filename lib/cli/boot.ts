@@ -67,8 +67,8 @@ const EXIT_TIMEOUT = 124;
 /** Every option: what yargs is told, what must have a value, and what "did you mean" chooses from. */
 const OPTIONS = {
   accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
-  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64' },
-  machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc)' },
+  arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64, aarch64, riscv64' },
+  machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc), virt (aarch64, riscv64)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },

@@ -7,6 +7,8 @@ export const GOLDFISH_RTC_BYTES = 0x24;
 
 const enum Reg { TIME_LOW = 0x00, TIME_HIGH = 0x04, ALARM_LOW = 0x08, ALARM_HIGH = 0x0c, IRQ_ENABLED = 0x10, CLEAR_ALARM = 0x14, ALARM_STATUS = 0x18, CLEAR_INTERRUPT = 0x1c }
 const TWO32 = 0x1_0000_0000n;
+/** ns that are waited for at once. */
+const LONGEST = 2n ** 50n;
 
 interface State {
   /** Milliseconds that the guest has added to the wall clock. */
@@ -38,7 +40,7 @@ export class GoldfishRtc implements Device {
 
   constructor(o: GoldfishRtcOptions) {
     this.o = o;
-    this.timer = o.clock.timer(() => this.fire());
+    this.timer = o.clock.timer(() => this.ring());
   }
 
   /** Nanoseconds since the epoch: beyond 2^53, so read as whole microseconds. */
@@ -46,20 +48,31 @@ export class GoldfishRtc implements Device {
     return BigInt(Math.floor((this.o.wallClock() + this.s.offset) * 1000)) * 1000n;
   }
 
-  private fire(): void {
+  /** Nanoseconds to the alarm, negative when it is over. */
+  private untilAlarm(): bigint {
+    return BigInt(this.s.alarmHigh) * TWO32 + BigInt(this.s.alarmLow) - this.now();
+  }
+
+  /** The timer is due: the alarm, or the end of the longest time that is waited for at once. */
+  private ring(): void {
     if (!this.s.armed) return;
+    if (this.untilAlarm() > 0n) {
+      this.arm();
+      return;
+    }
     this.s.armed = false;
     this.s.pending = true;
     this.syncIrq();
   }
 
+  /** An alarm in the past rings at once, but by the timer, so that restoring a state changes nothing. */
   private arm(): void {
-    const { s } = this;
-    this.timer.disarm();
-    if (!s.armed) return;
-    const delta = BigInt(s.alarmHigh) * TWO32 + BigInt(s.alarmLow) - this.now();
-    if (delta <= 0n) this.fire();
-    else if (delta < 2n ** 52n) this.timer.arm(this.o.clock.now() + Number(delta));
+    if (!this.s.armed) {
+      this.timer.disarm();
+      return;
+    }
+    const delta = this.untilAlarm();
+    this.timer.arm(this.o.clock.now() + (delta <= 0n ? 0 : delta < LONGEST ? Number(delta) : Number(LONGEST)));
   }
 
   private syncIrq(): void {
@@ -103,6 +116,7 @@ export class GoldfishRtc implements Device {
         break;
       case Reg.ALARM_HIGH:
         s.alarmHigh = value;
+        this.arm();
         break;
       case Reg.IRQ_ENABLED:
         s.enabled = (value & 1) !== 0;
