@@ -59,9 +59,6 @@ describe.skipIf(skipFor(missing))('Linux finds', () => {
       expect((await c.run(`grep -cE '${driver}|floppy' /proc/interrupts`)).output).not.toBe('0');
       // Nothing timed out, was reset, or got lost.
       expect((await c.run("dmesg | grep -iE 'exception|failed command|lost interrupt|hard reset|soft reset|floppy.*(error|timeout)|I/O error'")).output).toBe('');
-      // The tray opens, and the disc is gone until it is closed, which Linux would do by itself.
-      expect((await c.run('echo 0 > /proc/sys/dev/cdrom/autoclose; umount /mnt; eject /dev/sr0; dd if=/dev/sr0 of=/dev/null bs=2048 count=1')).status).not.toBe(0);
-      expect((await c.run('eject -t /dev/sr0; dd if=/dev/sr0 of=/dev/null bs=2048 count=1')).status).toBe(0);
     }, 10 * MINUTES);
   }
 });
