@@ -26,8 +26,9 @@ async function match(pattern) {
 }
 
 vm.start();
-await match(/~ # /);
 for (const command of commands) {
+  // What is typed before the shell is ready for it would be echoed twice.
+  await match(/~ # /);
   // The quotes keep the echo of the typed line from looking like the mark itself.
   vm.serial.write(`${command}; echo "do""ne"\n`);
   await match(/\r\n/);
