@@ -15,7 +15,6 @@ import { crc32 } from 'node:zlib';
 import { cacheDir, CannotFetch } from './guest-files.mjs';
 
 const SUITE = 'bookworm';
-const MIRROR = 'http://deb.debian.org/debian';
 const PACKAGES = ['systemd-sysv', 'udev', 'kmod', 'e2fsprogs', 'initramfs-tools', 'linux-image-amd64', 'zstd'];
 const SECTOR = 512;
 const MIB = 1024 * 1024;
@@ -38,7 +37,7 @@ function systemTree(include) {
   const tree = join(cacheDir, 'disk-root');
   if (!existsSync(`${tree}.complete`)) {
     rmSync(tree, { recursive: true, force: true });
-    run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, ...include].join(',')}`, SUITE, tree, MIRROR]);
+    run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, ...include].join(',')}`, SUITE, tree]);
     writeFileSync(`${tree}.complete`, '');
   }
   const kernel = readdirSync(join(tree, 'boot')).find((f) => f.startsWith('vmlinuz-'));

@@ -14,7 +14,6 @@ import { gzipSync } from 'node:zlib';
 import { cacheDir, CannotFetch, cpioEntry, debianKernel, debianPackage, kernelModules } from './guest-files.mjs';
 
 const SUITE = 'bookworm';
-const MIRROR = 'http://deb.debian.org/debian';
 /** What the initramfs loads, with whatever these need. crc32c is asked for by name at run time. */
 const MODULES = ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4'];
 
@@ -61,7 +60,7 @@ function systemTree(include, kernelPackage, release) {
   const tree = join(cacheDir, 'system-root');
   if (!existsSync(`${tree}.complete`)) {
     rmSync(tree, { recursive: true, force: true });
-    run('debootstrap', ['--variant=minbase', `--include=${['systemd-sysv', 'udev', 'kmod', ...include].join(',')}`, SUITE, tree, MIRROR]);
+    run('debootstrap', ['--variant=minbase', `--include=${['systemd-sysv', 'udev', 'kmod', ...include].join(',')}`, SUITE, tree]);
     writeFileSync(`${tree}.complete`, '');
   }
   const modules = join(tree, 'lib/modules', release);
