@@ -55,12 +55,12 @@ function build(env: GuestEnv): Guest {
     const timers = [0, 1].map((k) => env.board.clock.timer(() => cpus[index]!.timer.update(k)));
     cpus.push(
       new Arm64Cpu({
-        index, state, map: memory, helpers, lifter, gicSystemRegisters: true, peers: cpus,
+        index, state, map: memory, helpers, lifter, gicSystemRegisters: board.gic.v3 !== null, peers: cpus,
         intc: {
           get irq() { return core.irq[index]!; },
           get fiq() { return core.fiq[index]!; },
-          readIcc: (reg) => board.gic.readIcc(index, reg),
-          writeIcc: (reg, lo, hi) => board.gic.writeIcc(index, reg, lo, hi),
+          readIcc: (reg) => board.gic.v3!.readIcc(index, reg),
+          writeIcc: (reg, lo, hi) => board.gic.v3!.writeIcc(index, reg, lo, hi),
         },
         timer: {
           now: () => clock.now(),

@@ -53,6 +53,7 @@ function build(env: GuestEnv): Guest {
       }),
     );
   });
+  for (const c of cpus) c.onPause = () => cpus.some((other) => other !== c && !other.halted);
   const reset = (): void => {
     const start = board.reset();
     for (const c of cpus) c.reset(start, 0);

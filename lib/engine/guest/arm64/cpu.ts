@@ -515,7 +515,9 @@ export class Arm64Cpu implements GuestCpu {
       this.faultFarHi = hi;
       throw this.fault(Ec.PC_ALIGN, 0);
     }
-    return this.mmu.fetch(V[PC]!, hi);
+    const pa = this.mmu.fetch(V[PC]!, hi);
+    if (this.map.pageOffset(pa) < 0) throw this.abort(V[PC]!, hi, Fsc.EXTERNAL, true, false);
+    return pa;
   }
 
   /** Instructions are aligned: none spans two pages. */
