@@ -28,9 +28,9 @@ let disk: string;
 /** A FAT file system with GRUB where UEFI looks on disks it does not know, and the kernel. */
 function makeDisk(): void {
   const config = join(dir, 'grub.cfg');
-  writeFileSync(config, 'echo GRUB HAS THE DISK\nsearch --file --set=root /vmlinuz\nlinux /vmlinuz console=ttyAMA0 quiet\ninitrd /initrd\nboot\n');
+  writeFileSync(config, 'echo GRUB HAS THE DISK\nset root=hd0\nlinux /vmlinuz console=ttyAMA0 quiet\ninitrd /initrd\nboot\n');
   const efi = join(dir, 'grub.efi');
-  execFileSync('grub-mkstandalone', ['-O', 'arm64-efi', '-d', grubArm64, '-o', efi, '--install-modules', 'fat part_gpt search search_fs_file linux echo normal configfile boot', `boot/grub/grub.cfg=${config}`], { stdio: 'pipe' });
+  execFileSync('grub-mkstandalone', ['-O', 'arm64-efi', '-d', grubArm64, '-o', efi, '--install-modules', 'fat part_gpt linux echo normal configfile boot', `boot/grub/grub.cfg=${config}`], { stdio: 'pipe' });
   disk = join(dir, 'disk.img');
   execFileSync('mkfs.vfat', ['-C', disk, String(128 * 1024)], { stdio: 'pipe' });
   execFileSync('mmd', ['-i', disk, '::/EFI', '::/EFI/BOOT']);

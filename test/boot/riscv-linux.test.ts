@@ -28,6 +28,7 @@ describe.skipIf(skipFor(problem()))('RISC-V Linux', () => {
     const c = new Console(vm);
     vm.start();
     await c.until(/# $/);
+    await c.run('busybox --install -s /bin');
     expect((await c.run('uname -sm')).output).toBe('Linux riscv64');
     expect((await c.run('nproc')).output).toBe(String(cpus));
     expect((await c.run('seq 1 5000 | sha256sum')).output).toBe('23f90f8b2c3a4b5f3b5e156339994afd5c2718b378aca6f0e17111f80a70d4ec  -');

@@ -285,7 +285,7 @@ export class RiscvCpu implements GuestCpu {
   }
 
   /** Makes the instruction at PC the one that faults are reported for. */
-  private restartAt(): void {
+  restartAt(): void {
     const V = this.V;
     const off = V[PC]! & 0xfff;
     V[Slot.PCBASE * 2] = V[PC]! & ~0xfff;
