@@ -60,5 +60,5 @@ describe.skipIf(skipFor(problem()))('64-bit Arm Linux from a disk, by UEFI', () 
     expect((await c.run('dd if=/dev/vda bs=512 count=1 2>/dev/null | tail -c 2 | od -An -tx1')).output.trim()).toBe('55 aa');
     c.type('poweroff -f\n');
     expect(await vm.wait()).toMatchObject({ reason: 'power-off', status: 0 });
-  }, 900_000);
+  }, 300_000);
 });

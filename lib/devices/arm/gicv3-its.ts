@@ -27,6 +27,8 @@ const ID_BITS = 16;
 const TYPER = 1 | ((ENTRY - 1) << 4) | ((ID_BITS - 1) << 8) | ((ID_BITS - 1) << 13);
 /** GITS_BASER<n>: 0 has devices, 1 collections. */
 const TYPES = [1, 4];
+/** GITS_BASER.Page_Size. */
+const PAGE_64K = 2 << 8;
 const BASER_FIXED_HI = (type: number): number => (type << 24) | ((ENTRY - 1) << 16);
 /** What can be written: valid, indirect, cacheabilities; address; shareability, page size, size. */
 const BASER_HI_MASK = 0xf8e0_ffff;
@@ -41,7 +43,7 @@ interface State {
   baser: number[];
 }
 const SCHEMA: Schema<State> = { ctlr: u32, cbaserLo: u32, cbaserHi: u32, cwriter: u32, creadr: u32, baser: array(4, u32) };
-const initial = (): State => ({ ctlr: 0, cbaserLo: 0, cbaserHi: 0, cwriter: 0, creadr: 0, baser: [0, BASER_FIXED_HI(TYPES[0]!), 0, BASER_FIXED_HI(TYPES[1]!)] });
+const initial = (): State => ({ ctlr: 0, cbaserLo: 0, cbaserHi: 0, cwriter: 0, creadr: 0, baser: [PAGE_64K, BASER_FIXED_HI(TYPES[0]!), PAGE_64K, BASER_FIXED_HI(TYPES[1]!)] });
 
 export interface ItsOptions {
   memory: GuestMemory;
