@@ -56,11 +56,11 @@ export class BusParts {
     const levels = new Map<number, boolean>();
     return {
       bus: this.memory,
-      intx: (slot, pin, level) => {
-        const key = slot * 4 + (pin - 1);
+      intx: (devfn, pin, level) => {
+        const key = devfn * 4 + (pin - 1);
         if ((levels.get(key) ?? false) === level) return;
         levels.set(key, level);
-        this.drive(pirq(slot, pin), level);
+        this.drive(pirq(devfn >> 3, pin), level);
       },
       msi: (address, data) => this.msi(address, data),
     };

@@ -20,7 +20,7 @@ interface Rig {
 function rig(): Rig {
   const memory = new PhysicalMemory(new ArrayBuffer(4096), 0x1000_0000);
   const pins = new Map<string, boolean>();
-  return { memory, pins, host: { bus: memory, intx: (slot, pin, level) => void pins.set(`${slot}.${pin}`, level), msi() {} }, isa: Array.from({ length: 16 }, () => new TestLine()) };
+  return { memory, pins, host: { bus: memory, intx: (devfn, pin, level) => void pins.set(`${devfn >> 3}.${pin}`, level), msi() {} }, isa: Array.from({ length: 16 }, () => new TestLine()) };
 }
 
 const configSpace = (f: PciFunction): IoHandler => ({ read: (o, s) => f.configRead(o, s), write: (o, s, v) => f.configWrite(o, s, v) });
