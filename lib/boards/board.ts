@@ -6,6 +6,7 @@ import type { VgaRenderer } from '../devices/display/vga-render.js';
 import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
 import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
 import type { PciBus } from '../devices/pci/pci.js';
+import type { Drive } from './parts/drive.js';
 import type { NetConnection } from './parts/net.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
@@ -90,6 +91,8 @@ export interface Board {
   readonly mouse: Ps2Mouse | null;
   /** Network cards in the order of the configuration. */
   readonly nets: readonly NetConnection[];
+  /** Drives in the order of the configuration. */
+  readonly drives: readonly Drive[];
   /** PCI bus 0; null on boards without PCI. */
   readonly pci: PciBus | null;
   /** The power button, as the board's operating system learns of it. */

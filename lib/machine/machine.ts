@@ -22,6 +22,7 @@ import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
+import { MachineDrives } from './drives.js';
 import type { Guest, MachineCpu } from './guests/guest.js';
 import { ARCHES } from './guests/index.js';
 import { Debugger } from './debug/debugger.js';
@@ -34,6 +35,8 @@ export interface MachineHost {
   serialTaken(count: number): void;
   log(message: string): void;
   reset(): void;
+  /** The tray of a CD-ROM drive has opened or closed. */
+  trayMoved(drive: string, open: boolean): void;
   debugStop(stop: DebugStop): void;
 }
 
@@ -78,6 +81,7 @@ export class Machine {
   private readonly accelerator: Accelerator | null = null;
   private readonly board: Board;
   readonly console: MachineConsole;
+  readonly drives: MachineDrives;
   private extraUsed = 0;
   private readonly tools: Tools;
   private debugger: Debugger | null = null;
@@ -182,6 +186,7 @@ export class Machine {
       this.setDeadline(cpu.index, t);
     });
     this.console = new MachineConsole(this.board, this.timers);
+    this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }

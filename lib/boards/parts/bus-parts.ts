@@ -9,6 +9,7 @@ import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '
 import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { BoardHost } from '../board.js';
+import type { Drive } from './drive.js';
 import type { NetConnection } from './net.js';
 
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
@@ -41,6 +42,8 @@ export class BusParts {
   readonly freePorts: PciBridgeFunction[] = [];
   /** Network cards, in the order of the configuration. */
   readonly nets: NetConnection[] = [];
+  /** Drives, in the order of the configuration. */
+  readonly drives: Drive[] = [];
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */
