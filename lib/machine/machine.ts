@@ -3,7 +3,7 @@
  * timers and the event loop.
  */
 import { type Accelerator, Turn } from '../accel/accelerator.js';
-import { type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
@@ -215,11 +215,14 @@ export class Machine {
       return null;
     }
     if (accel.kvm.kernel === 'engine' && !host.shutdownKeepsState) throw new UsageError('--accel: kernel=engine needs a KVM that keeps a CPU\'s registers at a shutdown, which this one does not');
+    if (forced) {
+      requireCpus(host, this.config.cpus);
+      return host;
+    }
     if (this.config.cpus > host.maxVcpus) {
-      if (forced) throw new UsageError(`--cpus: ${this.config.cpus} is more than the ${host.maxVcpus} that KVM allows`);
+      this.say(`accel: jit: KVM allows ${host.maxVcpus} CPUs`);
       return null;
     }
-    if (forced) return host;
     if (host.kernelNsPerInsn > SLOW_KERNEL_NS) {
       this.say(`accel: jit: KVM emulates kernel mode here (${Math.round(host.kernelNsPerInsn)} ns an instruction); --accel kvm uses it for user mode`);
       return null;

@@ -33,6 +33,7 @@ const PROGRAMS: readonly Program[] = [
   // TCG takes every x2APIC write.
   { name: 'irq64', qemu: ['x2APIC: version is read-only', 'x2APIC: EOI must be 0'] },
   { name: 'smp32', cpus: 2 },
+  { name: 'parallel32', cpus: 4 },
   // TCG raises neither #MF nor #XM where it should, and takes reserved bits of MXCSR.
   {
     name: 'fpu64',
