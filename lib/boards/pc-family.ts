@@ -6,8 +6,7 @@ import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
-import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
-import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
@@ -19,6 +18,7 @@ import { addDisplay, type Display } from './parts/display.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addAcpiFiles, addFwCfg, addKernelItems, fillCmos, finishFwCfg, pciHole64 } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
+import type { Drive } from './parts/drive.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { Parts } from './parts/parts.js';
 
@@ -142,6 +142,10 @@ export class PcFamilyBoard implements PcBoardModel {
     return this.p.screen;
   }
 
+  get drives(): readonly Drive[] {
+    return this.p.drives;
+  }
+
   get nets(): readonly NetConnection[] {
     return this.p.nets;
   }
@@ -150,12 +154,8 @@ export class PcFamilyBoard implements PcBoardModel {
     return this.p.pci;
   }
 
-  get keyboard(): Ps2Keyboard {
-    return this.p.keyboard;
-  }
-
-  get mouse(): Ps2Mouse {
-    return this.p.mouse;
+  get input(): InputRouter {
+    return this.p.input;
   }
 
   serialInput(bytes: Uint8Array): number {

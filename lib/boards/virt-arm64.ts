@@ -12,6 +12,7 @@ import { Pl061 } from '../devices/arm/pl061.js';
 import type { Device, IrqLine } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import { FW_CFG_MMIO_BYTES, FwCfg } from '../devices/firmware/fw-cfg.js';
+import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
 import { UsageError } from '../errors.js';
@@ -19,6 +20,7 @@ import type { Board, BoardHost } from './board.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
+import type { Drive } from './parts/drive.js';
 import { addAcpiTables, addKernelItems } from './parts/firmware.js';
 import { addGic, type ArmGic, gicNode, V2M_SPI, V2M_SPIS } from './parts/gic.js';
 import { addNets, type NetConnection } from './parts/net.js';
@@ -78,8 +80,6 @@ export interface DirectStart {
 
 export class VirtArm64Board implements Board {
   readonly devices: readonly Device[];
-  readonly keyboard = null;
-  readonly mouse = null;
   readonly gic: ArmGic;
   onSerialRoom: () => void = () => {};
   private readonly p: BusParts;
@@ -116,6 +116,14 @@ export class VirtArm64Board implements Board {
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get drives(): readonly Drive[] {
+    return this.p.drives;
+  }
+
+  get input(): InputRouter {
+    return this.p.input;
   }
 
   get nets(): readonly NetConnection[] {

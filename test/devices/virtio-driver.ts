@@ -43,7 +43,7 @@ export class VirtioDriver {
     this.mem.mapRam(0, RAM_BYTES, 0);
     const host: PciHost = {
       bus: this.mem,
-      intx: (_slot, _pin, level) => (this.intx = level),
+      intx: (_devfn, _pin, level) => (this.intx = level),
       msi: (address, data) => void this.messages.push({ address, data }),
     };
     this.pci = new VirtioPci('virtio', host, 3, this.mem, dev, (m) => void this.logs.push(m));
@@ -173,6 +173,11 @@ export class VirtioDriver {
     this.nextBuffer += Math.ceil(n / 16) * 16;
     if (typeof bytes !== 'number') this.mem.writeFrom(at, bytes);
     return at;
+  }
+
+  /** Memory of all buffers so far may be used again. */
+  rewind(): void {
+    this.nextBuffer = BUFFERS;
   }
 
   bytes(at: number, n: number): Uint8Array {

@@ -4,11 +4,13 @@
  */
 import type { Device } from '../../devices/device.js';
 import type { VgaRenderer } from '../../devices/display/vga-render.js';
+import { InputRouter } from '../../devices/input/router.js';
 import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
 import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
 import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { BoardHost } from '../board.js';
+import type { Drive } from './drive.js';
 import type { NetConnection } from './net.js';
 
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
@@ -24,6 +26,7 @@ export class BusParts {
   readonly pciHost: PciHost;
   fw!: FwCfg;
   screen: VgaRenderer | null = null;
+  readonly input = new InputRouter();
   /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */
   pirq: PciIrqSink = { set: () => {} };
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */
@@ -41,6 +44,8 @@ export class BusParts {
   readonly freePorts: PciBridgeFunction[] = [];
   /** Network cards, in the order of the configuration. */
   readonly nets: NetConnection[] = [];
+  /** Drives, in the order of the configuration. */
+  readonly drives: Drive[] = [];
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */
@@ -56,11 +61,11 @@ export class BusParts {
     const levels = new Map<number, boolean>();
     return {
       bus: this.memory,
-      intx: (slot, pin, level) => {
-        const key = slot * 4 + (pin - 1);
+      intx: (devfn, pin, level) => {
+        const key = devfn * 4 + (pin - 1);
         if ((levels.get(key) ?? false) === level) return;
         levels.set(key, level);
-        this.drive(pirq(slot, pin), level);
+        this.drive(pirq(devfn >> 3, pin), level);
       },
       msi: (address, data, devfn) => this.msi(address, data, devfn),
     };
