@@ -30,7 +30,7 @@ function makeDisk(): void {
   const config = join(dir, 'grub.cfg');
   writeFileSync(config, 'echo GRUB HAS THE DISK\nset root=hd0\nlinux /vmlinuz console=ttyAMA0 quiet\ninitrd /initrd\nboot\n');
   const efi = join(dir, 'grub.efi');
-  execFileSync('grub-mkstandalone', ['-O', 'arm64-efi', '-d', grubArm64, '-o', efi, '--install-modules', 'fat part_gpt linux echo normal configfile boot', `boot/grub/grub.cfg=${config}`], { stdio: 'pipe' });
+  execFileSync('grub-mkstandalone', ['-O', 'arm64-efi', '-d', grubArm64, '-o', efi, '--modules', 'fat linux echo normal boot', `boot/grub/grub.cfg=${config}`], { stdio: 'pipe' });
   disk = join(dir, 'disk.img');
   execFileSync('mkfs.vfat', ['-C', disk, String(128 * 1024)], { stdio: 'pipe' });
   execFileSync('mmd', ['-i', disk, '::/EFI', '::/EFI/BOOT']);
@@ -54,7 +54,7 @@ describe.skipIf(skipFor(problem()))('64-bit Arm Linux from a disk, by UEFI', () 
     await c.until('GRUB HAS THE DISK');
     await c.until('~ # ');
     expect((await c.run('ls /sys/firmware/acpi/tables | tr "\\n" " "')).output).toMatch(/^APIC DSDT FACP GTDT (IORT )?MCFG SPCR/);
-    expect((await c.run('ls /sys/firmware/efi | grep -c runtime')).output).toBe('1');
+    expect((await c.run('ls -d /sys/firmware/efi/efivars')).status).toBe(0);
     expect((await c.run(`grep virtio0 /proc/interrupts | grep -cE '${msi}'`)).output).not.toBe('0');
     // The disk is there, by its driver.
     expect((await c.run('dd if=/dev/vda bs=512 count=1 2>/dev/null | tail -c 2 | od -An -tx1')).output.trim()).toBe('55 aa');
