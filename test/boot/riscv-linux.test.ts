@@ -23,14 +23,13 @@ function problem(): string | null {
 const options = { kernel: kernelRiscv64, initrd: initramfsRiscv64, append: 'console=ttyS0 quiet bench=none then=shell' };
 
 describe.skipIf(skipFor(problem()))('RISC-V Linux', () => {
-  it.each([1, 2])('has a shell that answers, computes and powers off on the JIT with %i CPUs', async (cpus) => {
-    await using vm = await VirtualMachine.create({ ...options, cpus });
+  it('has a shell that answers, computes and powers off on the JIT', async () => {
+    await using vm = await VirtualMachine.create(options);
     const c = new Console(vm);
     vm.start();
     await c.until(/# $/);
     await c.run('busybox --install -s /bin');
     expect((await c.run('uname -sm')).output).toBe('Linux riscv64');
-    expect((await c.run('nproc')).output).toBe(String(cpus));
     expect((await c.run('seq 1 5000 | sha256sum')).output).toBe('23f90f8b2c3a4b5f3b5e156339994afd5c2718b378aca6f0e17111f80a70d4ec  -');
     expect((await c.run("awk 'BEGIN { for (i = 1; i <= 1000; i++) s += 1 / i; printf \"%.12f\\n\", s }'")).output).toBe('7.485470860550');
     // Only what is implemented is advertised.
