@@ -107,7 +107,7 @@ export function cpuidTable(cpuid: Cpuid): Uint32Array {
       out.push(leaf, sub, subs === undefined ? 0 : SIGNIFICANT_INDEX, cpuid.a >>> 0, cpuid.b >>> 0, cpuid.c >>> 0, cpuid.d >>> 0);
     }
   };
-  for (const [first, last] of [[0, 0x16], [0x4000_0000, 0x4000_0001], [0x4000_0010, 0x4000_0010], [0x8000_0000, 0x8000_0008], [0x8000_0021, 0x8000_0021]] as const) {
+  for (const [first, last] of [[0, 0x16], [0x4000_0000, 0x4000_0006], [0x4000_0010, 0x4000_0010], [0x8000_0000, 0x8000_0008], [0x8000_0021, 0x8000_0021]] as const) {
     for (let leaf = first; leaf <= last; leaf++) add(leaf);
   }
   return Uint32Array.from(out);
