@@ -65,6 +65,11 @@ export interface Accelerator {
   quiesce(): void;
   /** Moves every CPU's state to the engine. */
   recall(): void;
+  /**
+   * A debugger's breakpoints from now on: linear addresses, low and high word; `watching`: it has watchpoints, too. What the hypervisor
+   * cannot keep, the engine does, which then executes alone.
+   */
+  debug(points: readonly (readonly [number, number])[], watching: boolean): void;
   /** Forgets the state of CPUs: they are about to be reset. */
   abandon(): void;
   /** Whether the hypervisor shall be used (a running machine may be switched). Off: recalls. */

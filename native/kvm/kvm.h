@@ -41,6 +41,8 @@ enum StatePart : uint32_t {
   kPartDebugRegs = 64,
   kPartTscOffset = 128,
   kPartGuestDebug = 256,
+  /** Not state: the vCPU's own translations are dropped. After the others, whose control registers it sets. */
+  kPartFlush = 512,
 };
 
 struct Failure {
@@ -98,7 +100,7 @@ class Vcpu : public VcpuBackend {
   int Set(uint32_t mask, uint32_t* failed);
   int Get(uint32_t mask, uint32_t* failed);
   int Part(uint32_t part, bool set);
-  int SetSregs();
+  int Flush();
   int Run();
 
   int fd_;

@@ -126,7 +126,7 @@ export class Bench {
     this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: (m) => (m & Mode.CODE_MASK) !== Mode.CODE64 });
     if (executor === 'kvm') {
       this.accelerator = new KvmAccelerator({
-        host: kvm!, options: { fallback: true, kernel: 'kvm', ...options }, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m),
+        host: kvm!, options: { fallback: true, kernel: 'kvm', ...options }, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m), breakpoint: () => (this.failure = 'a breakpoint that nobody has set'),
       });
     }
   }

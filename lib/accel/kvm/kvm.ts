@@ -44,6 +44,8 @@ export interface KvmDeps {
   timers: TimerQueue;
   /** The context of the machine's thread: kicked when a vCPU has exited. */
   context: NativeContext;
+  /** CPU i, whose state is with the engine now, has met a breakpoint of the debugger's. */
+  breakpoint(i: number): void;
   /** KVM cannot go on and may not fall back. */
   fail(message: string): void;
 }
@@ -56,6 +58,8 @@ const SPIN_MAX = 160_000;
 /** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
+/** Debug registers that hold addresses. */
+const BREAKPOINTS = 4;
 /** Exits of vCPUs with threads of their own may follow each other this long before timers and the event loop get their turn, ns. */
 const HOT_NS = 1_000_000;
 /** Longest time that the machine's own thread spends in KVM without a look at the event loop, ns. */
@@ -85,7 +89,12 @@ export class KvmAccelerator implements Accelerator {
   private sliceFrom = 0;
   private readonly slow: boolean;
   private enabled = true;
+  /** A debugger has breakpoints or watchpoints; KVM can keep them. */
+  private debugging = false;
+  private debuggable = true;
   private spin = SPIN_MIN;
+  /** The engine may have executed since a vCPU last ran: what KVM has made of the guest's page tables may be out of date. */
+  private executed = true;
   /** KVM has run since the engine's translations were last compared. */
   private touched = false;
   private readonly fallbacks = new Map<string, number>();
@@ -153,6 +162,11 @@ export class KvmAccelerator implements Accelerator {
         return Turn.SHUTDOWN;
       }
       if (served === Served.STUCK) return this.stuck(i);
+      if (served === Served.BREAKPOINT) {
+        this.leave(i, 'breakpoint');
+        this.d.breakpoint(i);
+        return Turn.BUSY;
+      }
       if (served === Served.LEFT_USER) {
         this.retreat(i, 'user mode left');
         return Turn.ENGINE;
@@ -176,6 +190,13 @@ export class KvmAccelerator implements Accelerator {
 
   private start(v: Vcpu, i: number): void {
     this.slots.apply();
+    if (this.executed) {
+      this.executed = false;
+      if (this.d.host.keepsTranslations) {
+        if (this.vcpus.length > 1) this.quiesce();
+        this.slots.dropTranslations();
+      }
+    }
     if (!this.d.clock.fixed) {
       const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
       v.setTscOffset(lo, hi);
@@ -302,6 +323,7 @@ export class KvmAccelerator implements Accelerator {
   before(i: number): { ns: number; insns: number; shadow: boolean } {
     if (this.d.cpus.length > 1) this.quiesce();
     this.compare();
+    this.executed = true;
     const a = this.policies[i]!.allowance();
     this.stepping = a.insns;
     this.sliceFrom = this.d.native.now();
@@ -329,6 +351,8 @@ export class KvmAccelerator implements Accelerator {
 
   private mayEnter(i: number): boolean {
     const cpu = this.d.cpus[i]!;
+    // The debugger has more than KVM can keep, or both it and the guest want the debug registers.
+    if (this.debugging && (!this.debuggable || cpu.debug.stepping)) return false;
     if (!this.policies[i]!.wantsHypervisor() || cpu.halted || cpu.waitSipi || cpu.shutdown || !cpu.mmu.a20) return false;
     if (cpu.V[Slot.PENDING * 2]! & Pending.EVENT) return false;
     if (!this.slow) return true;
@@ -341,7 +365,7 @@ export class KvmAccelerator implements Accelerator {
     this.where[i] = Where.KVM;
     this.halted[i] = false;
     this.returns++;
-    v.enter(this.slow);
+    v.enter(this.slow, !this.d.host.keepsTranslations);
     this.policies[i]!.entered(this.d.native.now());
   }
 
@@ -357,6 +381,7 @@ export class KvmAccelerator implements Accelerator {
     this.shadow[i] = v.leave();
     this.serving = -1;
     this.where[i] = Where.ENGINE;
+    this.executed = true;
     const { cpu } = v;
     if (this.halted[i]) cpu.halted = true;
     this.halted[i] = false;
@@ -440,6 +465,13 @@ export class KvmAccelerator implements Accelerator {
       this.where[i] = Where.ENGINE;
       this.halted[i] = this.nmis[i] = this.shadow[i] = false;
     }
+  }
+
+  debug(points: readonly (readonly [number, number])[], watching: boolean): void {
+    this.recall();
+    this.debugging = points.length > 0 || watching;
+    this.debuggable = this.d.host.breakpoints && !watching && points.length <= BREAKPOINTS;
+    for (const v of this.vcpus) v.setBreakpoints(this.debugging && this.debuggable ? points : []);
   }
 
   enable(on: boolean): void {

@@ -26,6 +26,8 @@ export const enum Part {
   DEBUGREGS = 64,
   TSC_OFFSET = 128,
   GUEST_DEBUG = 256,
+  /** Not state: the vCPU's own translations are dropped. */
+  FLUSH = 512,
   /** Everything that makes up the CPU. */
   ALL = 127,
 }
@@ -68,10 +70,13 @@ export const EXIT_NAMES: Readonly<Record<number, string>> = {
 export const SUBERRORS: Readonly<Record<number, string>> = { 1: 'emulation failure', 2: 'simultaneous exceptions', 3: 'failed event delivery', 4: 'unexpected exit' };
 export const SUBERROR_EMULATION = 1;
 
+/** struct kvm_guest_debug.control. */
+export const enum GuestDebug { ENABLE = 1, USE_HW_BP = 0x2_0000 }
+
 /** KVM_CAP_*. */
 export const enum Cap {
   USER_MEMORY = 3, VCPU_EVENTS = 41, DEBUGREGS = 50, XSAVE = 55, XCRS = 56, GET_TSC_KHZ = 61, MAX_VCPUS = 66, NR_MEMSLOTS = 10, READONLY_MEM = 81, IMMEDIATE_EXIT = 136, X86_USER_SPACE_MSR = 188, X86_MSR_FILTER = 189,
-  EXIT_ON_EMULATION_FAILURE = 204, SREGS2 = 200, VCPU_ATTRIBUTES = 127, SPLIT_IRQCHIP = 121,
+  EXIT_ON_EMULATION_FAILURE = 204, SREGS2 = 200, VCPU_ATTRIBUTES = 127, SPLIT_IRQCHIP = 121, SET_GUEST_DEBUG = 23,
 }
 
 /** Flags of a memory slot. */
