@@ -26,6 +26,8 @@ export interface AccelStats {
   /** State moved to the engine, by reason; and back. */
   fallbacks: Record<string, number>;
   returns: number;
+  /** Writes to memory-like windows (VGA's) that did not leave the hypervisor one by one. */
+  collectedWrites: number;
   /** The most frequent instructions that the hypervisor could not execute: bytes and count. */
   instructions: Record<string, number>;
   /** Time the vCPUs spent in the hypervisor, and on the engine because of it. */

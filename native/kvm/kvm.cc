@@ -155,6 +155,13 @@ int Vm::SetSlot(uint32_t slot, uint64_t gpa, uint64_t bytes, uint8_t* host, uint
   return Ioctl(fd_, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
+int Vm::Coalesce(uint64_t gpa, uint32_t bytes, bool on) {
+  kvm_coalesced_mmio_zone z = {};
+  z.addr = gpa;
+  z.size = bytes;
+  return Ioctl(fd_, on ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO, &z);
+}
+
 int Vm::DirtyLog(uint32_t slot, uint8_t* bitmap) {
   kvm_dirty_log log = {};
   log.slot = slot;

@@ -58,6 +58,7 @@ const SPIN_MAX = 160_000;
 /** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
+const PAGE = 4096;
 /** Debug registers that hold addresses. */
 const BREAKPOINTS = 4;
 /** Exits of vCPUs with threads of their own may follow each other this long before timers and the event loop get their turn, ns. */
@@ -100,6 +101,7 @@ export class KvmAccelerator implements Accelerator {
   private readonly fallbacks = new Map<string, number>();
   private readonly instructions = new Map<string, number>();
   private returns = 0;
+  private collected = 0;
   private engineNs = 0;
   private recent = 0;
   private recentFrom = 0;
@@ -123,9 +125,12 @@ export class KvmAccelerator implements Accelerator {
       this.slots = new MemorySlots(this.vm, d.memory, d.ram);
       // Where CPUs move all the time, every move must be cheap.
       if (this.slow) this.slots.log(true);
+      const posted = host.coalescedPage > 0 ? d.memory.posted() : [];
+      for (const [pa, bytes] of posted) this.vm.coalesce(pa, bytes, true);
+      const ring = posted.length > 0 ? host.coalescedPage * PAGE : 0;
       for (const cpu of d.cpus) {
         const cpuid = new Cpuid(cpu.model, { apicId: cpu.index, cpus: d.cpus.length, tscKHz: cpu.tscKHz, apicKHz: 1_000_000 });
-        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1));
+        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1, ring));
       }
     } catch (e) {
       this.close();
@@ -153,6 +158,7 @@ export class KvmAccelerator implements Accelerator {
     const V = v.cpu.V;
     if (v.running) {
       if (!v.idle) {
+        this.drain();
         if (this.wantsKick(i)) v.kick();
         return Turn.BUSY;
       }
@@ -209,10 +215,16 @@ export class KvmAccelerator implements Accelerator {
 
   private serve(i: number): Served {
     this.serving = i;
+    this.drain();
     const served = this.vcpus[i]!.serve();
     this.serving = -1;
     if (served === Served.HALT) this.halted[i] = true;
     return served;
+  }
+
+  /** Writes that KVM has collected come before whatever is served next. */
+  private drain(): void {
+    this.collected += this.vcpus[0]!.drain();
   }
 
   /** A running vCPU must be told something. */
@@ -323,6 +335,7 @@ export class KvmAccelerator implements Accelerator {
   before(i: number): { ns: number; insns: number; shadow: boolean } {
     if (this.d.cpus.length > 1) this.quiesce();
     this.compare();
+    this.drain();
     this.executed = true;
     const a = this.policies[i]!.allowance();
     this.stepping = a.insns;
@@ -511,6 +524,7 @@ export class KvmAccelerator implements Accelerator {
       exits,
       fallbacks: Object.fromEntries([...this.fallbacks].sort((a, b) => b[1] - a[1])),
       returns: this.returns,
+      collectedWrites: this.collected,
       instructions: Object.fromEntries([...this.instructions].sort((a, b) => b[1] - a[1])),
       remoteNs,
       engineNs: this.engineNs,

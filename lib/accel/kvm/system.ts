@@ -36,6 +36,8 @@ export interface KvmHost {
   readonly maxVcpus: number;
   readonly tscKHz: number;
   readonly emulationFailureExits: boolean;
+  /** Page of a vCPU's shared memory where writes are collected; 0: they are not. */
+  readonly coalescedPage: number;
   /** A debugger's breakpoints can be kept in debug registers. */
   readonly breakpoints: boolean;
   /** How long a simple instruction takes in ring 0: 0.3 with hardware virtualisation, hundreds where kernel mode is emulated. */
@@ -77,16 +79,17 @@ export function requireCpus(host: Pick<KvmHost, 'maxVcpus'>, cpus: number): void
 export function kvmHost(device = KVM_DEVICE): KvmHost {
   if (known !== null && known.device === device) return known;
   const native = loadNative();
-  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG]);
+  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG, Cap.COALESCED_MMIO]);
   const { capabilities, cpuid } = native.kvmProbe(device, asked);
   requireCapabilities(device, capabilities);
   const maxVcpus = capabilities[NEEDED.length]!;
   const emulationFailureExits = capabilities[NEEDED.length + 1]! > 0;
+  const coalescedPage = capabilities[NEEDED.length + 3]!;
   const breakpoints = capabilities[NEEDED.length + 2]! > 0;
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
   const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, cpuid });
 }
 
 /** The guest's CPU model: what was asked for, as far as this host has it. */

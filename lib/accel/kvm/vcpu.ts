@@ -5,7 +5,7 @@ import { VmxError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { NativeAddon, NativeKvm, NativeMemory, NativeVcpu } from '../../native.js';
 import { Box, BoxStatus, COMMAND_RUN, HISTOGRAM_BUCKETS } from '../mailbox.js';
-import { Block, Exit, EXIT_NAMES, GuestDebug, Part, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
+import { Block, Exit, EXIT_NAMES, GuestDebug, Part, Ring, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
 import { StateBlock } from './state.js';
 
 /** What is left to do after an exit has been served. */
@@ -68,6 +68,8 @@ export class Vcpu {
     cpuid: Uint32Array,
     /** The guest is run on the machine's own thread (`execute`): no other has to be woken for each exit. */
     private readonly here: boolean,
+    /** Where the ring of collected writes is behind struct kvm_run, in bytes; 0: there is none. */
+    private readonly ring: number,
   ) {
     const { vcpu, run, block, tscKHz } = vm.createVcpu(cpu.index, contextId, cpuid);
     this.thread = vcpu;
@@ -370,16 +372,37 @@ export class Vcpu {
     }
   }
 
+  /** Carries out the writes that KVM has collected for the machine. @returns how many */
+  drain(): number {
+    const { ring, run, run32 } = this;
+    if (ring === 0) return 0;
+    const last = Atomics.load(run32, (ring + Ring.LAST) >> 2) >>> 0;
+    let first = run32[(ring + Ring.FIRST) >> 2]! >>> 0;
+    let n = 0;
+    for (; first !== last && first < Ring.COUNT && n < Ring.COUNT; n++) {
+      const e = ring + Ring.ENTRIES + first * Ring.ENTRY_BYTES;
+      this.access(run.getUint32(e + Ring.ADDRESS, true) + run.getUint32(e + Ring.ADDRESS + 4, true) * 0x1_0000_0000, run.getUint32(e + Ring.LENGTH, true), true, e + Ring.DATA);
+      first = (first + 1) % Ring.COUNT;
+    }
+    if (n > 0) Atomics.store(run32, (ring + Ring.FIRST) >> 2, first);
+    return n;
+  }
+
   private mmio(): void {
-    const { run, memory } = this;
+    const { run } = this;
     const pa = run.getUint32(Run.MMIO_ADDRESS, true) + run.getUint32(Run.MMIO_ADDRESS + 4, true) * 0x1_0000_0000;
-    const bytes = Math.min(8, run.getUint32(Run.MMIO_LENGTH, true));
-    const write = this.run8[Run.MMIO_IS_WRITE] !== 0;
+    this.access(pa, run.getUint32(Run.MMIO_LENGTH, true), this.run8[Run.MMIO_IS_WRITE] !== 0, Run.MMIO_DATA);
+  }
+
+  /** An access whose data is at byte `data` of the shared pages. */
+  private access(pa: number, length: number, write: boolean, data: number): void {
+    const { run, memory } = this;
+    const bytes = Math.min(8, length);
     // Devices take 1, 2 or 4 bytes; what KVM gives in one piece does not cross a page.
     for (let done = 0; done < bytes; ) {
       const left = bytes - done;
       const n = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      const at = Run.MMIO_DATA + done;
+      const at = data + done;
       if (write) memory.write(pa + done, n, n === 4 ? run.getUint32(at, true) : n === 2 ? run.getUint16(at, true) : this.run8[at]!);
       else {
         const v = memory.read(pa + done, n);
