@@ -87,7 +87,7 @@ describe.skipIf(skip)('machines on KVM', () => {
     expect(after.maps).toBe(0);
     expect(after.fds).toBeLessThanOrEqual(before.fds + 1);
     expect(after.threads).toBeLessThanOrEqual(before.threads + 1);
-  }, 3 * MINUTE);
+  }, 6 * MINUTE);
 });
 
 describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
