@@ -22,8 +22,7 @@ import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
-import type { Guest, MachineCpu } from './guests/guest.js';
-import { ARCHES } from './guests/index.js';
+import type { Guest, GuestArch, MachineCpu } from './guests/guest.js';
 import { Debugger } from './debug/debugger.js';
 import type { ActiveAccel, DebugReply, DebugRequest, DebugStop, EndState, Inspection, MachineStats } from './protocol.js';
 
@@ -108,6 +107,7 @@ export class Machine {
 
   constructor(
     readonly config: MachineConfig,
+    private readonly arch: GuestArch,
     private readonly host: MachineHost,
   ) {
     this.notes = [...config.notes];
@@ -119,8 +119,6 @@ export class Machine {
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
     const map = native.allocState(Math.ceil((config.memory + EXTRA_BYTES) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
-    const arch = ARCHES[config.arch];
-    if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
@@ -546,7 +544,7 @@ export class Machine {
 
   /** For a debugger; the first request attaches one. */
   debug(request: DebugRequest): DebugReply {
-    const arch = ARCHES[this.config.arch]?.debug.gdb;
+    const arch = this.arch.debug.gdb;
     if (arch === undefined) return { ok: false, data: null };
     if (this.debugger === null) {
       if (this.accel === 'kvm') this.setAccel(this.generated === null ? 'interp' : 'jit');

@@ -663,6 +663,20 @@ export class X86Mmu {
     return this.hitWrite(lo, hi, idx, 1);
   }
 
+  /**
+   * The same where `bulkWrite` returns -1: a page with code in RAM. Drops the code in the n bytes from `back` bytes before hi:lo on, which
+   * are within the page. @throws what a store into the running block throws, before anything has changed
+   */
+  bulkPatch(lo: number, hi: number, idx: number, back: number, n: number): number {
+    if (idx === MMU_ALIGN || this.cpu.debug.watches(lo & ~0xfff, hi)) return -1;
+    const pa = this.resolve(lo, hi, Acc.WRITE, idx);
+    const off = this.map.pageOffset(pa);
+    if (off < 0 || this.map.isRom(pa) || !this.map.codePages[off >>> 12]) return -1;
+    const p = off + (lo & 0xfff);
+    this.map.onCodeWrite(p - back, n);
+    return p;
+  }
+
   // ---- GuestCpu slow paths -----------------------------------------------------------------------------------------
 
   private indexFor(acc: number): number {
