@@ -98,6 +98,12 @@ export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio
 /** The drivers of a PC's disks, and the file systems of the tests. Debian's cloud kernels lack AHCI and floppy. */
 export const STORAGE_MODULES = ['ata_piix', 'ahci', 'virtio_scsi', 'sd_mod', 'sr_mod', 'floppy', 'isofs', 'ext4', 'crc32c_generic', ...VIRTIO_MODULES];
 
+/** The drivers of what a machine on a desk has besides: input, display, shared folders, sockets, watchdog. */
+export const DESK_MODULES = [
+  'virtio_pci', 'evdev', 'psmouse', 'virtio_input', 'virtio_balloon', 'virtio_console', 'pvpanic-pci', 'pvpanic-mmio', 'i6300esb', '9p', '9pnet_virtio', 'vmw_vsock_virtio_transport',
+  'virtio_gpu', 'virtio_net', 'virtio_blk', 'virtio_scsi', 'sd_mod',
+];
+
 /** Every file below dir. */
 function walk(dir) {
   return readdirSync(dir, { withFileTypes: true, recursive: true })

@@ -1,7 +1,7 @@
 // Fetches what the boot tests need into .demo/ and writes their paths to .demo/guests.json; says plainly what could not be had.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
+import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, DESK_MODULES, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
 const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
@@ -9,13 +9,14 @@ const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
  * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
  * of old disks.
  */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules']);
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules']);
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
   ['initramfsModules', () => busyboxInitramfs({ kernel: debianKernel(), modules: VIRTIO_MODULES })],
   ['kernelGeneric', () => debianKernel('linux-image-amd64')],
   ['initramfsStorage', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: STORAGE_MODULES, name: 'storage' })],
+  ['initramfsDesk', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: DESK_MODULES, name: 'desk' })],
   ['kernel386', () => debianKernel('linux-image-686:i386')],
   ['initramfs386', () => busyboxInitramfs({ arch: 'i386' })],
   ['kernelArm64', () => debianKernel(ARM64_KERNEL)],

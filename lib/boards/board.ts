@@ -3,8 +3,7 @@ import type { InterruptSource } from '../engine/cpu.js';
 import type { Device } from '../devices/device.js';
 import type { TimerQueue } from '../devices/clock.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
-import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
-import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { NetConnection } from './parts/net.js';
 import type { PhysicalMemory } from '../memory/physical.js';
@@ -85,9 +84,8 @@ export interface Board {
   onSerialRoom: () => void;
   /** What a display shows; null if there is none. */
   readonly screen: VgaRenderer | null;
-  /** Null on boards that have no such device. */
-  readonly keyboard: Ps2Keyboard | null;
-  readonly mouse: Ps2Mouse | null;
+  /** Keyboards and pointers. */
+  readonly input: InputRouter;
   /** Network cards in the order of the configuration. */
   readonly nets: readonly NetConnection[];
   /** PCI bus 0; null on boards without PCI. */

@@ -13,7 +13,10 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
   { name: 'isa-debug-exit', summary: 'a write of v ends the machine with status (v << 1) | 1', props: { iobase: 'port (default 0xf4)', iosize: 'bytes (default 4)' } },
   { name: 'pc-testdev', summary: 'ports used by kvm-unit-tests: echo, page flush, raise interrupts', props: {} },
   { name: 'virtio-console', summary: 'second console, written to the log of the debug console', props: {} },
+  { name: 'virtio-keyboard', summary: 'keyboard; guests with a driver use it in place of the PS/2 keyboard', props: {} },
+  { name: 'virtio-mouse', summary: 'mouse; guests with a driver use it in place of the PS/2 mouse', props: {} },
   { name: 'virtio-rng', summary: 'entropy source', props: {} },
+  { name: 'virtio-tablet', summary: 'pointer with absolute positions', props: {} },
 ];
 
 export interface DeviceOption {

@@ -6,8 +6,7 @@ import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
-import type { Ps2Keyboard } from '../devices/input/ps2-keyboard.js';
-import type { Ps2Mouse } from '../devices/input/ps2-mouse.js';
+import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import type { InterruptSource } from '../engine/cpu.js';
@@ -150,12 +149,8 @@ export class PcFamilyBoard implements PcBoardModel {
     return this.p.pci;
   }
 
-  get keyboard(): Ps2Keyboard {
-    return this.p.keyboard;
-  }
-
-  get mouse(): Ps2Mouse {
-    return this.p.mouse;
+  get input(): InputRouter {
+    return this.p.input;
   }
 
   serialInput(bytes: Uint8Array): number {

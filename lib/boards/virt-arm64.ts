@@ -12,6 +12,7 @@ import { Pl061 } from '../devices/arm/pl061.js';
 import type { Device, IrqLine } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import { FW_CFG_MMIO_BYTES, FwCfg } from '../devices/firmware/fw-cfg.js';
+import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
 import { UsageError } from '../errors.js';
@@ -71,8 +72,6 @@ export interface DirectStart {
 
 export class VirtArm64Board implements Board {
   readonly devices: readonly Device[];
-  readonly keyboard = null;
-  readonly mouse = null;
   readonly gic: GicV3;
   onSerialRoom: () => void = () => {};
   private readonly p: BusParts;
@@ -107,6 +106,10 @@ export class VirtArm64Board implements Board {
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get input(): InputRouter {
+    return this.p.input;
   }
 
   get nets(): readonly NetConnection[] {

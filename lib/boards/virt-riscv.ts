@@ -7,6 +7,7 @@ import { loadTreeBoot, type TreeBooted } from '../boot/linux-image.js';
 import type { Device } from '../devices/device.js';
 import type { VgaRenderer } from '../devices/display/vga-render.js';
 import { FW_CFG_MMIO_BYTES, FwCfg, FwCfgKey } from '../devices/firmware/fw-cfg.js';
+import type { InputRouter } from '../devices/input/router.js';
 import { ACLINT_BYTES, Aclint } from '../devices/riscv/aclint.js';
 import { GOLDFISH_RTC_BYTES, GoldfishRtc } from '../devices/riscv/goldfish-rtc.js';
 import { Htif } from '../devices/riscv/htif.js';
@@ -70,8 +71,6 @@ export interface RiscvBoardHost extends BoardHost {
 export class VirtRiscvBoard implements Board {
   readonly devices: readonly Device[];
   onSerialRoom: () => void = () => {};
-  readonly keyboard = null;
-  readonly mouse = null;
   readonly aclint: Aclint;
   private readonly p: BusParts;
   private readonly uart: Uart16550;
@@ -115,6 +114,10 @@ export class VirtRiscvBoard implements Board {
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get input(): InputRouter {
+    return this.p.input;
   }
 
   get nets(): readonly NetConnection[] {

@@ -1,6 +1,7 @@
 /** The machine's side of screen, keyboard and mouse: draws when asked, and types at a speed that guests can follow. */
 import type { Board } from '../boards/board.js';
 import type { DeviceClock, DeviceTimer } from '../devices/device.js';
+import { ABS_MAX } from '../devices/input/router.js';
 import { fromCp437 } from '../display/cp437.js';
 import type { Picture } from '../display/png.js';
 import { Surface } from '../display/surface.js';
@@ -24,6 +25,8 @@ export class MachineConsole {
   private readonly jobs: Job[] = [];
   private readonly timer: DeviceTimer;
   private waitedNs = 0;
+  /** Where the pointer was put last, in dots and from 0 to ABS_MAX; null if it has only been moved. */
+  private at: { x: number; y: number; absX: number; absY: number } | null = null;
 
   constructor(
     private readonly board: Board,
@@ -78,7 +81,7 @@ export class MachineConsole {
       for (let y = 0; y < r.height; y++) words.set(s.pixels.subarray((r.y + y) * s.width + r.x, (r.y + y) * s.width + r.x + r.width), y * r.width);
       return { ...r, words };
     });
-    return { kind: 'changes', width: s.width, height: s.height, areas };
+    return { kind: 'changes', width: s.width, height: s.height, absolute: this.board.input.tablet !== null, areas };
   }
 
   private lines(): string[] | null {
@@ -88,7 +91,7 @@ export class MachineConsole {
   private step(at: number): void {
     const job = this.jobs[0];
     if (job === undefined) return;
-    if ((this.board.keyboard?.waiting ?? 0) > 0 && this.waitedNs < PATIENCE_NS) {
+    if ((this.board.input.keyboard?.waiting ?? 0) > 0 && this.waitedNs < PATIENCE_NS) {
       this.waitedNs += RETRY_NS;
       this.timer.arm(at + RETRY_NS);
       return;
@@ -106,10 +109,51 @@ export class MachineConsole {
 
   private apply(e: InputEvent): void {
     if ('key' in e) {
-      this.board.keyboard?.key(e.key, e.down);
+      this.board.input.keyboard?.key(e.key, e.down);
       return;
     }
-    this.board.mouse?.move(e.dx, e.dy, e.dz);
-    this.board.mouse?.setButtons(e.buttons);
+    if ('x' in e) {
+      this.point(e);
+      return;
+    }
+    this.board.input.pointer?.move(e.dx, e.dy, e.dz);
+    this.setButtons(e.buttons);
+  }
+
+  /** Buttons are pressed where the pointer is moved. */
+  private setButtons(buttons: number): void {
+    const { tablet, pointer } = this.board.input;
+    if (tablet !== null && this.at !== null) tablet.point(this.at.absX, this.at.absY, buttons, 0);
+    else pointer?.setButtons(buttons);
+  }
+
+  /** To an absolute device if the guest has one, else the way there from where the pointer was put last, as movement. */
+  private point(e: Extract<InputEvent, { x: number }>): void {
+    const dot = (v: number, size: number): number => Math.max(0, Math.min(size - 1, e.range ? Math.round((v * (size - 1)) / ABS_MAX) : v));
+    const x = dot(e.x, this.width);
+    const y = dot(e.y, this.height);
+    const to = { x, y, absX: e.range ? e.x : this.scaled(x, this.width), absY: e.range ? e.y : this.scaled(y, this.height) };
+    const { tablet, pointer } = this.board.input;
+    if (tablet !== null) {
+      tablet.point(to.absX, to.absY, e.buttons, e.dz);
+    } else {
+      const from = this.at ?? to;
+      if (to.x !== from.x || to.y !== from.y || e.dz !== 0) pointer?.move(to.x - from.x, to.y - from.y, e.dz);
+      pointer?.setButtons(e.buttons);
+    }
+    this.at = to;
+  }
+
+  private scaled(v: number, size: number): number {
+    return Math.round((v * ABS_MAX) / Math.max(1, size - 1));
+  }
+
+  /** Of the screen in dots; without one, a screen of the usual size is imagined. */
+  private get width(): number {
+    return this.surface.width || 1024;
+  }
+
+  private get height(): number {
+    return this.surface.height || 768;
   }
 }

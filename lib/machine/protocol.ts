@@ -38,8 +38,11 @@ export interface MachineStats {
   memory: { rss: number; guest: number };
 }
 
-/** A key (see keys.ts), or movement and buttons of the mouse. */
-export type InputEvent = { key: number; down: boolean } | { dx: number; dy: number; dz: number; buttons: number };
+/**
+ * A key (see keys.ts), movement and buttons of the mouse, or where a pointer is: in dots of the screen, or, with `range`, from 0
+ * to ABS_MAX (lib/devices/input/router.ts).
+ */
+export type InputEvent = { key: number; down: boolean } | { dx: number; dy: number; dz: number; buttons: number } | { x: number; y: number; range: boolean; dz: number; buttons: number };
 
 /** A changed region of the screen: RGBA words, red in the low byte, row by row. */
 export interface ScreenArea {
@@ -52,8 +55,17 @@ export interface ScreenArea {
 
 /** `changes`: what has changed since the last such request, or everything. */
 export type ConsoleRequest = { kind: 'changes'; all: boolean } | { kind: 'picture' } | { kind: 'text' } | { kind: 'input'; events: InputEvent[] };
+export interface ScreenChanges {
+  kind: 'changes';
+  width: number;
+  height: number;
+  /** The guest follows an absolute pointer. */
+  absolute: boolean;
+  areas: ScreenArea[];
+}
+
 /** Null: there is no display. */
-export type ConsoleReply = { kind: 'changes'; width: number; height: number; areas: ScreenArea[] } | { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
+export type ConsoleReply = ScreenChanges | { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
 
 /** What a debugger asks (lib/machine/debug/debugger.ts). Addresses are virtual; registers and memory are those of CPU `cpu`. */
 export type DebugRequest =

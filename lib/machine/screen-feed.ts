@@ -1,5 +1,5 @@
 /** The screen as it changes, for whoever watches: one question to the machine at a time, and none while nobody watches. */
-import type { ScreenArea } from './protocol.js';
+import type { ScreenArea, ScreenChanges } from './protocol.js';
 
 const BUSY_MS = 33;
 /** Between looks at a screen on which nothing happens. */
@@ -11,6 +11,8 @@ export interface ScreenImage {
   readonly height: number;
   /** RGBA words, red in the low byte. */
   readonly words: Uint32Array;
+  /** The guest follows an absolute pointer (a tablet), not movements. */
+  readonly absolute: boolean;
 }
 
 export interface ScreenWatcher {
@@ -20,12 +22,14 @@ export interface ScreenWatcher {
   changed(image: ScreenImage, area: { x: number; y: number; width: number; height: number }): void;
 }
 
+const NOTHING = { width: 0, height: 0, words: new Uint32Array(0), absolute: false };
+
 export class ScreenFeed {
   private readonly watchers = new Set<ScreenWatcher>();
-  private image: { width: number; height: number; words: Uint32Array } = { width: 0, height: 0, words: new Uint32Array(0) };
+  private image: { width: number; height: number; words: Uint32Array; absolute: boolean } = { ...NOTHING };
   private running = false;
 
-  constructor(private readonly ask: (all: boolean) => Promise<{ width: number; height: number; areas: ScreenArea[] } | null>) {}
+  constructor(private readonly ask: (all: boolean) => Promise<ScreenChanges | null>) {}
 
   watch(w: ScreenWatcher): () => void {
     this.watchers.add(w);
@@ -46,10 +50,11 @@ export class ScreenFeed {
           all = true;
           continue;
         }
-        this.image = { width: reply.width, height: reply.height, words: new Uint32Array(reply.width * reply.height) };
+        this.image = { width: reply.width, height: reply.height, words: new Uint32Array(reply.width * reply.height), absolute: reply.absolute };
         this.put(reply.areas);
         for (const w of this.watchers) w.resized(this.image);
       } else {
+        this.image.absolute = reply.absolute;
         this.put(reply.areas);
         for (const a of reply.areas) for (const w of this.watchers) w.changed(this.image, a);
       }
@@ -59,7 +64,7 @@ export class ScreenFeed {
       });
     }
     this.running = false;
-    this.image = { width: 0, height: 0, words: new Uint32Array(0) };
+    this.image = { ...NOTHING };
   }
 
   private put(areas: readonly ScreenArea[]): void {

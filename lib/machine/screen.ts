@@ -4,12 +4,12 @@ import { encodePng, type Picture } from '../display/png.js';
 import { UsageError, VmxError } from '../errors.js';
 import { chord, keyCode, typing } from './keys.js';
 import { ScreenFeed, type ScreenWatcher } from './screen-feed.js';
-import type { ConsoleRequest, InputEvent, ScreenArea, ScreenState } from './protocol.js';
+import type { ConsoleRequest, InputEvent, ScreenChanges, ScreenState } from './protocol.js';
 
 /** How the machine is asked. After its end the answers are about how it ended. */
 export interface ConsoleLink {
   /** Null: there is no display, or the machine has ended. */
-  changes(all: boolean): Promise<{ width: number; height: number; areas: ScreenArea[] } | null>;
+  changes(all: boolean): Promise<ScreenChanges | null>;
   screen(request: Extract<ConsoleRequest, { kind: 'picture' | 'text' }>): Promise<ScreenState>;
   input(events: InputEvent[]): Promise<void>;
   /** The machine has ended: nothing on the screen will change. */
@@ -104,10 +104,29 @@ export class Keyboard {
 const BUTTONS = { left: 1, right: 2, middle: 4, side: 8, extra: 16 } as const;
 export type MouseButton = keyof typeof BUTTONS;
 
+const AXIS_MAX = 0x7fff;
+
 export class Mouse {
   private buttons = 0;
+  private readonly axes = { x: 0, y: 0 };
 
   constructor(private readonly link: ConsoleLink) {}
+
+  /**
+   * Puts the pointer at (x, y), in dots of the screen. Guests with a tablet (virtio-tablet, VMware's pointer) have it there exactly;
+   * a mouse is moved by the way from where it was put last.
+   */
+  async moveTo(x: number, y: number, wheel = 0): Promise<void> {
+    for (const v of [x, y, wheel]) if (!Number.isFinite(v)) throw new UsageError(`mouse: ${v} is not a place`);
+    await this.link.input([{ x, y, range: false, dz: wheel, buttons: this.buttons }]);
+  }
+
+  /** One coordinate, as a part of the screen's width or height: 0..32767. The other stays as this function set it last. */
+  async setAxis(axis: 'x' | 'y', value: number): Promise<void> {
+    if (!(value >= 0 && value <= AXIS_MAX)) throw new UsageError(`mouse: ${value} is not a number from 0 to ${AXIS_MAX}`);
+    this.axes[axis] = value;
+    await this.link.input([{ ...this.axes, range: true, dz: 0, buttons: this.buttons }]);
+  }
 
   /** Moves by counts: right, down, wheel towards the user. */
   async move(dx: number, dy: number, wheel = 0): Promise<void> {

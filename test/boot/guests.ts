@@ -11,6 +11,8 @@ export interface Guests {
   /** Debian's kernel for any hardware, and an initramfs with the drivers of a PC's disks. */
   kernelGeneric?: string;
   initramfsStorage?: string;
+  /** With the drivers of input devices, displays, shared folders, sockets and so on, for the same kernel. */
+  initramfsDesk?: string;
   /** 32-bit kernel without PAE, and busybox for it; not everybody can fetch them. */
   kernel386?: string;
   initramfs386?: string;

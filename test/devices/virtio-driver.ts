@@ -175,6 +175,11 @@ export class VirtioDriver {
     return at;
   }
 
+  /** Memory of all buffers so far may be used again. */
+  rewind(): void {
+    this.nextBuffer = BUFFERS;
+  }
+
   bytes(at: number, n: number): Uint8Array {
     const b = new Uint8Array(n);
     this.mem.readInto(at, b);

@@ -4,6 +4,7 @@
  */
 import type { Device } from '../../devices/device.js';
 import type { VgaRenderer } from '../../devices/display/vga-render.js';
+import { InputRouter } from '../../devices/input/router.js';
 import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
 import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
 import { UsageError } from '../../errors.js';
@@ -24,6 +25,7 @@ export class BusParts {
   readonly pciHost: PciHost;
   fw!: FwCfg;
   screen: VgaRenderer | null = null;
+  readonly input = new InputRouter();
   /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */
   pirq: PciIrqSink = { set: () => {} };
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */

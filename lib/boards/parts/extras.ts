@@ -2,9 +2,10 @@
 import { IsaDebugExit } from '../../devices/misc/isa-debug-exit.js';
 import { PcTestDev, TESTDEV_IRQS, TESTDEV_MEMORY } from '../../devices/misc/pc-testdev.js';
 import { VirtioConsole } from '../../devices/virtio/console.js';
+import { VirtioKeyboard, VirtioMouse, VirtioTablet } from '../../devices/virtio/input.js';
 import { VirtioPci, type VirtioDevice } from '../../devices/virtio/pci-transport.js';
 import { VirtioRng } from '../../devices/virtio/rng.js';
-import { UsageError } from '../../errors.js';
+import { UsageError, VmxError } from '../../errors.js';
 import { type DeviceOption, intProp, parseDevice } from '../device-options.js';
 import { Pc } from './map.js';
 import type { BusParts } from './bus-parts.js';
@@ -26,37 +27,49 @@ export function addDeviceOptions(p: BusParts): void {
 }
 
 function addOption(p: BusParts, o: DeviceOption): void {
-  const h = p.host;
-  switch (o.name) {
-    case 'virtio-rng':
-      addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => h.random(dst)));
-      break;
-    case 'virtio-console':
-      addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => h.debugOutput(x))));
-      break;
-    default:
-      if (!(p instanceof Parts)) throw new UsageError(`--device: ${o.name} is not available on this board`);
-      addPcOption(p, o);
+  const add = BUS_DEVICES[o.name];
+  if (add !== undefined) {
+    add(p, o);
+    return;
   }
+  const addPc = PC_DEVICES[o.name];
+  if (addPc === undefined) throw new VmxError('ERR_INTERNAL', `no part for ${o.name}`);
+  if (!(p instanceof Parts)) throw new UsageError(`--device: ${o.name} is not available on this board`);
+  addPc(p, o);
 }
 
-/** Devices with ports and ISA interrupts. */
-function addPcOption(p: Parts, o: DeviceOption): void {
-  const h = p.host;
-  const m = p.memory;
-  switch (o.name) {
-    case 'isa-debug-exit':
-      m.mapPorts(intProp(o, 'iobase', 0xf4, 0xffff), intProp(o, 'iosize', 4, 8), p.add(new IsaDebugExit({ onExit: (s) => h.exit(s) })).ports);
-      break;
-    case 'pc-testdev': {
-      const t = p.add(new PcTestDev({ irqs: p.gsi.map((line, n) => (n < 16 ? p.isa[n]! : line)) }));
-      m.mapPorts(0xe0, 4, t.echo);
-      m.mapPorts(0xe4, 4, t.flush);
-      m.mapPorts(0x2000, TESTDEV_IRQS, t.irqPorts);
-      m.mapMmio(Pc.TESTDEV, TESTDEV_MEMORY, t.mmio);
-      break;
-    }
-    default:
-      throw new UsageError(`--device: ${o.name} is not available on this board`);
-  }
-}
+/** Models for every board with PCI, by name. */
+export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption) => void>> = {
+  'virtio-rng': (p) => addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => p.host.random(dst))),
+  'virtio-console': (p) => addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => p.host.debugOutput(x)))),
+  'virtio-keyboard': (p) => {
+    const keyboard = new VirtioKeyboard();
+    addVirtioExpress(p, 'virtio-keyboard', keyboard);
+    p.input.addKeyboard(keyboard);
+  },
+  'virtio-mouse': (p) => {
+    const mouse = new VirtioMouse();
+    addVirtioExpress(p, 'virtio-mouse', mouse);
+    p.input.addPointer(mouse);
+  },
+  'virtio-tablet': (p) => {
+    const tablet = new VirtioTablet();
+    addVirtioExpress(p, 'virtio-tablet', tablet);
+    p.input.addTablet(tablet);
+  },
+};
+
+/** Models with ports and ISA interrupts, which only PCs have. */
+export const PC_DEVICES: Readonly<Record<string, (p: Parts, o: DeviceOption) => void>> = {
+  'isa-debug-exit': (p, o) => {
+    p.memory.mapPorts(intProp(o, 'iobase', 0xf4, 0xffff), intProp(o, 'iosize', 4, 8), p.add(new IsaDebugExit({ onExit: (s) => p.host.exit(s) })).ports);
+  },
+  'pc-testdev': (p) => {
+    const m = p.memory;
+    const t = p.add(new PcTestDev({ irqs: p.gsi.map((line, n) => (n < 16 ? p.isa[n]! : line)) }));
+    m.mapPorts(0xe0, 4, t.echo);
+    m.mapPorts(0xe4, 4, t.flush);
+    m.mapPorts(0x2000, TESTDEV_IRQS, t.irqPorts);
+    m.mapMmio(Pc.TESTDEV, TESTDEV_MEMORY, t.mmio);
+  },
+};

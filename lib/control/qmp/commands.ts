@@ -62,8 +62,10 @@ async function sendEvent(vm: VirtualMachine, v: unknown, where: string): Promise
       await (d.axis === 'x' ? vm.mouse.move(d.value as number, 0) : vm.mouse.move(0, d.value as number));
       break;
     }
-    default:
-      throw new ControlError('the machine has no absolute pointing device');
+    default: {
+      const d = checkArgs(e.data, { axis: { type: 'str', values: ['x', 'y'] }, value: { type: 'int' } }, at);
+      await vm.mouse.setAxis(d.axis as 'x' | 'y', d.value as number);
+    }
   }
 }
 

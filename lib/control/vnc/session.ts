@@ -82,8 +82,6 @@ export class VncSession implements ScreenWatcher {
   private relative = false;
   private deflate: Deflate | null = null;
   private readonly compressed: Buffer[] = [];
-  private lastX = -1;
-  private lastY = -1;
   private lastButtons = 0;
   private pendingInput = 0;
   private inputDone: Promise<void> = Promise.resolve();
@@ -293,13 +291,14 @@ export class VncSession implements ScreenWatcher {
   }
 
   private pointer(buttons: number, x: number, y: number): void {
-    const [dx, dy] = this.relative ? [x - RELATIVE_CENTRE, y - RELATIVE_CENTRE] : this.lastX < 0 ? [0, 0] : [x - this.lastX, y - this.lastY];
-    this.lastX = x;
-    this.lastY = y;
     const changed = buttons ^ this.lastButtons;
     this.lastButtons = buttons;
     const wheel = (changed & buttons & WHEEL_UP ? -1 : 0) + (changed & buttons & WHEEL_DOWN ? 1 : 0);
-    if (dx !== 0 || dy !== 0 || wheel !== 0) this.feed(() => this.vm.mouse.move(dx, dy, wheel));
+    if (!this.relative) this.feed(() => this.vm.mouse.moveTo(x, y, wheel));
+    else {
+      const [dx, dy] = [x - RELATIVE_CENTRE, y - RELATIVE_CENTRE];
+      if (dx !== 0 || dy !== 0 || wheel !== 0) this.feed(() => this.vm.mouse.move(dx, dy, wheel));
+    }
     for (const [bit, name] of BUTTONS) if (changed & bit) this.feed(() => (buttons & bit ? this.vm.mouse.down(name) : this.vm.mouse.up(name)));
   }
 
@@ -330,6 +329,7 @@ export class VncSession implements ScreenWatcher {
 
   private update(): void {
     if (this.image === null || !this.wanted || this.sending || this.closed || this.socket.writableLength > MAX_UNSENT) return;
+    this.announcePointer(this.image);
     if (this.dirty.length === 0 && this.announce.length === 0) return;
     this.wanted = false;
     this.sending = true;
@@ -337,6 +337,12 @@ export class VncSession implements ScreenWatcher {
       this.sending = false;
       this.update();
     });
+  }
+
+  /** A driver for an absolute pointer may come and go. */
+  private announcePointer(image: ScreenImage): void {
+    const e = Encoding.POINTER_MOTION_CHANGE;
+    if (this.extras.has(e) && !this.announce.includes(e) && this.relative === image.absolute) this.announce.push(e);
   }
 
   private async send(image: ScreenImage): Promise<void> {
@@ -352,9 +358,13 @@ export class VncSession implements ScreenWatcher {
     };
     const nothing = new Uint8Array(0);
     for (const e of this.announce.splice(0)) {
-      // PS/2 mice move by counts: x = 0 asks the client for movements in place of positions.
-      rect({ x: 0, y: 0, width: image.width, height: image.height }, e, nothing);
-      if (e === (Encoding.POINTER_MOTION_CHANGE as number)) this.relative = true;
+      if (e === (Encoding.POINTER_MOTION_CHANGE as number)) {
+        // Mice move by counts: x = 0 asks the client for movements in place of positions, 1 for positions.
+        this.relative = !image.absolute;
+        rect({ x: image.absolute ? 1 : 0, y: 0, width: image.width, height: image.height }, e, nothing);
+      } else {
+        rect({ x: 0, y: 0, width: image.width, height: image.height }, e, nothing);
+      }
     }
     const grows = image.width !== this.told.width || image.height !== this.told.height;
     if (this.resizedSince && grows && this.extras.has(Encoding.DESKTOP_SIZE)) {

@@ -9,6 +9,7 @@ import type { DeviceClock, DeviceTimer, SavedState } from '../device.js';
 import { array, bool, bytes, int, list, loadState, saveState, time, u16, u8, type Schema } from '../saved.js';
 import { set2ToSet1 } from './i8042.js';
 import { Ps2, type Ps2Device } from './ps2.js';
+import type { KeySink } from './router.js';
 
 const VERSION = 1;
 /** Bytes of keystrokes kept; a real keyboard has room for 16. */
@@ -133,8 +134,9 @@ export interface Ps2KeyboardOptions {
   typematic?: boolean;
 }
 
-export class Ps2Keyboard implements Ps2Device {
+export class Ps2Keyboard implements Ps2Device, KeySink {
   readonly name = 'ps2-keyboard';
+  readonly listening = true;
   onData: () => void = () => {};
 
   private readonly timer: DeviceTimer;

@@ -5,6 +5,7 @@
 import type { SavedState } from '../device.js';
 import { array, bool, int, list, loadState, saveState, u8, type Schema } from '../saved.js';
 import { Ps2, type Ps2Device } from './ps2.js';
+import type { PointerSink } from './router.js';
 
 const VERSION = 1;
 /** Movement not yet reported is bounded, or a mouse nobody reads would jump for minutes. */
@@ -111,8 +112,9 @@ function clamp(v: number, limit: number): number {
   return Math.max(-limit, Math.min(limit, v));
 }
 
-export class Ps2Mouse implements Ps2Device {
+export class Ps2Mouse implements Ps2Device, PointerSink {
   readonly name = 'ps2-mouse';
+  readonly listening = true;
   onData: () => void = () => {};
 
   private s = initial();
