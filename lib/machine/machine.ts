@@ -37,7 +37,7 @@ export interface MachineHost {
 }
 
 /** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
-const EXEC_BYTES = 64 * 1024 * 1024;
+const EXEC_BYTES = 128 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
 /** Time slice of a CPU when several want to run, ns. */
