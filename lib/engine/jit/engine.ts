@@ -138,8 +138,12 @@ export class Engine {
   private readonly jcGlobal: Uint8Array;
   private readonly jcUsed: Uint8Array;
   private stops: Stops | null = null;
-  /** One byte per table and page number modulo JC_PAGES: non-zero if the jump cache may hold an entry of such a page. */
-  private readonly jcPages: Uint8Array;
+  /**
+   * Per table and page number modulo JC_PAGES: first entry (plus 1, 0 = none) of the list of filled entries for such pages, linked by
+   * `jcNext`.
+   */
+  private readonly jcPages: Uint16Array;
+  private readonly jcNext: Uint16Array[];
   private readonly jcBlocks: (Block | null)[][];
   /** Filled entries of each table. */
   private readonly jcLists: Uint16Array[];
@@ -162,7 +166,8 @@ export class Engine {
     this.jcNonGlobal = new Uint8Array(tables);
     this.jcGlobal = new Uint8Array(tables);
     this.jcUsed = new Uint8Array(tables);
-    this.jcPages = new Uint8Array(tables * JC_PAGES);
+    this.jcPages = new Uint16Array(tables * JC_PAGES);
+    this.jcNext = [];
     const miss = o.host === null ? 0 : o.host.missAddress;
     for (let i = 0; i < this.jcEmpty.length; i += 4) {
       this.jcEmpty[i + 1] = 0x4000_0000;
@@ -175,6 +180,7 @@ export class Engine {
     for (let i = 0; i < tables; i++) {
       this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
       this.jcLists.push(new Uint16Array(JC_ENTRIES));
+      this.jcNext.push(new Uint16Array(JC_ENTRIES));
     }
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
@@ -432,6 +438,13 @@ export class Engine {
   }
 
   private fillEntry(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, block: Block): void {
+    const blocks = this.jcBlocks[table]!;
+    if (blocks[idx] !== null) this.unlinkEntry(table, idx, V[e]!);
+    // An entry that has been dropped is still in the list.
+    else if (this.jcCounts[table]! < JC_ENTRIES) this.jcLists[table]![this.jcCounts[table]!++] = idx;
+    const mark = pageMark(table, lo);
+    this.jcNext[table]![idx] = this.jcPages[mark]!;
+    this.jcPages[mark] = idx + 1;
     V[e] = lo;
     V[e + 1] = hi;
     if (this.o.host !== null) {
@@ -439,13 +452,22 @@ export class Engine {
       V[e + 2] = host | 0;
       V[e + 3] = Math.floor(host / 0x1_0000_0000);
     }
-    const blocks = this.jcBlocks[table]!;
-    // An entry that has been dropped is still in the list.
-    if (blocks[idx] === null && this.jcCounts[table]! < JC_ENTRIES) this.jcLists[table]![this.jcCounts[table]!++] = idx;
     blocks[idx] = block;
     this.jcUsed[table] = 1;
-    this.jcPages[pageMark(table, lo)] = 1;
     this.noteEntry(block, (table << 16) | idx);
+  }
+
+  /** Takes a filled entry, for linear address lo, out of the list of its page. */
+  private unlinkEntry(table: number, idx: number, lo: number): void {
+    const next = this.jcNext[table]!;
+    const mark = pageMark(table, lo);
+    let at = this.jcPages[mark]! - 1;
+    if (at === idx) {
+      this.jcPages[mark] = next[idx]!;
+      return;
+    }
+    while (at >= 0 && next[at]! - 1 !== idx) at = next[at]! - 1;
+    if (at >= 0) next[at] = next[idx]!;
   }
 
   /**
@@ -565,12 +587,12 @@ export class Engine {
   /** Enters a new block into its pages. */
   private enterBlock(block: Block, pageOff: number): void {
     const page2 = block.page2;
-    this.markCode(block, pageOff);
-    if (page2 >= 0) this.markCode(block, page2);
+    this.markCode(block, pageOff, false);
+    if (page2 >= 0) this.markCode(block, page2, true);
     let page = this.pages.get(pageOff);
     if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
     page.byKey.set(blockKey(block.offset, block.mode), block);
-    if (page2 >= 0 && page2 !== pageOff) {
+    if (page2 >= 0) {
       let second = this.pages.get(page2);
       if (second === undefined) this.pages.set(page2, (second = this.newPage(page2)));
       second.tails.push(block);
@@ -623,13 +645,12 @@ export class Engine {
     else aot.stats.skipped++;
   }
 
-  /** Sets the code map's bits for the part of the block that lies in the page. */
-  private markCode(b: Block, pageOff: number): void {
+  /** Sets the code map's bits for the part of the block that lies in the page: its beginning, or its tail in the second one. */
+  private markCode(b: Block, pageOff: number, tail: boolean): void {
     const map = this.map.codeMap;
     if (map === undefined) return;
-    const own = pageOff === b.ram - b.offset;
-    const first = own ? b.offset : 0;
-    const last = own ? Math.min(b.offset + b.bytes, PAGE) - 1 : b.offset + b.bytes - PAGE - 1;
+    const first = tail ? 0 : b.offset;
+    const last = tail ? b.offset + b.bytes - PAGE - 1 : Math.min(b.offset + b.bytes, PAGE) - 1;
     const at = (pageOff / PAGE) * MAP_WORDS;
     for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) map.words[at + (g >> 5)]! |= 1 << (g & 31);
   }
@@ -641,8 +662,8 @@ export class Engine {
     const at = (pageOff / PAGE) * MAP_WORDS;
     map.words.fill(0, at, at + MAP_WORDS);
     if (page === undefined) return;
-    for (const b of page.byKey.values()) this.markCode(b, pageOff);
-    for (const b of page.tails) this.markCode(b, pageOff);
+    for (const b of page.byKey.values()) this.markCode(b, pageOff, false);
+    for (const b of page.tails) this.markCode(b, pageOff, true);
   }
 
   private newPage(pageOff: number): PageBlocks {
@@ -740,6 +761,7 @@ export class Engine {
   private dropEntry(table: number, idx: number): void {
     const V = this.cpus[Math.floor(table / MMU_INDEXES)]!.V;
     const e = (JC_BASE + (table % MMU_INDEXES) * JC_TABLE_BYTES + idx * 16) >> 2;
+    this.unlinkEntry(table, idx, V[e]!);
     this.emptyEntry(V, e);
   }
 
@@ -841,26 +863,30 @@ export class Engine {
     }
   }
 
+  /** Empties the entries for the linear page `page` (low word). */
+  private dropPage(V: Int32Array, table: number, mmuIdx: number, page: number): void {
+    const blocks = this.jcBlocks[table]!;
+    const next = this.jcNext[table]!;
+    const base = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
+    for (let k = this.jcPages[pageMark(table, page)]! - 1; k >= 0; ) {
+      const after = next[k]! - 1;
+      if ((V[base + k * 4]! & ~0xfff) === page) {
+        blocks[k] = null;
+        this.dropEntry(table, k);
+      }
+      k = after;
+    }
+  }
+
   private flushed(cpu: GuestCpu, kind: FlushKind, lo: number, hi: number): void {
     if (kind === FlushKind.PAGE) {
       const page = lo & ~0xfff;
       const before = (page - PAGE) | 0;
       for (let i = 0; i < MMU_INDEXES; i++) {
         const table = cpu.index * MMU_INDEXES + i;
-        // Most pages that are flushed hold data.
-        if (this.jcUsed[table] === 0 || (this.jcPages[pageMark(table, page)] === 0 && this.jcPages[pageMark(table, before)] === 0)) continue;
-        const blocks = this.jcBlocks[table]!;
-        const e = (JC_BASE + i * JC_TABLE_BYTES) >> 2;
-        const list = this.jcLists[table]!;
-        for (let n = this.jcCounts[table]! - 1; n >= 0; n--) {
-          const k = list[n]!;
-          if (blocks[k] === null) continue;
-          const p = cpu.V[e + k * 4]! & ~0xfff;
-          if (p === page || p === before) {
-            blocks[k] = null;
-            this.dropEntry(table, k);
-          }
-        }
+        if (this.jcUsed[table] === 0) continue;
+        this.dropPage(cpu.V, table, i, page);
+        this.dropPage(cpu.V, table, i, before);
       }
       void hi;
       return;
