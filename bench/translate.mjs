@@ -23,7 +23,7 @@ const USER_INDEX = 0;
 
 const helpers = x86Helpers();
 const lifter = x86Lifter(helpers, CpuModel.parse('max'));
-const host = new X64Host({ buffer: new ArrayBuffer(64 << 20), address: 0 }, [], loadNative().cpuFeatures());
+const host = new X64Host({ buffer: new ArrayBuffer(16 << 20), address: 0 }, [], loadNative().cpuFeatures());
 const pool = new ConstPool();
 const ir = new IrBuilder(pool);
 const win = { buf: new Uint8Array(text), pos: 0, end: 0, offset: 0 };
