@@ -22,8 +22,8 @@ import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
-import type { Guest, MachineCpu } from './guests/guest.js';
-import { ARCHES } from './guests/index.js';
+import { MachineDrives } from './drives.js';
+import type { Guest, GuestArch, MachineCpu } from './guests/guest.js';
 import { Debugger } from './debug/debugger.js';
 import type { ActiveAccel, DebugReply, DebugRequest, DebugStop, EndState, Inspection, MachineStats } from './protocol.js';
 
@@ -34,11 +34,13 @@ export interface MachineHost {
   serialTaken(count: number): void;
   log(message: string): void;
   reset(): void;
+  /** The tray of a CD-ROM drive has opened or closed. */
+  trayMoved(drive: string, open: boolean): void;
   debugStop(stop: DebugStop): void;
 }
 
 /** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
-const EXEC_BYTES = 64 * 1024 * 1024;
+const EXEC_BYTES = 128 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
 /** Time slice of a CPU when several want to run, ns. */
@@ -78,6 +80,7 @@ export class Machine {
   private readonly accelerator: Accelerator | null = null;
   private readonly board: Board;
   readonly console: MachineConsole;
+  readonly drives: MachineDrives;
   private extraUsed = 0;
   private readonly tools: Tools;
   private debugger: Debugger | null = null;
@@ -108,6 +111,7 @@ export class Machine {
 
   constructor(
     readonly config: MachineConfig,
+    private readonly arch: GuestArch,
     private readonly host: MachineHost,
   ) {
     this.notes = [...config.notes];
@@ -119,8 +123,6 @@ export class Machine {
     const ram = native.allocRam(config.memory + EXTRA_BYTES);
     const map = native.allocState(Math.ceil((config.memory + EXTRA_BYTES) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
-    const arch = ARCHES[config.arch];
-    if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
@@ -182,6 +184,7 @@ export class Machine {
       this.setDeadline(cpu.index, t);
     });
     this.console = new MachineConsole(this.board, this.timers);
+    this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
@@ -552,7 +555,7 @@ export class Machine {
 
   /** For a debugger; the first request attaches one. */
   debug(request: DebugRequest): DebugReply {
-    const arch = ARCHES[this.config.arch]?.debug.gdb;
+    const arch = this.arch.debug.gdb;
     if (arch === undefined) return { ok: false, data: null };
     if (this.debugger === null) {
       this.debugger = new Debugger({

@@ -1,11 +1,14 @@
 /** Entry of the worker that runs one machine. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { VmxError } from '../errors.js';
+import { assumeBuild } from '../cache/identity.js';
+import { UsageError, VmxError } from '../errors.js';
 import { Machine } from './machine.js';
+import { loadArch } from './guests/load.js';
 import type { EndState, FromWorker, ToWorker, WorkerInit } from './protocol.js';
+import type { WorkerStart } from './worker-start.js';
 
+if (parentPort === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
 const port = parentPort;
-if (port === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
 const send = (m: FromWorker): void => port.postMessage(m);
 
 /** Output is gathered for one turn of the event loop or this many bytes. */
@@ -47,14 +50,21 @@ function fail(e: unknown): void {
   send({ type: 'failed', name: err.name, code: err instanceof VmxError ? err.code : 'ERR_INTERNAL', message: err.message, stack: err.stack ?? '' });
 }
 
-try {
-  const { config } = workerData as WorkerInit;
-  const machine = new Machine(config, {
+const ask = (workerData as WorkerStart).arch;
+// The machine's configuration asks again, and reports what goes wrong.
+if (ask !== null) loadArch(ask).catch(() => undefined);
+
+async function start({ config, build }: WorkerInit): Promise<void> {
+  if (build !== null) assumeBuild(build);
+  const arch = await loadArch(config.arch);
+  if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
+  const machine = new Machine(config, arch, {
     serialOutput: (bytes) => serial.add(bytes),
     debugOutput: (bytes) => debug.add(bytes),
     log: (message) => send({ type: 'log', message }),
     serialTaken: (count) => send({ type: 'serial-taken', count }),
     reset: () => send({ type: 'reset' }),
+    trayMoved: (drive, open) => send({ type: 'tray', drive, open }),
     debugStop: (stop) => send({ type: 'debug-stop', stop }),
   });
   serial.wantTurn = debug.wantTurn = () => machine.wantTurn();
@@ -102,6 +112,15 @@ try {
       case 'stats':
         send({ type: 'done', id: m.id, stats: machine.stats() });
         break;
+      case 'drives':
+        try {
+          machine.drives.handle(m.request);
+          send({ type: 'drives', id: m.id, drives: machine.drives.list() });
+        } catch (e) {
+          if (!(e instanceof VmxError)) throw e;
+          send({ type: 'drives', id: m.id, drives: [], refusal: { code: e.code, message: e.message } });
+        }
+        break;
       case 'forward':
         machine.forward(m.nic, m.forward).then(
           (port) => send({ type: 'forwarded', id: m.id, port, error: null }),
@@ -119,7 +138,8 @@ try {
         break;
     }
   });
-  machine.prepare().then(() => send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes }), fail);
-} catch (e) {
-  fail(e);
+  await machine.prepare();
+  send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes });
 }
+
+port.once('message', (init: WorkerInit) => void start(init).catch(fail));

@@ -1,4 +1,4 @@
-/** A QMP client for tests: messages in the order they come. */
+/** A QMP client for tests: one message at a time. */
 import { connect, type Socket } from 'node:net';
 import { expect } from 'vitest';
 
@@ -27,13 +27,18 @@ export class QmpClient {
     });
   }
 
+  /** The next reply or event; null: the connection is over. */
   async next(): Promise<Record<string, unknown> | null> {
     while (this.messages.length === 0 && !this.closed) await new Promise<void>((r) => (this.wake = r));
     return this.messages.shift() ?? null;
   }
 
-  async call(execute: string, args?: unknown): Promise<Record<string, unknown> | null> {
+  send(execute: string, args?: unknown): void {
     this.socket.write(JSON.stringify({ execute, arguments: args, id: execute }));
+  }
+
+  async call(execute: string, args?: unknown): Promise<Record<string, unknown> | null> {
+    this.send(execute, args);
     return this.next();
   }
 
