@@ -6,12 +6,11 @@ import { detectImage } from '../boot/image.js';
 import { endpointText, parseEndpoint } from '../control/endpoint.js';
 import { GdbServer } from '../control/gdb/server.js';
 import { QmpServer } from '../control/qmp/server.js';
-import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
-import { parseDisplay } from './display.js';
+import { openDisplay, parseDisplay } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
@@ -85,7 +84,7 @@ const OPTIONS = {
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
   serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
-  display: { type: 'string', default: 'none', describe: 'none, or vnc[:[HOST:]PORT][,password=FILE]: a VNC server (port 5900 of the loopback address)' },
+  display: { type: 'string', default: 'none', describe: 'none; vnc[:[HOST:]PORT][,password=FILE][,websocket=PORT]: a VNC server; web[:[HOST:]PORT][,token=FILE]: a page for browsers' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
@@ -256,10 +255,7 @@ async function boot(a: BootArgs): Promise<number> {
         debuggerThere = client;
       }
     }
-    if (display !== null) {
-      const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
-      process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
-    }
+    if (display !== null) await openDisplay(display, vm, (line) => process.stderr.write(`vmx-accel: ${line}\n`));
   } catch (e) {
     await vm.stop();
     throw e;
