@@ -1,4 +1,4 @@
-/** `--display`: none, a VNC server, or a web console. */
+/** `--display`: none, a VNC server, a web console, or this terminal. */
 import { readFileSync } from 'node:fs';
 import { type Endpoint, endpointText, parseEndpoint } from '../control/endpoint.js';
 import { VncServer } from '../control/vnc/server.js';
@@ -11,11 +11,12 @@ type TcpEndpoint = Extract<Endpoint, { kind: 'tcp' }>;
 
 export type Display =
   | { kind: 'vnc'; endpoint: TcpEndpoint; password: string | null; websocket: TcpEndpoint | null }
-  | { kind: 'web'; endpoint: TcpEndpoint; token: string | null };
+  | { kind: 'web'; endpoint: TcpEndpoint; token: string | null }
+  | { kind: 'term' };
 
-const KINDS = { vnc: ['password', 'websocket'], web: ['token'] } as const;
+const KINDS = { vnc: ['password', 'websocket'], web: ['token'], term: [] } as const;
 const PORTS = { vnc: 5900, web: 6080 } as const;
-const USAGE = 'none, vnc[:[HOST:]PORT][,password=FILE][,websocket=[HOST:]PORT], web[:[HOST:]PORT][,token=FILE] are';
+const USAGE = 'none, vnc[:[HOST:]PORT][,password=FILE][,websocket=[HOST:]PORT], web[:[HOST:]PORT][,token=FILE], term are';
 
 const tcp = (text: string): TcpEndpoint => parseEndpoint(`tcp:${text}`, '--display') as TcpEndpoint;
 
@@ -35,7 +36,7 @@ export function parseDisplay(text: string): Display | null {
   if (text === 'none') return null;
   const [what, ...options] = text.split(',') as [string, ...string[]];
   const [, name, place] = /^([a-z]+)(?::(.*))?$/.exec(what) ?? [];
-  if (name === undefined || !Object.hasOwn(KINDS, name)) throw new UsageError(`--display: '${text}' is not available (${USAGE})`);
+  if (name === undefined || !Object.hasOwn(KINDS, name) || (name === 'term' && text !== name)) throw new UsageError(`--display: '${text}' is not available (${USAGE})`);
   const kind = name as keyof typeof KINDS;
   const known: readonly string[] = KINDS[kind];
   const given = new Map<string, string>();
@@ -44,12 +45,16 @@ export function parseDisplay(text: string): Display | null {
     if (key === undefined || !known.includes(key)) throw new UsageError(`--display: ${kind} has no property '${o}' (${known.map((k) => `${k}=`).join(', ')} ${known.length > 1 ? 'are' : 'is one'})`);
     given.set(key, value!);
   }
+  if (kind === 'term') return { kind };
   const endpoint = tcp(place ?? String(PORTS[kind]));
   if (kind === 'web') return { kind, endpoint, token: given.has('token') ? tokenFile(given.get('token')!, '--display') : null };
   return { kind, endpoint, password: given.has('password') ? passwordFile(given.get('password')!) : null, websocket: given.has('websocket') ? tcp(given.get('websocket')!) : null };
 }
 
-/** Starts the servers. @param say gets a line for the user. @throws UsageError */
+/** Whether `--display term` has the terminal, so that the serial port cannot have it. */
+export const takesTerminal = (display: string): boolean => display === 'term';
+
+/** Starts the servers, or takes the terminal; the machine starts next. @param say gets a line for the user. @throws UsageError */
 export async function openDisplay(d: Display, vm: VirtualMachine, say: (line: string) => void): Promise<void> {
   if (d.kind === 'vnc') {
     const vnc = await VncServer.listen(vm, d.endpoint, { password: d.password });
@@ -59,7 +64,11 @@ export async function openDisplay(d: Display, vm: VirtualMachine, say: (line: st
       const { listenWebSocket } = await import('../control/vnc/websocket.js');
       say(`VNC over WebSocket at ws://${endpointText(await listenWebSocket(vnc, d.websocket)).slice(4)}`);
     }
-  } else if (d.kind === 'web') {
+  } else if (d.kind === 'term') {
+    const { TermDisplay } = await import('./term-display.js');
+    const term = TermDisplay.open(vm);
+    vm.once('end', () => term.close());
+  } else {
     const { WebConsole } = await import('../control/web/console.js');
     const web = await WebConsole.listen(vm, d.endpoint, { token: d.token, version: VERSION });
     say(d.token === null ? `web console at ${web.url}` : `web console at http://${endpointText(web.endpoint).slice(4)}/`);

@@ -1,11 +1,12 @@
 /** What browsers load: our page, and the modules of noVNC. Nothing else of the disk. */
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const UI = fileURLToPath(new URL('../../../ui/', import.meta.url));
 /** Root of the noVNC package: its entry is core/rfb.js. */
-const NOVNC = dirname(dirname(fileURLToPath(import.meta.resolve('@novnc/novnc'))));
+const NOVNC = dirname(dirname(createRequire(import.meta.url).resolve('@novnc/novnc')));
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
 const PAGE: Readonly<Record<string, string>> = { '/': 'index.html', '/console.js': 'console.js', '/terminal.js': 'terminal.js', '/console.css': 'console.css' };
