@@ -51,12 +51,16 @@ describe.skipIf(skipFor(noAddon))('web console', () => {
       r.end();
     });
   }
+  /** What each socket has been sent. */
+  const came = new Map<WebSocket, string>();
   const page = (path: string): Promise<Answer> => get(path, { Cookie: cookie });
 
   /** Opens a WebSocket. @returns it, or the status with which it was refused. */
   function open(path: string, headers: Record<string, string> = { Cookie: cookie }, at = port, protocols: string[] = []): Promise<WebSocket | number> {
     return new Promise((resolve) => {
       const ws = new WebSocket(`ws://127.0.0.1:${at}${path}`, protocols, { headers });
+      came.set(ws, '');
+      ws.on('message', (d: Buffer) => came.set(ws, came.get(ws)! + d.toString('latin1')));
       ws.once('open', () => resolve(ws));
       ws.on('error', () => {});
       ws.once('unexpected-response', (_request, response) => {
@@ -65,14 +69,15 @@ describe.skipIf(skipFor(noAddon))('web console', () => {
       });
     });
   }
-  /** Gathers what comes until it matches. */
+  /** Resolves when all that has come matches. */
   function until(ws: WebSocket, what: RegExp): Promise<string> {
     return new Promise((resolve) => {
-      let text = '';
-      ws.on('message', (d: Buffer) => {
-        text += d.toString('latin1');
+      const look = (): void => {
+        const text = came.get(ws)!;
         if (what.test(text)) resolve(text);
-      });
+      };
+      ws.on('message', look);
+      look();
     });
   }
 
