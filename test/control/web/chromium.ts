@@ -14,7 +14,7 @@ export const noChromium = found === undefined ? 'no Chromium installed' : null;
 export class Chromium {
   private next = 1;
   private readonly waiting = new Map<number, { resolve: (v: Record<string, unknown>) => void; reject: (e: Error) => void }>();
-  /** What the page has logged, and what went wrong in it. */
+  /** What went wrong in the page. */
   readonly log: string[] = [];
 
   private constructor(
@@ -23,9 +23,9 @@ export class Chromium {
     private readonly socket: WebSocket,
   ) {
     socket.on('message', (data: Buffer) => {
-      const m = JSON.parse(data.toString()) as { id?: number; result?: Record<string, unknown>; error?: { message: string }; method?: string; params?: unknown };
+      const m = JSON.parse(data.toString()) as { id?: number; result?: Record<string, unknown>; error?: { message: string }; method?: string; params?: { entry?: { level: string } } };
       if (m.id === undefined) {
-        if (m.method === 'Runtime.exceptionThrown' || m.method === 'Log.entryAdded') this.log.push(JSON.stringify(m.params));
+        if (m.method === 'Runtime.exceptionThrown' || m.params?.entry?.level === 'error') this.log.push(JSON.stringify(m.params));
         return;
       }
       const w = this.waiting.get(m.id);
