@@ -1,8 +1,6 @@
 /** `--display`: none, a VNC server, a web console, or this terminal. */
 import { readFileSync } from 'node:fs';
 import { type Endpoint, endpointText, parseEndpoint } from '../control/endpoint.js';
-import { VncServer } from '../control/vnc/server.js';
-import { tokenFile } from '../control/web/access.js';
 import { UsageError } from '../errors.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
 import { VERSION } from './version.js';
@@ -20,15 +18,30 @@ const USAGE = 'none, vnc[:[HOST:]PORT][,password=FILE][,websocket=[HOST:]PORT], 
 
 const tcp = (text: string): TcpEndpoint => parseEndpoint(`tcp:${text}`, '--display') as TcpEndpoint;
 
-function passwordFile(file: string): string {
-  let password: string;
+/** A file's first line. */
+function firstLine(file: string, what: string): string {
   try {
-    password = readFileSync(file, 'utf8').split(/\r?\n/)[0]!;
+    return readFileSync(file, 'utf8').split(/\r?\n/)[0]!;
   } catch (e) {
-    throw new UsageError(`--display: password: ${(e as Error).message}`, { cause: e });
+    throw new UsageError(`--display: ${what}: ${(e as Error).message}`, { cause: e });
   }
+}
+
+function passwordFile(file: string): string {
+  const password = firstLine(file, 'password');
   if (password === '') throw new UsageError(`--display: password: ${file} is empty`);
   return password;
+}
+
+const MIN_TOKEN = 16;
+
+/** A token that fits into a cookie and is not guessed. @throws UsageError */
+export function tokenFile(file: string): string {
+  const token = firstLine(file, 'token');
+  if (!/^[\x21-\x7e]+$/.test(token) || /[;,\\"]/.test(token) || token.length < MIN_TOKEN) {
+    throw new UsageError(`--display: token: ${file}: the first line must be ${MIN_TOKEN} printable ASCII characters or more, without ; , \\ "`);
+  }
+  return token;
 }
 
 /** Secrets are a file's first line, so that they are in no list of processes. @throws UsageError */
@@ -47,7 +60,7 @@ export function parseDisplay(text: string): Display | null {
   }
   if (kind === 'term') return { kind };
   const endpoint = tcp(place ?? String(PORTS[kind]));
-  if (kind === 'web') return { kind, endpoint, token: given.has('token') ? tokenFile(given.get('token')!, '--display') : null };
+  if (kind === 'web') return { kind, endpoint, token: given.has('token') ? tokenFile(given.get('token')!) : null };
   return { kind, endpoint, password: given.has('password') ? passwordFile(given.get('password')!) : null, websocket: given.has('websocket') ? tcp(given.get('websocket')!) : null };
 }
 
@@ -57,9 +70,10 @@ export const takesTerminal = (display: string): boolean => display === 'term';
 /** Starts the servers, or takes the terminal; the machine starts next. @param say gets a line for the user. @throws UsageError */
 export async function openDisplay(d: Display, vm: VirtualMachine, say: (line: string) => void): Promise<void> {
   if (d.kind === 'vnc') {
+    // What few use is loaded when it is used.
+    const { VncServer } = await import('../control/vnc/server.js');
     const vnc = await VncServer.listen(vm, d.endpoint, { password: d.password });
     say(`VNC server at ${endpointText(vnc.endpoint).slice(4)}`);
-    // What few use is loaded when it is used.
     if (d.websocket !== null) {
       const { listenWebSocket } = await import('../control/vnc/websocket.js');
       say(`VNC over WebSocket at ws://${endpointText(await listenWebSocket(vnc, d.websocket)).slice(4)}`);

@@ -4,13 +4,10 @@
  * WebSocket must have been opened by our own page.
  */
 import { randomBytes, timingSafeEqual, createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { UsageError } from '../../errors.js';
 
-const MIN_TOKEN = 16;
 const TOKEN_BYTES = 16;
 
 /** Name and port of a Host header or of an origin; null if it is none. */
@@ -47,20 +44,6 @@ export function localOrigin(request: IncomingMessage): boolean {
 }
 
 export const newToken = (): string => randomBytes(TOKEN_BYTES).toString('hex');
-
-/** A file's first line. @throws UsageError that names the option */
-export function tokenFile(file: string, option: string): string {
-  let token: string;
-  try {
-    token = readFileSync(file, 'utf8').split(/\r?\n/)[0]!;
-  } catch (e) {
-    throw new UsageError(`${option}: token: ${(e as Error).message}`, { cause: e });
-  }
-  if (!/^[\x21-\x7e]+$/.test(token) || /[;,\\"]/.test(token) || token.length < MIN_TOKEN) {
-    throw new UsageError(`${option}: token: ${file}: the first line must be ${MIN_TOKEN} printable ASCII characters or more, without ; , \\ "`);
-  }
-  return token;
-}
 
 /** Compares without telling by its time how much agrees. */
 export function sameSecret(a: string, b: string): boolean {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { parseEndpoint, VirtualMachine, VncServer, WebConsole, type Endpoint } from '#lib/index.js';
 import { listenWebSocket } from '#lib/control/vnc/websocket.js';
-import { tokenFile } from '#lib/control/web/access.js';
+import { tokenFile } from '#lib/cli/display.js';
 import { noAddon, skipFor } from '../../boot/guests.js';
 import { tinyKernel } from '../../boot/tiny.js';
 
@@ -173,11 +173,11 @@ describe.skipIf(skipFor(noAddon))('web console', () => {
   it('takes a token of the user', () => {
     const file = join(dir, 'token');
     writeFileSync(file, 'a-token-of-some-length\nmore\n');
-    expect(tokenFile(file, '--display')).toBe('a-token-of-some-length');
+    expect(tokenFile(file)).toBe('a-token-of-some-length');
     for (const bad of ['', 'short', 'with spaces in the token', 'semicolon;semicolon;']) {
       writeFileSync(file, bad);
-      expect(() => tokenFile(file, '--display')).toThrow(/^--display: token: /);
+      expect(() => tokenFile(file)).toThrow(/^--display: token: /);
     }
-    expect(() => tokenFile(join(dir, 'none'), '--display')).toThrow(/^--display: token: /);
+    expect(() => tokenFile(join(dir, 'none'))).toThrow(/^--display: token: /);
   });
 });
