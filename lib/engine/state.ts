@@ -90,6 +90,8 @@ export const enum Slot {
   MODE = 239,
   /** Host address of the code map (PhysicalMap.codeMap), or 0. */
   CODE_MAP = 231,
+  /** Low: stack pointer of generated code relative to RBP, outside what a yield has pushed: where the return stack ends. */
+  X_RETURNS = 230,
   /** x87 environment image (28 bytes) that generated code builds. */
   X_FPU_ENV = 240,
 

@@ -301,8 +301,9 @@ export class IrBuilder {
     this.emit(Op.FOP, w, kind, 0, dst, a, b, c, imm, helper);
   }
 
-  jmp(off: number): void {
-    this.emit(Op.JMP, 0, 0, 0, NONE, NONE, NONE, NONE, off, 0);
+  /** hint: 0 jump, 1 call. */
+  jmp(off: number, hint = 0): void {
+    this.emit(Op.JMP, 0, 0, 0, NONE, NONE, NONE, hint, off, 0);
   }
 
   jcc(cc: number, taken: number, next: number): void {

@@ -17,6 +17,8 @@ export interface PassOptions {
   fold?: boolean;
   /** Drop ops without effect whose temporary results are never read. Default true. */
   deadTemps?: boolean;
+  /** In generated code: returns are predicted by the host's own return stack (docs/adr/0023). Default true. */
+  returns?: boolean;
 }
 const ALL: PassOptions = {};
 

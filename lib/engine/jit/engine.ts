@@ -773,7 +773,10 @@ export class Engine {
     this.pages.clear();
     this.emptied.clear();
     this.sites.clear();
-    for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
+    for (const c of this.cpus) {
+      for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
+      this.o.host?.forgetReturns(c, true);
+    }
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();
     if (this.tool !== null) this.tool.flushed();
@@ -791,6 +794,7 @@ export class Engine {
   }
 
   private flushed(cpu: GuestCpu, kind: FlushKind, lo: number, hi: number): void {
+    this.o.host?.forgetReturns(cpu, false);
     if (kind === FlushKind.PAGE) {
       const page = lo & ~0xfff;
       const before = (page - PAGE) | 0;

@@ -23,6 +23,11 @@ export interface HostCode {
   readonly nearlyFull: boolean;
   /** Prepares a vCPU's state region (abort path, stack). */
   attach(cpu: GuestCpu): void;
+  /**
+   * Code that calls have left to return to must not be found any more: what linear addresses mean has changed. `all`: it does not even
+   * exist any more; the CPU is not in the middle of a block.
+   */
+  forgetReturns(cpu: GuestCpu, all: boolean): void;
   /** Runs from a block entry until the first yield. @returns `Yield` kind. */
   enter(cpu: GuestCpu, entry: number): number;
   /** The host's time-stamp counter, the one op TIME reads. */

@@ -1,5 +1,6 @@
 /** Runs IR blocks as machine code over a fake CPU: the smallest run loop that obeys the yield protocol. */
 import { X64Backend, type CompiledBlock } from '#lib/engine/host/x64/backend.js';
+import { resetReturns } from '#lib/engine/host/x64/stubs.js';
 import { HelperResult, type HelperFn } from '#lib/engine/helpers.js';
 import { IrBuilder } from '#lib/engine/ir/builder.js';
 import { verifyIr } from '#lib/engine/ir/verify.js';
@@ -29,6 +30,7 @@ export interface BlockOptions {
   spans?: boolean;
   mask32?: boolean;
   nativeFp?: boolean;
+  mode?: number;
 }
 
 export class Jit {
@@ -53,6 +55,7 @@ export class Jit {
     this.cursor = this.backend.firstFree;
     this.limit = bytes;
     this.backend.writeAddress(this.cpu.V, Slot.X_ABORT, this.backend.stubs.abort);
+    resetReturns(this.cpu.V);
     this.cpu.V[Slot.MXCSR * 2] = 0x1f80;
     this.clearJumpCache();
     this.cpu.flushTlb();
@@ -80,7 +83,7 @@ export class Jit {
   }
 
   compile(b: IrBuilder, o: BlockOptions = {}): CompiledBlock {
-    const info = { mmuIdx: this.cpu.mmuIdx, mask32: o.mask32 ?? false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: o.nativeFp ?? true, spans: o.spans ?? false };
+    const info = { mmuIdx: this.cpu.mmuIdx, mask32: o.mask32 ?? false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: o.nativeFp ?? true, spans: o.spans ?? false, mode: o.mode ?? 0 };
     let c = this.backend.compile(b, info, this.cursor, this.limit);
     if (c === null) {
       this.cursor = this.backend.firstFree;

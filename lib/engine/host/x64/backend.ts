@@ -20,6 +20,7 @@
 import type { HelperRegistry } from '../../helpers.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import { F, type FloatOp, Op, REC } from '../../ir/ops.js';
+import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
 import { Alu, R, mem } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
@@ -49,6 +50,8 @@ export interface X64Options {
   pinned?: readonly number[];
   /** Host CPU features by their /proc/cpuinfo names. */
   features: readonly string[];
+  /** Which parts of the back end are switched off. */
+  passes?: PassOptions;
   /** Calling convention of NativeContext.run; by default the platform's. */
   abi?: Abi;
 }
@@ -70,6 +73,7 @@ export interface BlockInfo {
   nativeFp: boolean;
   /** The block's instruction reaches into the next page: chained jumps to it go through the jump cache. */
   spans?: boolean;
+  mode: number;
 }
 
 /** Offsets in the exec region. */
@@ -97,6 +101,7 @@ export class X64Backend {
   private readonly features: ReadonlySet<string>;
   private readonly fma: boolean;
   private readonly avx: boolean;
+  private readonly returns: boolean;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -108,6 +113,7 @@ export class X64Backend {
     this.features = new Set(options.features);
     this.fma = this.features.has('fma');
     this.avx = this.features.has('avx');
+    this.returns = options.passes?.returns !== false;
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
@@ -159,7 +165,7 @@ export class X64Backend {
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
     let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, mode: -1, sites: [] };
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: -1, mode: block.mode, returns: this.returns, sites: [] };
     this.body(x);
     for (let q = 0; q < e.coldN; q++) {
       const r = q * COLD_REC;

@@ -39,6 +39,10 @@ export const enum Cold {
   PENDING,
   /** The jump cache does not know the target in RAX. */
   MISS,
+  /** The target in RAX of a return is not what the return stack says. */
+  NO_RETURN,
+  /** The return stack is full. BACK: where the call goes on. */
+  FULL,
 }
 
 /**
