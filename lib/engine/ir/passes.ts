@@ -19,6 +19,8 @@ export interface PassOptions {
   deadTemps?: boolean;
   /** In generated code: returns are predicted by the host's own return stack (docs/adr/0023). Default true. */
   returns?: boolean;
+  /** In generated code: flags that only a fault would see are computed when there is one (docs/adr/0024). Default true. */
+  lazyFlags?: boolean;
 }
 const ALL: PassOptions = {};
 

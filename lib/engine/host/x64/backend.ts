@@ -24,6 +24,7 @@ import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
 import { Alu, R, mem } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
+import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
 import { emitFop } from './emit-fop.js';
 import * as int from './emit-int.js';
@@ -118,7 +119,7 @@ export class X64Backend {
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
     this.u8 = new Uint8Array(exec.buffer);
-    this.e = new Emitter(this.u8, this.pinned, regs);
+    this.e = new Emitter(this.u8, this.pinned, regs, options.passes?.lazyFlags !== false);
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
@@ -229,6 +230,7 @@ export class X64Backend {
       const w = (w0 >> 8) & 15;
       const cc = (w0 >> 12) & 15;
       const fw = w0 >>> 16;
+      if (e.lazyFlags) beforeFlags(e, p, op, fw);
       if (e.mixed && e.touchesPinned(p)) vec.ensureSaved(e, p);
       switch (op as Op) {
         case Op.NOP: break;
@@ -317,6 +319,7 @@ export class X64Backend {
         default:
           throw new Error(`x64 back end: no op ${op}`);
       }
+      if (fw !== 0 && e.lazyFlags) afterFlags(e, p, op, w, fw);
       e.endOp();
     }
     x87.flushFip(e);
