@@ -21,6 +21,8 @@ export interface PassOptions {
   returns?: boolean;
   /** In generated code: flags that only a fault would see are computed when there is one (docs/adr/0024). Default true. */
   lazyFlags?: boolean;
+  /** Loops that run often are compiled as one piece (docs/adr/0025). Default true. */
+  regions?: boolean;
 }
 const ALL: PassOptions = {};
 

@@ -14,6 +14,7 @@ import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
+import { findLoop, Heat } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
 /** What a slice of execution ended with. */
@@ -61,6 +62,8 @@ export interface EngineStats {
   chained: number;
   codeWrites: number;
   restarts: number;
+  /** Loops compiled as one piece. */
+  regions: number;
 }
 
 /** Thrown when a store would change the block that executes it: the instruction is run again on its own. */
@@ -107,7 +110,7 @@ export class Engine {
   readonly consts = new ConstPool();
   readonly stats: EngineStats = {
     blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
-    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0,
+    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0,
   };
   /** Counts helper calls by id when set (costs a little). */
   helperCounts: Float64Array | null = null;
@@ -128,6 +131,7 @@ export class Engine {
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
+  private readonly heat = new Heat();
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new Map<number, ChainSite>();
@@ -379,6 +383,7 @@ export class Engine {
             y = host.enter(cpu, target.entryA);
             continue;
           }
+          if (code === ExitCode.PENDING) this.sample(cpu, host);
           if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
           if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
           const next = this.lookup(cpu);
@@ -391,6 +396,57 @@ export class Engine {
       }
       y = host.resume(cpu);
     }
+  }
+
+  // ---- regions -----------------------------------------------------------------------------------------------
+
+  /** Generated code has stopped on its way to PC. */
+  private sample(cpu: GuestCpu, host: HostCode): void {
+    if (this.o.passes.regions === false || this.tool !== null || this.onBlock !== null || this.stops !== null || this.ir.flagless) return;
+    const V = cpu.V;
+    const lo = V[Slot.PC * 2]!;
+    const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
+    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
+    const b = this.jcBlocks[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
+    if (b === null || V[e] !== lo || V[e + 1] !== V[Slot.PC * 2 + 1]! || b.mode !== cpu.mode || !b.valid || b.page2 >= 0) return;
+    if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
+  }
+
+  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block): void {
+    const t0 = performance.now();
+    const pageOff = head.ram - head.offset;
+    const mode = head.mode;
+    const fp = (mode & this.o.fpHelperBit) !== 0;
+    const region = findLoop(
+      head,
+      {
+        at: (offset) => {
+          const b = this.pages.get(pageOff)?.byKey.get(blockKey(offset, mode));
+          return b !== undefined && b.valid && b.page2 < 0 ? b : undefined;
+        },
+        lift: (b) => {
+          const ir = new IrBuilder(this.consts);
+          const win: CodeWindow = { buf: this.map.ram8, pos: b.ram, end: pageOff + PAGE, offset: b.offset };
+          ir.begin();
+          if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
+          runPasses(ir, cpu.helpers, this.o.passes, fp);
+          return ir;
+        },
+      },
+      new IrBuilder(this.consts),
+    );
+    if (region === null) return;
+    const block = new Block(head.ram, mode, head.mmuIdx, region.to - head.ram, region.ir.insns);
+    block.from = region.from;
+    block.to = region.to;
+    block.region = true;
+    const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
+    if (sites === null) return;
+    this.invalidate(head);
+    this.addSites(block, sites);
+    this.enterBlock(block, pageOff);
+    this.stats.regions++;
+    this.stats.translateNs += (performance.now() - t0) * 1e6;
   }
 
   private describePc(cpu: GuestCpu): string {
@@ -620,8 +676,8 @@ export class Engine {
     const map = this.map.codeMap;
     if (map === undefined) return;
     const own = pageOff === b.ram - b.offset;
-    const first = own ? b.offset : 0;
-    const last = own ? Math.min(b.offset + b.bytes, PAGE) - 1 : b.offset + b.bytes - PAGE - 1;
+    const first = own ? b.from - pageOff : 0;
+    const last = own ? b.to - pageOff - 1 : b.offset + b.bytes - PAGE - 1;
     const at = (pageOff / PAGE) * MAP_WORDS;
     for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) map.words[at + (g >> 5)]! |= 1 << (g & 31);
   }
@@ -659,8 +715,7 @@ export class Engine {
     }
     const end = off + n;
     for (const b of page.byKey.values()) {
-      const bEnd = b.page2 >= 0 ? pageOff + PAGE : b.ram + b.bytes;
-      if (b.ram < end && bEnd > off) this.hit(b, cpuStore);
+      if (b.from < end && b.to > off) this.hit(b, cpuStore);
     }
     if (page.tails.length > 0) {
       for (const b of [...page.tails]) {
@@ -697,6 +752,7 @@ export class Engine {
     const cpu = this.active;
     if (cpu === null) return false;
     const at = cpu.V[Slot.X_INSN * 2]! & 0xffff;
+    if (b.region) return at >= (b.from & 0xfff) && at <= ((b.to - 1) & 0xfff);
     const o = b.ram & 0xfff;
     return at >= o && at < o + b.bytes;
   }
@@ -708,6 +764,8 @@ export class Engine {
     if (!b.valid) return;
     b.valid = false;
     this.stats.invalidated++;
+    // It may be running: its loop ends at the next look at PENDING.
+    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
     const pageOff = b.ram - (b.ram % PAGE);
     this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
     if (b.page2 >= 0) {

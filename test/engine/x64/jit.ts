@@ -3,6 +3,7 @@ import { X64Backend, type CompiledBlock } from '#lib/engine/host/x64/backend.js'
 import { resetReturns } from '#lib/engine/host/x64/stubs.js';
 import { HelperResult, type HelperFn } from '#lib/engine/helpers.js';
 import { IrBuilder } from '#lib/engine/ir/builder.js';
+import type { Region } from '#lib/engine/ir/region.js';
 import { verifyIr } from '#lib/engine/ir/verify.js';
 import { ExitCode, Slot, STATE_BYTES, Yield, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES } from '#lib/engine/state.js';
 import { loadNative, type NativeAddon, type NativeContext } from '#lib/native.js';
@@ -91,6 +92,18 @@ export class Jit {
     }
     this.cursor = c.end;
     if (c.end - c.start > this.backend.room(b)) throw new Error('room() is not a bound');
+    return c;
+  }
+
+  /** Compiles a region. */
+  region(r: Region): CompiledBlock {
+    const info = { mmuIdx: this.cpu.mmuIdx, mask32: false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: true, mode: 0 };
+    let c = this.backend.compileRegion(r, info, this.cursor, this.limit);
+    if (c === null) {
+      this.cursor = this.backend.firstFree;
+      c = this.backend.compileRegion(r, info, this.cursor, this.limit)!;
+    }
+    this.cursor = c.end;
     return c;
   }
 

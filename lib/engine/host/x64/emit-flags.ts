@@ -12,8 +12,8 @@ import type { Emitter } from './emitter.js';
 /** How flags are computed again, from operands A and B at some width. NONE: there is no recipe. */
 export const enum Recipe {
   NONE = 0,
-  /** A - B, A & B. */
-  SUB, AND,
+  /** A - B, A & B; or A is the result of a logic operation. */
+  SUB, AND, RESULT,
   /** A is the result of x - B, x + B, -x. */
   UNDO_SUB, UNDO_ADD, NEG,
   /** A << n, A >>> n, A >> n, A * B signed. */
@@ -25,6 +25,8 @@ export const MAYBE_SLOT = 0x80;
 
 /** Registers that a recipe may name: those whose every change is a DST of some op. */
 const isRegister = (s: number): boolean => s >= Slot.GPR && s < Slot.X_CALL;
+const A = Slot.X_FLAGS_A;
+const B = Slot.X_FLAGS_B;
 const isTemp = (s: number): boolean => s >= Slot.TEMP && s < Slot.TEMP_END;
 
 /** True if the flags that the current op produces are read by nobody, but something may fault before they are overwritten. */
@@ -71,13 +73,15 @@ function keep(e: Emitter, s: number, to: number): number {
 
 /** Where operand s of an op that writes dst can be found after it, or NONE. */
 function source(e: Emitter, s: number, dst: number, to: number): number {
-  return s === dst ? (isRegister(s) ? keep(e, s, to) : NONE) : operand(e, s);
+  return s === dst ? (isRegister(s) ? keep(e, s, to) : NONE) : operand(e, s, to);
 }
 
-/** Slot to find operand s in from now on, or NONE. */
-function operand(e: Emitter, s: number): number {
+/** Slot to find operand s in from now on, or NONE; `to` is free to keep it in. */
+function operand(e: Emitter, s: number, to: number): number {
   if (s >= Slot.SYMBOL || isRegister(s)) return s;
   if (!isTemp(s)) return NONE;
+  // In a loop the temporary gets its next value while the recipe still needs this one.
+  if (e.inRegion) return keep(e, s, to);
   if (e.reg[s]! >= 0) e.toHome(s);
   return s;
 }
@@ -92,22 +96,22 @@ export function afterFlags(e: Emitter, p: number, op: number, w: number, fw: num
   const b = ir[p + F.B]!;
   switch (op as Op) {
     case Op.SUB:
-      if (dst === NONE) set(e, Recipe.SUB, w, operand(e, a), operand(e, b), 0);
-      else if (b !== dst) set(e, Recipe.UNDO_SUB, w, operand(e, dst), operand(e, b), 0);
+      if (dst === NONE) set(e, Recipe.SUB, w, operand(e, a, A), operand(e, b, B), 0);
+      else if (b !== dst) set(e, Recipe.UNDO_SUB, w, operand(e, dst, A), operand(e, b, B), 0);
       break;
     case Op.ADD:
       if (dst === NONE || (a === dst && b === dst)) break;
-      set(e, Recipe.UNDO_ADD, w, operand(e, dst), operand(e, b === dst ? a : b), 0);
+      set(e, Recipe.UNDO_ADD, w, operand(e, dst, A), operand(e, b === dst ? a : b, B), 0);
       break;
     case Op.AND:
     case Op.OR:
     case Op.XOR:
       // The flags are those of the result.
-      if (dst === NONE) set(e, Recipe.AND, w, operand(e, a), operand(e, b), 0);
-      else set(e, Recipe.AND, w, operand(e, dst), dst, 0);
+      if (dst !== NONE || a === b) set(e, Recipe.RESULT, w, operand(e, dst === NONE ? a : dst, A), 0, 0);
+      else set(e, Recipe.AND, w, operand(e, a, A), operand(e, b, B), 0);
       break;
     case Op.NEG:
-      set(e, Recipe.NEG, w, operand(e, dst), 0, 0);
+      set(e, Recipe.NEG, w, operand(e, dst, A), 0, 0);
       break;
     case Op.SHL:
     case Op.SHR:
@@ -164,8 +168,10 @@ function flagsOf(asm: Asm, e: Emitter, recipe: number, a: number, b: number): vo
       alu(Alu.CMP);
       break;
     case Recipe.AND:
-      if (a === b) asm.test(w, R.RAX, R.RAX);
-      else alu(Alu.AND);
+      alu(Alu.AND);
+      break;
+    case Recipe.RESULT:
+      asm.test(w, R.RAX, R.RAX);
       break;
     case Recipe.UNDO_SUB:
       alu(Alu.ADD);

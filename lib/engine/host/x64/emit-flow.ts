@@ -52,23 +52,10 @@ export function emitTerm(e: Emitter, p: number, op: number, w: number, cc: numbe
       testSlot(e, ir[p + F.A]!, w);
       branch(e, Cc.NE, imm, ir[p + F.C]!, insn, x, ir[p + F.AUX] === 1);
       break;
-    case Op.JMPI: {
+    case Op.JMPI:
       e.save(Fl.ALL);
-      const a = ir[p + F.A]!;
-      if (e.regOf(a) !== R.RAX) e.claim(R.RAX);
-      if (x.mask32) e.movzxTo(R.RAX, a, 2);
-      else e.movTo(R.RAX, a, 3);
-      const hint = ir[p + F.C]!;
-      if (hint === 1 && pushes(insn, x)) {
-        jumpCache(e, insn, x, true);
-        landReturn(e, insn, x);
-      } else if (hint === 2 && x.returns && x.newMode < 0) {
-        popReturn(e, insn, x);
-      } else {
-        jumpCache(e, insn, x);
-      }
+      indirect(e, p, x);
       break;
-    }
     default: {
       e.save(Fl.ALL);
       const next = ir[p + F.C]!;
@@ -80,6 +67,26 @@ export function emitTerm(e: Emitter, p: number, op: number, w: number, cc: numbe
         e.asm.jmp(x.mask32 ? x.stubs.exitOff32 : x.stubs.exitOff);
       }
     }
+  }
+}
+
+/** JMPI; flags are in their slot. */
+export function indirect(e: Emitter, p: number, x: FlowContext): void {
+  const ir = e.ir;
+  const insn = ir[p + F.INSN]!;
+  const a = ir[p + F.A]!;
+  if (e.regOf(a) !== R.RAX) e.claim(R.RAX);
+  if (x.mask32) e.movzxTo(R.RAX, a, 2);
+  else e.movTo(R.RAX, a, 3);
+  e.pinsOut();
+  const hint = ir[p + F.C]!;
+  if (hint === 1 && pushes(insn, x)) {
+    jumpCache(e, insn, x, true);
+    landReturn(e, insn, x);
+  } else if (hint === 2 && x.returns && x.newMode < 0) {
+    popReturn(e, insn, x);
+  } else {
+    jumpCache(e, insn, x);
   }
 }
 
@@ -110,7 +117,7 @@ function branch(e: Emitter, cc: number, taken: number, next: number, insn: numbe
   }
 }
 
-function goTo(e: Emitter, target: number, insn: number, x: FlowContext, pending: boolean, call = false): void {
+export function goTo(e: Emitter, target: number, insn: number, x: FlowContext, pending: boolean, call = false): void {
   const asm = e.asm;
   if (inPage(target)) {
     if (pending || closesLoop(target, insn)) addCold(e, Cold.PENDING, emitPendingCheck(asm), insn, target, 0, 0, 0);

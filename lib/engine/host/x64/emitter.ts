@@ -132,6 +132,7 @@ export class Emitter {
   recipe = 0;
   recipeA: number = NONE;
   recipeB: number = NONE;
+  inRegion = false;
   /** Index of a region's branch that reads flags, while its node is emitted. */
   branchAt = -1;
   /** In a region: register, usual slot and the region's slot of each register that is used for another slot. */
@@ -240,6 +241,7 @@ export class Emitter {
     this.fip = -1;
     const exact: number = this.flagless ? 0 : Fl.ALL;
     this.liveIn[this.n] = this.readIn[this.n] = exact;
+    this.inRegion = nodes !== null;
     if (nodes === null) this.scan(how, 0, this.n, exact, exact);
     else this.scanRegion(how, nodes, exact);
   }
@@ -255,6 +257,7 @@ export class Emitter {
         const read = (opaque ? exact : 0) | (taken >= 0 ? this.readIn[nodes[taken]!.first]! : 0) | (next >= 0 ? this.readIn[nodes[next]!.first]! : 0);
         const before = this.liveIn[first]! | (this.readIn[first]! << 8);
         this.scan(how, first, end, live, read);
+        if (nodes[k]!.loop) this.liveIn[first]! |= exact;
         if (before !== (this.liveIn[first]! | (this.readIn[first]! << 8))) changed = true;
       }
     }

@@ -5,6 +5,7 @@ import type { GuestCpu } from '../../cpu.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import type { Block } from '../../jit/block.js';
 import type { GuestBytes, HostCode } from '../../jit/host-code.js';
+import type { Region } from '../../ir/region.js';
 import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
 import { printIr } from '../../ir/print.js';
@@ -116,6 +117,25 @@ export class X64Host implements HostCode {
     if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
     this.next = c.end;
     this.last = c;
+    block.entryA = c.entryA;
+    block.entryB = c.entryB;
+    block.hostBytes = c.end - c.start;
+    return c.sites;
+  }
+
+  compileRegion(r: Region, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] | null {
+    const info = this.info;
+    info.mmuIdx = block.mmuIdx;
+    info.mask32 = mask32;
+    info.mode = block.mode;
+    info.startOffset = block.offset;
+    info.spans = false;
+    info.helpers = cpu.helpers;
+    info.nativeFp = nativeFp;
+    const c = this.backend.compileRegion(r, info, this.next, this.limit);
+    if (c === null) return null;
+    this.next = c.end;
+    this.last = null;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
     block.hostBytes = c.end - c.start;
