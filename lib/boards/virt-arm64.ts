@@ -20,6 +20,7 @@ import type { Board, BoardHost } from './board.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
+import type { Drive } from './parts/drive.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
 
@@ -106,6 +107,10 @@ export class VirtArm64Board implements Board {
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get drives(): readonly Drive[] {
+    return this.p.drives;
   }
 
   get input(): InputRouter {

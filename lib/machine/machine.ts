@@ -3,7 +3,7 @@
  * timers and the event loop.
  */
 import { type Accelerator, Turn } from '../accel/accelerator.js';
-import { type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
@@ -22,6 +22,7 @@ import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
+import { MachineDrives } from './drives.js';
 import type { Guest, MachineCpu } from './guests/guest.js';
 import { ARCHES } from './guests/index.js';
 import { Debugger } from './debug/debugger.js';
@@ -34,6 +35,8 @@ export interface MachineHost {
   serialTaken(count: number): void;
   log(message: string): void;
   reset(): void;
+  /** The tray of a CD-ROM drive has opened or closed. */
+  trayMoved(drive: string, open: boolean): void;
   debugStop(stop: DebugStop): void;
 }
 
@@ -78,6 +81,7 @@ export class Machine {
   private readonly accelerator: Accelerator | null = null;
   private readonly board: Board;
   readonly console: MachineConsole;
+  readonly drives: MachineDrives;
   private extraUsed = 0;
   private readonly tools: Tools;
   private debugger: Debugger | null = null;
@@ -182,6 +186,7 @@ export class Machine {
       this.setDeadline(cpu.index, t);
     });
     this.console = new MachineConsole(this.board, this.timers);
+    this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
@@ -210,11 +215,14 @@ export class Machine {
       return null;
     }
     if (accel.kvm.kernel === 'engine' && !host.shutdownKeepsState) throw new UsageError('--accel: kernel=engine needs a KVM that keeps a CPU\'s registers at a shutdown, which this one does not');
+    if (forced) {
+      requireCpus(host, this.config.cpus);
+      return host;
+    }
     if (this.config.cpus > host.maxVcpus) {
-      if (forced) throw new UsageError(`--cpus: ${this.config.cpus} is more than the ${host.maxVcpus} that KVM allows`);
+      this.say(`accel: jit: KVM allows ${host.maxVcpus} CPUs`);
       return null;
     }
-    if (forced) return host;
     if (host.kernelNsPerInsn > SLOW_KERNEL_NS) {
       this.say(`accel: jit: KVM emulates kernel mode here (${Math.round(host.kernelNsPerInsn)} ns an instruction); --accel kvm uses it for user mode`);
       return null;

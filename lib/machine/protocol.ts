@@ -5,7 +5,8 @@ import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
 import type { AotStats } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
-import type { MachineConfig } from './config.js';
+import type { ImageFormat } from '../block/formats.js';
+import type { DiskIf, MachineConfig, MediaKind } from './config.js';
 
 export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
 
@@ -101,6 +102,33 @@ export interface Inspection {
   registers: string[];
 }
 
+/** A drive as it is now. */
+export interface DriveInfo {
+  id: string;
+  media: MediaKind;
+  if: DiskIf;
+  removable: boolean;
+  /** Null: nothing is in it. */
+  file: string | null;
+  /** As configured; auto: by content. */
+  format: string;
+  readonly: boolean;
+  snapshot: boolean;
+  /** Bytes; 0 if nothing is in it. */
+  size: number;
+  /** The guest forbids ejection. */
+  locked: boolean;
+  /** The tray is open. */
+  open: boolean;
+}
+
+/** See Disks. */
+export type DriveRequest =
+  | { op: 'list' }
+  | { op: 'eject' | 'open'; drive: string; force: boolean }
+  | { op: 'close'; drive: string }
+  | { op: 'change'; drive: string; file: string; format: ImageFormat | 'auto'; readonly: boolean | undefined; force: boolean };
+
 export interface ScreenState {
   picture: Picture | null;
   lines: string[] | null;
@@ -118,6 +146,7 @@ export type ToWorker =
   | { type: 'stats'; id: number }
   | { type: 'inspect'; id: number }
   | { type: 'debug'; id: number; request: DebugRequest }
+  | { type: 'drives'; id: number; request: DriveRequest }
   | { type: 'forward'; id: number; nic: number; forward: HostForward }
   | { type: 'console'; id: number; request: ConsoleRequest };
 
@@ -131,6 +160,8 @@ export type FromWorker =
   | { type: 'reset' }
   /** `refusal`: the request cannot be fulfilled. */
   | { type: 'done'; id: number; stats?: MachineStats; refusal?: { code: string; message: string } }
+  | { type: 'drives'; id: number; drives: DriveInfo[]; refusal?: { code: string; message: string } }
+  | { type: 'tray'; drive: string; open: boolean }
   | { type: 'forwarded'; id: number; port: number; error: string | null }
   | { type: 'debugged'; id: number; reply: DebugReply }
   | { type: 'debug-stop'; stop: DebugStop }

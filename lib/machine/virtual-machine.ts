@@ -7,9 +7,10 @@ import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
+import { Disks } from './disks.js';
 import { Network } from './network.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ActiveAccel, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -26,6 +27,8 @@ export interface VmEvents {
   log: [string];
   /** Bytes of the debug console (ports E9h and 402h). */
   debug: [Uint8Array];
+  /** The tray of a CD-ROM drive has opened or closed: by the guest, or by `disks`. */
+  trayMoved: [{ drive: string; open: boolean }];
   /** All CPUs stand still because of a debugger. */
   debugStop: [DebugStop];
 }
@@ -90,12 +93,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly keyboard: Keyboard;
   readonly mouse: Mouse;
   readonly net: Network;
+  /** Drives: discs and floppies change while the machine runs. */
+  readonly disks: Disks;
   private readonly port: SerialPort;
   private current: VmState = 'created';
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
   private nextId = 1;
   private readonly replies = new Map<number, (stats?: MachineStats, refusal?: { code: string; message: string }) => void>();
+  private readonly driveReplies = new Map<number, (drives: DriveInfo[], refusal?: { code: string; message: string }) => void>();
   private readonly forwards = new Map<number, (port: number, error: string | null) => void>();
   private readonly debugReplies = new Map<number, (r: DebugReply) => void>();
   private readonly inspections = new Map<number, (i: Inspection) => void>();
@@ -122,6 +128,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.keyboard = new Keyboard(link);
     this.mouse = new Mouse(link);
     this.net = new Network((nic, f) => this.forward(nic, f));
+    this.disks = new Disks((request) => this.askDrives(request));
     this.ended = new Promise((r) => (this.resolveEnded = r));
   }
 
@@ -191,6 +198,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         r?.(m.stats, m.refusal);
         break;
       }
+      case 'drives':
+        this.driveReplies.get(m.id)?.(m.drives, m.refusal);
+        this.driveReplies.delete(m.id);
+        break;
+      case 'tray':
+        this.emit('trayMoved', { drive: m.drive, open: m.open });
+        break;
       case 'forwarded':
         this.forwards.get(m.id)?.(m.port, m.error);
         this.forwards.delete(m.id);
@@ -229,6 +243,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'ended';
     for (const r of this.replies.values()) r(stats ?? undefined);
     this.replies.clear();
+    for (const r of this.driveReplies.values()) r([], OVER);
+    this.driveReplies.clear();
     for (const r of this.forwards.values()) r(0, 'the machine has ended');
     this.forwards.clear();
     for (const r of this.debugReplies.values()) r({ ok: false, data: null });
@@ -365,6 +381,18 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.request((id) => ({ type: 'stats', id }));
   }
 
+  private askDrives(request: DriveRequest): Promise<DriveInfo[]> {
+    if (this.current === 'ended') return Promise.reject(new VmxError(OVER.code, OVER.message));
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.driveReplies.set(id, (drives, refusal) => {
+        if (refusal === undefined) resolve(drives);
+        else reject(refusal.code === 'ERR_USAGE' ? new UsageError(refusal.message) : new VmxError(refusal.code, refusal.message));
+      });
+      this.post({ type: 'drives', id, request });
+    });
+  }
+
   private forward(nic: number, forward: HostForward): Promise<number> {
     if (this.current === 'ended') return Promise.reject(new VmxError('ERR_STATE', 'the machine has ended'));
     const id = this.nextId++;
@@ -408,6 +436,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 }
 
+const OVER = { code: 'ERR_STATE', message: 'the machine has ended' } as const;
 const NOTHING: Inspection = { pci: [], registers: [] };
 
 function failure(m: Extract<FromWorker, { type: 'failed' }>): VmxError {
