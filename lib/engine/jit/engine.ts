@@ -132,6 +132,7 @@ export class Engine {
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
   private readonly heat = new Heat();
+  private readonly regionIr: IrBuilder;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new Map<number, ChainSite>();
@@ -153,6 +154,7 @@ export class Engine {
     private readonly o: EngineOptions,
   ) {
     this.ir = new IrBuilder(this.consts);
+    this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     const tables = cpus.length * MMU_INDEXES;
     this.jcNonGlobal = new Uint8Array(tables);
@@ -417,6 +419,9 @@ export class Engine {
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
     const fp = (mode & this.o.fpHelperBit) !== 0;
+    // A region is not kept: addresses may be constants.
+    const { symbolic } = this.ir;
+    this.ir.symbolic = false;
     const region = findLoop(
       head,
       {
@@ -425,16 +430,17 @@ export class Engine {
           return b !== undefined && b.valid && b.page2 < 0 ? b : undefined;
         },
         lift: (b) => {
-          const ir = new IrBuilder(this.consts);
+          const ir = this.ir;
           const win: CodeWindow = { buf: this.map.ram8, pos: b.ram, end: pageOff + PAGE, offset: b.offset };
           ir.begin();
           if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
           runPasses(ir, cpu.helpers, this.o.passes, fp);
-          return ir;
+          return ir.copy();
         },
       },
-      new IrBuilder(this.consts),
+      this.regionIr,
     );
+    this.ir.symbolic = symbolic;
     if (region === null) return;
     const block = new Block(head.ram, mode, head.mmuIdx, region.to - head.ram, region.ir.insns);
     block.from = region.from;
