@@ -4,9 +4,6 @@ import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
 import { endpointText, parseEndpoint } from '../control/endpoint.js';
-import { GdbServer } from '../control/gdb/server.js';
-import { QmpServer } from '../control/qmp/server.js';
-import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
@@ -116,10 +113,16 @@ const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 /** Names of all options, for "did you mean". */
 export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
+/** yargs lays the help text out whenever a command runs. It is long: options are left out of it if nobody asks for it. */
+function described(): Record<string, Options> {
+  if (process.argv.some((a) => a === '-h' || a === '--help')) return OPTIONS;
+  return Object.fromEntries(entries.map(([name, o]) => [name, { ...o, hidden: true }]));
+}
+
 export function bootOptions(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
-    .options(OPTIONS)
+    .options(described())
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
     .requiresArg(VALUED)
@@ -247,9 +250,11 @@ async function boot(a: BootArgs): Promise<number> {
   let debuggerThere: Promise<void> = Promise.resolve();
   let gdbClient: () => void = () => {};
   try {
-    for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+    // Servers are loaded when asked for: most boots have none.
+    for (const endpoint of qmp) await (await import('../control/qmp/server.js')).QmpServer.listen(vm, endpoint, VERSION);
     if (gdb !== null) {
       const client = new Promise<void>((resolve) => void (gdbClient = resolve));
+      const { GdbServer } = await import('../control/gdb/server.js');
       const g = await GdbServer.listen(vm, gdb.endpoint, VERSION, () => gdbClient());
       if (gdb.wait) {
         process.stderr.write(`vmx-accel: waiting for GDB at ${endpointText(g.endpoint)}\n`);
@@ -257,6 +262,7 @@ async function boot(a: BootArgs): Promise<number> {
       }
     }
     if (display !== null) {
+      const { VncServer } = await import('../control/vnc/server.js');
       const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
       process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
     }

@@ -171,4 +171,6 @@ export type FromWorker =
 
 export interface WorkerInit {
   config: MachineConfig;
+  /** `engineBuild()`, computed while the worker loads; null if nobody will ask for it. */
+  build: string | null;
 }

@@ -1,7 +1,8 @@
 /** The public API: a virtual machine that runs in a worker of its own, so the caller's event loop stays free. */
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { engineBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
@@ -9,6 +10,7 @@ import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
 import { Disks } from './disks.js';
 import { Network } from './network.js';
+import { takeWorker } from './worker-start.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { ActiveAccel, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
@@ -140,8 +142,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   static async create(options: MachineOptions = {}, signal?: AbortSignal): Promise<VirtualMachine> {
     const config = resolveConfig(options);
     signal?.throwIfAborted();
-    const init: WorkerInit = { config };
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: init, stdout: false, stderr: false });
+    const worker = takeWorker();
+    const init: WorkerInit = { config, build: config.aot.mode === 'off' ? null : engineBuild() };
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     const vm = await new Promise<VirtualMachine>((resolve, reject) => {
       worker.once('error', reject);
@@ -156,6 +158,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
           reject(new VmxError('ERR_INTERNAL', `unexpected message ${m.type}`));
         }
       });
+      worker.postMessage(init);
     }).catch(async (e: unknown) => {
       await worker.terminate();
       throw e;

@@ -54,7 +54,11 @@ export class Heat {
 function excluded(ir: IrBuilder): boolean {
   const B = ir.buf;
   for (let p = 0; p < ir.n * REC; p += REC) if ((B[p]! & 0xff) === (Op.SETMODE as number)) return true;
-  return !ir.ended;
+  if (!ir.ended) return true;
+  // An interrupt that the block has let in comes at its end.
+  const p = (ir.n - 1) * REC;
+  const op: Op = B[p]! & 0xff;
+  return (op === Op.JMP || op === Op.JCC || op === Op.JNZ) && B[p + F.AUX] === 1;
 }
 
 function candidate(block: Block, source: RegionSource): Candidate | null {
