@@ -8,7 +8,7 @@ import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
-import { parseDisplay } from './display.js';
+import { openDisplay, parseDisplay, takesTerminal } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
@@ -34,7 +34,7 @@ export interface BootArgs {
   floppy?: string[];
   snapshot: boolean;
   device?: string[];
-  serial: string;
+  serial?: string;
   display: string;
   vga?: string;
   screenshot?: string[];
@@ -81,8 +81,8 @@ const OPTIONS = {
   floppy: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot]: floppy drive with this image (none: empty), up to two' },
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
-  serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
-  display: { type: 'string', default: 'none', describe: 'none, or vnc[:[HOST:]PORT][,password=FILE]: a VNC server (port 5900 of the loopback address)' },
+  serial: { type: 'string', describe: 'first serial port: stdio (default), none, file:PATH' },
+  display: { type: 'string', default: 'none', describe: 'none; vnc[:[HOST:]PORT][,password=FILE][,websocket=PORT]: a VNC server; web[:[HOST:]PORT][,token=FILE]: a page for browsers; term: text modes in this terminal' },
   vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
@@ -227,6 +227,13 @@ function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
   return file;
 }
 
+/** Where the serial port goes: to the terminal, unless that is the screen. */
+function serialMode(a: BootArgs): string {
+  if (!takesTerminal(a.display)) return a.serial ?? 'stdio';
+  if (a.serial === 'stdio') throw new UsageError('--serial: stdio is the screen with --display term (none and file:PATH are available)');
+  return a.serial ?? 'none';
+}
+
 async function boot(a: BootArgs): Promise<number> {
   if (a.device?.includes('help')) {
     listDevices();
@@ -242,7 +249,7 @@ async function boot(a: BootArgs): Promise<number> {
   if (a.traceFile !== undefined) checkOutput(a.traceFile, '--trace-file');
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
-  const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const terminal = new Terminal(serialMode(a), a.exitOn ?? null);
   const gdb = a.gdb === undefined ? null : { wait: a.gdb.endsWith(',wait'), endpoint: parseEndpoint(a.gdb.replace(/,wait$/, ''), '--gdb') };
   const display = parseDisplay(a.display);
   const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
@@ -261,11 +268,7 @@ async function boot(a: BootArgs): Promise<number> {
         debuggerThere = client;
       }
     }
-    if (display !== null) {
-      const { VncServer } = await import('../control/vnc/server.js');
-      const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
-      process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
-    }
+    if (display !== null) await openDisplay(display, vm, (line) => process.stderr.write(`vmx-accel: ${line}\n`));
   } catch (e) {
     await vm.stop();
     throw e;

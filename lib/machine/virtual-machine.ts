@@ -295,12 +295,16 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return {
       screen: async (request) => {
         const r = await this.askConsole(request);
-        if (r === null || r.kind === 'done' || r.kind === 'changes') return this.lastScreen;
+        if (r === null || (r.kind !== 'picture' && r.kind !== 'text')) return this.lastScreen;
         return r.kind === 'picture' ? { picture: r.picture, lines: null } : { picture: null, lines: r.lines };
       },
       changes: async (all) => {
         const r = await this.askConsole({ kind: 'changes', all });
         return r?.kind === 'changes' ? r : null;
+      },
+      cells: async () => {
+        const r = await this.askConsole({ kind: 'cells' });
+        return r?.kind === 'cells' ? r.cells : null;
       },
       input: async (events) => {
         if (events.length > 0) await this.askConsole({ kind: 'input', events });
