@@ -149,7 +149,7 @@ export class Machine {
     });
     this.cpus = this.guest.cpus;
     this.board = this.guest.board;
-    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned);
+    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned, passOptions(config.debug.disablePasses ?? []));
     this.generated = host64;
     this.engine = new Engine(this.memory, this.cpus, {
       host: engineName === 'interp' ? null : host64,
