@@ -35,7 +35,7 @@ export interface AccelStats {
   engineNs: number;
   /**
    * Mailbox round trips, from a vCPU thread's report to its next command: count, of which found while the thread was spinning, and
-   * the median rounded up to 250 ns (Infinity above 10 us). `here`: runs on the machine's own thread, which need no mailbox.
+   * the median rounded up to 250 ns (Infinity, which JSON shows as null, above 10 us). `here`: runs on the machine's own thread, which need no mailbox.
    */
   roundTrips: { count: number; hot: number; medianNs: number; here: number };
 }
