@@ -5,9 +5,13 @@ import type { PciInfo } from '../devices/pci/pci.js';
 import type { Picture } from '../display/png.js';
 import type { AotStats } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
+import type { PanicEvent } from '../devices/misc/pvpanic.js';
+import type { WatchdogAction } from '../boards/board.js';
 import type { MachineConfig } from './config.js';
+import type { PortInfo, StreamMessage } from './stream-protocol.js';
 
-export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
+/** `panic`: the guest has said so (pvpanic with action=exit). */
+export type EndReason = 'panic' | 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
 
 export interface EndState {
   reason: EndReason;
@@ -101,6 +105,21 @@ export interface Inspection {
   registers: string[];
 }
 
+export interface BalloonInfo {
+  /** Bytes that the balloon is to take of the guest's memory, and has taken by the guest's word. */
+  target: number;
+  actual: number;
+  /** What the guest says about its memory (STAT_NAMES in lib/devices/virtio/balloon.ts); bytes, or counts. */
+  stats: Readonly<Record<string, number>>;
+}
+
+/** What programs ask of devices while the machine runs. */
+export type DeviceRequest = { kind: 'balloon'; target: number | null; stats: boolean };
+export type DeviceReply = { balloon: BalloonInfo } | { error: string };
+
+/** What the guest has told through a device that is there for that. */
+export type GuestEvent = { kind: 'panic'; event: PanicEvent } | { kind: 'watchdog'; action: WatchdogAction };
+
 export interface ScreenState {
   picture: Picture | null;
   lines: string[] | null;
@@ -119,10 +138,15 @@ export type ToWorker =
   | { type: 'inspect'; id: number }
   | { type: 'debug'; id: number; request: DebugRequest }
   | { type: 'forward'; id: number; nic: number; forward: HostForward }
-  | { type: 'console'; id: number; request: ConsoleRequest };
+  | { type: 'console'; id: number; request: ConsoleRequest }
+  | { type: 'stream'; id: number; m: StreamMessage }
+  | { type: 'device'; id: number; request: DeviceRequest };
 
 export type FromWorker =
-  | { type: 'ready'; contextId: number; accel: ActiveAccel; notes: string[] }
+  | { type: 'ready'; contextId: number; accel: ActiveAccel; notes: string[]; ports: PortInfo[] }
+  | { type: 'stream'; id: number; m: StreamMessage }
+  | { type: 'device'; id: number; reply: DeviceReply }
+  | { type: 'guest-event'; event: GuestEvent }
   | { type: 'failed'; name: string; code: string; message: string; stack: string }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'serial-taken'; count: number }

@@ -56,6 +56,8 @@ try {
     serialTaken: (count) => send({ type: 'serial-taken', count }),
     reset: () => send({ type: 'reset' }),
     debugStop: (stop) => send({ type: 'debug-stop', stop }),
+    guestEvent: (event) => send({ type: 'guest-event', event }),
+    stream: (id, m) => send({ type: 'stream', id, m }),
   });
   serial.wantTurn = debug.wantTurn = () => machine.wantTurn();
   port.on('message', (m: ToWorker) => {
@@ -114,12 +116,18 @@ try {
       case 'inspect':
         send({ type: 'inspected', id: m.id, inspection: machine.inspect() });
         break;
+      case 'stream':
+        machine.streams.message(m.id, m.m);
+        break;
+      case 'device':
+        machine.devices.handle(m.request, (reply) => send({ type: 'device', id: m.id, reply }));
+        break;
       case 'console':
         machine.console.handle(m.request, (reply) => send({ type: 'console', id: m.id, reply }));
         break;
     }
   });
-  machine.prepare().then(() => send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes }), fail);
+  machine.prepare().then(() => send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes, ports: machine.streams.ports }), fail);
 } catch (e) {
   fail(e);
 }

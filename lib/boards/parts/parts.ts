@@ -46,6 +46,10 @@ export class Parts extends BusParts {
   readonly rtcAlarm: IrqLine = { set: () => {} };
   /** Floppy drives, for ACPI. */
   readonly floppies: FloppyInfo[] = [];
+  /** Serial ports besides COM1, for ACPI: index 1 is COM2. */
+  readonly serialPorts: { index: number; base: number; irq: number }[] = [];
+  /** Port of pvpanic, or null. */
+  pvpanicPort: number | null = null;
   /** The bridge to ISA: device number << 3 | function number. */
   isaDevfn = 0;
   /** Place of the chipset's disk controller; -1: the board has none of its own, one goes where there is room. */

@@ -1,0 +1,7 @@
+/** Devices of a board that programs on the host ask things of while the machine runs. */
+import type { VirtioBalloon } from '../devices/virtio/balloon.js';
+
+export interface BoardControls {
+  balloon: VirtioBalloon | null;
+  onBalloonChange: () => void;
+}
