@@ -5,6 +5,8 @@ export { parseDisk, parseSize, resolveConfig } from './machine/config.js';
 export type { Accel, DebugOptions, DiskConfig, DiskIf, DiskOptions, MachineConfig, MachineOptions, MediaKind, VgaKind } from './machine/config.js';
 export type { ShareConfig, ShareOptions } from './machine/share-config.js';
 export type { BalloonInfo } from './machine/protocol.js';
+export { Vsock, type VsockListener } from './machine/vsock.js';
+export { Shell, type ShellResult } from './machine/shell.js';
 export { Balloon } from './machine/balloon.js';
 export type { AotMode, AotOptions } from './machine/aot-config.js';
 export type { AotStats } from './machine/code-cache.js';

@@ -24,6 +24,7 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
   { name: 'virtio-rng', summary: 'entropy source', props: {} },
   { name: 'virtio-serial', summary: 'ports that programs have as streams, /dev/virtio-ports/NAME in Linux', props: { ports: 'their names, with colons between them' } },
   { name: 'virtio-tablet', summary: 'pointer with absolute positions', props: {} },
+  { name: 'virtio-vsock', summary: 'sockets between guest and host: streams to programs', props: { cid: 'context of the guest (default 3)' } },
 ];
 
 export interface DeviceOption {

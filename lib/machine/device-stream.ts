@@ -82,9 +82,11 @@ export class DeviceStream extends Duplex {
     if (this.over) return;
     this.over = true;
     this.push(null);
+    // What was not taken is lost; that the machine has ended is no failure of the program's.
     const w = this.waiting;
     this.waiting = null;
-    w?.done(closed());
+    w?.done();
+    if (!this.writableEnded) this.end();
   }
 }
 

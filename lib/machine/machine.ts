@@ -39,6 +39,8 @@ export interface MachineHost {
   reset(): void;
   debugStop(stop: DebugStop): void;
   guestEvent(event: GuestEvent): void;
+  /** The guest has connected to a port of the host; its stream. */
+  vsockConnection(port: number, from: number, id: number): void;
   stream(id: number, m: StreamMessage): void;
 }
 
@@ -192,7 +194,7 @@ export class Machine {
       this.setDeadline(cpu.index, t);
     });
     this.console = new MachineConsole(this.board, this.timers);
-    this.devices = new MachineDevices(this.board.controls);
+    this.devices = new MachineDevices(this.board.controls, this.streams, (port, from, id) => host.vsockConnection(port, from, id));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }

@@ -114,8 +114,8 @@ export interface BalloonInfo {
 }
 
 /** What programs ask of devices while the machine runs. */
-export type DeviceRequest = { kind: 'balloon'; target: number | null; stats: boolean };
-export type DeviceReply = { balloon: BalloonInfo } | { error: string };
+export type DeviceRequest = { kind: 'balloon'; target: number | null; stats: boolean } | { kind: 'vsock-connect'; port: number; timeout: number } | { kind: 'vsock-listen'; port: number; on: boolean };
+export type DeviceReply = { balloon: BalloonInfo } | { stream: number } | { done: true } | { error: string; code?: string };
 
 /** What the guest has told through a device that is there for that. */
 export type GuestEvent = { kind: 'panic'; event: PanicEvent } | { kind: 'watchdog'; action: WatchdogAction };
@@ -147,6 +147,8 @@ export type FromWorker =
   | { type: 'stream'; id: number; m: StreamMessage }
   | { type: 'device'; id: number; reply: DeviceReply }
   | { type: 'guest-event'; event: GuestEvent }
+  /** The guest has connected to a port; `id`: its stream. */
+  | { type: 'vsock-connection'; port: number; from: number; id: number }
   | { type: 'failed'; name: string; code: string; message: string; stack: string }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'serial-taken'; count: number }

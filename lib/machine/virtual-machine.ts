@@ -9,6 +9,8 @@ import { type MachineConfig, type MachineOptions, resolveConfig } from './config
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
 import { Balloon } from './balloon.js';
+import { Shell } from './shell.js';
+import { Vsock } from './vsock.js';
 import { DeviceStream } from './device-stream.js';
 import { Network } from './network.js';
 import type { PortInfo } from './stream-protocol.js';
@@ -101,6 +103,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly mouse: Mouse;
   readonly net: Network;
   readonly balloon: Balloon;
+  /** Sockets to and from the guest (`--device virtio-vsock`). */
+  readonly vsock: Vsock;
   private readonly serialPort: SerialPort;
   private current: VmState = 'created';
   private end: EndState | null = null;
@@ -137,6 +141,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.mouse = new Mouse(link);
     this.net = new Network((nic, f) => this.forward(nic, f));
     this.balloon = new Balloon((target, stats) => this.askBalloon(target, stats), config.memory);
+    this.vsock = new Vsock((r) => this.askDevice(r), (id) => this.openStream(id));
     this.ended = new Promise((r) => (this.resolveEnded = r));
   }
 
@@ -231,6 +236,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       case 'device':
         this.deviceReplies.get(m.id)?.(m.reply);
         this.deviceReplies.delete(m.id);
+        break;
+      case 'vsock-connection':
+        this.vsock.connected(m.port, m.from, m.id);
         break;
       case 'guest-event':
         if (m.event.kind === 'panic') this.emit('guestPanic', m.event.event);
@@ -414,10 +422,25 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     if (info === undefined) throw new UsageError(`no port '${name}'${suggestion(name, this.portNames)}`);
     const there = this.streams.get(info.id);
     if (there !== undefined && !there.destroyed) return there;
-    const s = new DeviceStream((m) => this.post({ type: 'stream', id: info.id, m }));
-    this.streams.set(info.id, s);
+    return this.openStream(info.id);
+  }
+
+  private openStream(id: number): DeviceStream {
+    const s = new DeviceStream((m) => this.post({ type: 'stream', id, m }));
+    this.streams.set(id, s);
+    s.once('close', () => {
+      if (this.streams.get(id) === s) this.streams.delete(id);
+    });
     if (this.current === 'ended') s.finished();
     return s;
+  }
+
+  /**
+   * Runs commands in a shell of the guest, over a stream that one reads and writes; default the serial console. The caller has seen to
+   * it that somebody is logged in there.
+   */
+  shell(stream: Duplex = this.serial): Shell {
+    return new Shell(stream);
   }
 
   private askDevice(request: DeviceRequest): Promise<DeviceReply> {
@@ -431,8 +454,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   private async askBalloon(target: number | null, stats: boolean): Promise<BalloonInfo> {
     const r = await this.askDevice({ kind: 'balloon', target, stats });
-    if ('error' in r) throw new VmxError(r.error === OVER ? 'ERR_STATE' : 'ERR_NO_DEVICE', r.error);
-    return r.balloon;
+    if ('balloon' in r) return r.balloon;
+    const error = 'error' in r ? r.error : 'unexpected answer';
+    throw new VmxError(error === OVER ? 'ERR_STATE' : 'ERR_NO_DEVICE', error);
   }
 
   /** For debuggers: the GDB stub is one. While one is attached the engine executes the guest, also on a machine made for KVM. */

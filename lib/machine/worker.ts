@@ -57,6 +57,7 @@ try {
     reset: () => send({ type: 'reset' }),
     debugStop: (stop) => send({ type: 'debug-stop', stop }),
     guestEvent: (event) => send({ type: 'guest-event', event }),
+    vsockConnection: (port, from, id) => send({ type: 'vsock-connection', port, from, id }),
     stream: (id, m) => send({ type: 'stream', id, m }),
   });
   serial.wantTurn = debug.wantTurn = () => machine.wantTurn();

@@ -1,12 +1,14 @@
 /** What a machine on a desk has besides, as Linux's own drivers see it: one guest with all of these devices. */
-import { createHash } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VirtualMachine } from '#lib/index.js';
 import { Console } from './console.js';
-import { guests, noGuests, skipFor } from './guests.js';
+import { guests, hostTool, noGuests, skipFor } from './guests.js';
 
 const MINUTES = 60_000;
 const FILES = 10_000;
@@ -30,7 +32,7 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
       initrd: initrd!,
       append: 'console=ttyS0 quiet',
       shares: [`${join(dir, 'rw')},tag=rw`, `${join(dir, 'ro')},tag=ro,readonly`],
-      devices: ['virtio-keyboard', 'virtio-mouse', 'virtio-tablet', 'virtio-balloon', 'virtio-serial,ports=org.example.a:org.example.b', 'isa-serial', 'pvpanic', 'pvpanic,bus=pci', 'i6300esb,action=none'],
+      devices: ['virtio-keyboard', 'virtio-mouse', 'virtio-tablet', 'virtio-gpu', 'virtio-vsock,cid=42', 'virtio-balloon', 'virtio-serial,ports=org.example.a:org.example.b', 'isa-serial', 'pvpanic', 'pvpanic,bus=pci', 'i6300esb,action=none'],
     });
     c = new Console(vm);
     vm.start();
@@ -87,6 +89,31 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     expect((await c.run('dd if=/dev/zero of=/mnt/fill bs=1M count=300 2>/dev/null && md5sum < /mnt/fill; rm /mnt/fill')).output).toContain(createHash('md5').update(Buffer.alloc(300 * megabyte)).digest('hex'));
   }, 2 * MINUTES);
 
+  it("virtio-gpu: the picture is the console's, and what changes is sent alone", async () => {
+    expect((await c.run('cat /sys/class/drm/card0/device/driver/module/drivers/*/module/refcnt 2>/dev/null; cat /proc/fb; cat /sys/class/drm/card0-Virtual-1/edid | head -c 8 | od -An -tx1')).output).toContain('00 ff ff ff ff ff ff 00');
+    // Red all over, without a cursor.
+    await c.run("printf '\\033[?25l\\033[41m\\033[2J' > /dev/tty1");
+    const red = 0xff00_00aa;
+    const words = async (): Promise<Uint32Array> => {
+      const p = await vm.screen.picture();
+      expect([p.width, p.height]).toEqual([1024, 768]);
+      return new Uint32Array(p.rgba.buffer, p.rgba.byteOffset, p.width * p.height);
+    };
+    for (let i = 0; i < 50 && !(await words()).every((w) => w === red); i++) await new Promise((r) => setTimeout(r, 100));
+    expect((await words()).every((w) => w === red)).toBe(true);
+    const areas: { x: number; y: number; width: number; height: number }[] = [];
+    let first: () => void;
+    const begun = new Promise<void>((r) => (first = r));
+    const changed = new Promise<void>((r) => {
+      const stop = vm.screen.watch({ resized: () => first(), changed: (_, a) => (areas.push(a), stop(), r()) });
+    });
+    await begun;
+    await c.run("printf '\\033[10;20HX' > /dev/tty1");
+    await changed;
+    // One character of 8 by 16 dots, in row 10, column 20.
+    for (const a of areas) expect([a.x >= 152, a.y >= 144, a.x + a.width <= 160, a.y + a.height <= 160]).toEqual([true, true, true, true]);
+  }, 2 * MINUTES);
+
   it('virtio-9p: lists, reads and writes 10,000 files of the host, and nothing beside them', async () => {
     const options = 'trans=virtio,version=9p2000.L,msize=131072';
     expect((await c.run(`mkdir -p /rw /ro; mount -t 9p -o ${options} rw /rw && mount -t 9p -o ${options} ro /ro`)).status).toBe(0);
@@ -103,6 +130,37 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     expect((await c.run('cat /rw/leak; ln -s / /rw/top; ls /rw/top/rw/many/file-1; cat /rw/../secret')).output).toMatch(/leak: No such file[^]*file-1\n[^]*secret: No such file/);
     expect(readFileSync(join(dir, 'secret'), 'utf8')).toBe('secret');
   }, 4 * MINUTES);
+
+  it.skipIf(skipFor(hostTool('gcc')))('virtio-vsock: connections both ways, each byte where it belongs', async () => {
+    execFileSync('gcc', ['-O1', '-static', '-o', join(dir, 'rw/vsock'), fileURLToPath(new URL('vsock.c', import.meta.url))]);
+    await c.run('mkdir -p /rw; mountpoint -q /rw || mount -t 9p -o trans=virtio,version=9p2000.L rw /rw; cp /rw/vsock /tmp/vsock');
+    // The guest connects: what it sends comes back.
+    const stop = await vm.vsock.listen(1234, (s) => void s.pipe(s));
+    const { output } = await c.run('dd if=/dev/urandom of=/tmp/blob bs=1000 count=1500 2>/dev/null; md5sum < /tmp/blob; /tmp/vsock connect 1234 < /tmp/blob | md5sum');
+    const [sent, back] = output.split('\n');
+    expect(back).toBe(sent);
+    await stop();
+    expect((await c.run('/tmp/vsock connect 1234 < /dev/null')).output).toMatch(/connect: (Connection reset|Connection refused)/);
+    // The host connects.
+    await expect(vm.vsock.connect(77)).rejects.toMatchObject({ code: 'ERR_REFUSED' });
+    c.type('/tmp/vsock listen 77 &\n');
+    await c.until(/listening\r?\n/);
+    const s = await vm.vsock.connect(77);
+    const data = randomBytes(1_500_000);
+    const got: Buffer[] = [];
+    s.end(data);
+    for await (const b of s) got.push(b as Buffer);
+    expect(Buffer.concat(got).equals(data)).toBe(true);
+    await c.run('wait');
+    await expect(vm.vsock.listen(-1, () => {})).rejects.toThrow('not a port');
+  }, 2 * MINUTES);
+
+  it('shell: commands over the serial console', async () => {
+    const shell = vm.shell();
+    expect(await Promise.all([shell.exec('echo one; echo two'), shell.exec('false'), shell.exec('exit_status() { return 7; }; exit_status')])).toEqual([{ output: 'one\ntwo', status: 0 }, { output: '', status: 1 }, { output: '', status: 7 }]);
+    await expect(shell.exec('sleep 5', { timeout: 200 })).rejects.toMatchObject({ code: 'ERR_TIMEOUT' });
+    expect((await shell.exec('echo after')).output).toBe('after');
+  }, 2 * MINUTES);
 
   it('virtio-serial: ports carry bytes both ways', async () => {
     const port = vm.port('org.example.b');

@@ -31,7 +31,7 @@ export class BusParts {
   readonly pictures: OptionalSource[] = [];
   private switched: ScreenSource | null = null;
   readonly input = new InputRouter();
-  readonly controls: BoardControls = { balloon: null, onBalloonChange: () => {} };
+  readonly controls: BoardControls = { balloon: null, onBalloonChange: () => {}, vsock: null };
   /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */
   pirq: PciIrqSink = { set: () => {} };
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */

@@ -11,6 +11,7 @@ import { VirtioKeyboard, VirtioMouse, VirtioTablet } from '../../devices/virtio/
 import { VirtioPci, type VirtioDevice } from '../../devices/virtio/pci-transport.js';
 import { VirtioP9 } from '../../devices/virtio/p9.js';
 import { HostFolder } from '../../share/host-folder.js';
+import { VirtioVsock } from '../../devices/virtio/vsock.js';
 import { VirtioRng } from '../../devices/virtio/rng.js';
 import { UsageError, VmxError } from '../../errors.js';
 import { choiceProp, type DeviceOption, intProp, parseDevice } from '../device-options.js';
@@ -80,6 +81,13 @@ export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption)
   i6300esb: (p, o) => {
     const action = choiceProp(o, 'action', ['reset', 'poweroff', 'none']);
     p.addPci(new I6300Esb('i6300esb', p.pciHost, p.freeSlot(), { clock: p.host.clock, onExpired: () => p.host.watchdog(action) }));
+  },
+  'virtio-vsock': (p, o) => {
+    if (p.controls.vsock !== null) throw new UsageError('--device: a machine has one virtio-vsock');
+    const cid = intProp(o, 'cid', 3, 0xffff_fffe);
+    if (cid < 3) throw new UsageError('--device: virtio-vsock: cid=0 to 2 are not for guests');
+    p.controls.vsock = new VirtioVsock(cid);
+    addVirtioExpress(p, 'virtio-vsock', p.controls.vsock);
   },
   'virtio-gpu': (p) => {
     const gpu = new VirtioGpu();
