@@ -1,6 +1,6 @@
-// Boots Debian from a disk at each controller, writes and verifies 256 MB there, and checks what is left:
+// Boots Debian from a disk at each controller, writes and verifies 256 MB (--data) there, and checks what is left:
 //
-//   node bench/system-boot.mjs [--if virtio,scsi,ide,ahci,nvme] [--machine pc,q35] [--format raw,qcow2] [--firmware seabios,ovmf]
+//   node bench/system-boot.mjs [--if virtio,scsi,ide,ahci,nvme] [--machine pc,q35] [--format raw,qcow2] [--firmware seabios,ovmf] [--data MB]
 //
 // The image is scripts/disk-image.mjs's (made when it is not there: root, debootstrap). Each run gets a copy (raw) or an overlay
 // (qcow2) of it. It must boot by GRUB to systemd's login on the serial console; the kernel's log may have no ACPI error, lost
@@ -19,15 +19,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const list = (d) => ({ type: 'string', default: d });
 const { values } = parseArgs({
   options: {
-    if: list('virtio,scsi,ide,ahci,nvme'), machine: list('pc,q35'), format: list('raw,qcow2'), firmware: list('seabios,ovmf'), size: list('2G'), minutes: list('20'), accel: list('jit'), verbose: { type: 'boolean', default: false },
+    if: list('virtio,scsi,ide,ahci,nvme'), machine: list('pc,q35'), format: list('raw,qcow2'), firmware: list('seabios,ovmf'), size: list('2G'), minutes: list('20'), data: list('256'), accel: list('jit'), verbose: { type: 'boolean', default: false },
   },
 });
 const base = diskImage({ size: values.size });
 
 /** Lines of the kernel's log that mean trouble; and those that look so and are how every disk starts. */
 const TROUBLE = 'ACPI (Error|Exception|BIOS Error)|lost interrupt|nobody cared|reset|timed out|timeout|I/O error|abort|exception Emask|frozen';
-const NORMAL = 'Power-on or device reset occurred|Reset|PM: |usb|reset_reason|Waiting up to';
-const DATA = 'head -c 1048576 /dev/urandom > /run/r; data() { for i in $(seq 256); do echo block $i; cat /run/r; done; }; data > /root/data; sync; echo 3 > /proc/sys/vm/drop_caches; data | cmp - /root/data && echo DATA"-"GOOD; rm /root/data; sync';
+const NORMAL = 'ommand line: |preset|Power-on or device reset occurred|Reset|PM: |usb|reset_reason|Waiting up to';
+const DATA = `head -c 1048576 /dev/urandom > /run/r; data() { for i in $(seq ${Number(values.data)}); do echo block $i; cat /run/r; done; }; data > /root/data; sync; echo 3 > /proc/sys/vm/drop_caches; data | cmp - /root/data && echo DATA"-"GOOD; rm /root/data; sync`;
 
 /** @returns what the run says about itself. @throws Error */
 function boot(file, o) {
@@ -95,7 +95,7 @@ for (const machine of values.machine.split(',')) {
           else createImage(file, { format, backingFile: base, backingFormat: 'raw', option: 'system-boot' });
           const said = await boot(file, o);
           check(file, o, dir);
-          console.log(`${label} ok    ${said}, 256 MB verified, e2fsck clean, ${Math.round((Date.now() - start) / 1000)} s`);
+          console.log(`${label} ok    ${said}, ${values.data} MB verified, e2fsck clean, ${Math.round((Date.now() - start) / 1000)} s`);
         } catch (e) {
           console.log(`${label} FAIL  ${e.message}`);
           process.exitCode = 1;

@@ -17,6 +17,8 @@ export type { AccelStats } from './accel/accelerator.js';
 export type { ActiveAccel, EndReason, EndState, MachineStats } from './machine/protocol.js';
 export { UsageError, VmxError } from './errors.js';
 export { type Endpoint, parseEndpoint } from './control/endpoint.js';
+export { type ChangeOptions, Disks, type EjectOptions } from './machine/disks.js';
+export type { DriveInfo } from './machine/protocol.js';
 export { Network } from './machine/network.js';
 export type { HostForward } from './net/user/user-net.js';
 export { VncServer } from './control/vnc/server.js';

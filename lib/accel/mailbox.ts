@@ -13,13 +13,18 @@ export const enum Box {
   FAILED = 7,
   SLEEPING = 8,
   SPIN_NS = 9,
+  /** Commands done by the vCPU's thread, of which found while it was spinning. */
   COMMANDS = 10,
   HOT = 11,
-  HISTOGRAM = 12,
+  /** Commands done on the JavaScript thread. */
+  HERE = 12,
+  /** Time in commands, ns: two words. */
+  BUSY_NS = 14,
+  HISTOGRAM = 16,
 }
-export const HISTOGRAM_BUCKETS = 16;
-/** Bucket b counts round trips below 2^(HISTOGRAM_SHIFT + b) ns that are in no lower one. */
-export const HISTOGRAM_SHIFT = 7;
+/** Bucket b counts the thread's waits for a command from b * HISTOGRAM_NS on; the last one all that are longer. */
+export const HISTOGRAM_BUCKETS = 40;
+export const HISTOGRAM_NS = 250;
 
 export const enum BoxStatus {
   /** The block belongs to the JavaScript thread. */

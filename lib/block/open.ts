@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import type { BlockBackend } from './backend.js';
 import { ImageFile } from './file.js';
 import { containerFormat, type ImageFormat, MAGIC_BYTES } from './formats.js';
-import { MemoryOverlay } from './overlay.js';
+import { ScratchOverlay } from './overlay.js';
 import { Qcow2Image } from './qcow2/image.js';
 import { readHeader } from './qcow2/layout.js';
 import { RawImage } from './raw.js';
@@ -17,7 +17,7 @@ export interface OpenOptions {
   file: string;
   format: ImageFormat | 'auto';
   readonly: boolean;
-  /** Writes go to memory and are dropped. */
+  /** Writes go to a scratch file and are dropped. */
   snapshot: boolean;
   /** Names the option in messages. */
   option: string;
@@ -41,7 +41,13 @@ export function detectFormat(file: ImageFile): ImageFormat {
 /** @throws UsageError with one line that names the option and the file. */
 export function openImage(o: OpenOptions): BlockBackend {
   const image = open(o.file, o.format, !o.readonly && !o.snapshot, o.option, o.lock ?? true, []);
-  return o.snapshot ? new MemoryOverlay(image) : image;
+  if (!o.snapshot) return image;
+  try {
+    return new ScratchOverlay(image, o.option);
+  } catch (e) {
+    image.close();
+    throw e;
+  }
 }
 
 function open(path: string, format: ImageFormat | 'auto', write: boolean, option: string, lock: boolean, chain: readonly string[]): BlockBackend {

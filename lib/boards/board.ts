@@ -8,6 +8,7 @@ import type { StreamClient, StreamPeer } from '../devices/stream.js';
 import type { BoardControls } from './controls.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
+import type { Drive } from './parts/drive.js';
 import type { NetConnection } from './parts/net.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
@@ -101,6 +102,8 @@ export interface Board {
   readonly input: InputRouter;
   /** Network cards in the order of the configuration. */
   readonly nets: readonly NetConnection[];
+  /** Drives in the order of the configuration. */
+  readonly drives: readonly Drive[];
   /** PCI bus 0; null on boards without PCI. */
   readonly pci: PciBus | null;
   /** The power button, as the board's operating system learns of it. */

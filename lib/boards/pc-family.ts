@@ -19,6 +19,7 @@ import { addDisplay, type Display } from './parts/display.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addAcpiFiles, addFwCfg, addKernelItems, fillCmos, finishFwCfg, pciHole64 } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
+import type { Drive } from './parts/drive.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { Parts } from './parts/parts.js';
 
@@ -140,6 +141,10 @@ export class PcFamilyBoard implements PcBoardModel {
 
   get screen(): ScreenSource | null {
     return this.p.screen;
+  }
+
+  get drives(): readonly Drive[] {
+    return this.p.drives;
   }
 
   get nets(): readonly NetConnection[] {

@@ -1,4 +1,5 @@
 /** The `q35` board: Q35 memory controller hub, ICH9, PCI Express root ports. */
+import { Ich9Tco } from '../devices/acpi/tco.js';
 import { Ich9Lpc, ICH9_PM_BYTES, ICH9_SLOT, Ich9Smbus, ich9PmBlock, rcrb, RCRB_BYTES } from '../devices/pci/ich9.js';
 import { Mch } from '../devices/pci/mch.js';
 import { RootPort } from '../devices/pci/root-port.js';
@@ -40,11 +41,12 @@ function addQ35(p: Parts): Chipset {
   m.mapPorts(0xcf9, 1, pm.resetPort);
   const window = movableMmio(p, p.pci.ecam);
   const mch = p.addPci(new Mch(p.pciHost, addFirmwareRom(p), (base, buses) => window(base, buses * MIB)));
-  const configuration = movableMmio(p, rcrb);
+  const tco = p.add(new Ich9Tco({ clock: p.host.clock, onReset: () => p.host.reset() }));
+  const configuration = movableMmio(p, rcrb(tco.gcs));
   const lpc = p.addPci(
     new Ich9Lpc(p.pciHost, {
       isa: p.isa,
-      onPmBase: movable(p, ich9PmBlock(pm.pm, Place.PM_BYTES, pm.gpe0), ICH9_PM_BYTES),
+      onPmBase: movable(p, ich9PmBlock(pm.pm, Place.PM_BYTES, pm.gpe0, tco.ports), ICH9_PM_BYTES),
       onRcba: (base) => configuration(base, RCRB_BYTES),
     }),
   );

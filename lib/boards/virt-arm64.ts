@@ -21,6 +21,7 @@ import type { Board, BoardHost } from './board.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
+import type { Drive } from './parts/drive.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
 
@@ -111,6 +112,10 @@ export class VirtArm64Board implements Board {
 
   get controls(): BoardControls {
     return this.p.controls;
+  }
+
+  get drives(): readonly Drive[] {
+    return this.p.drives;
   }
 
   get input(): InputRouter {

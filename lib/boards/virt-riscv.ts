@@ -24,6 +24,7 @@ import { UsageError } from '../errors.js';
 import type { Board, BoardHost } from './board.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
+import type { Drive } from './parts/drive.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
@@ -119,6 +120,10 @@ export class VirtRiscvBoard implements Board {
 
   get controls(): BoardControls {
     return this.p.controls;
+  }
+
+  get drives(): readonly Drive[] {
+    return this.p.drives;
   }
 
   get input(): InputRouter {

@@ -49,6 +49,24 @@ export class Monitor {
         return screendump(vm, file, /\.png$/i.test(file) ? 'png' : 'ppm');
       },
     },
+    eject: {
+      usage: 'eject [-f] DRIVE',
+      help: "take the disc or floppy out; -f: also from a locked drive ('info block' lists the drives)",
+      run: (vm, words) => {
+        const drives = words.filter((w) => w !== '-f');
+        if (drives.length !== 1) throw new ControlError('eject: from which drive? (info block lists them)');
+        return vm.disks.eject(drives[0]!, { force: drives.length < words.length });
+      },
+    },
+    change: {
+      usage: 'change [-f] DRIVE FILE',
+      help: 'put another disc or floppy in',
+      run: (vm, words) => {
+        const [drive, ...file] = words.filter((w, i) => i > 0 || w !== '-f');
+        if (drive === undefined || file.length === 0) throw new ControlError('change: which drive, and which file?');
+        return vm.disks.change(drive, file.join(' '), { force: words[0] === '-f' });
+      },
+    },
     accel: {
       usage: 'accel [kvm|jit|interp]',
       help: 'what executes the guest; with a name: let that go on',
@@ -67,7 +85,10 @@ export class Monitor {
     status: (vm) => `VM status: ${runState(vm).status}\n`,
     cpus: (vm) => Array.from({ length: vm.config.cpus }, (_, i) => `CPU #${i}\n`).join(''),
     registers: async (vm) => (await vm.registers()).map((r, i) => `CPU #${i}\n${r}\n`).join('\n'),
-    block: (vm) => vm.config.disks.map((d, i) => `disk${i}: ${d.file} (${d.format}${d.readonly ? ', read-only' : ''}${d.snapshot ? ', snapshot' : ''})\n`).join('') || 'no disks\n',
+    block: async (vm) =>
+      (await vm.disks.list())
+        .map((d) => `${d.id}: ${d.file === null ? 'empty' : `${d.file} (${d.format}${d.readonly ? ', read-only' : ''}${d.snapshot ? ', snapshot' : ''})`}${d.open ? ', tray open' : ''}${d.locked ? ', locked' : ''}\n`)
+        .join('') || 'no disks\n',
     pci: async (vm) => (await vm.pci()).map((f) => `${hex(f.bus, 2)}:${hex(f.slot, 2)}.${f.function} ${hex(f.classCode, 4)} ${hex(f.vendor, 4)}:${hex(f.device, 4)} ${f.name}\n${f.regions.map((r) => `      BAR${r.bar}: ${r.io ? 'ports' : 'memory'} ${r.address < 0 ? 'off' : `at 0x${hex(r.address, r.io ? 4 : 8)}`} [${r.size}]\n`).join('')}`).join(''),
     stats: async (vm) => `${JSON.stringify(await vm.stats(), null, 2)}\n`,
   };

@@ -32,7 +32,10 @@ export type DiskIf = 'virtio' | 'nvme' | 'ahci' | 'ide' | 'scsi' | 'usb' | 'flop
 
 /** A drive and the image in it. */
 export interface DiskConfig {
-  file: string;
+  /** `disk0`, `cdrom0`, `floppy0`: each kind counted in the order of the configuration. */
+  id: string;
+  /** Null: nothing is in the drive, which takes removable media. */
+  file: string | null;
   media: MediaKind;
   /** Controller. Default: virtio for disks (ide or ahci for systems by Microsoft), ide, ahci or scsi for CD-ROMs. */
   if: DiskIf;
@@ -48,7 +51,7 @@ export interface DiskConfig {
 }
 
 /** What may be said of a drive. */
-export type DiskOptions = Partial<Omit<DiskConfig, 'option'>> & { file: string };
+export type DiskOptions = Partial<Omit<DiskConfig, 'option' | 'id'>> & { file: string | null };
 
 /** What a caller of `VirtualMachine.create` may pass. Everything has a default. */
 export interface MachineOptions extends AotOptions {
@@ -189,6 +192,8 @@ function checkFile(file: string, option: string, write: boolean): void {
 
 const DISK_KEYS = ['if', 'format', 'readonly', 'snapshot', 'serial'] as const;
 const SERIAL_MAX = 20;
+/** In place of a file: nothing is in the drive. */
+const EMPTY = 'none';
 
 /** Cuts text at single commas; two of them stand for one. */
 function commaParts(text: string): string[] {
@@ -199,7 +204,7 @@ function commaParts(text: string): string[] {
 export function parseDisk(text: string, option = '--disk'): DiskOptions {
   const [file, ...rest] = commaParts(text);
   if (file === undefined || file === '') throw new UsageError(`${option}: '${text}' names no file`);
-  const d: DiskOptions = { file };
+  const d: DiskOptions = { file: file === EMPTY ? null : file };
   for (const part of rest) {
     const eq = part.indexOf('=');
     const k = eq < 0 ? part : part.slice(0, eq);
@@ -220,21 +225,22 @@ export function parseDisk(text: string, option = '--disk'): DiskOptions {
   return d;
 }
 
-function drive(o: DiskOptions, machine: MachineName, option: string, snapshot: boolean): DiskConfig {
+function drive(o: DiskOptions, id: string, machine: MachineName, option: string, snapshot: boolean): DiskConfig {
   const media = o.media ?? 'disk';
   const readonly = media === 'cdrom' || (o.readonly ?? false);
-  const d: DiskConfig = { file: o.file, media, if: 'virtio', format: o.format ?? 'auto', readonly, snapshot: !readonly && (snapshot || (o.snapshot ?? false)), serial: o.serial ?? null, option };
+  const d: DiskConfig = { id, file: o.file, media, if: 'virtio', format: o.format ?? 'auto', readonly, snapshot: !readonly && (snapshot || (o.snapshot ?? false)), serial: o.serial ?? null, option };
   if (d.format !== 'auto' && !IMAGE_FORMATS.includes(d.format)) throw new UsageError(`${option}: format=${String(d.format)} is not available (${IMAGE_FORMATS.join(', ')} ${IMAGE_FORMATS.length > 1 ? 'are' : 'is'})`);
   if (d.serial !== null && !/^[\x20-\x7e]{1,20}$/.test(d.serial)) throw new UsageError(`${option}: serial=${d.serial} is not 1 to ${SERIAL_MAX} printable ASCII characters`);
   if (o.if !== undefined) d.if = checkInterface(o.if, machine, media, option);
-  checkFile(d.file, option, !d.readonly && !d.snapshot);
+  if (d.file !== null) checkFile(d.file, option, !d.readonly && !d.snapshot);
+  else if (media === 'disk') throw new UsageError(`${option}: a disk needs a file`);
   if (o.if === undefined) d.if = defaultInterface(machine, media, media === 'disk' && DISK_INTERFACES.length > 1 && look(d, isMicrosoft), option);
   return d;
 }
 
-/** Looks into an image. */
+/** Looks into an image, which is there. */
 function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
-  const image = openImage({ ...d, readonly: true, snapshot: false, lock: false });
+  const image = openImage({ ...d, file: d.file!, readonly: true, snapshot: false, lock: false });
   try {
     return fn(image);
   } finally {
@@ -248,7 +254,9 @@ function drives(o: MachineOptions, machine: MachineName): DiskConfig[] {
   const add = (list: readonly (string | DiskOptions)[] | undefined, media: MediaKind, option: string): void => {
     for (const d of list ?? []) {
       const options = typeof d === 'string' ? parseDisk(d, option) : d;
-      disks.push(drive({ media, ...options }, machine, options.media === undefined ? option : `--${options.media}`, o.snapshot ?? false));
+      const kind = options.media ?? media;
+      const id = `${kind}${disks.filter((x) => x.media === kind).length}`;
+      disks.push(drive({ media, ...options }, id, machine, options.media === undefined ? option : `--${options.media}`, o.snapshot ?? false));
     }
   };
   add(o.disks, 'disk', '--disk');
@@ -256,7 +264,7 @@ function drives(o: MachineOptions, machine: MachineName): DiskConfig[] {
   add(o.floppies, 'floppy', '--floppy');
   for (const i of DISK_INTERFACES) {
     const there = disks.filter((d) => d.if === i.name);
-    if (there.length > i.limit) throw new UsageError(`${there[i.limit]!.option}: ${there[i.limit]!.file}: no more than ${i.limit} drives with if=${i.name}`);
+    if (there.length > i.limit) throw new UsageError(`${there[i.limit]!.option}: ${there[i.limit]!.file ?? EMPTY}: no more than ${i.limit} drives with if=${i.name}`);
   }
   return disks;
 }
@@ -265,6 +273,7 @@ function drives(o: MachineOptions, machine: MachineName): DiskConfig[] {
 function bootChoice(disks: readonly DiskConfig[]): BootChoice {
   const disk = disks[0];
   if (disk === undefined) return { kind: 'bios', why: 'there is no disk' };
+  if (disk.file === null) return { kind: 'bios', why: 'the first drive is empty' };
   if (disk.media === 'floppy') return { kind: 'bios', why: 'the image is a floppy' };
   return look(disk, disk.media === 'cdrom' ? cdFirmware : diskFirmware);
 }
@@ -294,7 +303,7 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   }
   const disk = disks[0];
   if (o.firmwareVars !== undefined) fw.vars = o.firmwareVars === 'none' ? null : o.firmwareVars;
-  else if (disk !== undefined && !disk.snapshot && !disk.readonly) fw.vars = defaultVarsFile(machine, fw, disk.file);
+  else if (disk?.file !== undefined && disk.file !== null && !disk.snapshot && !disk.readonly) fw.vars = defaultVarsFile(machine, fw, disk.file);
   return fw;
 }
 

@@ -3,7 +3,7 @@
  * timers and the event loop.
  */
 import { type Accelerator, Turn } from '../accel/accelerator.js';
-import { type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
@@ -25,6 +25,7 @@ import { MachineConsole } from './console.js';
 import { MachineDevices } from './machine-devices.js';
 import { MachineStreams } from './machine-streams.js';
 import type { StreamMessage } from './stream-protocol.js';
+import { MachineDrives } from './drives.js';
 import type { Guest, MachineCpu } from './guests/guest.js';
 import { ARCHES } from './guests/index.js';
 import { Debugger } from './debug/debugger.js';
@@ -37,6 +38,8 @@ export interface MachineHost {
   serialTaken(count: number): void;
   log(message: string): void;
   reset(): void;
+  /** The tray of a CD-ROM drive has opened or closed. */
+  trayMoved(drive: string, open: boolean): void;
   debugStop(stop: DebugStop): void;
   guestEvent(event: GuestEvent): void;
   /** The guest has connected to a port of the host; its stream. */
@@ -89,6 +92,7 @@ export class Machine {
   readonly streams: MachineStreams;
   readonly devices: MachineDevices;
   private readonly ram: NativeMemory;
+  readonly drives: MachineDrives;
   private extraUsed = 0;
   private readonly tools: Tools;
   private debugger: Debugger | null = null;
@@ -195,6 +199,7 @@ export class Machine {
     });
     this.console = new MachineConsole(this.board, this.timers);
     this.devices = new MachineDevices(this.board.controls, this.streams, (port, from, id) => host.vsockConnection(port, from, id));
+    this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
   }
@@ -223,11 +228,14 @@ export class Machine {
       return null;
     }
     if (accel.kvm.kernel === 'engine' && !host.shutdownKeepsState) throw new UsageError('--accel: kernel=engine needs a KVM that keeps a CPU\'s registers at a shutdown, which this one does not');
+    if (forced) {
+      requireCpus(host, this.config.cpus);
+      return host;
+    }
     if (this.config.cpus > host.maxVcpus) {
-      if (forced) throw new UsageError(`--cpus: ${this.config.cpus} is more than the ${host.maxVcpus} that KVM allows`);
+      this.say(`accel: jit: KVM allows ${host.maxVcpus} CPUs`);
       return null;
     }
-    if (forced) return host;
     if (host.kernelNsPerInsn > SLOW_KERNEL_NS) {
       this.say(`accel: jit: KVM emulates kernel mode here (${Math.round(host.kernelNsPerInsn)} ns an instruction); --accel kvm uses it for user mode`);
       return null;

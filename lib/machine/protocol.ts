@@ -7,8 +7,9 @@ import type { AotStats } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
-import type { MachineConfig } from './config.js';
 import type { PortInfo, StreamMessage } from './stream-protocol.js';
+import type { ImageFormat } from '../block/formats.js';
+import type { DiskIf, MachineConfig, MediaKind } from './config.js';
 
 /** `panic`: the guest has said so (pvpanic with action=exit). */
 export type EndReason = 'panic' | 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
@@ -120,6 +121,33 @@ export type DeviceReply = { balloon: BalloonInfo } | { stream: number } | { done
 /** What the guest has told through a device that is there for that. */
 export type GuestEvent = { kind: 'panic'; event: PanicEvent } | { kind: 'watchdog'; action: WatchdogAction };
 
+/** A drive as it is now. */
+export interface DriveInfo {
+  id: string;
+  media: MediaKind;
+  if: DiskIf;
+  removable: boolean;
+  /** Null: nothing is in it. */
+  file: string | null;
+  /** As configured; auto: by content. */
+  format: string;
+  readonly: boolean;
+  snapshot: boolean;
+  /** Bytes; 0 if nothing is in it. */
+  size: number;
+  /** The guest forbids ejection. */
+  locked: boolean;
+  /** The tray is open. */
+  open: boolean;
+}
+
+/** See Disks. */
+export type DriveRequest =
+  | { op: 'list' }
+  | { op: 'eject' | 'open'; drive: string; force: boolean }
+  | { op: 'close'; drive: string }
+  | { op: 'change'; drive: string; file: string; format: ImageFormat | 'auto'; readonly: boolean | undefined; force: boolean };
+
 export interface ScreenState {
   picture: Picture | null;
   lines: string[] | null;
@@ -137,6 +165,7 @@ export type ToWorker =
   | { type: 'stats'; id: number }
   | { type: 'inspect'; id: number }
   | { type: 'debug'; id: number; request: DebugRequest }
+  | { type: 'drives'; id: number; request: DriveRequest }
   | { type: 'forward'; id: number; nic: number; forward: HostForward }
   | { type: 'console'; id: number; request: ConsoleRequest }
   | { type: 'stream'; id: number; m: StreamMessage }
@@ -157,6 +186,8 @@ export type FromWorker =
   | { type: 'reset' }
   /** `refusal`: the request cannot be fulfilled. */
   | { type: 'done'; id: number; stats?: MachineStats; refusal?: { code: string; message: string } }
+  | { type: 'drives'; id: number; drives: DriveInfo[]; refusal?: { code: string; message: string } }
+  | { type: 'tray'; drive: string; open: boolean }
   | { type: 'forwarded'; id: number; port: number; error: string | null }
   | { type: 'debugged'; id: number; reply: DebugReply }
   | { type: 'debug-stop'; stop: DebugStop }

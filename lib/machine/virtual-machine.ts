@@ -12,12 +12,13 @@ import { Balloon } from './balloon.js';
 import { Shell } from './shell.js';
 import { Vsock } from './vsock.js';
 import { DeviceStream } from './device-stream.js';
+import { Disks } from './disks.js';
 import { Network } from './network.js';
 import type { PortInfo } from './stream-protocol.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -34,6 +35,8 @@ export interface VmEvents {
   log: [string];
   /** Bytes of the debug console (ports E9h and 402h). */
   debug: [Uint8Array];
+  /** The tray of a CD-ROM drive has opened or closed: by the guest, or by `disks`. */
+  trayMoved: [{ drive: string; open: boolean }];
   /** All CPUs stand still because of a debugger. */
   debugStop: [DebugStop];
   /** The guest has crashed and says so (`--device pvpanic`). */
@@ -106,11 +109,14 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** Sockets to and from the guest (`--device virtio-vsock`). */
   readonly vsock: Vsock;
   private readonly serialPort: SerialPort;
+  /** Drives: discs and floppies change while the machine runs. */
+  readonly disks: Disks;
   private current: VmState = 'created';
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
   private nextId = 1;
   private readonly replies = new Map<number, (stats?: MachineStats, refusal?: { code: string; message: string }) => void>();
+  private readonly driveReplies = new Map<number, (drives: DriveInfo[], refusal?: { code: string; message: string }) => void>();
   private readonly forwards = new Map<number, (port: number, error: string | null) => void>();
   private readonly debugReplies = new Map<number, (r: DebugReply) => void>();
   private readonly inspections = new Map<number, (i: Inspection) => void>();
@@ -142,6 +148,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.net = new Network((nic, f) => this.forward(nic, f));
     this.balloon = new Balloon((target, stats) => this.askBalloon(target, stats), config.memory);
     this.vsock = new Vsock((r) => this.askDevice(r), (id) => this.openStream(id));
+    this.disks = new Disks((request) => this.askDrives(request));
     this.ended = new Promise((r) => (this.resolveEnded = r));
   }
 
@@ -211,6 +218,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         r?.(m.stats, m.refusal);
         break;
       }
+      case 'drives':
+        this.driveReplies.get(m.id)?.(m.drives, m.refusal);
+        this.driveReplies.delete(m.id);
+        break;
+      case 'tray':
+        this.emit('trayMoved', { drive: m.drive, open: m.open });
+        break;
       case 'forwarded':
         this.forwards.get(m.id)?.(m.port, m.error);
         this.forwards.delete(m.id);
@@ -263,6 +277,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.current = 'ended';
     for (const r of this.replies.values()) r(stats ?? undefined);
     this.replies.clear();
+    for (const r of this.driveReplies.values()) r([], OVER);
+    this.driveReplies.clear();
     for (const r of this.forwards.values()) r(0, 'the machine has ended');
     this.forwards.clear();
     for (const r of this.debugReplies.values()) r({ ok: false, data: null });
@@ -271,7 +287,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.inspections.clear();
     for (const r of this.consoleReplies.values()) r(null);
     this.consoleReplies.clear();
-    for (const r of this.deviceReplies.values()) r({ error: OVER });
+    for (const r of this.deviceReplies.values()) r({ error: OVER.message, code: OVER.code });
     this.deviceReplies.clear();
     for (const s of this.streams.values()) s.finished();
     this.serialPort.finished();
@@ -402,6 +418,18 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.request((id) => ({ type: 'stats', id }));
   }
 
+  private askDrives(request: DriveRequest): Promise<DriveInfo[]> {
+    if (this.current === 'ended') return Promise.reject(new VmxError(OVER.code, OVER.message));
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.driveReplies.set(id, (drives, refusal) => {
+        if (refusal === undefined) resolve(drives);
+        else reject(refusal.code === 'ERR_USAGE' ? new UsageError(refusal.message) : new VmxError(refusal.code, refusal.message));
+      });
+      this.post({ type: 'drives', id, request });
+    });
+  }
+
   private forward(nic: number, forward: HostForward): Promise<number> {
     if (this.current === 'ended') return Promise.reject(new VmxError('ERR_STATE', 'the machine has ended'));
     const id = this.nextId++;
@@ -444,7 +472,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   private askDevice(request: DeviceRequest): Promise<DeviceReply> {
-    if (this.current === 'ended') return Promise.resolve({ error: OVER });
+    if (this.current === 'ended') return Promise.resolve({ error: OVER.message, code: OVER.code });
     const id = this.nextId++;
     return new Promise((resolve) => {
       this.deviceReplies.set(id, resolve);
@@ -455,8 +483,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private async askBalloon(target: number | null, stats: boolean): Promise<BalloonInfo> {
     const r = await this.askDevice({ kind: 'balloon', target, stats });
     if ('balloon' in r) return r.balloon;
-    const error = 'error' in r ? r.error : 'unexpected answer';
-    throw new VmxError(error === OVER ? 'ERR_STATE' : 'ERR_NO_DEVICE', error);
+    throw 'error' in r ? new VmxError(r.code ?? 'ERR_NO_DEVICE', r.error) : new VmxError('ERR_INTERNAL', 'unexpected answer');
   }
 
   /** For debuggers: the GDB stub is one. While one is attached the engine executes the guest, also on a machine made for KVM. */
@@ -493,7 +520,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 }
 
-const OVER = 'the machine has ended';
+const OVER = { code: 'ERR_STATE', message: 'the machine has ended' } as const;
 const NOTHING: Inspection = { pci: [], registers: [] };
 
 function failure(m: Extract<FromWorker, { type: 'failed' }>): VmxError {

@@ -55,6 +55,7 @@ try {
     log: (message) => send({ type: 'log', message }),
     serialTaken: (count) => send({ type: 'serial-taken', count }),
     reset: () => send({ type: 'reset' }),
+    trayMoved: (drive, open) => send({ type: 'tray', drive, open }),
     debugStop: (stop) => send({ type: 'debug-stop', stop }),
     guestEvent: (event) => send({ type: 'guest-event', event }),
     vsockConnection: (port, from, id) => send({ type: 'vsock-connection', port, from, id }),
@@ -104,6 +105,15 @@ try {
         break;
       case 'stats':
         send({ type: 'done', id: m.id, stats: machine.stats() });
+        break;
+      case 'drives':
+        try {
+          machine.drives.handle(m.request);
+          send({ type: 'drives', id: m.id, drives: machine.drives.list() });
+        } catch (e) {
+          if (!(e instanceof VmxError)) throw e;
+          send({ type: 'drives', id: m.id, drives: [], refusal: { code: e.code, message: e.message } });
+        }
         break;
       case 'forward':
         machine.forward(m.nic, m.forward).then(

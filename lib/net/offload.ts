@@ -1,6 +1,12 @@
 /** What network hardware does for a driver on request: completing checksums, cutting TCP segments, checking what arrives. */
 import { be16, be32, ETH_HEADER, EtherType, foldSum, IP_HEADER, IpProto, pseudoSum, put16, put32, sumBytes, TCP_HEADER, TcpFlag, UDP_HEADER } from './packet.js';
 
+/**
+ * Least payload of a segment that hardware is asked to cut, bytes: what IPv4's least MTU leaves (RFC 791: 68) with its longest headers
+ * is less, but no TCP goes so low, and a frame cut into single bytes would be 65,000 frames.
+ */
+export const MIN_MSS = 48;
+
 /** Stores the one's complement sum of bytes [from, to) at `at`; what stands there is part of the sum. Out of range: nothing happens. */
 export function insertChecksum(f: Uint8Array, from: number, to: number, at: number): void {
   if (from >= to || at + 2 > f.length || to > f.length) return;
@@ -21,11 +27,11 @@ export const isTcp4 = (f: Uint8Array): boolean => tcp4(f) !== null;
 
 /**
  * Cuts a TCP/IPv4 frame into segments of at most `mss` bytes of payload and calls `emit` with each, lengths, identification, sequence
- * numbers, flags and checksums right. `scratch` must hold headers and mss bytes. Frames of other kinds are dropped.
+ * numbers, flags and checksums right. `scratch` must hold headers and mss bytes. Frames of other kinds are dropped, and those with less than MIN_MSS.
  */
 export function segmentTcp4(f: Uint8Array, mss: number, scratch: Uint8Array, emit: (frame: Uint8Array) => void): void {
   const at = tcp4(f);
-  if (at === null || mss < 1 || at.data + mss > scratch.length) return;
+  if (at === null || mss < MIN_MSS || at.data + mss > scratch.length) return;
   const { tcp, data } = at;
   const id = be16(f, ETH_HEADER + 4);
   const seq = be32(f, tcp + 4);

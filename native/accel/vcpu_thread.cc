@@ -85,13 +85,13 @@ class Here : public Interruptible {
 bool VcpuThread::RunHere() {
   Context* context = FindContext(context_);
   if (!context || box_->status.load(std::memory_order_acquire) != kIdle) return false;
-  box_->commands++;
-  box_->hot++;
-  box_->histogram[0]++;
+  box_->here++;
   box_->error = box_->failed = 0;
   Here here(backend_.get());
   if (context->Block(&here)) backend_->Interrupt(false, 0);
+  uint64_t from = MonotonicNs();
   backend_->Execute(box_);
+  box_->busy_ns += MonotonicNs() - from;
   context->Block(nullptr);
   return true;
 }
@@ -155,15 +155,15 @@ bool VcpuThread::Next() {
 void VcpuThread::Loop() {
   idle_since_ = MonotonicNs();
   while (Next()) {
-    uint64_t waited = MonotonicNs() - idle_since_;
-    int bucket = 0;
-    while (bucket < 15 && (waited >> (kHistogramShift + bucket)) != 0) bucket++;
-    box_->histogram[bucket]++;
+    uint64_t from = MonotonicNs();
+    uint64_t bucket = (from - idle_since_) / kHistogramNs;
+    box_->histogram[bucket < kHistogramBuckets ? bucket : kHistogramBuckets - 1]++;
     box_->commands++;
     box_->status.store(kBusy, std::memory_order_seq_cst);
     box_->error = box_->failed = 0;
     backend_->Execute(box_);
     idle_since_ = MonotonicNs();
+    box_->busy_ns += idle_since_ - from;
     box_->status.store(kIdle, std::memory_order_seq_cst);
     KickById(context_);
   }

@@ -7,6 +7,9 @@
 
 namespace vmx {
 
+constexpr uint32_t kHistogramBuckets = 40;
+constexpr uint64_t kHistogramNs = 250;
+
 /**
  * The head of the shared block, in 32-bit words. Mirrors lib/accel/mailbox.ts. `status` says whose turn it is: everything
  * else in the block belongs to the JavaScript thread while it is kIdle, to the vCPU's thread otherwise.
@@ -30,12 +33,17 @@ struct Mailbox {
   std::atomic<uint32_t> sleeping;
   /** How long the thread spins for the next command before it sleeps, ns. */
   uint32_t spin_ns;
-  /** Commands done, of which found while spinning; wake-ups from sleep. */
+  /** Commands done by the thread, of which found while spinning; and done on the JavaScript thread. */
   uint32_t commands;
   uint32_t hot;
-  /** Time from the last reply to the next command, in powers of two from 2^kHistogramShift ns. */
-  uint32_t histogram[16];
+  uint32_t here;
+  uint32_t reserved;
+  /** Time in commands, ns. */
+  uint64_t busy_ns;
+  /** Time from the thread's last reply to the next command, in steps of kHistogramNs; the last counts what is longer. */
+  uint32_t histogram[kHistogramBuckets];
 };
+static_assert(sizeof(Mailbox) <= 0x100, "the backend's structures follow");
 
 enum MailboxStatus : uint32_t { kIdle = 0, kPosted = 1, kBusy = 2, kQuit = 3 };
 enum VcpuCommand : uint32_t { kCommandRun = 1 };
@@ -43,7 +51,6 @@ enum VcpuCommand : uint32_t { kCommandRun = 1 };
 /** Limits of adaptive spinning: a reply within the time spun doubles it, a sleep halves it. A reply takes some microseconds. */
 constexpr uint32_t kSpinMin = 10000;
 constexpr uint32_t kSpinMax = 50000;
-constexpr int kHistogramShift = 7;
 
 class VcpuBackend {
  public:

@@ -101,6 +101,18 @@ describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
   }
 });
 
+describe.skipIf(skip || noTools !== null)('several CPUs on KVM', () => {
+  for (const way of WAYS) {
+    it(`four come up and share work, memory and interrupts (${way!})`, async () => {
+      const r = await run(build('parallel32'), way, 4);
+      expect(r.text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+      expect(r.text).toContain('ok all CPUs are online');
+      expect(r.text).toContain('ok hash of the quarters');
+      expect(r.status).toBe(1);
+    }, MINUTE);
+  }
+});
+
 describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
   it('keeps the guest right: memory, clock, interrupts', async () => {
     const image = build('switch64');

@@ -1,60 +1,19 @@
 /** The QMP server against a machine that runs: negotiation, commands, events, and clients that misbehave. */
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseEndpoint, QmpServer, VirtualMachine } from '#lib/index.js';
 import { noAddon, skipFor } from '../boot/guests.js';
 import { tinyKernel } from '../boot/tiny.js';
-
-class Client {
-  readonly messages: Record<string, unknown>[] = [];
-  closed = false;
-  private text = '';
-  private wake: () => void = () => {};
-
-  private constructor(readonly socket: Socket) {
-    socket.on('data', (d) => {
-      this.text += d.toString();
-      const lines = this.text.split('\r\n');
-      this.text = lines.pop()!;
-      for (const l of lines) this.messages.push(JSON.parse(l) as Record<string, unknown>);
-      this.wake();
-    });
-    socket.on('close', () => ((this.closed = true), this.wake()));
-    socket.on('error', () => socket.destroy());
-  }
-
-  static open(path: string): Promise<Client> {
-    return new Promise((resolve, reject) => {
-      const s = connect(path, () => resolve(new Client(s)));
-      s.once('error', reject);
-    });
-  }
-
-  async next(): Promise<Record<string, unknown> | null> {
-    while (this.messages.length === 0 && !this.closed) await new Promise<void>((r) => (this.wake = r));
-    return this.messages.shift() ?? null;
-  }
-
-  async call(execute: string, args?: unknown): Promise<Record<string, unknown> | null> {
-    this.socket.write(JSON.stringify({ execute, arguments: args, id: execute }));
-    return this.next();
-  }
-
-  async negotiate(): Promise<void> {
-    expect(await this.next()).toMatchObject({ QMP: { version: { qemu: { major: expect.any(Number) as number } }, capabilities: [] } });
-    expect(await this.call('qmp_capabilities')).toEqual({ return: {}, id: 'qmp_capabilities' });
-  }
-}
+import { QmpClient } from './qmp-client.js';
 
 let dir: string;
 let vm: VirtualMachine;
 let path: string;
-const clients: Client[] = [];
-async function client(): Promise<Client> {
-  const c = await Client.open(path);
+const clients: QmpClient[] = [];
+async function client(): Promise<QmpClient> {
+  const c = await QmpClient.open(path);
   clients.push(c);
   return c;
 }

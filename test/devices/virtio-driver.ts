@@ -43,7 +43,7 @@ export class VirtioDriver {
     this.mem.mapRam(0, RAM_BYTES, 0);
     const host: PciHost = {
       bus: this.mem,
-      intx: (_slot, _pin, level) => (this.intx = level),
+      intx: (_devfn, _pin, level) => (this.intx = level),
       msi: (address, data) => void this.messages.push({ address, data }),
     };
     this.pci = new VirtioPci('virtio', host, 3, this.mem, dev, (m) => void this.logs.push(m));

@@ -452,6 +452,16 @@ paging_tests:
   movb $0x88, FRAME + 0xcffe
   call_cx
   EQ "byte in the first page changed", %eax, $0x66992288
+  # Both pages are the same frame: the instruction's second half lies before its first.
+  movl $0xc34433, FRAME + 0xc000
+  MAP 13, 12, "P | W"
+  movl $AREA + 0xcffd, %ecx
+  call_cx
+  EQ "one frame for both pages", %eax, $0x44332288
+  call_cx
+  movb $0x77, FRAME + 0xc000
+  call_cx
+  EQ "byte of the second half changed in the one frame", %eax, $0x44772288
   UNMAP 13
   movl $AREA + 0xcffd, %ecx
   RAISES "fetch of the second half faults", PF, FETCH, "call_cx"

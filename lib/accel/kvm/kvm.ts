@@ -16,7 +16,7 @@ import { VmxError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { NativeAddon, NativeContext, NativeKvm, NativeMemory } from '../../native.js';
 import { type Accelerator, type AccelStats, Turn } from '../accelerator.js';
-import { HISTOGRAM_BUCKETS, HISTOGRAM_SHIFT } from '../mailbox.js';
+import { HISTOGRAM_BUCKETS, HISTOGRAM_NS } from '../mailbox.js';
 import { FallbackPolicy } from '../policy.js';
 import { Cap, EXIT_NAMES } from './layout.js';
 import { ALLOWED_MSRS } from './msrs.js';
@@ -56,6 +56,8 @@ const SPIN_MAX = 160_000;
 /** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
+/** Exits of vCPUs with threads of their own may follow each other this long before timers and the event loop get their turn, ns. */
+const HOT_NS = 1_000_000;
 /** Longest time that the machine's own thread spends in KVM without a look at the event loop, ns. */
 const TURN_NS = 10_000_000;
 
@@ -199,36 +201,68 @@ export class KvmAccelerator implements Accelerator {
   }
 
   /**
-   * All CPUs are busy or halted: spins for the next exit, as long as exits have been coming that fast.
-   * @returns true if there is one and nothing else wants attention
+   * All CPUs are busy or halted: serves accesses to devices as they come, and spins for the next exit as long as exits have been
+   * coming that fast.
+   * @returns true if there is an exit for `turn` and nothing else wants attention
    */
   linger(): boolean {
-    const V0 = this.d.cpus[0]!.V;
-    let running = false;
-    for (let i = 0; i < this.vcpus.length; i++) {
-      if (this.vcpus[i]!.cpu.V[Slot.PENDING * 2] !== 0) return false;
-      running = running || this.vcpus[i]!.running;
+    const { cpus, timers, clock, context } = this.d;
+    const V0 = cpus[0]!.V;
+    if (this.wanted()) return false;
+    const now = clock.now();
+    if (!this.vcpus.some((v) => v.running) || timers.nextDeadline() <= now) return false;
+    if (this.vcpus.length === 1) return this.execute(this.vcpus[0]!, V0, now);
+    const end = now + HOT_NS;
+    for (;;) {
+      // Set by every vCPU that reports, by the deadline and by the event loop.
+      V0[Slot.PENDING * 2 + 1] = 0;
+      let served = false;
+      for (let i = 0; i < this.vcpus.length; i++) {
+        const v = this.vcpus[i]!;
+        if (!v.running || !v.idle) continue;
+        if (!v.isAccess) return true;
+        this.serve(i);
+        if (this.wanted()) return true;
+        this.start(v, i);
+        served = true;
+      }
+      if (served) {
+        const t = clock.now();
+        if (t >= end || t >= timers.nextDeadline()) return true;
+      } else if (!context.spin(this.spin)) {
+        this.spin = Math.max(SPIN_MIN, this.spin / 2);
+        return false;
+      } else if (this.anyIdle()) {
+        this.spin = Math.min(SPIN_MAX, this.spin * 2);
+      } else {
+        return false;
+      }
     }
-    if (!running || this.d.timers.nextDeadline() <= this.d.clock.now()) return false;
-    if (this.vcpus.length === 1) return this.execute(this.vcpus[0]!, V0);
-    V0[Slot.PENDING * 2 + 1] = 0;
-    if (this.anyIdle()) return true;
-    if (!this.d.context.spin(this.spin)) {
-      this.spin = Math.max(SPIN_MIN, this.spin / 2);
-      return false;
-    }
-    if (!this.anyIdle()) return false;
-    this.spin = Math.min(SPIN_MAX, this.spin * 2);
-    return true;
   }
 
-  /** The only vCPU runs on this thread. @returns false if something else wants it, too */
-  private execute(v: Vcpu, V: Int32Array): boolean {
+  /** Some CPU has an event that `turn` must see, or the machine's loop is to stop. */
+  private wanted(): boolean {
+    for (const cpu of this.d.cpus) if (cpu.V[Slot.PENDING * 2] !== 0) return true;
+    return false;
+  }
+
+  /** The only vCPU runs on this thread, and its accesses to devices are served. @returns false if something else wants the thread, too */
+  private execute(v: Vcpu, V: Int32Array, now: number): boolean {
     // Set by the deadline, the event loop or another thread: they come first, and the vCPU next time.
     if (V[Slot.PENDING * 2 + 1] !== 0) return false;
     const { context, clock, timers } = this.d;
-    context.setDeadline(clock.toHost(Math.min(timers.nextDeadline(), clock.now() + TURN_NS)));
-    v.execute();
+    let deadline = Math.min(timers.nextDeadline(), now + TURN_NS);
+    context.setDeadline(clock.toHost(deadline));
+    while (v.execute() && v.isAccess) {
+      this.serve(0);
+      if (V[Slot.PENDING * 2] !== 0 || V[Slot.PENDING * 2 + 1] !== 0) break;
+      const next = timers.nextDeadline();
+      if (next < deadline) {
+        deadline = next;
+        context.setDeadline(clock.toHost(next));
+      }
+      this.start(v, 0);
+    }
     return true;
   }
 
@@ -421,21 +455,24 @@ export class KvmAccelerator implements Accelerator {
     let remoteNs = 0;
     let count = 0;
     let hot = 0;
+    let here = 0;
     const histogram = new Float64Array(HISTOGRAM_BUCKETS);
     for (const v of this.vcpus) {
       v.exits.forEach((n, reason) => {
         const name = EXIT_NAMES[reason] ?? `exit ${reason}`;
         if (n > 0) exits[name] = (exits[name] ?? 0) + n;
       });
-      remoteNs += v.runNs;
-      const r = v.roundTrips();
-      count += r.count;
-      hot += r.hot;
-      r.histogram.forEach((n, b) => (histogram[b]! += n));
+      const c = v.counts();
+      remoteNs += c.busyNs;
+      count += c.commands;
+      hot += c.hot;
+      here += c.here;
+      c.histogram.forEach((n, b) => (histogram[b]! += n));
     }
     let below = 0;
     let bucket = 0;
-    while (bucket < HISTOGRAM_BUCKETS - 1 && (below += histogram[bucket]!) * 2 < count) bucket++;
+    while (bucket < HISTOGRAM_BUCKETS && (below += histogram[bucket]!) * 2 < count) bucket++;
+    const medianNs = count === 0 ? 0 : bucket >= HISTOGRAM_BUCKETS - 1 ? Infinity : (bucket + 1) * HISTOGRAM_NS;
     return {
       kernelMode: this.slow ? 'engine' : 'kvm',
       kernelNsPerInsn: this.d.host.kernelNsPerInsn,
@@ -445,7 +482,7 @@ export class KvmAccelerator implements Accelerator {
       instructions: Object.fromEntries([...this.instructions].sort((a, b) => b[1] - a[1])),
       remoteNs,
       engineNs: this.engineNs,
-      roundTrips: { count, hot, medianNs: count === 0 ? 0 : 2 ** (HISTOGRAM_SHIFT + bucket) },
+      roundTrips: { count, hot, medianNs, here },
     };
   }
 

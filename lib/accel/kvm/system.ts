@@ -3,7 +3,7 @@
  * that says what to do.
  */
 import { type CpuidRegister, type CpuModel, type Cpuid } from '../../engine/guest/x86/cpuid.js';
-import { VmxError } from '../../errors.js';
+import { UsageError, VmxError } from '../../errors.js';
 import { loadNative, type NativeKvm } from '../../native.js';
 import { Box, BoxStatus, COMMAND_RUN } from '../mailbox.js';
 import { Block, Cap, Exit, Part, Run } from './layout.js';
@@ -12,7 +12,7 @@ import { ALLOWED_MSRS } from './msrs.js';
 export const KVM_DEVICE = '/dev/kvm';
 
 /** Capabilities that are needed, with the kernel that brought them. */
-const NEEDED: readonly { cap: Cap; name: string; linux: string }[] = [
+export const NEEDED: readonly { cap: Cap; name: string; linux: string }[] = [
   { cap: Cap.USER_MEMORY, name: 'user memory', linux: '2.6.25' },
   { cap: Cap.READONLY_MEM, name: 'read-only memory slots', linux: '3.7' },
   { cap: Cap.VCPU_EVENTS, name: 'vCPU events', linux: '2.6.33' },
@@ -52,6 +52,18 @@ export const SLOW_KERNEL_NS = 20;
 
 let known: KvmHost | null = null;
 
+/** @param values what KVM_CHECK_EXTENSION says of NEEDED, in order. @throws VmxError ERR_KVM_OLD that names the first one missing */
+export function requireCapabilities(device: string, values: readonly number[]): void {
+  NEEDED.forEach((n, i) => {
+    if (values[i] === 0) throw new VmxError('ERR_KVM_OLD', `${device} lacks '${n.name}', which Linux ${n.linux} brought: a newer host kernel is needed`);
+  });
+}
+
+/** @throws UsageError if KVM does not allow that many CPUs */
+export function requireCpus(host: Pick<KvmHost, 'maxVcpus'>, cpus: number): void {
+  if (cpus > host.maxVcpus) throw new UsageError(`--cpus: ${cpus} is more than the ${host.maxVcpus} that KVM allows (use fewer, or --accel jit)`);
+}
+
 /**
  * Looks at the host's KVM; the result is kept (per thread).
  * @throws VmxError ERR_KVM_NO_DEVICE, ERR_KVM_PERMISSION, ERR_KVM_OLD, ... with a message for the user
@@ -61,9 +73,7 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   const native = loadNative();
   const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE]);
   const { capabilities, cpuid } = native.kvmProbe(device, asked);
-  NEEDED.forEach((n, i) => {
-    if (capabilities[i] === 0) throw new VmxError('ERR_KVM_OLD', `${device} lacks '${n.name}', which Linux ${n.linux} brought: a newer host kernel is needed`);
-  });
+  requireCapabilities(device, capabilities);
   const maxVcpus = capabilities[NEEDED.length]!;
   const emulationFailureExits = capabilities[NEEDED.length + 1]! > 0;
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);

@@ -31,8 +31,6 @@ export class Vcpu {
   instruction = '';
   /** Exits by reason. */
   readonly exits = new Float64Array(40);
-  /** Time from posting RUN to seeing its exit, ns, in total. */
-  runNs = 0;
   /** The guest is running with a request to exit when it can take an interrupt. */
   windowRequested = false;
   /** A command is with the thread, or its outcome has not been looked at. */
@@ -49,7 +47,6 @@ export class Vcpu {
   private kicked = false;
   /** A run has been prepared that `execute` is to do. */
   private waiting = false;
-  private postedAt = 0;
   /** Parts of the state that the next command sets first. */
   private toSet = 0;
   private wasSet = 0;
@@ -228,10 +225,15 @@ export class Vcpu {
     this.toSet = 0;
     this.unfinished = false;
     this.running = true;
-    this.postedAt = this.native.now();
     this.post(COMMAND_RUN, set, 0);
     if (this.here) this.waiting = true;
-    else this.thread.post();
+    else this.hand();
+  }
+
+  /** The thread finds what was posted, if it spins; else it is woken up. */
+  private hand(): void {
+    Atomics.store(this.words, Box.STATUS, BoxStatus.POSTED);
+    if (Atomics.load(this.words, Box.SLEEPING) !== 0) this.thread.post();
   }
 
   /** Runs the guest on this thread, if that has been prepared, until it exits or this thread is wanted. @returns whether it has run */
@@ -247,11 +249,16 @@ export class Vcpu {
     return this.run8[Run.IF_FLAG] !== 0;
   }
 
+  /** The exit that waits to be served is an access to a port or to memory: nothing but its device has to be asked. */
+  get isAccess(): boolean {
+    const reason = this.run32[Run.EXIT_REASON >> 2];
+    return (reason === (Exit.IO as number) || reason === (Exit.MMIO as number)) && this.words[Box.ERROR] === 0;
+  }
+
   /** Looks at the exit of a vCPU that has become idle. */
   serve(): Served {
     const r = this.run32;
     this.running = false;
-    this.runNs += this.native.now() - this.postedAt;
     const error = this.words[Box.ERROR]!;
     if (error !== 0) return this.failed(error);
     const reason = r[Run.EXIT_REASON >> 2]!;
@@ -376,9 +383,13 @@ export class Vcpu {
     }
   }
 
-  /** Round trips by duration (mailbox.ts), and how many in all and while spinning. */
-  roundTrips(): { histogram: Int32Array; count: number; hot: number } {
-    return { histogram: this.words.slice(Box.HISTOGRAM, Box.HISTOGRAM + HISTOGRAM_BUCKETS), count: this.words[Box.COMMANDS]!, hot: this.words[Box.HOT]! };
+  /** What the mailbox counts (mailbox.ts). Times in ns. */
+  counts(): { histogram: Int32Array; commands: number; hot: number; here: number; busyNs: number } {
+    const w = this.words;
+    return {
+      histogram: w.slice(Box.HISTOGRAM, Box.HISTOGRAM + HISTOGRAM_BUCKETS), commands: w[Box.COMMANDS]!, hot: w[Box.HOT]!, here: w[Box.HERE]!,
+      busyNs: (w[Box.BUSY_NS]! >>> 0) + w[Box.BUSY_NS + 1]! * 0x1_0000_0000,
+    };
   }
 
   dispose(): void {

@@ -11,6 +11,7 @@ import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { BoardHost } from '../board.js';
 import type { BoardControls } from '../controls.js';
+import type { Drive } from './drive.js';
 import type { NetConnection } from './net.js';
 
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
@@ -49,6 +50,8 @@ export class BusParts {
   readonly freePorts: PciBridgeFunction[] = [];
   /** Network cards, in the order of the configuration. */
   readonly nets: NetConnection[] = [];
+  /** Drives, in the order of the configuration. */
+  readonly drives: Drive[] = [];
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */
@@ -64,11 +67,11 @@ export class BusParts {
     const levels = new Map<number, boolean>();
     return {
       bus: this.memory,
-      intx: (slot, pin, level) => {
-        const key = slot * 4 + (pin - 1);
+      intx: (devfn, pin, level) => {
+        const key = devfn * 4 + (pin - 1);
         if ((levels.get(key) ?? false) === level) return;
         levels.set(key, level);
-        this.drive(pirq(slot, pin), level);
+        this.drive(pirq(devfn >> 3, pin), level);
       },
       msi: (address, data) => this.msi(address, data),
     };

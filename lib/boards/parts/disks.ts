@@ -30,11 +30,18 @@ const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
 /** Opens all images, attaches the drives and tells firmware in which order to try them. */
 export function addDisks(p: BusParts): void {
   const drives = p.host.config.disks.map((config, index): Drive => {
-    const image = openImage(config);
+    const image = config.file === null ? null : openImage({ ...config, file: config.file });
     const media = new MediaSlot(image);
     p.onClose.push(() => media.close());
-    return { index, config, media, image, serial: config.serial ?? `vmx-disk${index}`, bootPath: null };
+    return {
+      index, config, media, serial: config.serial ?? `vmx-disk${index}`, bootPath: null,
+      get image() {
+        if (image === null || config.media !== 'disk') throw new VmxError('ERR_INTERNAL', `${config.id} is no fixed disk`);
+        return image;
+      },
+    };
   });
+  p.drives.push(...drives);
   for (const { name, boards } of DISK_INTERFACES) {
     if (!boards.includes(p.host.config.machine)) continue;
     const mine = drives.filter((d) => d.config.if === name);

@@ -11,7 +11,7 @@ export interface Drive {
   readonly config: DiskConfig;
   /** Drives with removable media look here each time. */
   readonly media: MediaSlot;
-  /** What is in the drive at the start. */
+  /** What a fixed disk has. @throws VmxError for a drive with removable media, whose medium may be absent */
   readonly image: BlockBackend;
   readonly serial: string;
   /** Set by the controller's attach function: Open Firmware path of the drive for fw_cfg `bootorder`; null: firmware cannot name it. */

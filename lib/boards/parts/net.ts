@@ -73,7 +73,7 @@ function addNic(p: BusParts, i: number, c: NetConfig, backend: NetBackend): void
       addVirtio(p, `virtio-net${i}`, virtioNic(c, backend));
       break;
     case 'e1000':
-      p.addPci(new E1000(`e1000-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, mac, backend }));
+      p.addPci(new E1000(`e1000-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, clock: p.host.clock, mac, backend }));
       break;
     case 'rtl8139':
       p.addPci(new Rtl8139(`rtl8139-${i}`, p.pciHost, p.freeSlot(), { memory: p.memory, clock: p.host.clock, mac, backend }));

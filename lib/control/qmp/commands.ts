@@ -9,6 +9,7 @@ import type { Monitor } from '../monitor.js';
 import { ControlError } from '../error.js';
 import { runState, screendump, sendKeys } from '../operations.js';
 import { type Args, type ArgSpec, checkArgs } from './arguments.js';
+import { BLOCK_COMMANDS } from './block.js';
 
 /** What a command may use. */
 export interface QmpContext {
@@ -91,7 +92,7 @@ export const COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'query-memory-size-summary': { run: (c) => ({ 'base-memory': c.vm.config.memory, 'plugged-memory': 0 }) },
   'query-chardev': { run: () => [{ label: 'serial0', filename: 'serial', 'frontend-open': true }] },
   'query-mice': { run: () => [{ name: 'PS/2 mouse', index: 0, current: true, absolute: false }] },
-  'query-block': { run: (c) => queryBlock(c.vm) },
+  ...BLOCK_COMMANDS,
   'query-pci': { run: async (c) => queryPci(c.vm) },
   stop: { run: (c) => c.vm.pause() },
   cont: { run: (c) => (c.vm.state === 'created' ? c.vm.start() : c.vm.resume()) },
@@ -128,16 +129,6 @@ export const COMMANDS: Readonly<Record<string, QmpCommand>> = {
     run: (c, a) => c.monitor.run(a['command-line'] as string),
   },
 };
-
-function queryBlock(vm: VirtualMachine): unknown[] {
-  return vm.config.disks.map((d, i) => ({
-    device: `disk${i}`,
-    type: 'unknown',
-    removable: false,
-    locked: false,
-    inserted: { file: d.file, 'node-name': `disk${i}`, ro: d.readonly, drv: d.format, encrypted: false, image: { filename: d.file, format: d.format }, iops: 0, iops_rd: 0, iops_wr: 0, bps: 0, bps_rd: 0, bps_wr: 0, detect_zeroes: 'off', write_threshold: 0, backing_file_depth: 0, cache: { writeback: true, direct: false, 'no-flush': d.snapshot } },
-  }));
-}
 
 async function queryPci(vm: VirtualMachine): Promise<unknown[]> {
   const functions = await vm.pci();

@@ -9,6 +9,7 @@ import type { VirtualMachine } from '../../machine/virtual-machine.js';
 import { type Endpoint, listenAt } from '../endpoint.js';
 import { Monitor } from '../monitor.js';
 import { checkArgs } from './arguments.js';
+import { trayMoved } from './block.js';
 import { COMMANDS, type QmpContext, type QmpVersion } from './commands.js';
 import { ControlError } from '../error.js';
 import { JsonStream } from './json-stream.js';
@@ -40,6 +41,7 @@ export class QmpServer {
     vm.on('pause', () => this.event('STOP'));
     vm.on('resume', () => this.event('RESUME'));
     vm.on('reset', () => this.event('RESET', { guest: true, reason: 'guest-reset' }));
+    vm.on('trayMoved', ({ drive, open }) => this.event('DEVICE_TRAY_MOVED', trayMoved(drive, open)));
     vm.on('end', (end) => {
       const guest = end.reason !== 'stopped' && end.reason !== 'error';
       this.event('SHUTDOWN', { guest, reason: SHUTDOWN_REASONS[end.reason] ?? 'host-error' });
@@ -126,7 +128,7 @@ class QmpSession {
       return { return: (await this.command(m)) ?? {}, ...id };
     } catch (e) {
       if (e instanceof ControlError) return { error: { class: e.errorClass, desc: e.message }, ...id };
-      if (e instanceof VmxError) return { error: { class: 'GenericError', desc: e.message }, ...id };
+      if (e instanceof VmxError) return { error: { class: e.code === 'ERR_NO_DRIVE' ? 'DeviceNotFound' : 'GenericError', desc: e.message }, ...id };
       throw e;
     }
   }

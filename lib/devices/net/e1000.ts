@@ -4,10 +4,10 @@
  * Interrupts are not moderated: ITR and the delay timers are kept and have no effect.
  */
 import { VmxError } from '../../errors.js';
-import { isTcp4, segmentTcp4, checkChecksums, Checked, insertChecksum } from '../../net/offload.js';
+import { isTcp4, MIN_MSS, segmentTcp4, checkChecksums, Checked, insertChecksum } from '../../net/offload.js';
 import { be16, be32, ETH_HEADER, MAX_FRAME, put16, put32 } from '../../net/packet.js';
 import { type FrameInfo, type NetBackend, type NicAbilities, type NicEnd, PLAIN_FRAME } from '../../net/port.js';
-import type { GuestMemory, IoHandler, SavedState } from '../device.js';
+import type { DeviceClock, DeviceTimer, GuestMemory, IoHandler, SavedState } from '../device.js';
 import { PciFunction, type PciHost } from '../pci/pci.js';
 import { bool, bytes, int, loadState, saveState, type Schema, struct, u16, u32, u8, words } from '../saved.js';
 import { EEPROM_WORDS, Microwire, microwireRule } from './microwire.js';
@@ -22,6 +22,9 @@ const CRC_BYTES = 4;
 /** Longest frame a driver may send: TCP segments of 64 KiB with their headers. */
 const MAX_TX = 65536 + 256;
 const VLAN_ETHERTYPE = 0x8100;
+/** Bytes that one pass over the transmit ring sends, descriptors included, and when the next one follows: a ring may hold 4 GiB. */
+const PASS_BYTES = 4 * 1024 * 1024;
+const PASS_NS = 1e6;
 const ICR = Reg.ICR >> 2;
 const IMS = Reg.IMS >> 2;
 
@@ -82,6 +85,7 @@ function partialFrame(raw: unknown, at: string): Uint8Array {
 
 export interface E1000Options {
   memory: GuestMemory;
+  clock: DeviceClock;
   mac: Uint8Array;
   backend: NetBackend;
 }
@@ -101,6 +105,8 @@ export class E1000 extends PciFunction implements NicEnd {
   private readonly info: FrameInfo = { gsoSize: 0, noChecksum: false };
   /** Descriptors are being worked through: a register write from within changes nothing about that. */
   private sending = false;
+  /** Goes on with what one pass over the ring has left. */
+  private readonly more: DeviceTimer;
 
   constructor(
     name: string,
@@ -117,6 +123,7 @@ export class E1000 extends PciFunction implements NicEnd {
     this.addBar(1, 'io', 64, this.ioPorts());
     this.addMasterRegisters();
     this.sealConfig();
+    this.more = o.clock.timer(() => this.send());
     o.backend.attach(this);
   }
 
@@ -297,12 +304,19 @@ export class E1000 extends PciFunction implements NicEnd {
     if (count === 0 || r[Reg.TDH >> 2] === r[Reg.TDT >> 2]) return;
     this.sending = true;
     let causes = Int.TXQE as number;
+    let left = PASS_BYTES;
     // Bounded by the ring: the tail the driver wrote is reached, or every descriptor has been looked at once.
     for (let n = 0; n < count && r[Reg.TDH >> 2] !== r[Reg.TDT >> 2]; n++) {
+      if (left <= 0) {
+        causes &= ~Int.TXQE;
+        this.more.arm(this.o.clock.now() + PASS_NS);
+        break;
+      }
       const head = r[Reg.TDH >> 2]! % count;
       const at = this.ring(Reg.TDBAL) + head * Txd.BYTES;
       if (!this.o.memory.readInto(at, this.desc)) break;
       const command = this.descView.getInt32(8, true);
+      left -= Txd.BYTES + (command & (command & Txd.DEXT ? 0xf_ffff : 0xffff));
       this.descriptor(command);
       if (command & Txd.RS) {
         this.desc[12] = this.desc[12]! | Txd.DD;
@@ -379,7 +393,7 @@ export class E1000 extends PciFunction implements NicEnd {
   /** TCP segmentation (3.5): the first hdrlen bytes are the header of every segment. */
   private sendSegments(f: Uint8Array, c: Context, vlan: number): void {
     const { hdrlen, mss } = c;
-    if (hdrlen === 0 || mss === 0 || hdrlen + mss > this.segment.length || hdrlen > f.length) return;
+    if (hdrlen === 0 || mss < MIN_MSS || hdrlen + mss > this.segment.length || hdrlen > f.length) return;
     this.count(Stat.TSCTC);
     const tcp = (c.tucmd & Tucmd.TCP) !== 0;
     if (vlan < 0 && tcp && isTcp4(f)) {
@@ -567,6 +581,7 @@ export class E1000 extends PciFunction implements NicEnd {
     this.s = this.initialState();
     this.serial.s = this.s.eeprom;
     this.txLength = 0;
+    this.more.disarm();
     this.syncInt();
   }
 
@@ -589,6 +604,8 @@ export class E1000 extends PciFunction implements NicEnd {
     this.serial.s = this.s.eeprom;
     this.tx.set(card.frame);
     this.txLength = card.frame.length;
+    // Whether the ring had been left in the middle does not matter: an empty one is left alone.
+    this.more.arm(this.o.clock.now());
     this.syncInt();
   }
 }

@@ -3,7 +3,7 @@
  * descriptor rings of C+ mode with checksum offload, large send and VLAN tags. EEPROM, PHY registers, timer interrupt.
  */
 import { VmxError } from '../../errors.js';
-import { checkChecksums, Checked, isTcp4, segmentTcp4 } from '../../net/offload.js';
+import { checkChecksums, Checked, isTcp4, MIN_MSS, segmentTcp4 } from '../../net/offload.js';
 import { be16, ETH_HEADER, EtherType, foldSum, IP_HEADER, IpProto, MAX_FRAME, MTU, pseudoSum, put16, sumBytes } from '../../net/packet.js';
 import { type FrameInfo, type NetBackend, type NicAbilities, type NicEnd, PLAIN_FRAME } from '../../net/port.js';
 import type { DeviceClock, DeviceTimer, GuestMemory, IoHandler, SavedState } from '../device.js';
@@ -385,7 +385,7 @@ export class Rtl8139 extends PciFunction implements NicEnd {
   }
 
   private largeSend(f: Uint8Array, mss: number, vlan: number): void {
-    if (!isTcp4(f) || mss === 0) return;
+    if (!isTcp4(f) || mss < MIN_MSS) return;
     if (this.o.backend.offload && vlan < 0) {
       this.info.gsoSize = mss;
       this.info.noChecksum = true;

@@ -3,6 +3,8 @@
  * chipset configuration space, and the SMBus controller (chapter 19) with nothing on its bus.
  */
 import { VmxError } from '../../errors.js';
+import { GCS, TCO_BYTES } from '../acpi/tco.js';
+import { bytePorts } from '../byte-io.js';
 import type { IoHandler, IrqLine, SavedState } from '../device.js';
 import { PciFunction, type PciHost } from './pci.js';
 import { PIRQ_MASK, PIRQ_RESET, PirqRouter } from './pirq.js';
@@ -99,31 +101,33 @@ export class Ich9Lpc extends PciFunction {
 const ROUTES = [0x3140, 0x3142, 0x3144, 0x3146, 0x3148, 0x314c, 0x3150];
 const ROUTE_DEFAULT = 0x3210;
 
-/** Chipset configuration space: the interrupt routes, which are fixed; the rest reads as zero. */
-export const rcrb: IoHandler = {
-  read(offset, size) {
-    let v = 0;
-    for (let i = size - 1; i >= 0; i--) {
-      const a = offset + i;
-      const byte = ROUTES.includes(a & ~1) ? (ROUTE_DEFAULT >>> (8 * (a & 1))) & 0xff : 0;
-      v = v * 256 + byte;
-    }
-    return v;
-  },
-  write() {},
-};
+/** Chipset configuration space: the interrupt routes, which are fixed, and the register GCS; the rest reads as zero. */
+export function rcrb(gcs: IoHandler): IoHandler {
+  return bytePorts(
+    RCRB_BYTES,
+    (a) => {
+      if (a >= GCS && a < GCS + 4) return gcs.read(a - GCS, 1);
+      return ROUTES.includes(a & ~1) ? (ROUTE_DEFAULT >>> (8 * (a & 1))) & 0xff : 0;
+    },
+    (a, v) => {
+      if (a >= GCS && a < GCS + 4) gcs.write(a - GCS, 1, v);
+    },
+  );
+}
 
-/** Offsets in the ACPI block: general-purpose events, SMI enable. */
+/** Offsets in the ACPI block: general-purpose events, SMI enable, watchdog. */
 const GPE0 = 0x20;
 const GPE0_BYTES = 16;
 const SMI_EN = 0x30;
+const TCO = 0x60;
 /** APMC_EN counts as set: firmware then knows that there is no system management mode to set up. */
 const SMI_EN_VALUE = 0x20;
 
-/** The ACPI block of 128 ports from its parts; the watchdog (TCO) and the rest read as zero. */
-export function ich9PmBlock(pm: IoHandler, pmBytes: number, gpe0: IoHandler): IoHandler {
+/** The ACPI block of 128 ports from its parts; the rest reads as zero. */
+export function ich9PmBlock(pm: IoHandler, pmBytes: number, gpe0: IoHandler, tco: IoHandler): IoHandler {
   const part = (offset: number, size: number): [IoHandler, number] | null => {
     if (offset + size <= pmBytes) return [pm, offset];
+    if (offset >= TCO && offset + size <= TCO + TCO_BYTES) return [tco, offset - TCO];
     if (offset >= GPE0 && offset + size <= GPE0 + GPE0_BYTES) return [gpe0, offset - GPE0];
     return null;
   };

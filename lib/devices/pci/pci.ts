@@ -64,8 +64,8 @@ const MSI_64 = 0x80;
 /** What a function needs of the board. */
 export interface PciHost {
   bus: IoBus;
-  /** Level of an INTx pin (1..4) of device `slot`. */
-  intx(slot: number, pin: number, level: boolean): void;
+  /** Level of an INTx pin (1..4) of function `devfn` (device number << 3 | function number); functions of a device may share a pin. */
+  intx(devfn: number, pin: number, level: boolean): void;
   /** A message-signalled interrupt: a 32-bit write to `address`. */
   msi(address: number, data: number): void;
 }
@@ -245,7 +245,7 @@ export class PciFunction implements Device {
     const c = this.config;
     c[PciReg.STATUS] = (c[PciReg.STATUS]! & ~STATUS_INTX) | (this.intxLevel ? STATUS_INTX : 0);
     const pin = c[PciReg.INT_PIN]!;
-    if (pin !== 0) this.host.intx(this.devfn >> 3, pin, this.intxLevel && !(this.command & PciCommand.INTX_DISABLE) && !this.msixEnabled() && !this.msiEnabled());
+    if (pin !== 0) this.host.intx(this.devfn, pin, this.intxLevel && !(this.command & PciCommand.INTX_DISABLE) && !this.msixEnabled() && !this.msiEnabled());
   }
 
   /** reg 0..255, size 1, 2, 4; unaligned accesses have been split by the bus. */

@@ -557,12 +557,12 @@ export class Engine {
   /** Enters a new block into its pages. */
   private enterBlock(block: Block, pageOff: number): void {
     const page2 = block.page2;
-    this.markCode(block, pageOff);
-    if (page2 >= 0) this.markCode(block, page2);
+    this.markCode(block, pageOff, false);
+    if (page2 >= 0) this.markCode(block, page2, true);
     let page = this.pages.get(pageOff);
     if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
     page.byKey.set(blockKey(block.offset, block.mode), block);
-    if (page2 >= 0 && page2 !== pageOff) {
+    if (page2 >= 0) {
       let second = this.pages.get(page2);
       if (second === undefined) this.pages.set(page2, (second = this.newPage(page2)));
       second.tails.push(block);
@@ -615,13 +615,12 @@ export class Engine {
     else aot.stats.skipped++;
   }
 
-  /** Sets the code map's bits for the part of the block that lies in the page. */
-  private markCode(b: Block, pageOff: number): void {
+  /** Sets the code map's bits for the part of the block that lies in the page: its beginning, or its tail in the second one. */
+  private markCode(b: Block, pageOff: number, tail: boolean): void {
     const map = this.map.codeMap;
     if (map === undefined) return;
-    const own = pageOff === b.ram - b.offset;
-    const first = own ? b.offset : 0;
-    const last = own ? Math.min(b.offset + b.bytes, PAGE) - 1 : b.offset + b.bytes - PAGE - 1;
+    const first = tail ? 0 : b.offset;
+    const last = tail ? b.offset + b.bytes - PAGE - 1 : Math.min(b.offset + b.bytes, PAGE) - 1;
     const at = (pageOff / PAGE) * MAP_WORDS;
     for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) map.words[at + (g >> 5)]! |= 1 << (g & 31);
   }
@@ -633,8 +632,8 @@ export class Engine {
     const at = (pageOff / PAGE) * MAP_WORDS;
     map.words.fill(0, at, at + MAP_WORDS);
     if (page === undefined) return;
-    for (const b of page.byKey.values()) this.markCode(b, pageOff);
-    for (const b of page.tails) this.markCode(b, pageOff);
+    for (const b of page.byKey.values()) this.markCode(b, pageOff, false);
+    for (const b of page.tails) this.markCode(b, pageOff, true);
   }
 
   private newPage(pageOff: number): PageBlocks {

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { ManualClock } from '#lib/devices/clock.js';
 import { E1000 } from '#lib/devices/net/e1000.js';
 import { Ctrl, Int, Mdic, Rctl, Reg, Rxd, Stat, Txd } from '#lib/devices/net/e1000.spec.js';
 import { ETH_HEADER, foldSum, IpProto, pseudoSum, put16, put32, sumBytes, TcpFlag, writeIpv4 } from '#lib/net/packet.js';
@@ -7,6 +8,7 @@ import { frame, MAC, NicBoard, PLAIN, SLOT, TestCable } from './nic-driver.js';
 
 class Driver {
   readonly cable: TestCable;
+  readonly clock = new ManualClock();
   readonly board: NicBoard<E1000>;
   readonly tx: number;
   readonly rx: number;
@@ -16,7 +18,7 @@ class Driver {
     readonly count = 8,
   ) {
     this.cable = new TestCable(offload);
-    this.board = new NicBoard((host, memory) => new E1000('e1000', host, SLOT, { memory, mac: MAC, backend: this.cable }), [1]);
+    this.board = new NicBoard((host, memory) => new E1000('e1000', host, SLOT, { memory, clock: this.clock, mac: MAC, backend: this.cable }), [1]);
     this.tx = this.board.alloc(count * 16);
     this.rx = this.board.alloc(count * 16);
   }
@@ -212,6 +214,36 @@ describe('82540EM', () => {
       expect(f[47]).toBe(i === 3 ? TcpFlag.ACK | TcpFlag.PSH : TcpFlag.ACK);
     });
     expect(Buffer.concat(t.cable.sent.map((s) => s.frame.subarray(54))).equals(Buffer.from(tcp(5000).subarray(54)))).toBe(true);
+  });
+
+  it('takes breaks from a ring that is full of large buffers, and goes on by itself', () => {
+    const d = new Driver(true, 4096);
+    d.start();
+    const buffer = d.board.alloc(0);
+    for (let i = 0; i < 4000; i++) d.put(buffer, 0, (Txd.DEXT | Txd.DTYP_DATA | 0xf_ffff) >>> 0, 0);
+    d.go();
+    // A descriptor of a megabyte each: four, and then a break.
+    expect(d.read(Reg.TDH)).toBe(4);
+    for (let passes = 0; passes < 999; passes++) d.clock.advance(1e6);
+    expect(d.read(Reg.TDH)).toBe(4000);
+    d.send(frame(60));
+    expect(d.read(Reg.TDH)).toBe(4001);
+  });
+
+  it('does not cut frames into crumbs', () => {
+    const d = new Driver(false);
+    d.start();
+    const context = (mss: number): void => void d.put(0x0000_0e, 0, (Txd.DEXT | (7 << 24)) >>> 0, (mss << 16) | (54 << 8));
+    for (const mss of [1, 47]) {
+      context(mss);
+      d.put(d.board.alloc(tcp(4000)), 0, (Txd.DEXT | Txd.DTYP_DATA | Txd.TSE | Txd.EOP | 4054) >>> 0, 0);
+      d.go();
+    }
+    expect(d.cable.sent).toEqual([]);
+    context(1000);
+    d.put(d.board.alloc(tcp(4000)), 0, (Txd.DEXT | Txd.DTYP_DATA | Txd.TSE | Txd.EOP | 4054) >>> 0, 0);
+    d.go();
+    expect(d.cable.sent).toHaveLength(4);
   });
 
   it('inserts a VLAN tag, and takes one out', () => {

@@ -54,7 +54,7 @@ export class NicBoard<T extends PciFunction> {
     private readonly portBars: readonly number[],
   ) {
     this.mem.mapRam(0, RAM_BYTES, 0);
-    this.card = make({ bus: this.mem, intx: (_slot, _pin, level) => (this.intx = level), msi: () => {} }, this.mem);
+    this.card = make({ bus: this.mem, intx: (_devfn, _pin, level) => (this.intx = level), msi: () => {} }, this.mem);
     this.bus.add(this.card);
     this.mem.mapPorts(0xcf8, 8, this.bus.ports);
     this.enable();

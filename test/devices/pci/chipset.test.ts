@@ -20,7 +20,7 @@ interface Rig {
 function rig(): Rig {
   const memory = new PhysicalMemory(new ArrayBuffer(4096), 0x1000_0000);
   const pins = new Map<string, boolean>();
-  return { memory, pins, host: { bus: memory, intx: (slot, pin, level) => void pins.set(`${slot}.${pin}`, level), msi() {} }, isa: Array.from({ length: 16 }, () => new TestLine()) };
+  return { memory, pins, host: { bus: memory, intx: (devfn, pin, level) => void pins.set(`${devfn >> 3}.${pin}`, level), msi() {} }, isa: Array.from({ length: 16 }, () => new TestLine()) };
 }
 
 const configSpace = (f: PciFunction): IoHandler => ({ read: (o, s) => f.configRead(o, s), write: (o, s, v) => f.configWrite(o, s, v) });
@@ -111,19 +111,22 @@ describe('Q35', () => {
     f.configWrite(0x44, 1, 0x80);
     f.configWrite(0xf0, 4, 0xfed1_c001);
     expect(at.filter((t, i) => at.indexOf(t) === i)).toEqual(['pm -1', 'rcba -1', 'pm 600', 'rcba fed1c000']);
-    expect(rcrb.read(0x3140, 4)).toBe(0x3210_3210);
-    expect(rcrb.read(0x3410, 4)).toBe(0);
+    const space = rcrb({ read: () => 0x20, write: () => {} });
+    expect(space.read(0x3140, 4)).toBe(0x3210_3210);
+    expect(space.read(0x3410, 1)).toBe(0x20);
+    expect(space.read(0x3404, 4)).toBe(0);
   });
 
   it('has its ACPI block in parts', () => {
     const log: string[] = [];
     const part = (name: string): IoHandler => ({ read: (o) => (log.push(`${name} ${o}`), 7), write: (o, _s, v) => void log.push(`${name} ${o}=${v}`) });
-    const b = ich9PmBlock(part('pm'), 12, part('gpe'));
+    const b = ich9PmBlock(part('pm'), 12, part('gpe'), part('tco'));
     expect(b.read(8, 4)).toBe(7);
     b.write(0x28, 1, 3);
     expect(b.read(0x30, 4)).toBe(0x20);
-    expect(b.read(0x64, 2)).toBe(0);
-    expect(log).toEqual(['pm 8', 'gpe 8=3']);
+    expect(b.read(0x64, 2)).toBe(7);
+    expect(b.read(0x50, 4)).toBe(0);
+    expect(log).toEqual(['pm 8', 'gpe 8=3', 'tco 4']);
   });
 
   it('has an SMBus with nothing on it', () => {

@@ -46,7 +46,7 @@ beforeEach(() => {
   memory.mapPorts(0xcf8, 8, bus.ports);
   intx = false;
   messages = [];
-  f = new TestFunction({ bus: memory, intx: (slot, pin, level) => (intx = slot === 5 && pin === 1 && level), msi: (a, d) => void messages.push([a, d]) });
+  f = new TestFunction({ bus: memory, intx: (devfn, pin, level) => (intx = devfn === 5 << 3 && pin === 1 && level), msi: (a, d) => void messages.push([a, d]) });
   bus.add(f);
   f.reset();
 });

@@ -60,7 +60,7 @@ export class NvmeDriver {
     this.mem.mapRam(0, RAM, 0);
     const host: PciHost = {
       bus: this.mem,
-      intx: (_slot, _pin, level) => (this.intx = level),
+      intx: (_devfn, _pin, level) => (this.intx = level),
       msi: (_address, data) => void this.messages.push(data),
     };
     this.dev = new Nvme('nvme0', host, SLOT, { memory: this.mem, clock: this.clock, disk, serial: 'serial-1', log: (m) => void this.logs.push(m) });

@@ -14,7 +14,7 @@ export class TestPciHost implements PciHost {
   };
   readonly bus = { mapPorts: this.map('port '), mapMmio: this.map('mmio ') };
 
-  intx(_slot: number, _pin: number, level: boolean): void {
+  intx(_devfn: number, _pin: number, level: boolean): void {
     this.line.set(level);
   }
 

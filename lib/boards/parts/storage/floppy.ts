@@ -15,8 +15,10 @@ const EQUIPMENT_SECOND = 0x40;
 export const attachFloppy: PcAttach = (p, list) => {
   if (list.length === 0) return;
   const drives = list.map((d) => {
-    const format = floppyFormat(d.image.size);
-    if (format === null) throw new UsageError(`${d.config.option}: ${d.config.file}: ${d.image.size} bytes is no size of a floppy disk (${FLOPPY_SIZES})`);
+    // An empty drive is one for the usual disks.
+    const size = d.media.inserted?.size ?? 1440 * 1024;
+    const format = floppyFormat(size);
+    if (format === null) throw new UsageError(`${d.config.option}: ${d.config.file}: ${size} bytes is no size of a floppy disk (${FLOPPY_SIZES})`);
     return { format, drive: new FloppyDrive(format.drive, d.media) };
   });
   const fdc = p.add(new I82077({ clock: p.host.clock, irq: p.isa[IRQ]!, dma: p.dma, drives: drives.map((d) => d.drive), log: (m) => p.host.log(m) }));

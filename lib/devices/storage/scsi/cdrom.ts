@@ -76,6 +76,7 @@ export class ScsiCdRom extends ScsiUnitBase {
       this.event = slot.medium === null ? MediaEvent.REMOVAL : MediaEvent.NEW_MEDIA;
       if (slot.medium !== null) this.attention(Asc.MEDIUM_MAY_HAVE_CHANGED);
     });
+    slot.onEjectRequest(() => (this.event = MediaEvent.EJECT_REQUEST));
   }
 
   /** GET CONFIGURATION and GET EVENT STATUS NOTIFICATION are answered whatever has happened (MMC-6, 4.1.6.1). */
@@ -415,8 +416,7 @@ export class ScsiCdRom extends ScsiUnitBase {
     const take = super.check(saved);
     const s = loadState('CD-ROM', SCHEMA, VERSION, saved.cd as SavedState);
     return () => {
-      if (s.open) this.slot.open = true;
-      else this.slot.load();
+      this.slot.restoreTray(s.open);
       take();
       this.at = s.at;
       this.left = s.left;

@@ -16,9 +16,19 @@ export class Node {
     return new Node(null, '');
   }
 
+  /** This node and the ones above it, up to the top. */
+  private *line(): Generator<Node> {
+    yield this;
+    for (let n = this.parent; n !== null; n = n.parent) yield n;
+  }
+
+  private get linked(): boolean {
+    return this.parent === null || this.parent.children.get(this.name) === this;
+  }
+
   /** Removed, or replaced by something else: no name leads there. */
   get gone(): boolean {
-    for (let n: Node | null = this; n !== null; n = n.parent) if (n.parent !== null && n.parent.children.get(n.name) !== n) return true;
+    for (const n of this.line()) if (!n.linked) return true;
     return false;
   }
 
@@ -27,9 +37,7 @@ export class Node {
   }
 
   path(): Path {
-    const names: string[] = [];
-    for (let n: Node = this; n.parent !== null; n = n.parent) names.push(n.name);
-    return names.reverse();
+    return [...this.line()].slice(0, -1).map((n) => n.name).reverse();
   }
 
   /** The member of that name, whether there is such a file or not. */
@@ -42,23 +50,30 @@ export class Node {
   }
 
   use(): this {
-    for (let n: Node | null = this; n !== null; n = n.parent) n.users++;
+    this.count(1);
     return this;
   }
 
   unuse(): void {
-    for (let n: Node | null = this; n !== null; n = n.parent) n.users--;
+    this.count(-1);
     this.drop();
+  }
+
+  private count(users: number): void {
+    for (const n of this.line()) n.users += users;
   }
 
   /** Forgets this node and the ones above it, as far as nobody refers to them. */
   drop(): void {
-    for (let n: Node = this; n.parent !== null && n.users === 0 && n.children.size === 0; n = n.parent) n.remove();
+    for (const n of this.line()) {
+      if (n.users > 0 || n.children.size > 0) return;
+      n.remove();
+    }
   }
 
   /** The file is no more. */
   remove(): void {
-    if (this.parent?.children.get(this.name) === this) this.parent.children.delete(this.name);
+    if (this.linked) this.parent?.children.delete(this.name);
   }
 
   /** The file is now called `name` in `folder`, in place of what was. */
@@ -66,12 +81,12 @@ export class Node {
     const { users } = this;
     this.remove();
     // Other programs can change the folder so that this comes about: names lead nowhere then.
-    for (let n: Node | null = folder; n !== null; n = n.parent) if (n === this) return;
+    for (const n of folder.line()) if (n === this) return;
     folder.children.get(name)?.remove();
-    for (let n = this.parent; n !== null; n = n.parent) n.users -= users;
+    this.parent?.count(-users);
     this.parent = folder;
     this.name = name;
-    for (let n: Node | null = folder; n !== null; n = n.parent) n.users += users;
+    folder.count(users);
     folder.children.set(name, this);
   }
 }
