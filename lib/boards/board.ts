@@ -6,6 +6,7 @@ import type { ScreenSource } from '../display/screen-source.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { StreamClient, StreamPeer } from '../devices/stream.js';
 import type { BoardControls } from './controls.js';
+import type { PortRegisters } from '../devices/input/vmmouse.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { Drive } from './parts/drive.js';
@@ -56,6 +57,8 @@ export interface PcBoardHost extends BoardHost {
   /** What the CPU model says about the local APIC. */
   readonly x2apic: boolean;
   readonly physBits: number;
+  /** Registers of the CPU that accesses a port just now; null if they are with a hypervisor. */
+  portRegisters(): PortRegisters | null;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
   /** ACPI S3: the CPUs stop until wake(). */

@@ -25,6 +25,7 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
   { name: 'virtio-serial', summary: 'ports that programs have as streams, /dev/virtio-ports/NAME in Linux', props: { ports: 'their names, with colons between them' } },
   { name: 'virtio-tablet', summary: 'pointer with absolute positions', props: {} },
   { name: 'virtio-vsock', summary: 'sockets between guest and host: streams to programs', props: { cid: 'context of the guest (default 3)' } },
+  { name: 'vmmouse', summary: "VMware's pointer with absolute positions, beside the PS/2 mouse", props: {} },
 ];
 
 export interface DeviceOption {

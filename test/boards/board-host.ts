@@ -35,6 +35,7 @@ export function boardHost(config: MachineConfig): PcBoardHost {
     setA20() {},
     currentCpu: () => 0,
     log() {},
+    portRegisters: () => null,
     releaseRam() {},
     port: () => ({ room: 0, send() {}, consumed() {}, end() {}, close() {} }),
     panicked() {},

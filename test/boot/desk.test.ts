@@ -32,7 +32,7 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
       initrd: initrd!,
       append: 'console=ttyS0 quiet',
       shares: [`${join(dir, 'rw')},tag=rw`, `${join(dir, 'ro')},tag=ro,readonly`],
-      devices: ['virtio-keyboard', 'virtio-mouse', 'virtio-tablet', 'virtio-gpu', 'virtio-vsock,cid=42', 'virtio-balloon', 'virtio-serial,ports=org.example.a:org.example.b', 'isa-serial', 'pvpanic', 'pvpanic,bus=pci', 'i6300esb,action=none'],
+      devices: ['vmmouse', 'virtio-keyboard', 'virtio-mouse', 'virtio-tablet', 'virtio-gpu', 'virtio-vsock,cid=42', 'virtio-balloon', 'virtio-serial,ports=org.example.a:org.example.b', 'isa-serial', 'pvpanic', 'pvpanic,bus=pci', 'i6300esb,action=none'],
     });
     c = new Console(vm);
     vm.start();
@@ -67,6 +67,14 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     });
     expect(tablet).toEqual([[3, 0, 1000], [0, 0, 0], [3, 1, 20000], [0, 0, 0], [1, 0x110, 1]]);
     await vm.mouse.up();
+  }, 2 * MINUTES);
+
+  it('vmmouse: positions for a guest that has no other tablet', async () => {
+    const tablet = (await c.run("basename $(readlink -f $(dirname $(grep -l 'virtio tablet' /sys/class/input/event*/device/name))/device)")).output;
+    expect(tablet).toMatch(/^virtio\d+$/);
+    await c.run(`echo ${tablet} > /sys/bus/virtio/drivers/virtio_input/unbind`);
+    expect(await events('VMware VMMouse', 3, () => vm.mouse.setAxis('x', 3000))).toEqual([[3, 0, 6000], [3, 1, 40001], [0, 0, 0]]);
+    await c.run(`echo ${tablet} > /sys/bus/virtio/drivers/virtio_input/bind`);
   }, 2 * MINUTES);
 
   it('virtio-balloon: the guest gives memory up, the host has it back, and the guest gets it again', async () => {

@@ -1,6 +1,7 @@
 /** Devices asked for with --device, and virtio devices in general. */
 import { IsaDebugExit } from '../../devices/misc/isa-debug-exit.js';
 import { PcTestDev, TESTDEV_IRQS, TESTDEV_MEMORY } from '../../devices/misc/pc-testdev.js';
+import { VmMouse, VMMOUSE_PORT } from '../../devices/input/vmmouse.js';
 import { I6300Esb } from '../../devices/misc/i6300esb.js';
 import { type PanicEvent, PvPanic, PVPANIC_PORT, PvPanicPci } from '../../devices/misc/pvpanic.js';
 import { RamFb, RAMFB_BYTES, RAMFB_FILE } from '../../devices/display/ramfb.js';
@@ -123,6 +124,11 @@ export const PC_DEVICES: Readonly<Record<string, (p: Parts, o: DeviceOption) => 
     p.memory.mapPorts(intProp(o, 'iobase', 0xf4, 0xffff), intProp(o, 'iosize', 4, 8), p.add(new IsaDebugExit({ onExit: (s) => p.host.exit(s) })).ports);
   },
   'isa-serial': addIsaSerial,
+  vmmouse: (p) => {
+    const m = p.add(new VmMouse(() => p.host.portRegisters(), p.ps2Mouse));
+    p.memory.mapPorts(VMMOUSE_PORT, 4, m.ports);
+    p.input.addTablet(m);
+  },
   'pc-testdev': (p) => {
     const m = p.memory;
     const t = p.add(new PcTestDev({ irqs: p.gsi.map((line, n) => (n < 16 ? p.isa[n]! : line)) }));
