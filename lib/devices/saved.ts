@@ -57,14 +57,6 @@ export function array<T>(length: number, rule: Rule<T>): Rule<T[]> {
   };
 }
 
-/** Text of at most `max` characters. */
-export function text(max: number): Rule<string> {
-  return {
-    save: (v) => v,
-    load: (raw, at) => (typeof raw === 'string' && raw.length <= max ? raw : bad(at, `text of at most ${max} characters`)),
-  };
-}
-
 /** Up to `max` elements. */
 export function list<T>(max: number, rule: Rule<T>): Rule<T[]> {
   return {
