@@ -2,29 +2,15 @@
  * Speed of decoding and lifting, on the .text section of a binary: nanoseconds per guest instruction, cold and warm.
  * Usage: node bench/lift.mjs [ELF64 FILE] (after npm run build). Default: the node binary itself.
  */
-import { readFileSync } from 'node:fs';
 import { HELPER_SPECS } from '../dist/engine/guest/x86/helper-names.js';
 import { X86Lifter } from '../dist/engine/guest/x86/lifter.js';
 import { Mode } from '../dist/engine/guest/x86/mode.js';
 import { HelperRegistry, HelperResult } from '../dist/engine/helpers.js';
 import { ConstPool, IrBuilder } from '../dist/engine/ir/builder.js';
+import { textSection } from './text-section.mjs';
 
 const file = process.argv[2] ?? process.execPath;
-const elf = readFileSync(file);
-const view = new DataView(elf.buffer, elf.byteOffset, elf.byteLength);
-const shoff = Number(view.getBigUint64(40, true));
-const shnum = view.getUint16(60, true);
-const strtab = Number(view.getBigUint64(shoff + view.getUint16(62, true) * 64 + 24, true));
-let text;
-for (let k = 0; k < shnum; k++) {
-  const h = shoff + k * 64;
-  const name = strtab + view.getUint32(h, true);
-  if (elf.toString('latin1', name, name + 6) === '.text\0') {
-    const at = Number(view.getBigUint64(h + 24, true));
-    text = elf.subarray(at, at + Math.min(Number(view.getBigUint64(h + 32, true)), 2 << 20));
-  }
-}
-if (text === undefined) throw new Error(`${file}: no .text`);
+const text = textSection(file);
 
 const features = new Set('cx8 cmov sse sse2 sse3 ssse3 sse4_1 sse4_2 popcnt movbe abm bmi1 bmi2 adx cx16 syscall sep msr tsc clflush'.split(' '));
 const helpers = new HelperRegistry();

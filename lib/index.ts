@@ -22,5 +22,6 @@ export type { DriveInfo } from './machine/protocol.js';
 export { Network } from './machine/network.js';
 export type { HostForward } from './net/user/user-net.js';
 export { VncServer } from './control/vnc/server.js';
+export { WebConsole, type WebConsoleOptions } from './control/web/console.js';
 export { GdbServer } from './control/gdb/server.js';
 export { QmpServer } from './control/qmp/server.js';

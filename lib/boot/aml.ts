@@ -2,7 +2,7 @@
 
 export type Aml = readonly number[];
 
-const cat = (...parts: readonly Aml[]): number[] => parts.flatMap((p) => [...p]);
+const cat = (...parts: readonly Aml[]): number[] => ([] as number[]).concat(...parts);
 
 /** PkgLength encoding (20.2.4): the length counts itself. */
 function pkgLength(body: number): number[] {
@@ -18,7 +18,7 @@ function pkgLength(body: number): number[] {
   throw new RangeError('AML package too long');
 }
 
-const block = (op: readonly number[], body: readonly number[]): number[] => [...op, ...pkgLength(body.length), ...body];
+const block = (op: Aml, body: Aml): number[] => cat(op, pkgLength(body.length), body);
 
 /** NameString: `\_SB_.PCI0`, `_CRS`, ... Segments are padded with '_'. */
 export function nameString(path: string): number[] {

@@ -37,6 +37,11 @@ export function engineBuild(): string {
   return (build = h.digest('hex'));
 }
 
+/** Another thread of this process has computed `engineBuild`: that takes tens of milliseconds. */
+export function assumeBuild(hash: string): void {
+  build = hash;
+}
+
 export function identityText(i: Identity): string {
   return JSON.stringify({
     format: i.format, build: i.build, arch: i.arch, cpu: i.cpu, features: i.features, cpus: i.cpus, disabledPasses: [...i.disabledPasses].sort(), maxInsns: i.maxInsns, host: i.host,

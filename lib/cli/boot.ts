@@ -4,14 +4,11 @@ import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
 import { endpointText, parseEndpoint } from '../control/endpoint.js';
-import { GdbServer } from '../control/gdb/server.js';
-import { QmpServer } from '../control/qmp/server.js';
-import { VncServer } from '../control/vnc/server.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
-import { parseDisplay } from './display.js';
+import { openDisplay, parseDisplay, takesTerminal } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
 import { Terminal } from './terminal.js';
@@ -38,7 +35,7 @@ export interface BootArgs {
   snapshot: boolean;
   share?: string[];
   device?: string[];
-  serial: string;
+  serial?: string;
   display: string;
   vga?: string;
   screenshot?: string[];
@@ -86,8 +83,8 @@ const OPTIONS = {
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   share: { type: 'string', array: true, describe: 'FOLDER,tag=NAME[,readonly]: a folder for the guest (mount -t 9p -o trans=virtio,version=9p2000.L NAME /mnt), repeatable' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
-  serial: { type: 'string', default: 'stdio', describe: 'first serial port: stdio, none, file:PATH' },
-  display: { type: 'string', default: 'none', describe: 'none, or vnc[:[HOST:]PORT][,password=FILE]: a VNC server (port 5900 of the loopback address)' },
+  serial: { type: 'string', describe: 'first serial port: stdio (default), none, file:PATH' },
+  display: { type: 'string', default: 'none', describe: 'none; vnc[:[HOST:]PORT][,password=FILE][,websocket=PORT]: a VNC server; web[:[HOST:]PORT][,token=FILE]: a page for browsers; term: text modes in this terminal' },
   vga: { type: 'string', describe: 'display device: std, virtio, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
@@ -118,10 +115,16 @@ const ONCE = entries.filter(([, o]) => o.array !== true).map(([name]) => name);
 /** Names of all options, for "did you mean". */
 export const BOOT_OPTIONS: readonly string[] = [...Object.keys(OPTIONS), 'no-reboot', 'help', 'version'];
 
+/** yargs lays the help text out whenever a command runs. It is long: options are left out of it if nobody asks for it. */
+function described(): Record<string, Options> {
+  if (process.argv.some((a) => a === '-h' || a === '--help')) return OPTIONS;
+  return Object.fromEntries(entries.map(([name, o]) => [name, { ...o, hidden: true }]));
+}
+
 export function bootOptions(y: Argv): Argv<BootArgs> {
   return y
     .positional('image', { type: 'string', describe: 'a disk, CD-ROM or floppy image or a kernel, recognised by content' })
-    .options(OPTIONS)
+    .options(described())
     .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'Linux on the serial console')
     .example('$0 boot --kernel vmlinuz --append console=ttyS0 --exit-on "login:" --timeout 60', 'in a script')
     .requiresArg(VALUED)
@@ -227,6 +230,13 @@ function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
   return file;
 }
 
+/** Where the serial port goes: to the terminal, unless that is the screen. */
+function serialMode(a: BootArgs): string {
+  if (!takesTerminal(a.display)) return a.serial ?? 'stdio';
+  if (a.serial === 'stdio') throw new UsageError('--serial: stdio is the screen with --display term (none and file:PATH are available)');
+  return a.serial ?? 'none';
+}
+
 async function boot(a: BootArgs): Promise<number> {
   if (a.device?.includes('help')) {
     listDevices();
@@ -242,7 +252,7 @@ async function boot(a: BootArgs): Promise<number> {
   if (a.traceFile !== undefined) checkOutput(a.traceFile, '--trace-file');
   const shots = (a.screenshot ?? []).map(parseShot);
   if (shots.length > 0 && a.vga === 'none' && !(a.device ?? []).some((d) => /^(virtio-gpu|ramfb)(,|$)/.test(d))) throw new UsageError('--screenshot: there is no screen with --vga none');
-  const terminal = new Terminal(a.serial, a.exitOn ?? null);
+  const terminal = new Terminal(serialMode(a), a.exitOn ?? null);
   const gdb = a.gdb === undefined ? null : { wait: a.gdb.endsWith(',wait'), endpoint: parseEndpoint(a.gdb.replace(/,wait$/, ''), '--gdb') };
   const display = parseDisplay(a.display);
   const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
@@ -250,19 +260,18 @@ async function boot(a: BootArgs): Promise<number> {
   let debuggerThere: Promise<void> = Promise.resolve();
   let gdbClient: () => void = () => {};
   try {
-    for (const endpoint of qmp) await QmpServer.listen(vm, endpoint, VERSION);
+    // Servers are loaded when asked for: most boots have none.
+    for (const endpoint of qmp) await (await import('../control/qmp/server.js')).QmpServer.listen(vm, endpoint, VERSION);
     if (gdb !== null) {
       const client = new Promise<void>((resolve) => void (gdbClient = resolve));
+      const { GdbServer } = await import('../control/gdb/server.js');
       const g = await GdbServer.listen(vm, gdb.endpoint, VERSION, () => gdbClient());
       if (gdb.wait) {
         process.stderr.write(`vmx-accel: waiting for GDB at ${endpointText(g.endpoint)}\n`);
         debuggerThere = client;
       }
     }
-    if (display !== null) {
-      const vnc = await VncServer.listen(vm, display.endpoint, { password: display.password });
-      process.stderr.write(`vmx-accel: VNC server at ${endpointText(vnc.endpoint).slice(4)}\n`);
-    }
+    if (display !== null) await openDisplay(display, vm, (line) => process.stderr.write(`vmx-accel: ${line}\n`));
   } catch (e) {
     await vm.stop();
     throw e;

@@ -1,64 +1,7 @@
 #!/usr/bin/env node
-/** The vmx-accel command. */
-import yargs from 'yargs';
-import { hideBin } from 'yargs/helpers';
-import { UsageError, VmxError } from '../errors.js';
-import { suggestion } from '../suggest.js';
-import { aotCommand } from './aot.js';
-import { BOOT_OPTIONS, bootCommand } from './boot.js';
-import { doctorCommand } from './doctor.js';
-import { imageCommand } from './image.js';
-import { VERSION } from './version.js';
+/** The vmx-accel command: what a boot waits for is under way before the command line is looked at. */
+import { prestart } from '../machine/worker-start.js';
 
-/** Prints one line and ends: 2 for bad input, 1 for anything else. */
-function fail(e: unknown): never {
-  if (e instanceof UsageError) {
-    process.stderr.write(`vmx-accel: ${e.message}\n`);
-    process.exit(2);
-  }
-  const err = e instanceof Error ? e : new Error(String(e));
-  const detail = err instanceof VmxError ? `${err.message} (${err.code})` : (err.stack ?? err.message);
-  process.stderr.write(`vmx-accel: internal error: ${detail}\n`);
-  process.exit(1);
-}
-
-const COMMANDS = ['boot', 'doctor', 'image', 'aot'];
-
-/** yargs says what is wrong without the option's dashes and without a suggestion: this does. */
-function explain(message: string): string {
-  const unknown = /^Unknown arguments?: (.*)$/.exec(message);
-  if (unknown) {
-    const names = [...new Set(unknown[1]!.split(', '))];
-    const word = names[0]!;
-    const given = hideBin(process.argv).find((a) => a === `-${word}` || a === `--${word}` || a.startsWith(`--${word}=`) || a === `--no-${word}`);
-    if (given === undefined) return COMMANDS.includes(hideBin(process.argv)[0]!) ? `unexpected argument '${word}'` : `unknown command '${word}'${suggestion(word, COMMANDS)}; --help lists them`;
-    const option = given.split('=')[0]!;
-    return `unknown option ${option}${suggestion(option, BOOT_OPTIONS.map((k) => `--${k}`))}; --help lists them`;
-  }
-  const missing = /^Not enough arguments following: (.*)$/.exec(message);
-  if (missing) return `--${missing[1]!}: needs a value`;
-  return message;
-}
-
-try {
-  await yargs(hideBin(process.argv))
-    .scriptName('vmx-accel')
-    .version(VERSION)
-    .usage('$0 <command> [options]')
-    .command(bootCommand)
-    .command(doctorCommand)
-    .command(imageCommand)
-    .command(aotCommand)
-    .demandCommand(1, `a command is needed: ${COMMANDS.join(', ')}`)
-    .strict()
-    .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
-    .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')
-    .example('$0 doctor', 'what this host can do')
-    .wrap(Math.min(120, process.stdout.columns ?? 100))
-    .help()
-    .alias('h', 'help')
-    .fail((message, error) => fail(error === undefined || error === null || error.name === 'YError' ? new UsageError(explain(message ?? error?.message ?? '')) : error))
-    .parseAsync();
-} catch (e) {
-  fail(e);
-}
+const ASKS = ['-h', '--help', 'help'];
+if (process.argv[2] === 'boot' && !process.argv.some((a) => ASKS.includes(a))) prestart('x86_64');
+await import('./program.js');

@@ -1,11 +1,20 @@
 /** Whatever makes a picture. */
 import type { Surface } from './surface.js';
 
+/** What a text mode shows. */
+export interface TextScreen {
+  readonly rows: Uint16Array[];
+  /** Where the cursor is, blinking or not; null: it is off, or outside. */
+  cursor: { x: number; y: number } | null;
+}
+
 export interface ScreenSource {
   /** Draws what is to be seen now. */
   render(surface: Surface): void;
   /** Characters of a text screen, row by row (code page 437); none in graphics modes. */
   textRows(): Uint8Array[];
+  /** Null: graphics. */
+  textScreen(): TextScreen | null;
 }
 
 /** A source that is not always there. */
@@ -37,5 +46,9 @@ export class SwitchedSource implements ScreenSource {
 
   textRows(): Uint8Array[] {
     return this.current?.textRows() ?? [];
+  }
+
+  textScreen(): TextScreen | null {
+    return this.current?.textScreen() ?? null;
   }
 }

@@ -154,4 +154,9 @@ export const enum FlushKind {
   NON_GLOBAL = 1,
   /** One page, address in lo, hi. */
   PAGE = 2,
+  /**
+   * Another address space: everything but global pages is put aside as number lo (-1: dropped), and what was put aside as number hi
+   * (-1: nothing) is back.
+   */
+  SWITCH = 3,
 }

@@ -11,7 +11,7 @@
 /** Generated code addresses the state through a register that points this many bytes past its start. */
 export const STATE_BIAS = 128;
 /** Size of the region in bytes. */
-export const STATE_BYTES = 0x40_0000;
+export const STATE_BYTES = 0x70_0000;
 
 /** Slots that every guest architecture shares. */
 export const enum Slot {
@@ -149,7 +149,8 @@ export const MMU_INDEXES = 8;
 
 /** Jump caches: one direct-mapped table per MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
 export const JC_BASE = 0x30_0000;
-export const JC_BITS = 13;
+/** 32,768 entries: the kernel and the libraries of a running system together jump to more than 8,192 places. */
+export const JC_BITS = 15;
 export const JC_ENTRIES = 1 << JC_BITS;
 export const JC_ENTRY_SHIFT = 4;
 export const JC_TABLE_BYTES = JC_ENTRIES << JC_ENTRY_SHIFT;

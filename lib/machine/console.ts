@@ -50,6 +50,9 @@ export class MachineConsole {
       case 'text':
         reply({ kind: 'text', lines: this.lines() });
         break;
+      case 'cells':
+        reply({ kind: 'cells', cells: this.board.screen?.textScreen() ?? null });
+        break;
       case 'input':
         this.jobs.push({ events: request.events, next: 0, done: () => reply({ kind: 'done' }) });
         if (this.timer.deadline === Infinity) this.timer.arm(this.now());

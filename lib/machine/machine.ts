@@ -26,8 +26,7 @@ import { MachineDevices } from './machine-devices.js';
 import { MachineStreams } from './machine-streams.js';
 import type { StreamMessage } from './stream-protocol.js';
 import { MachineDrives } from './drives.js';
-import type { Guest, MachineCpu } from './guests/guest.js';
-import { ARCHES } from './guests/index.js';
+import type { Guest, GuestArch, MachineCpu } from './guests/guest.js';
 import { Debugger } from './debug/debugger.js';
 import type { ActiveAccel, DebugReply, DebugRequest, DebugStop, EndState, GuestEvent, Inspection, MachineStats } from './protocol.js';
 
@@ -48,7 +47,7 @@ export interface MachineHost {
 }
 
 /** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
-const EXEC_BYTES = 64 * 1024 * 1024;
+const EXEC_BYTES = 128 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
 /** Time slice of a CPU when several want to run, ns. */
@@ -123,6 +122,7 @@ export class Machine {
 
   constructor(
     readonly config: MachineConfig,
+    private readonly arch: GuestArch,
     private readonly host: MachineHost,
   ) {
     this.notes = [...config.notes];
@@ -135,8 +135,6 @@ export class Machine {
     this.streams = new MachineStreams((id, m) => host.stream(id, m));
     const map = native.allocState(Math.ceil((config.memory + EXTRA_BYTES) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
-    const arch = ARCHES[config.arch];
-    if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
@@ -591,7 +589,7 @@ export class Machine {
 
   /** For a debugger; the first request attaches one. */
   debug(request: DebugRequest): DebugReply {
-    const arch = ARCHES[this.config.arch]?.debug.gdb;
+    const arch = this.arch.debug.gdb;
     if (arch === undefined) return { ok: false, data: null };
     if (this.debugger === null) {
       if (this.accel === 'kvm') this.setAccel(this.generated === null ? 'interp' : 'jit');

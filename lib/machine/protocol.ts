@@ -2,6 +2,7 @@
 import type { AccelStats } from '../accel/accelerator.js';
 import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
+import type { TextScreen } from '../devices/display/vga-render.js';
 import type { Picture } from '../display/png.js';
 import type { AotStats } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
@@ -59,7 +60,7 @@ export interface ScreenArea {
 }
 
 /** `changes`: what has changed since the last such request, or everything. */
-export type ConsoleRequest = { kind: 'changes'; all: boolean } | { kind: 'picture' } | { kind: 'text' } | { kind: 'input'; events: InputEvent[] };
+export type ConsoleRequest = { kind: 'changes'; all: boolean } | { kind: 'picture' } | { kind: 'text' } | { kind: 'cells' } | { kind: 'input'; events: InputEvent[] };
 export interface ScreenChanges {
   kind: 'changes';
   width: number;
@@ -70,7 +71,7 @@ export interface ScreenChanges {
 }
 
 /** Null: there is no display. */
-export type ConsoleReply = ScreenChanges | { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'done' };
+export type ConsoleReply = ScreenChanges | { kind: 'picture'; picture: Picture | null } | { kind: 'text'; lines: string[] | null } | { kind: 'cells'; cells: TextScreen | null } | { kind: 'done' };
 
 /** What a debugger asks (lib/machine/debug/debugger.ts). Addresses are virtual; registers and memory are those of CPU `cpu`. */
 export type DebugRequest =
@@ -197,4 +198,6 @@ export type FromWorker =
 
 export interface WorkerInit {
   config: MachineConfig;
+  /** `engineBuild()`, computed while the worker loads; null if nobody will ask for it. */
+  build: string | null;
 }

@@ -1,5 +1,6 @@
 /** The caller's side of screen, keyboard and mouse. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TextScreen } from '../devices/display/vga-render.js';
 import { encodePng, type Picture } from '../display/png.js';
 import { UsageError, VmxError } from '../errors.js';
 import { chord, keyCode, typing } from './keys.js';
@@ -11,6 +12,8 @@ export interface ConsoleLink {
   /** Null: there is no display, or the machine has ended. */
   changes(all: boolean): Promise<ScreenChanges | null>;
   screen(request: Extract<ConsoleRequest, { kind: 'picture' | 'text' }>): Promise<ScreenState>;
+  /** Null: not a text mode, no display, or the end. */
+  cells(): Promise<TextScreen | null>;
   input(events: InputEvent[]): Promise<void>;
   /** The machine has ended: nothing on the screen will change. */
   isOver(): boolean;
@@ -46,6 +49,11 @@ export class Screen {
   /** The picture as a PNG file. @throws VmxError ERR_NO_DISPLAY */
   async png(): Promise<Buffer> {
     return encodePng(await this.picture());
+  }
+
+  /** A text screen with attributes and cursor; null in graphics modes and without a display. */
+  cells(): Promise<TextScreen | null> {
+    return this.link.cells();
   }
 
   /** A text screen's lines, without spaces at their ends; '' in graphics modes. @throws VmxError ERR_NO_DISPLAY */

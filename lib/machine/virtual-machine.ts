@@ -1,7 +1,8 @@
 /** The public API: a virtual machine that runs in a worker of its own, so the caller's event loop stays free. */
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { engineBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
 import { loadNative } from '../native.js';
@@ -17,6 +18,7 @@ import { Network } from './network.js';
 import type { PortInfo } from './stream-protocol.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
+import { takeWorker } from './worker-start.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
@@ -160,8 +162,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   static async create(options: MachineOptions = {}, signal?: AbortSignal): Promise<VirtualMachine> {
     const config = resolveConfig(options);
     signal?.throwIfAborted();
-    const init: WorkerInit = { config };
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: init, stdout: false, stderr: false });
+    const worker = takeWorker();
+    const init: WorkerInit = { config, build: config.aot.mode === 'off' ? null : engineBuild() };
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     const vm = await new Promise<VirtualMachine>((resolve, reject) => {
       worker.once('error', reject);
@@ -176,6 +178,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
           reject(new VmxError('ERR_INTERNAL', `unexpected message ${m.type}`));
         }
       });
+      worker.postMessage(init);
     }).catch(async (e: unknown) => {
       await worker.terminate();
       throw e;
@@ -329,12 +332,16 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return {
       screen: async (request) => {
         const r = await this.askConsole(request);
-        if (r === null || r.kind === 'done' || r.kind === 'changes') return this.lastScreen;
+        if (r === null || (r.kind !== 'picture' && r.kind !== 'text')) return this.lastScreen;
         return r.kind === 'picture' ? { picture: r.picture, lines: null } : { picture: null, lines: r.lines };
       },
       changes: async (all) => {
         const r = await this.askConsole({ kind: 'changes', all });
         return r?.kind === 'changes' ? r : null;
+      },
+      cells: async () => {
+        const r = await this.askConsole({ kind: 'cells' });
+        return r?.kind === 'cells' ? r.cells : null;
       },
       input: async (events) => {
         if (events.length > 0) await this.askConsole({ kind: 'input', events });

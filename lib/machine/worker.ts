@@ -1,11 +1,14 @@
 /** Entry of the worker that runs one machine. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { VmxError } from '../errors.js';
+import { assumeBuild } from '../cache/identity.js';
+import { UsageError, VmxError } from '../errors.js';
 import { Machine } from './machine.js';
+import { loadArch } from './guests/load.js';
 import type { EndState, FromWorker, ToWorker, WorkerInit } from './protocol.js';
+import type { WorkerStart } from './worker-start.js';
 
+if (parentPort === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
 const port = parentPort;
-if (port === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
 const send = (m: FromWorker): void => port.postMessage(m);
 
 /** Output is gathered for one turn of the event loop or this many bytes. */
@@ -47,9 +50,15 @@ function fail(e: unknown): void {
   send({ type: 'failed', name: err.name, code: err instanceof VmxError ? err.code : 'ERR_INTERNAL', message: err.message, stack: err.stack ?? '' });
 }
 
-try {
-  const { config } = workerData as WorkerInit;
-  const machine = new Machine(config, {
+const ask = (workerData as WorkerStart).arch;
+// The machine's configuration asks again, and reports what goes wrong.
+if (ask !== null) loadArch(ask).catch(() => undefined);
+
+async function start({ config, build }: WorkerInit): Promise<void> {
+  if (build !== null) assumeBuild(build);
+  const arch = await loadArch(config.arch);
+  if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
+  const machine = new Machine(config, arch, {
     serialOutput: (bytes) => serial.add(bytes),
     debugOutput: (bytes) => debug.add(bytes),
     log: (message) => send({ type: 'log', message }),
@@ -138,7 +147,8 @@ try {
         break;
     }
   });
-  machine.prepare().then(() => send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes, ports: machine.streams.ports }), fail);
-} catch (e) {
-  fail(e);
+  await machine.prepare();
+  send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes, ports: machine.streams.ports });
 }
+
+port.once('message', (init: WorkerInit) => void start(init).catch(fail));

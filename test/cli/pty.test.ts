@@ -1,6 +1,6 @@
 /** The console on a real terminal: raw mode, the Ctrl-A keys, and what reaches the guest. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -71,6 +71,25 @@ describe.skipIf(skipFor(why))('a terminal', () => {
     const r = await onTerminal(['boot', '--kernel', join(dir, 'crash'), '--memory', '16M', '--no-reboot'], [{ expect: 'bang' }]);
     expect(r).toMatchObject({ status: 125, restored: true });
     expect(r.shown).toContain('triple fault on CPU 0');
+  });
+});
+
+const freedos = process.env.VMX_FREEDOS ?? fileURLToPath(new URL('../../../shared/guests/freedos722.img', import.meta.url));
+describe.skipIf(why !== null || skipFor(existsSync(freedos) ? null : 'no FreeDOS floppy'))('a text screen on a terminal', () => {
+  it('shows FreeDOS and types into it', async () => {
+    const r = await onTerminal(['boot', freedos, '--snapshot', '--display', 'term'], [
+      { expect: 'A:\\>' }, { send: 'ver\r' }, { expect: 'FreeCom' }, { expect: 'A:\\>' }, { send: '\x01x' },
+    ]);
+    expect(r.missing).toBeUndefined();
+    expect(r).toMatchObject({ status: 0, raw: true, restored: true });
+    // The alternate screen was left.
+    expect(r.shown.trimEnd().endsWith('\x1b[?1049l')).toBe(true);
+  }, 120_000);
+
+  it('cannot share the terminal with the serial port', async () => {
+    const r = await onTerminal([...echo, '--display', 'term', '--serial', 'stdio'], []);
+    expect(r.shown).toContain('--serial: stdio is the screen with --display term');
+    expect(r).toMatchObject({ status: 2, restored: true });
   });
 });
 

@@ -2,7 +2,8 @@
  * The GDB stub (GDB manual, appendix E): one client at a time, a thread for each CPU, all of which stop together. Registers by
  * target description, memory, breakpoints, watchpoints, single steps, and the monitor through `monitor COMMAND`.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { UsageError } from '../../errors.js';
 import type { DebugRequest, DebugStop } from '../../machine/protocol.js';
 import type { VirtualMachine } from '../../machine/virtual-machine.js';
@@ -23,19 +24,34 @@ export class GdbServer {
   private session: GdbSession | null = null;
   private at: Endpoint | null = null;
 
-  private constructor(vm: VirtualMachine, version: string, onClient: () => void) {
+  private constructor(
+    private readonly vm: VirtualMachine,
+    private readonly version: string,
+    private readonly onClient: () => void,
+  ) {
     this.server = createServer((socket) => {
-      if (this.session !== null) {
-        socket.destroy();
-        return;
-      }
-      this.session = new GdbSession(socket, vm, version, () => (this.session = null));
-      onClient();
+      socket.setNoDelay(true);
+      this.accept(socket);
     });
     vm.once('end', (end) => {
       this.session?.ended(end.status);
       this.close();
     });
+  }
+
+  /** A server that listens nowhere: a connection comes by `accept`. */
+  static create(vm: VirtualMachine, version: string, onClient: () => void = () => {}): GdbServer {
+    return new GdbServer(vm, version, onClient);
+  }
+
+  /** Takes a connection of whatever kind; one at a time. */
+  accept(stream: Duplex & { unref?: () => unknown }): void {
+    if (this.session !== null) {
+      stream.destroy();
+      return;
+    }
+    this.session = new GdbSession(stream, this.vm, this.version, () => (this.session = null));
+    this.onClient();
   }
 
   /**
@@ -61,9 +77,13 @@ export class GdbServer {
   }
 }
 
+/** Packets that may wait for their answer: GDB waits for each. */
+const MAX_QUEUED = 256;
+
 class GdbSession {
   private readonly reader = new PacketReader();
   private ack = true;
+  private queued = 0;
   /** CPU that register and memory packets mean. */
   private cpu = 0;
   private targetXml = '';
@@ -76,14 +96,13 @@ class GdbSession {
   private readonly monitor: Monitor;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Duplex & { unref?: () => unknown },
     private readonly vm: VirtualMachine,
     version: string,
     onClose: () => void,
   ) {
     this.monitor = new Monitor(vm, version);
-    socket.setNoDelay(true);
-    socket.on('data', (b) => this.data(b));
+    socket.on('data', (b: Buffer) => this.data(b));
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       vm.off('debugStop', this.onStop);
@@ -111,9 +130,11 @@ class GdbSession {
         packet: (data) => {
           if (this.ack) this.socket.write('+');
           if (data === 'QStartNoAckMode') this.ack = false;
+          if (++this.queued > MAX_QUEUED) throw new RangeError('too many packets at once');
           this.last = this.last.then(async () => {
             const reply = await this.answer(data);
             if (reply !== null) this.send(reply);
+            this.queued--;
           });
         },
         interrupt: () => void this.vm.debug({ op: 'halt' }),
@@ -297,6 +318,6 @@ class GdbSession {
 
   close(): void {
     this.socket.end();
-    this.socket.unref();
+    this.socket.unref?.();
   }
 }

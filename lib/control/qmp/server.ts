@@ -3,7 +3,8 @@
  * may be connected. A client that sends nonsense, or does not read what it is sent, loses its connection; the others and the
  * machine go on.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { VmxError } from '../../errors.js';
 import type { VirtualMachine } from '../../machine/virtual-machine.js';
 import { type Endpoint, listenAt } from '../endpoint.js';
@@ -20,6 +21,9 @@ const MAX_QUEUED = 64;
 /** Bytes that may wait for a client to read them. */
 const MAX_UNREAD = 16 * 1024 * 1024;
 
+/** What may carry a session. */
+type ControlStream = Duplex & { unref?: () => unknown };
+
 export class QmpServer {
   private readonly server: Server;
   private readonly sessions = new Set<QmpSession>();
@@ -30,14 +34,7 @@ export class QmpServer {
     const [major, minor, micro] = version.split('.').map((n) => Number.parseInt(n, 10));
     const v: QmpVersion = { qemu: { major: major ?? 0, minor: minor ?? 0, micro: micro ?? 0 }, package: `vmx-accel ${version}` };
     this.context = { vm, monitor: new Monitor(vm, version), version: v, event: (name, data) => this.event(name, data) };
-    this.server = createServer((socket) => {
-      if (this.sessions.size >= MAX_CLIENTS) {
-        socket.destroy();
-        return;
-      }
-      const session = new QmpSession(socket, this.context, () => this.sessions.delete(session));
-      this.sessions.add(session);
-    });
+    this.server = createServer((socket) => this.accept(socket));
     vm.on('pause', () => this.event('STOP'));
     vm.on('resume', () => this.event('RESUME'));
     vm.on('reset', () => this.event('RESET', { guest: true, reason: 'guest-reset' }));
@@ -47,6 +44,21 @@ export class QmpServer {
       this.event('SHUTDOWN', { guest, reason: SHUTDOWN_REASONS[end.reason] ?? 'host-error' });
       this.close();
     });
+  }
+
+  /** A server that listens nowhere: connections come by `accept`. */
+  static create(vm: VirtualMachine, version: string): QmpServer {
+    return new QmpServer(vm, version);
+  }
+
+  /** Takes a connection of whatever kind. */
+  accept(stream: ControlStream): void {
+    if (this.sessions.size >= MAX_CLIENTS) {
+      stream.destroy();
+      return;
+    }
+    const session = new QmpSession(stream, this.context, () => this.sessions.delete(session));
+    this.sessions.add(session);
   }
 
   /** Starts listening. @throws UsageError that names the option if that is impossible. */
@@ -92,7 +104,7 @@ class QmpSession {
   private last: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: ControlStream,
     private readonly context: QmpContext,
     onClose: () => void,
   ) {
@@ -165,6 +177,6 @@ class QmpSession {
 
   end(): void {
     this.socket.end();
-    this.socket.unref();
+    this.socket.unref?.();
   }
 }

@@ -49,6 +49,10 @@ export class RamFb implements Device, OptionalSource {
     return [];
   }
 
+  textScreen(): null {
+    return null;
+  }
+
   render(surface: Surface): void {
     const { address, width, height, stride } = this.s;
     if (width === 0) return;

@@ -3,6 +3,7 @@
  * picture (mode 13h gives 640 by 400). IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem": CRT controller,
  * attribute controller, alphanumeric and graphics modes. The border is not part of the picture.
  */
+import type { TextScreen } from '../../display/screen-source.js';
 import { rgb, type Surface } from '../../display/surface.js';
 import type { BochsVbe } from './vbe.js';
 import type { Vga } from './vga.js';
@@ -32,6 +33,11 @@ for (let v = 0; v < 256; v++) {
 function fontOffset(high: number, low: number): number {
   return low * 0x4000 + (high ? 0x2000 : 0);
 }
+
+/** Cursor start register: no cursor. */
+const CURSOR_OFF = 0x20;
+
+export type { TextScreen };
 
 export class VgaRenderer {
   private readonly words: Int32Array;
@@ -222,7 +228,7 @@ export class VgaRenderer {
 
   private cursorOnRow(c: Uint8Array, row: number, frame: number): boolean {
     const start = c[Crtc.CURSOR_START]!;
-    if (start & 0x20 || frame & 8) return false;
+    if (start & CURSOR_OFF || frame & 8) return false;
     return row >= (start & 31) && row <= (c[Crtc.CURSOR_END]! & 31);
   }
 
@@ -289,17 +295,24 @@ export class VgaRenderer {
 
   /** The rows of a text mode as character codes; none in graphics modes and while the screen is off. */
   textRows(): Uint8Array[] {
+    return this.textScreen()?.rows.map((r) => Uint8Array.from(r, (cell) => cell & 0xff)) ?? [];
+  }
+
+  /** A text mode's cells: character code in bits 0..7, attribute in 8..15; null in graphics modes and while the screen is off. */
+  textScreen(): TextScreen | null {
     const s = this.vga.state;
     const c = s.crtc;
     const off = !(s.attrIndex & Attr.PALETTE_SOURCE) || !(c[Crtc.MODE]! & CrtcMode.ENABLE) || s.gc[Gc.MISC]! & GcMisc.GRAPHICS;
-    if (off || (this.vbe?.current() ?? null) !== null) return [];
+    if (off || (this.vbe?.current() ?? null) !== null) return null;
     const chars = c[Crtc.H_DISPLAY_END]! + 1;
     const height = ((c[Crtc.MAX_SCAN]! & MaxScan.LINES) + 1) * (c[Crtc.MAX_SCAN]! & MaxScan.DOUBLE ? 2 : 1);
     const lines = verticalDisplayLines(c);
     const split = lineCompare(c) + 1;
     const countShift = this.countShift(c);
     let base = ((c[Crtc.START_HIGH]! << 8) | c[Crtc.START_LOW]!) + ((c[Crtc.PRESET_ROW]! >> 5) & 3);
-    const rows: Uint8Array[] = [];
+    const cursorOn = !(c[Crtc.CURSOR_START]! & CURSOR_OFF);
+    const cursor = ((c[Crtc.CURSOR_HIGH]! << 8) | c[Crtc.CURSOR_LOW]!) + ((c[Crtc.CURSOR_END]! >> 5) & 3);
+    const text: TextScreen = { rows: [], cursor: null };
     let isSplit = false;
     for (let y = 0; y < lines; y += height) {
       if (!isSplit && y >= split) {
@@ -308,11 +321,12 @@ export class VgaRenderer {
         // The lower part starts on a line of its own.
         y = split;
       }
-      const row = new Uint8Array(chars);
-      for (let i = 0; i < chars; i++) row[i] = this.fetch(c, base + (i >> countShift), 0) & 0xff;
-      rows.push(row);
+      const row = new Uint16Array(chars);
+      for (let i = 0; i < chars; i++) row[i] = this.fetch(c, base + (i >> countShift), 0) & 0xffff;
+      if (cursorOn && cursor >= base && cursor < base + chars) text.cursor = { x: cursor - base, y: text.rows.length };
+      text.rows.push(row);
       base += c[Crtc.OFFSET]! * 2;
     }
-    return rows;
+    return text;
   }
 }

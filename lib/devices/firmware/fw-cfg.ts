@@ -90,7 +90,7 @@ interface Item {
   onWrite: ((data: Uint8Array, offset: number, length: number) => void) | null;
   /** Writable items go back to this on reset. */
   original: Uint8Array | null;
-  /** Contents that depend on what the guest has set up: made when the guest selects the item. Their length is fixed. */
+  /** Contents that depend on what the guest has set up: made when the guest selects the item. Their length is fixed (0: not made yet). */
   make: (() => Uint8Array) | null;
 }
 
@@ -147,6 +147,8 @@ export class FwCfg implements Device {
   private readonly memory: GuestMemory;
   private readonly items = new Map<number, Item>();
   private readonly files: { name: string; key: number }[] = [];
+  /** Files have come since the directory was made: it is made when somebody looks, for few guests do. */
+  private newFiles = true;
   private readonly zeros = new Uint8Array(CHUNK);
   private readonly descriptor = new Uint8Array(16);
 
@@ -164,7 +166,6 @@ export class FwCfg implements Device {
     this.addNumber(FwCfgKey.NB_CPUS, o.cpus, 2);
     this.addNumber(FwCfgKey.MAX_CPUS, o.maxCpus ?? o.cpus, 2);
     this.addNumber(FwCfgKey.BOOT_MENU, 0, 2);
-    this.rebuildDirectory();
     this.select(0);
   }
 
@@ -196,13 +197,13 @@ export class FwCfg implements Device {
     if (key > FwCfgKey.FILE_LAST) throw new VmxError('ERR_FW_CFG_FULL', 'too many fw_cfg files');
     if (!known) this.files.push({ name, key });
     this.add(key, data, onWrite);
-    this.rebuildDirectory();
+    this.newFiles = true;
     return key;
   }
 
   /** Adds a file that is made whenever the guest selects it, always of the same length. */
   addComputedFile(name: string, make: () => Uint8Array): number {
-    const key = this.addFile(name, make());
+    const key = this.addFile(name, new Uint8Array(0));
     const item = this.items.get(key);
     if (item) item.make = make;
     return key;
@@ -211,17 +212,24 @@ export class FwCfg implements Device {
   /** Contents of a file, as the guest may have written it. */
   file(name: string): Uint8Array | null {
     const f = this.files.find((x) => x.name === name);
-    return (f && this.items.get(f.key)?.data) ?? null;
+    return f === undefined ? null : this.contents(f.key);
+  }
+
+  private contents(key: number): Uint8Array {
+    const item = this.items.get(key)!;
+    if (item.make !== null && item.data.length === 0) item.data = item.make();
+    return item.data;
   }
 
   /** Sorted by name: firmware of different boards then sees the same order whatever was added first. */
-  private rebuildDirectory(): void {
+  private makeDirectory(): void {
+    this.newFiles = false;
     const sorted = [...this.files].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
     const dir = Buffer.alloc(4 + ENTRY_SIZE * sorted.length);
     dir.writeUInt32BE(sorted.length, 0);
     sorted.forEach((f, i) => {
       const at = 4 + ENTRY_SIZE * i;
-      dir.writeUInt32BE(this.items.get(f.key)?.data.length ?? 0, at);
+      dir.writeUInt32BE(this.contents(f.key).length, at);
       dir.writeUInt16BE(f.key, at + 4);
       dir.write(f.name, at + 8, NAME_SIZE - 1);
     });
@@ -264,10 +272,11 @@ export class FwCfg implements Device {
   private select(key: number): void {
     this.s.key = key;
     this.s.offset = 0;
+    if (this.newFiles && (key & ~WRITE_CHANNEL) === (FwCfgKey.FILE_DIR as number)) this.makeDirectory();
     const item = this.items.get(key & ~WRITE_CHANNEL) ?? null;
     if (item?.make) {
       const data = item.make();
-      if (data.length === item.data.length) item.data = data;
+      if (item.data.length === 0 || data.length === item.data.length) item.data = data;
     }
     this.current = item;
   }

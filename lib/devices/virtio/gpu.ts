@@ -241,6 +241,10 @@ export class VirtioGpu implements VirtioDevice, OptionalSource {
     return [];
   }
 
+  textScreen(): null {
+    return null;
+  }
+
   private touch(from: number, to: number): void {
     if (this.dirtyFrom === this.dirtyTo) {
       this.dirtyFrom = from;

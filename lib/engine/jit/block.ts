@@ -6,10 +6,8 @@ export class Block {
   entryA = -1;
   entryB = -1;
   interp: InterpBlock | null = null;
-  /** Chain sites in this block's own code, linked by `nextOwn`: there are too many blocks for an array each. */
-  sites: ChainSite | null = null;
-  /** Chain sites of other blocks (or itself) that jump here, linked by `nextIn`. */
-  incoming: ChainSite | null = null;
+  /** First of the chain sites that jump here (`ChainSites`), 0 if there is none. */
+  incoming = 0;
   /** Jump cache entry (mmu index << 16 | entry) that may point here, -1 if none; further ones in `jcMore`. */
   jc = -1;
   jcMore: number[] | null = null;
@@ -35,23 +33,6 @@ export class Block {
   get offset(): number {
     return this.ram & 0xfff;
   }
-}
-
-/** A direct jump that can be patched to go straight to another block of the same page. */
-export class ChainSite {
-  /** Where it is patched to. */
-  target: Block | null = null;
-  nextOwn: ChainSite | null = null;
-  nextIn: ChainSite | null = null;
-
-  constructor(
-    readonly id: number,
-    /** What the host code needs to undo the patch. */
-    readonly cold: number,
-    readonly owner: Block,
-    /** It leads to blocks of another mode. */
-    readonly changesMode: boolean,
-  ) {}
 }
 
 /** Blocks of one RAM page. A spanning block is listed in both its pages. */

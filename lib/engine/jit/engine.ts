@@ -12,8 +12,10 @@ import { ExitCode, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Sl
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
-import { Block, blockKey, ChainSite, PageBlocks } from './block.js';
-import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
+import { Block, blockKey, PageBlocks } from './block.js';
+import { ChainSites } from './chain-sites.js';
+import type { GuestBytes, HostCode } from './host-code.js';
+import { JumpContexts } from './jump-contexts.js';
 import { TimeScale } from './time-scale.js';
 
 /** What a slice of execution ended with. */
@@ -130,13 +132,23 @@ export class Engine {
   private current: Block | null = null;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
-  private readonly sites = new Map<number, ChainSite>();
+  private readonly sites = new ChainSites(() => this.o.host);
   private readonly jcNonGlobal: Uint8Array;
+  /** By table: it may hold entries of global pages. */
+  private readonly jcGlobal: Uint8Array;
   private readonly jcUsed: Uint8Array;
   private stops: Stops | null = null;
-  /** One byte per table and page number modulo JC_PAGES: non-zero if the jump cache may hold an entry of such a page. */
-  private readonly jcPages: Uint8Array;
+  /**
+   * Per table and page number modulo JC_PAGES: first entry (plus 1, 0 = none) of the list of filled entries for such pages, linked by
+   * `jcNext`.
+   */
+  private readonly jcPages: Uint16Array;
+  private readonly jcNext: Uint16Array[];
   private readonly jcBlocks: (Block | null)[][];
+  /** Filled entries of each table. */
+  private readonly jcLists: Uint16Array[];
+  private readonly jcCounts: Int32Array;
+  private readonly jcSaved = new JumpContexts();
   /**
    * An empty table. The key is an address that is canonical in no paging mode; should a guest jump there all the same,
    * the entry leads to code that leaves with NEXT, and the fetch raises the exception.
@@ -152,8 +164,10 @@ export class Engine {
     this.interp = new Interpreter();
     const tables = cpus.length * MMU_INDEXES;
     this.jcNonGlobal = new Uint8Array(tables);
+    this.jcGlobal = new Uint8Array(tables);
     this.jcUsed = new Uint8Array(tables);
-    this.jcPages = new Uint8Array(tables * JC_PAGES);
+    this.jcPages = new Uint16Array(tables * JC_PAGES);
+    this.jcNext = [];
     const miss = o.host === null ? 0 : o.host.missAddress;
     for (let i = 0; i < this.jcEmpty.length; i += 4) {
       this.jcEmpty[i + 1] = 0x4000_0000;
@@ -161,14 +175,20 @@ export class Engine {
       this.jcEmpty[i + 3] = Math.floor(miss / 0x1_0000_0000);
     }
     this.jcBlocks = [];
-    for (let i = 0; i < tables; i++) this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
+    this.jcLists = [];
+    this.jcCounts = new Int32Array(tables);
+    for (let i = 0; i < tables; i++) {
+      this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
+      this.jcLists.push(new Uint16Array(JC_ENTRIES));
+      this.jcNext.push(new Uint16Array(JC_ENTRIES));
+    }
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
       const mapAt = map.codeMap?.address ?? 0;
       cpu.V[Slot.CODE_MAP * 2] = mapAt | 0;
       cpu.V[Slot.CODE_MAP * 2 + 1] = Math.floor(mapAt / 0x1_0000_0000);
       for (let i = 0; i < MMU_INDEXES; i++) cpu.V[JC_MODE + i] = -1;
-      for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(cpu, i, true);
+      for (let i = 0; i < MMU_INDEXES; i++) cpu.V.set(this.jcEmpty, (JC_BASE + i * JC_TABLE_BYTES) >> 2);
       cpu.onFlush = (kind, lo, hi) => this.flushed(cpu, kind, lo, hi);
       if (o.host) o.host.attach(cpu);
     }
@@ -366,15 +386,10 @@ export class Engine {
           const code = V[Slot.X_AUX * 2]!;
           if (code === ExitCode.CHAIN && this.onBlock === null) {
             const id = V[Slot.X_ADDR * 2]!;
+            const { flushes } = s;
             const target = this.lookup(cpu);
-            const site = this.sites.get(id);
-            if (site !== undefined && site.target === null && site.owner.valid && (site.changesMode || site.owner.mode === target.mode) && (site.owner.ram & ~0xfff) === (target.ram & ~0xfff)) {
-              host.patch(id, target.entryB);
-              site.target = target;
-              site.nextIn = target.incoming;
-              target.incoming = site;
-              s.chained++;
-            }
+            // Looking up may have dropped all code: then another site may have this number.
+            if (s.flushes === flushes && this.sites.chain(id, target)) s.chained++;
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || target.entryA < 0) return ExitCode.NEXT;
             y = host.enter(cpu, target.entryA);
             continue;
@@ -406,7 +421,7 @@ export class Engine {
     const hi = V[Slot.PC * 2 + 1]!;
     const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
     if (V[JC_MODE + cpu.mmuIdx] !== cpu.mode) {
-      this.clearJumpCache(cpu, cpu.mmuIdx, false);
+      this.clearJumpCache(cpu, cpu.mmuIdx);
       V[JC_MODE + cpu.mmuIdx] = cpu.mode;
     }
     const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
@@ -415,6 +430,21 @@ export class Engine {
     if (cached !== null && V[e] === lo && V[e + 1] === hi && cached.valid) return cached;
     const block = this.find(cpu, false);
     // Translating may have flushed everything: only now is the entry ours to fill.
+    V[JC_MODE + cpu.mmuIdx] = cpu.mode;
+    if (cpu.fetchGlobal) this.jcGlobal[table] = 1;
+    else this.jcNonGlobal[table] = 1;
+    this.fillEntry(V, e, table, idx, lo, hi, block);
+    return block;
+  }
+
+  private fillEntry(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, block: Block): void {
+    const blocks = this.jcBlocks[table]!;
+    if (blocks[idx] !== null) this.unlinkEntry(table, idx, V[e]!);
+    // An entry that has been dropped is still in the list.
+    else if (this.jcCounts[table]! < JC_ENTRIES) this.jcLists[table]![this.jcCounts[table]!++] = idx;
+    const mark = pageMark(table, lo);
+    this.jcNext[table]![idx] = this.jcPages[mark]!;
+    this.jcPages[mark] = idx + 1;
     V[e] = lo;
     V[e + 1] = hi;
     if (this.o.host !== null) {
@@ -422,13 +452,22 @@ export class Engine {
       V[e + 2] = host | 0;
       V[e + 3] = Math.floor(host / 0x1_0000_0000);
     }
-    this.jcBlocks[table]![idx] = block;
-    V[JC_MODE + cpu.mmuIdx] = cpu.mode;
+    blocks[idx] = block;
     this.jcUsed[table] = 1;
-    this.jcPages[pageMark(table, lo)] = 1;
-    if (!cpu.fetchGlobal) this.jcNonGlobal[table] = 1;
     this.noteEntry(block, (table << 16) | idx);
-    return block;
+  }
+
+  /** Takes a filled entry, for linear address lo, out of the list of its page. */
+  private unlinkEntry(table: number, idx: number, lo: number): void {
+    const next = this.jcNext[table]!;
+    const mark = pageMark(table, lo);
+    let at = this.jcPages[mark]! - 1;
+    if (at === idx) {
+      this.jcPages[mark] = next[idx]!;
+      return;
+    }
+    while (at >= 0 && next[at]! - 1 !== idx) at = next[at]! - 1;
+    if (at >= 0) next[at] = next[idx]!;
   }
 
   /**
@@ -532,7 +571,7 @@ export class Engine {
     if (host === null || single) {
       block.interp = compileForInterp(this.ir, { mask32 });
     } else {
-      this.addSites(block, host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0));
+      this.sites.add(block, host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0));
       // A page that is no RAM cannot be compared later.
       if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
     }
@@ -543,15 +582,6 @@ export class Engine {
     s.irOps += irOps;
     s.translateNs += (performance.now() - t0) * 1e6;
     return block;
-  }
-
-  private addSites(block: Block, triples: readonly number[]): void {
-    for (let i = 0; i < triples.length; i += 3) {
-      const site = new ChainSite(triples[i]!, triples[i + 2]!, block, (triples[i + 1]! & SITE_CHANGES_MODE) !== 0);
-      site.nextOwn = block.sites;
-      block.sites = site;
-      this.sites.set(site.id, site);
-    }
   }
 
   /** Enters a new block into its pages. */
@@ -596,7 +626,7 @@ export class Engine {
     const guest = W[at + Rec.GUEST]!;
     const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, guest & 0xffff, guest >>> 16);
     block.page2 = aot.page2;
-    this.addSites(block, this.o.host!.install(W, at, aot.resolve(), block));
+    this.sites.add(block, this.o.host!.install(W, at, aot.resolve(), block));
     this.enterBlock(block, pageOff);
     this.stats.installed++;
     return block;
@@ -714,17 +744,7 @@ export class Engine {
       const i = tails ? tails.indexOf(b) : -1;
       if (i >= 0) tails!.splice(i, 1);
     }
-    const host = this.o.host;
-    if (host !== null) {
-      for (let site = b.incoming; site !== null; site = site.nextIn) {
-        if (site.target === b) {
-          host.unpatch(site.id, site.cold);
-          site.target = null;
-        }
-      }
-      b.incoming = null;
-      for (let site = b.sites; site !== null; site = site.nextOwn) this.sites.delete(site.id);
-    }
+    if (b.incoming !== 0) this.sites.unchain(b);
     this.unlist(b, b.jc);
     if (b.jcMore !== null) for (const where of b.jcMore) this.unlist(b, where);
     b.jc = -1;
@@ -741,7 +761,8 @@ export class Engine {
   private dropEntry(table: number, idx: number): void {
     const V = this.cpus[Math.floor(table / MMU_INDEXES)]!.V;
     const e = (JC_BASE + (table % MMU_INDEXES) * JC_TABLE_BYTES + idx * 16) >> 2;
-    V.set(this.jcEmpty.subarray(0, 4), e);
+    this.unlinkEntry(table, idx, V[e]!);
+    this.emptyEntry(V, e);
   }
 
   /** Changes between generated code and the interpreter (null). Between slices only. */
@@ -772,21 +793,89 @@ export class Engine {
     this.pages.clear();
     this.emptied.clear();
     this.sites.clear();
-    for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i, true);
+    for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i);
+    this.jcSaved.clear();
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();
     if (this.tool !== null) this.tool.flushed();
   }
 
-  private clearJumpCache(cpu: GuestCpu, mmuIdx: number, force: boolean): void {
+  private clearJumpCache(cpu: GuestCpu, mmuIdx: number): void {
     const table = cpu.index * MMU_INDEXES + mmuIdx;
-    if (!force && this.jcUsed[table] === 0) return;
+    if (this.jcUsed[table] === 0) return;
     this.jcUsed[table] = 0;
     this.jcNonGlobal[table] = 0;
+    this.jcGlobal[table] = 0;
+    const base = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
+    const { V } = cpu;
+    const blocks = this.jcBlocks[table]!;
+    const n = this.jcCounts[table]!;
+    this.jcCounts[table] = 0;
+    if (n === JC_ENTRIES) {
+      // The list may have overflowed.
+      V.set(this.jcEmpty, base);
+      blocks.fill(null);
+      this.jcPages.fill(0, table * JC_PAGES, (table + 1) * JC_PAGES);
+      return;
+    }
+    const list = this.jcLists[table]!;
+    for (let i = 0; i < n; i++) {
+      const idx = list[i]!;
+      this.emptyEntry(V, base + idx * 4);
+      blocks[idx] = null;
+    }
     this.jcPages.fill(0, table * JC_PAGES, (table + 1) * JC_PAGES);
-    const e = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
-    cpu.V.set(this.jcEmpty, e);
-    this.jcBlocks[table]!.fill(null);
+  }
+
+  private emptyEntry(V: Int32Array, e: number): void {
+    const { jcEmpty } = this;
+    V[e] = jcEmpty[0]!;
+    V[e + 1] = jcEmpty[1]!;
+    V[e + 2] = jcEmpty[2]!;
+    V[e + 3] = jcEmpty[3]!;
+  }
+
+  /** FlushKind.SWITCH. */
+  private switched(cpu: GuestCpu, from: number, to: number): void {
+    const { V } = cpu;
+    for (let i = 0; i < MMU_INDEXES; i++) {
+      const table = cpu.index * MMU_INDEXES + i;
+      const nonGlobal = this.jcNonGlobal[table] !== 0;
+      const e = (JC_BASE + i * JC_TABLE_BYTES) >> 2;
+      if (from >= 0) {
+        // Entries of global pages would miss what is flushed meanwhile; tables of user code have none.
+        const n = nonGlobal && this.jcGlobal[table] === 0 ? this.jcCounts[table]! : 0;
+        this.jcSaved.save(table, from, V[JC_MODE + i]!, this.jcLists[table]!, n, this.jcBlocks[table]!, V, e);
+      }
+      if (nonGlobal) this.clearJumpCache(cpu, i);
+      if (to < 0) continue;
+      const saved = this.jcSaved.of(table, to);
+      // What is there is global and of the mode the table is in.
+      if (saved === null || (this.jcUsed[table] !== 0 && V[JC_MODE + i] !== saved.mode)) continue;
+      V[JC_MODE + i] = saved.mode;
+      for (let k = 0; k < saved.n; k++) {
+        const block = saved.blocks[k]!;
+        const idx = saved.entries[k]!;
+        if (!block.valid || this.jcBlocks[table]![idx] !== null) continue;
+        this.jcNonGlobal[table] = 1;
+        this.fillEntry(V, e + idx * 4, table, idx, saved.lo[k]!, saved.hi[k]!, block);
+      }
+    }
+  }
+
+  /** Empties the entries for the linear page `page` (low word). */
+  private dropPage(V: Int32Array, table: number, mmuIdx: number, page: number): void {
+    const blocks = this.jcBlocks[table]!;
+    const next = this.jcNext[table]!;
+    const base = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
+    for (let k = this.jcPages[pageMark(table, page)]! - 1; k >= 0; ) {
+      const after = next[k]! - 1;
+      if ((V[base + k * 4]! & ~0xfff) === page) {
+        blocks[k] = null;
+        this.dropEntry(table, k);
+      }
+      k = after;
+    }
   }
 
   private flushed(cpu: GuestCpu, kind: FlushKind, lo: number, hi: number): void {
@@ -795,25 +884,20 @@ export class Engine {
       const before = (page - PAGE) | 0;
       for (let i = 0; i < MMU_INDEXES; i++) {
         const table = cpu.index * MMU_INDEXES + i;
-        // Most pages that are flushed hold data.
-        if (this.jcUsed[table] === 0 || (this.jcPages[pageMark(table, page)] === 0 && this.jcPages[pageMark(table, before)] === 0)) continue;
-        const blocks = this.jcBlocks[table]!;
-        const e = (JC_BASE + i * JC_TABLE_BYTES) >> 2;
-        for (let k = 0; k < JC_ENTRIES; k++) {
-          if (blocks[k] === null) continue;
-          const p = cpu.V[e + k * 4]! & ~0xfff;
-          if (p === page || p === before) {
-            blocks[k] = null;
-            this.dropEntry(table, k);
-          }
-        }
+        if (this.jcUsed[table] === 0) continue;
+        this.dropPage(cpu.V, table, i, page);
+        this.dropPage(cpu.V, table, i, before);
       }
       void hi;
       return;
     }
+    if (kind === FlushKind.SWITCH) {
+      this.switched(cpu, lo, hi);
+      return;
+    }
     for (let i = 0; i < MMU_INDEXES; i++) {
       const table = cpu.index * MMU_INDEXES + i;
-      if (kind === FlushKind.ALL || this.jcNonGlobal[table] !== 0) this.clearJumpCache(cpu, i, false);
+      if (kind === FlushKind.ALL || this.jcNonGlobal[table] !== 0) this.clearJumpCache(cpu, i);
     }
   }
 }

@@ -86,7 +86,8 @@ function ipv6Bytes(text: string): Uint8Array {
 
 export class DnsProxy {
   private pending = 0;
-  private readonly sockets = new Set<ReturnType<typeof createSocket>>();
+  /** Give up queries that are under way. */
+  private readonly cancels = new Set<() => void>();
 
   /** Answers a query by calling `reply`, soon or never. */
   handle(query: Uint8Array, reply: (message: Uint8Array) => void): void {
@@ -128,16 +129,17 @@ export class DnsProxy {
     }
     const host = server[1] ?? server[2] ?? server[3]!;
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
-    this.sockets.add(socket);
     this.pending++;
-    let open = true;
-    const done = (message: Uint8Array): void => {
-      if (!open) return;
-      open = false;
+    const cancel = (): void => {
       this.pending--;
       clearTimeout(timer);
-      this.sockets.delete(socket);
+      this.cancels.delete(cancel);
       socket.close();
+    };
+    this.cancels.add(cancel);
+    const done = (message: Uint8Array): void => {
+      if (!this.cancels.has(cancel)) return;
+      cancel();
       reply(message);
     };
     const failed = (): void => done(response(query, q.end, Rcode.FAILURE, []));
@@ -153,7 +155,6 @@ export class DnsProxy {
   }
 
   close(): void {
-    for (const s of this.sockets) s.close();
-    this.sockets.clear();
+    for (const cancel of this.cancels) cancel();
   }
 }

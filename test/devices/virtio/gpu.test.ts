@@ -152,7 +152,7 @@ describe('virtio-gpu', () => {
   });
 
   it('is shown in place of the VGA while it is used', () => {
-    const vga = { render: (s: Surface): void => s.resize(3, 3), textRows: (): Uint8Array[] => [Uint8Array.of(65)] };
+    const vga = { render: (s: Surface): void => s.resize(3, 3), textRows: (): Uint8Array[] => [Uint8Array.of(65)], textScreen: () => null };
     const both = new SwitchedSource([gpu], vga);
     const s = new Surface();
     both.render(s);

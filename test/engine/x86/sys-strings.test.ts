@@ -128,11 +128,35 @@ describe('REP MOVS', () => {
     expect([m.lo(X.RCX), m.hi(X.RCX)]).toEqual([0xffff_0005, 0]);
   });
 
-  it('writes code pages the slow way', () => {
-    const m = machine(4, 0x2_0000, 0x4_0000);
-    m.map.codePages[0x40] = 1;
+  it('reports the bytes of code pages that it writes, once for each page', () => {
+    const m = machine(0x1000, 0x2_0000, 0x4_0800);
+    m.map.codePages.fill(1, 0x40, 0x42);
+    const want = reference(m, 0x1000, 1, 0x2_0000, 0x4_0800, false);
     rep(m, Str.MOVS, 0);
-    expect(m.map.codeWrites).toHaveLength(4);
+    expect(m.map.codeWrites).toEqual([[0x4_0800, 0x800], [0x4_1000, 0x800]]);
+    expect(Buffer.compare(m.map.ram8.subarray(0x2_0000, 0x6_0000), want.subarray(0x2_0000))).toBe(0);
+  });
+
+  it('reports code bytes downwards and of STOS, and changes none when the report throws', () => {
+    const m = machine(8, 0x2_0000 + 28, 0x4_0000 + 28);
+    m.map.codePages[0x40] = 1;
+    m.V[X.EFLAGS * 2]! |= Ef.DF;
+    rep(m, Str.MOVS, 2);
+    expect(m.map.codeWrites).toEqual([[0x4_0000, 32]]);
+    expect(m.map.ram8.slice(0x4_0000, 0x4_0020)).toEqual(m.map.ram8.slice(0x2_0000, 0x2_0020));
+    const s = machine(16, 0, 0x4_0010, 0x5a);
+    s.map.codePages[0x40] = 1;
+    rep(s, Str.STOS, 3);
+    expect(s.map.codeWrites).toEqual([[0x4_0010, 128]]);
+    const t = machine(16, 0, 0x4_0010, 0x5a);
+    t.map.codePages[0x40] = 1;
+    const before = t.map.ram8.slice(0x4_0000, 0x4_1000);
+    t.map.onCodeWrite = (): void => {
+      throw new Error('restart');
+    };
+    expect(() => rep(t, Str.STOS, 3)).toThrow('restart');
+    expect(t.map.ram8.slice(0x4_0000, 0x4_1000)).toEqual(before);
+    expect(regs(t)).toEqual([16, 0, 0x4_0010]);
   });
 });
 

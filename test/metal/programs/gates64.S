@@ -209,6 +209,8 @@ main:
   U_RAISES "IOPL 0: STI", GP, 0, "sti"
   U_RAISES "IOPL 0: POPF", 0x21, 0, "push $0x243202; popf; pushf; pop %rbx; movl %ebx, user_a; int $0x21"
   EQ "POPF in ring 3, IOPL 0", user_a, $0x240002
+  U_RAISES "IOPL 0: POPF, AC stays", 0x21, 0, "push $0x203ed7; popf; pushf; pop %rbx; cld; movl %ebx, user_a; int $0x21"
+  EQ "POPF in ring 3, IOPL 0, AC stays", user_a, $0x200cd7
   U_RAISES "IOPL 0: IN", GP, 0, "inb $0x80, %al"
   movl $0x3002, user_flags
   U_FINE "IOPL 3: IN", "inb $0x80, %al"

@@ -141,6 +141,22 @@ main:
   sti
   cli
   EQ "STI CLI: nothing", got+0x60*4, $0
+  push $0x202
+  popf
+71: movl $1, %ebx
+  nop
+  cli
+  EQ "POPF: before the next instruction", irq_ip, $71b
+  CLEAR
+  APIC_W 0x300, 0x44060
+  push $0x207cd7
+  popf
+  pushf
+  pop %rbx
+  push $2
+  popf
+  EQ "POPF: every flag but TF, AC and IF", %ebx, $0x207cd7
+  EQ "POPF without IF: nothing", got+0x60*4, $0
   sti
   hlt
   cli

@@ -127,7 +127,8 @@ export class Control {
     }
     cpu.cr0 = v;
     if (!(v & Cr0.PE)) cpu.cpl = 0;
-    if ((old ^ v) & (Cr0.PG | Cr0.WP | Cr0.PE)) {
+    // PE changes no translation: paging is off before and after.
+    if ((old ^ v) & (Cr0.PG | Cr0.WP)) {
       cpu.mmu.configure();
       cpu.mmu.flushAll();
     }
@@ -162,14 +163,19 @@ export class Control {
   private movCr3(lo: number, hi: number): void {
     const { cpu } = this;
     if (cpu.efer & Efer.LMA) {
-      let keep = false;
-      if (cpu.cr4 & Cr4.PCIDE) {
-        keep = hi < 0;
-        hi &= 0x7fff_ffff;
-      }
+      const pcids = (cpu.cr4 & Cr4.PCIDE) !== 0;
+      const keep = pcids && hi < 0;
+      if (pcids) hi &= 0x7fff_ffff;
       if (hi & ~((1 << (cpu.model.physBits - 32)) - 1)) this.gp();
-      // Entries are not tagged with a PCID: only a reload of the same root may keep them.
       if (keep && lo === cpu.cr3Lo && hi === cpu.cr3Hi) return;
+      if (pcids) {
+        const from = cpu.cr3Lo & 0xfff;
+        cpu.cr3Lo = lo;
+        cpu.cr3Hi = hi;
+        cpu.mmu.configure();
+        cpu.mmu.switchContext(from, lo & 0xfff, keep);
+        return;
+      }
     } else hi = 0;
     this.loadCr3(lo, hi);
   }
@@ -237,7 +243,10 @@ export class Control {
     if (typeLo <= 1 && (pcidLo & ~0xfff || pcidHi)) this.gp();
     if (typeLo <= 1 && !(cpu.cr4 & Cr4.PCIDE) && pcidLo & 0xfff) this.gp();
     if (typeLo === 0 && !canonical(hi, cpu.model.linearBits)) this.gp();
-    if (typeLo === 0) cpu.mmu.flushPage(lo, hi);
+    const present = cpu.cr4 & Cr4.PCIDE ? cpu.cr3Lo & 0xfff : 0;
+    if (typeLo <= 1 && pcidLo !== present) cpu.mmu.forgetContext(pcidLo);
+    else if (typeLo === 0) cpu.mmu.flushPage(lo, hi);
+    else if (typeLo === 1) cpu.mmu.switchContext(present, present, false);
     else if (typeLo === 2) cpu.mmu.flushAll();
     else cpu.mmu.flushNonGlobal();
   }

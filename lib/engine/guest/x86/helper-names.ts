@@ -24,7 +24,7 @@ export const enum H {
   CALLF, JMPF, RETF, IRET, INT, INT3, INTO, INT1,
   SYSCALL, SYSRET, SYSENTER, SYSEXIT, RSM,
   // flags and interrupts
-  CLI, STI, PUSHF, POPF, HLT, CLTS, SMSW, LMSW, CLAC, STAC,
+  CLI, STI, PUSHF, POPF, POPF_RARE, HLT, CLTS, SMSW, LMSW, CLAC, STAC,
   // control, debug and model-specific registers
   MOV_FROM_CR, MOV_TO_CR, MOV_FROM_DR, MOV_TO_DR,
   RDMSR, WRMSR, RDTSC, RDPMC, RDPID, CPUID, XGETBV, XSETBV,
@@ -72,6 +72,7 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.STI] = s('sti', false, true, 'STI; followed by EXIT SHADOW (the shadow is harmless if IF was already 1)');
   t[H.PUSHF] = s('pushf', false, true, 'dst = temp: value to push, imm = operand width 1..3; used only in v86 mode (IOPL, VME rules)');
   t[H.POPF] = s('popf', false, true, 'a = value popped, imm = operand width 1..3; sets EFLAGS and FLAGS by privilege; raises only in v86 mode; the lifter moves RSP after this call. End: EXIT NEXT');
+  t[H.POPF_RARE] = s('popf_rare', true, true, 'a = value popped, imm = operand width 2, 3: POPF that changes TF or AC, or with IOPL 3; does the whole instruction');
   t[H.HLT] = s('hlt', false, true, 'HLT: #GP(0) unless CPL 0; sets halted. End: EXIT HALT');
   t[H.CLTS] = s('clts', false, true, 'CLTS. End: EXIT NEXT');
   t[H.SMSW] = s('smsw', false, true, 'dst = temp: CR0 (64 bits); UMIP check');

@@ -106,6 +106,10 @@ export function registerFlow(r: HelperRegistry<X86Cpu>): void {
     c.flags.popf(c.V[a * 2]!, w);
     return CONTINUE;
   }, { writesFlags: ALL });
+  r.define('x86.popf_rare', (c, _d, a, _b, _c, w) => {
+    c.transfer.popf(c.V[a * 2]!, w);
+    return DISPATCH;
+  }, { writesFlags: ALL });
   r.define('x86.hlt', (c) => {
     if (c.cpl !== 0) throw c.fault(Vec.GP, 0);
     c.halted = true;

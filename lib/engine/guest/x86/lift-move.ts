@@ -2,8 +2,9 @@
  * Data movement: MOV family, extensions, conditional moves and sets, the stack, flag transfers.
  * Intel SDM vol. 1 sections 7.3.1-7.3.2, 6.2 (stack).
  */
-import { Fl, NONE } from '../../state.js';
+import { Fl, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
+import { Ef } from './defs.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
 import { gpr, Mode, X } from './mode.js';
@@ -200,13 +201,54 @@ function pushf(c: LiftContext): void {
   c.push(w, v);
 }
 
+/**
+ * POPF. Inline in 64-bit and 32-bit code with flat privilege rules (CPL 0, or CPL 3 with IOPL 0) as long as TF and AC, which are part of
+ * the mode, stay what they are: kernels enable interrupts with it.
+ */
 function popf(c: LiftContext): void {
+  const b = c.b;
   const w = c.insn.opsize;
-  const t = c.b.temp();
-  c.stackLoad(w, t);
-  c.call(H.POPF, NONE, t, NONE, NONE, w);
+  const kernel = (c.mode & Mode.CPL0) !== 0;
+  if (w === 1 || (c.mode & Mode.REAL) !== 0 || (c.mode & (Mode.CPL0 | Mode.USER)) === 0 || !c.mayChangeMode) {
+    const t = b.temp();
+    c.stackLoad(w, t);
+    c.call(H.POPF, NONE, t, NONE, NONE, w);
+    c.addSp(1 << w);
+    c.endNext();
+    return;
+  }
+  const v = b.temp();
+  c.stackLoad(w, v);
+  const differs = b.temp();
+  let rare = b.temp();
+  b.alu(Op.XOR, 2, differs, v, X.EFLAGS, 0);
+  b.alu(Op.AND, 2, rare, differs, c.k(Ef.TF | Ef.AC), 0);
+  if (!kernel) {
+    const iopl = b.temp();
+    const either = b.temp();
+    b.alu(Op.AND, 2, iopl, X.EFLAGS, c.k(Ef.IOPL), 0);
+    b.alu(Op.OR, 2, either, rare, iopl, 0);
+    rare = either;
+  }
+  c.callIf(H.POPF_RARE, 2, rare, v, w);
   c.addSp(1 << w);
-  c.endNext();
+  // RF is cleared (SDM vol. 2, POPF).
+  const changes = Ef.DF | Ef.NT | Ef.ID | (kernel ? Ef.IF | Ef.IOPL : 0);
+  const kept = b.temp();
+  const taken = b.temp();
+  b.alu(Op.AND, 2, kept, X.EFLAGS, c.k(~(changes | Ef.RF)), 0);
+  b.alu(Op.AND, 2, taken, v, c.k(changes), 0);
+  b.emit(Op.PUTF, 2, 0, Fl.ALL, NONE, v, NONE, NONE, 0, 0);
+  b.alu(Op.OR, 2, X.EFLAGS, kept, taken, 0);
+  if (!kernel) return;
+  // An interrupt that was held off.
+  const bit = b.temp();
+  const due = b.temp();
+  b.alu(Op.SHR, 2, bit, v, c.k(9), 0);
+  b.alu(Op.AND, 2, due, bit, X.IRQ, 0);
+  b.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, due, 0);
+  b.jmp(c.insn.next);
+  b.checkPending();
 }
 
 /** ENTER: nesting level 0 inline. */

@@ -9,6 +9,7 @@ import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, T
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
+import { TlbContexts } from './contexts.js';
 import type { X86Cpu } from './cpu.js';
 
 /** Word index of the first TLB entry, and words per table. */
@@ -70,6 +71,8 @@ export class X86Mmu {
   private readonly counts = new Int32Array(MMU_INDEXES * 2);
   /** Bit 0: entry is in the non-global list; bit 1: in the global list. */
   private readonly listed = new Uint8Array(MMU_INDEXES * TLB_ENTRIES);
+
+  private readonly contexts = new TlbContexts();
 
   /** By RAM page: a TLB entry may let writes to it through. */
   private readonly writeTagged: Uint8Array;
@@ -336,15 +339,18 @@ export class X86Mmu {
     V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
     V[e + 6] = off | this.flags | (ram && !write ? TLB_CODE : 0);
     V[e + 7] = pageLo | 1;
-    const g = this.flags & Pg.GLOBAL;
-    const l = idx * TLB_ENTRIES + n;
-    if (!(this.listed[l]! & (1 << g))) {
-      this.listed[l]! |= 1 << g;
-      const t = idx * 2 + g;
-      this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
-      this.counts[t]!++;
-    }
+    this.list(idx, n, this.flags & Pg.GLOBAL);
     return off;
+  }
+
+  /** Notes that entry n of a table is filled. */
+  private list(idx: number, n: number, g: number): void {
+    const l = idx * TLB_ENTRIES + n;
+    if (this.listed[l]! & (1 << g)) return;
+    this.listed[l]! |= 1 << g;
+    const t = idx * 2 + g;
+    this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
+    this.counts[t]!++;
   }
 
   private dropEntry(e: number): void {
@@ -373,6 +379,7 @@ export class X86Mmu {
 
   /** Everything, global pages too. */
   flushAll(): void {
+    this.contexts.dropAll();
     for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
     this.dropSmall();
     if (this.anyLarge) {
@@ -382,12 +389,54 @@ export class X86Mmu {
     this.cpu.onFlush(FlushKind.ALL, 0, 0);
   }
 
-  /** Everything but global pages (MOV to CR3, SDM vol. 3, 4.10.4.1). */
+  /** Everything but global pages, of every address space (MOV to CR3, SDM vol. 3, 4.10.4.1). */
   flushNonGlobal(): void {
+    this.contexts.dropAll();
+    this.dropNonGlobal();
+    this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
+  }
+
+  private dropNonGlobal(): void {
     for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
     if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
     this.dropXc();
-    this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
+  }
+
+  /**
+   * MOV to CR3 with CR4.PCIDE, after `configure`: the address space changes from one identifier to another. `keep`: what was known of the
+   * new one is still good (bit 63); otherwise it is forgotten.
+   */
+  switchContext(from: number, to: number, keep: boolean): void {
+    const { contexts, V } = this;
+    if (from === to || !keep) contexts.drop(to);
+    contexts.touch(to);
+    let saved = -1;
+    if (from !== to) {
+      saved = contexts.take(from);
+      for (let t = 0; t < MMU_INDEXES * 2; t += 2) {
+        const c = this.counts[t]!;
+        const table = TLB_W + (t >> 1) * TABLE_W;
+        for (let i = 0; i < c; i++) {
+          const e = table + this.lists[t * TLB_ENTRIES + i]! * 8;
+          if ((V[e]! & 1) === 0 && (V[e + 6]! & Pg.GLOBAL) === 0) contexts.add(saved, e, V);
+        }
+      }
+    }
+    this.dropNonGlobal();
+    const known = contexts.find(to);
+    for (let i = 0, c = known < 0 ? 0 : contexts.count(known); i < c; i++) {
+      const e = contexts.put(known, i, V, this.map.codePages);
+      if (e < 0) continue;
+      if ((V[e + 2]! & 1) === 0) this.writeTagged[V[e + 6]! >>> 12] = 1;
+      const at = (e - TLB_W) / 8;
+      this.list(Math.floor(at / TLB_ENTRIES), at % TLB_ENTRIES, 0);
+    }
+    this.cpu.onFlush(FlushKind.SWITCH, saved, known);
+  }
+
+  /** INVPCID of one identifier that may not be the present one. */
+  forgetContext(pcid: number): void {
+    this.contexts.drop(pcid);
   }
 
   /** Index in largeSeen of the region of 4 MiB (giant: 1 GiB) that holds hi:lo. */
@@ -661,6 +710,20 @@ export class X86Mmu {
     if (p >= 0) return p;
     this.resolve(lo, hi, Acc.WRITE, idx);
     return this.hitWrite(lo, hi, idx, 1);
+  }
+
+  /**
+   * The same where `bulkWrite` returns -1: a page with code in RAM. Drops the code in the n bytes from `back` bytes before hi:lo on, which
+   * are within the page. @throws what a store into the running block throws, before anything has changed
+   */
+  bulkPatch(lo: number, hi: number, idx: number, back: number, n: number): number {
+    if (idx === MMU_ALIGN || this.cpu.debug.watches(lo & ~0xfff, hi)) return -1;
+    const pa = this.resolve(lo, hi, Acc.WRITE, idx);
+    const off = this.map.pageOffset(pa);
+    if (off < 0 || this.map.isRom(pa) || !this.map.codePages[off >>> 12]) return -1;
+    const p = off + (lo & 0xfff);
+    this.map.onCodeWrite(p - back, n);
+    return p;
   }
 
   // ---- GuestCpu slow paths -----------------------------------------------------------------------------------------

@@ -129,6 +129,25 @@ export const CELL_MODRM = 0x10000;
 /** The low 16 bits are the number of a group (256 rows by ModRM byte) instead of a row. */
 export const CELL_GROUP = 0x20000;
 
+const bytesOf = new Map<number, readonly number[]>();
+/** ModRM bytes that a row accepts. Many rows accept the same ones. */
+function modrmBytes(r: Row): readonly number[] {
+  const key = ((r.mod as number) << 8) | ((r.digit + 1) << 4) | (r.rm + 1);
+  let list = bytesOf.get(key);
+  if (list === undefined) {
+    const found: number[] = [];
+    for (let m = 0; m < 256; m++) {
+      const reg = m >= 0xc0;
+      if (reg ? r.mod === Mod.MEM : r.mod === Mod.REG) continue;
+      if (r.digit >= 0 && ((m >> 3) & 7) !== r.digit) continue;
+      if (r.rm >= 0 && (m & 7) !== r.rm) continue;
+      found.push(m);
+    }
+    bytesOf.set(key, (list = found));
+  }
+  return list;
+}
+
 /** Dense lookup: cell -> row, or cell -> group -> ModRM byte -> row. Row numbers start at 1; 0 = undefined. */
 export class OpcodeTable {
   /** rows[0] is unused. */
@@ -188,12 +207,7 @@ export class OpcodeTable {
     } else {
       g = this.groups[old & 0xffff]!;
     }
-    for (let m = 0; m < 256; m++) {
-      const reg = m >= 0xc0;
-      if (r.mod === Mod.MEM && reg) continue;
-      if (r.mod === Mod.REG && !reg) continue;
-      if (r.digit >= 0 && ((m >> 3) & 7) !== r.digit) continue;
-      if (r.rm >= 0 && (m & 7) !== r.rm) continue;
+    for (const m of modrmBytes(r)) {
       if (g[m] !== 0) {
         this.conflict(id, g[m]!);
         return;

@@ -219,6 +219,7 @@ export class Strings {
         let sp = mmu.bulkRead(this.sLo, this.sHi, idx);
         let dp = mmu.bulkWrite(this.dLo, this.dHi, idx);
         const len = m * size;
+        if (dp < 0 && sp >= 0) dp = mmu.bulkPatch(this.dLo, this.dHi, idx, this.down ? len - size : 0, len);
         if (sp >= 0 && dp >= 0) {
           const ram = cpu.map.ram8;
           if (this.down) {
@@ -259,9 +260,10 @@ export class Strings {
     m = Math.min(m, this.run(this.dLo, dof));
     if (m > 1 && !(this.checkDst && !this.fits(Seg.ES, dof, m))) {
       if (this.checkDst) this.limits(Seg.ES, dof, true, m);
+      const len = m * size;
       let dp = cpu.mmu.bulkWrite(this.dLo, this.dHi, cpu.mmuIdx);
+      if (dp < 0) dp = cpu.mmu.bulkPatch(this.dLo, this.dHi, cpu.mmuIdx, this.down ? len - size : 0, len);
       if (dp >= 0) {
-        const len = m * size;
         if (this.down) dp -= len - size;
         const ram = cpu.map.ram8;
         const lo = V[X.RAX * 2]!;

@@ -376,6 +376,16 @@ export class Transfer {
     }
   }
 
+  /** POPF outside virtual-8086 mode; v has been read from the stack. */
+  popf(v: number, w: number): void {
+    const { cpu, stack } = this;
+    stack.current();
+    stack.release(1 << w);
+    stack.commit();
+    cpu.setPcToNext();
+    cpu.flags.popf(v, w);
+  }
+
   private iretReal(w: number): void {
     const { cpu, stack } = this;
     const v86 = (cpu.eflagsSystem & Ef.VM) !== 0;
