@@ -118,6 +118,8 @@ export interface NativeKvm {
   filterMsrs(ranges: Uint32Array): void;
   /** bytes 0 deletes. All slots lie in the same memory. Code ERR_KVM_SLOT: overlap. */
   setSlot(slot: number, gpa: number, bytes: number, memory: NativeMemory, offset: number, flags: number): void;
+  /** Writes to the range are collected in the ring behind `run` instead of leaving KVM; off: no more. */
+  coalesce(gpa: number, bytes: number, on: boolean): void;
   /** Which of the slot's pages have been written since the last call, one bit each. */
   dirtyLog(slot: number, bitmap: Uint8Array, pages: number): void;
   /** A vCPU with its thread. `cpuid`: function, index, flags, eax, ebx, ecx, edx of each entry. Context `contextId` is kicked when a command is done. */

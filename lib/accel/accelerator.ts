@@ -26,6 +26,8 @@ export interface AccelStats {
   /** State moved to the engine, by reason; and back. */
   fallbacks: Record<string, number>;
   returns: number;
+  /** Writes to memory-like windows (VGA's) that did not leave the hypervisor one by one. */
+  collectedWrites: number;
   /** The most frequent instructions that the hypervisor could not execute: bytes and count. */
   instructions: Record<string, number>;
   /** Time the vCPUs spent in the hypervisor, and on the engine because of it. */
@@ -33,7 +35,7 @@ export interface AccelStats {
   engineNs: number;
   /**
    * Mailbox round trips, from a vCPU thread's report to its next command: count, of which found while the thread was spinning, and
-   * the median rounded up to 250 ns (Infinity above 10 us). `here`: runs on the machine's own thread, which need no mailbox.
+   * the median rounded up to 250 ns (Infinity, which JSON shows as null, above 10 us). `here`: runs on the machine's own thread, which need no mailbox.
    */
   roundTrips: { count: number; hot: number; medianNs: number; here: number };
 }
@@ -65,6 +67,11 @@ export interface Accelerator {
   quiesce(): void;
   /** Moves every CPU's state to the engine. */
   recall(): void;
+  /**
+   * A debugger's breakpoints from now on: linear addresses, low and high word; `watching`: it has watchpoints, too. What the hypervisor
+   * cannot keep, the engine does, which then executes alone.
+   */
+  debug(points: readonly (readonly [number, number])[], watching: boolean): void;
   /** Forgets the state of CPUs: they are about to be reset. */
   abandon(): void;
   /** Whether the hypervisor shall be used (a running machine may be switched). Off: recalls. */

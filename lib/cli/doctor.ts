@@ -47,7 +47,8 @@ export function diagnose(): Check[] {
       const h = kvmHost();
       const ns = h.kernelNsPerInsn;
       const speed = ns > SLOW_KERNEL_NS ? `kernel mode is emulated, ${Math.round(ns)} ns an instruction: --accel kvm uses it for user mode only, auto uses the JIT` : `kernel mode ${ns.toFixed(1)} ns an instruction`;
-      return `available: up to ${h.maxVcpus} CPUs, TSC ${Math.round(h.tscKHz / 1000)} MHz; ${speed}`;
+      const lacks = [h.keepsTranslations ? 'no nested paging' : '', h.tscOffsets ? '' : 'no TSC offsets', h.emulationFailureExits ? '' : 'does not tell which instructions it cannot emulate'].filter((t) => t !== '');
+      return `available: up to ${h.maxVcpus} CPUs, TSC ${Math.round(h.tscKHz / 1000)} MHz; ${[speed, ...lacks].join('; ')}`;
     }),
     optional: true,
   });

@@ -11,6 +11,11 @@
 export interface IoHandler {
   read(offset: number, size: number): number;
   write(offset: number, size: number, value: number): void;
+  /**
+   * Writes may come late, as long as they come in order and before any other access to the machine's devices: the window is
+   * memory to the guest.
+   */
+  readonly posted?: boolean;
 }
 
 /** JSON-safe saved state, numbered fields by name; `version` grows when the meaning changes. */

@@ -33,13 +33,14 @@ export interface CacheGroup {
 const hosts = new Map<string, X64Host>();
 
 /** A back end that compiles for `arch` but runs nothing. @throws UsageError where there is none */
-function compilerFor(arch: ArchName): X64Host {
-  let h = hosts.get(arch);
+function compilerFor(arch: ArchName, disabledPasses: readonly string[] = []): X64Host {
+  const key = [arch, ...disabledPasses].join(' ');
+  let h = hosts.get(key);
   if (h === undefined) {
     const guest = ARCHES[arch];
     if (guest === undefined) throw new UsageError(`aot: there are no ${arch} guests`);
-    h = new X64Host({ buffer: new ArrayBuffer(SCRATCH_BYTES), address: 0 }, [], loadNative().cpuFeatures(), guest.pinned);
-    hosts.set(arch, h);
+    h = new X64Host({ buffer: new ArrayBuffer(SCRATCH_BYTES), address: 0 }, [], loadNative().cpuFeatures(), guest.pinned, passOptions(disabledPasses));
+    hosts.set(key, h);
   }
   return h;
 }
@@ -60,7 +61,7 @@ function recompilerFor(i: Identity): Recompiler | null {
   const guest = ARCHES[i.arch as ArchName]!;
   if (guest.translator === undefined) return null;
   const t = guest.translator(i.features, i.cpus);
-  return new Recompiler(compilerFor(i.arch as ArchName), {
+  return new Recompiler(compilerFor(i.arch as ArchName, i.disabledPasses), {
     lifter: t.lifter, helpers: t.helpers, passes: passOptions(i.disabledPasses), maxInsns: i.maxInsns, fpHelperBit: guest.fpHelperBit,
     mask32: (mode) => guest.mask32(mode), mmuIndex: (mode) => t.mmuIndex(mode),
   });

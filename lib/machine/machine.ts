@@ -161,7 +161,7 @@ export class Machine {
     });
     this.cpus = this.guest.cpus;
     this.board = this.guest.board;
-    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned);
+    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned, passOptions(config.debug.disablePasses ?? []));
     this.generated = host64;
     this.engine = new Engine(this.memory, this.cpus, {
       host: engineName === 'interp' ? null : host64,
@@ -260,6 +260,7 @@ export class Machine {
       clock,
       timers: this.timers,
       context: this.contexts[0]!,
+      breakpoint: (i) => this.debugger?.met(i),
       fail: (message) => this.end({ reason: 'error', status: 125, message }),
     });
     a.enable(this.accel === 'kvm');
@@ -574,7 +575,9 @@ export class Machine {
   }
 
   private async standStill(): Promise<void> {
-    this.accelerator?.quiesce();
+    // A debugger looks at the CPUs.
+    if (this.debugger?.wantsStop === true) this.accelerator?.recall();
+    else this.accelerator?.quiesce();
     this.clock.stop();
     this.paused = true;
     const resumed = new Promise<void>((resolve) => (this.resumed = resolve));
@@ -592,10 +595,10 @@ export class Machine {
     const arch = this.arch.debug.gdb;
     if (arch === undefined) return { ok: false, data: null };
     if (this.debugger === null) {
-      if (this.accel === 'kvm') this.setAccel(this.generated === null ? 'interp' : 'jit');
       this.debugger = new Debugger({
         engine: this.engine, cpus: this.cpus, arch, memory: this.memory, interrupt: () => this.raise(Pending.STOP), resume: () => this.resume(),
         stopped: (stop) => this.host.debugStop(stop),
+        changed: (points, watching) => this.accelerator?.debug(points, watching),
       });
     }
     return this.debugger.handle(request);

@@ -174,6 +174,11 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     return out;
   }
 
+  /** Windows whose writes may come late (IoHandler.posted): [first, bytes]. They do not change while the machine exists. */
+  posted(): [number, number][] {
+    return this.windows.filter((w) => w.handler.posted === true).map((w) => [w.base, w.end - w.base]);
+  }
+
   /** What is mapped where, for listings: RAM and ROM below 4 GiB, windows of memory and ports; [first, last]. */
   regions(): { ram: [number, number][]; rom: [number, number][]; mmio: [number, number][]; ports: [number, number][] } {
     const out = { ram: [] as [number, number][], rom: [] as [number, number][], mmio: [] as [number, number][], ports: [] as [number, number][] };

@@ -155,6 +155,13 @@ int Vm::SetSlot(uint32_t slot, uint64_t gpa, uint64_t bytes, uint8_t* host, uint
   return Ioctl(fd_, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
+int Vm::Coalesce(uint64_t gpa, uint32_t bytes, bool on) {
+  kvm_coalesced_mmio_zone z = {};
+  z.addr = gpa;
+  z.size = bytes;
+  return Ioctl(fd_, on ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO, &z);
+}
+
 int Vm::DirtyLog(uint32_t slot, uint8_t* bitmap) {
   kvm_dirty_log log = {};
   log.slot = slot;
@@ -226,7 +233,7 @@ int Vcpu::Part(uint32_t part, bool set) {
     case kPartXsave:
       return Ioctl(fd_, set ? kSetXsave : kGetXsave, block_ + kXsave);
     case kPartSregs:
-      return set ? SetSregs() : Ioctl(fd_, KVM_GET_SREGS2, block_ + kSregs);
+      return Ioctl(fd_, set ? KVM_SET_SREGS2 : KVM_GET_SREGS2, block_ + kSregs);
     case kPartRegs:
       return Ioctl(fd_, set ? KVM_SET_REGS : KVM_GET_REGS, block_ + kRegs);
     case kPartMsrs: {
@@ -250,6 +257,8 @@ int Vcpu::Part(uint32_t part, bool set) {
     }
     case kPartGuestDebug:
       return set ? Ioctl(fd_, KVM_SET_GUEST_DEBUG, block_ + kGuestDebug) : 0;
+    case kPartFlush:
+      return set ? Flush() : EINVAL;
     default:
       return EINVAL;
   }
@@ -257,7 +266,7 @@ int Vcpu::Part(uint32_t part, bool set) {
 
 // Somebody else has executed the guest and may have changed its page tables: the vCPU's own translations must go. KVM drops them
 // when a control register changes, so one does, for a moment.
-int Vcpu::SetSregs() {
+int Vcpu::Flush() {
   constexpr uint64_t kCr0Wp = 1u << 16;
   kvm_sregs2* s = reinterpret_cast<kvm_sregs2*>(block_ + kSregs);
   s->cr0 ^= kCr0Wp;

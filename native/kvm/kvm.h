@@ -41,6 +41,8 @@ enum StatePart : uint32_t {
   kPartDebugRegs = 64,
   kPartTscOffset = 128,
   kPartGuestDebug = 256,
+  /** Not state: the vCPU's own translations are dropped. After the others, whose control registers it sets. */
+  kPartFlush = 512,
 };
 
 struct Failure {
@@ -71,6 +73,8 @@ class Vm {
   static std::unique_ptr<Vm> Create(const char* path, Failure* failure);
   /** 0 or an error number, as everything below. */
   int SetSlot(uint32_t slot, uint64_t gpa, uint64_t bytes, uint8_t* host, uint32_t flags);
+  /** Writes to the range are collected in the ring, or (off) exit again. */
+  int Coalesce(uint64_t gpa, uint32_t bytes, bool on);
   int DirtyLog(uint32_t slot, uint8_t* bitmap);
   int EnableCapability(uint32_t cap, uint64_t argument);
   /** The guest may access these MSRs alone (pairs of first and count); the third word allows reads (1) and writes (2). */
@@ -98,7 +102,7 @@ class Vcpu : public VcpuBackend {
   int Set(uint32_t mask, uint32_t* failed);
   int Get(uint32_t mask, uint32_t* failed);
   int Part(uint32_t part, bool set);
-  int SetSregs();
+  int Flush();
   int Run();
 
   int fd_;

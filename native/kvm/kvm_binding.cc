@@ -93,7 +93,7 @@ class VmObject : public Napi::ObjectWrap<VmObject> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(env, "KvmVm",
                        {InstanceMethod("capability", &VmObject::Capability), InstanceMethod("enable", &VmObject::Enable), InstanceMethod("filterMsrs", &VmObject::FilterMsrs), InstanceMethod("setSlot", &VmObject::SetSlot),
-                        InstanceMethod("dirtyLog", &VmObject::DirtyLog), InstanceMethod("createVcpu", &VmObject::CreateVcpu), InstanceMethod("dispose", &VmObject::Dispose)});
+                        InstanceMethod("dirtyLog", &VmObject::DirtyLog), InstanceMethod("coalesce", &VmObject::Coalesce), InstanceMethod("createVcpu", &VmObject::CreateVcpu), InstanceMethod("dispose", &VmObject::Dispose)});
   }
   explicit VmObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VmObject>(info) {}
   ~VmObject() override { Release(); }
@@ -147,6 +147,16 @@ class VmObject : public Napi::ObjectWrap<VmObject> {
     int e = vm_->SetSlot(info[0].ToNumber().Uint32Value(), static_cast<uint64_t>(gpa), static_cast<uint64_t>(bytes), region->base() + static_cast<size_t>(offset), info[5].ToNumber().Uint32Value());
     if (e == EEXIST) return Throw(env, "ERR_KVM_SLOT", "setSlot: the slot overlaps another one");
     return e ? ThrowErrno(env, "KVM_SET_USER_MEMORY_REGION", e) : env.Undefined();
+  }
+
+  /** coalesce(gpa, bytes, on). */
+  Napi::Value Coalesce(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (Gone(env)) return env.Undefined();
+    double gpa = info[0].ToNumber().DoubleValue();
+    if (!(gpa >= 0 && gpa < 0x1p52)) return Throw(env, "ERR_INVALID_ARG", "coalesce: no physical address");
+    int e = vm_->Coalesce(static_cast<uint64_t>(gpa), info[1].ToNumber().Uint32Value(), info[2].ToBoolean().Value());
+    return e ? ThrowErrno(env, "KVM_REGISTER_COALESCED_MMIO", e) : env.Undefined();
   }
 
   /** dirtyLog(slot, bitmap, pages). */

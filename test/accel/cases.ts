@@ -40,6 +40,11 @@ export const CASES: readonly Case[] = [
   { name: 'protected mode: stack', mode: 'protected32', code: '684433221158e801000000f48b1c24c3', rip: 0x100c, regs: { rax: 0x1122_3344n, rbx: 0x100bn } },
   // mov edi,300000h; add dword [edi],5; or byte [edi+4],80h; mov eax,[edi+8]; hlt
   { name: 'MMIO read-modify-write', mode: 'protected32', code: 'bf00003000830705804f04808b4708f4', rip: 0x1010, regs: { rax: 0xa000_0008n }, log: ['r4 0', 'w4 0=a0000005', 'r1 4', 'w1 4=84', 'r4 8'] },
+  // mov edi,302000h; mov eax,11223344h; mov [edi],eax; mov [edi+4],ax; mov [edi+8],al; out 10h,al; mov [edi+0ch],eax; mov bl,[edi]; mov [edi],eax; mov [300000h],al; mov [edi],al; hlt
+  {
+    name: 'collected writes keep their order among all accesses', mode: 'protected32', code: 'bf00203000b844332211890766894704884708e61089470c8a1f8907a2000030008807f4', rip: 0x1024, regs: { rbx: 0x5an },
+    log: ['p-w4 0=11223344', 'p-w2 4=3344', 'p-w1 8=44', 'out1 0=44', 'p-w4 c=11223344', 'p-r1 0', 'p-w4 0=11223344', 'w1 0=44', 'p-w1 0=44'],
+  },
   // mov esi,300000h; mov edi,4000h; mov ecx,3; cld; rep movsd; hlt
   { name: 'MMIO string move', mode: 'protected32', code: 'be00003000bf00400000b903000000fcf3a5f4', rip: 0x1013, regs: { rcx: 0n, rdi: 0x400cn }, log: ['r4 0', 'r4 4', 'r4 8'], data: '3:a0 4:4 7:a0 8:8 b:a0' },
   // mov edi,300010h; mov eax,7; xchg [edi],eax; hlt

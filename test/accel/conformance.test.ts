@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noAddon, skipFor } from '../boot/guests.js';
 import { CASES } from './cases.js';
-import { Bench, type EndState, type Executor, noKvm, softKvm } from './harness.js';
+import { Bench, type EndState, type Executor, kvm, noKvm, softKvm } from './harness.js';
 
 if (noKvm !== null) process.stderr.write(`skipped on KVM: ${noKvm}\n`);
 const skip = skipFor(noAddon ?? (process.arch === 'x64' ? null : 'the JIT and KVM need an x86-64 host'));
@@ -39,5 +39,10 @@ for (const executor of ['interp', 'jit', 'kvm'] as const satisfies readonly Exec
         else expect(comparable(s)).toEqual(reference.get(c.name));
       });
     }
+
+    // After the cases above, which write to a window that allows it.
+    it.skipIf(executor !== 'kvm' || kvm?.coalescedPage === 0)('has collected writes', () => {
+      expect(bench.accelerator!.stats().collectedWrites).toBeGreaterThanOrEqual(6);
+    });
   });
 }

@@ -32,6 +32,8 @@ const IDT_ENTRIES = 0x50;
 const TSS = 0xa000;
 const TABLES = 0x1_0000;
 const MMIO = 0x30_0000;
+/** A window whose writes may be collected. */
+const POSTED = 0x30_2000;
 
 function hostKvm(): KvmHost | string {
   try {
@@ -126,7 +128,7 @@ export class Bench {
     this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: (m) => (m & Mode.CODE_MASK) !== Mode.CODE64 });
     if (executor === 'kvm') {
       this.accelerator = new KvmAccelerator({
-        host: kvm!, options: { fallback: true, kernel: 'kvm', ...options }, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m),
+        host: kvm!, options: { fallback: true, kernel: 'kvm', ...options }, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m), breakpoint: () => (this.failure = 'a breakpoint that nobody has set'),
       });
     }
   }
@@ -136,6 +138,11 @@ export class Bench {
     this.memory.mapMmio(MMIO, 0x1000, {
       read: (o, s) => (this.log.push(`r${s} ${o.toString(16)}`), (cell(o) & (s === 4 ? -1 : 0xff)) >>> 0),
       write: (o, s, v) => void this.log.push(`w${s} ${o.toString(16)}=${v.toString(16)}`),
+    });
+    this.memory.mapMmio(POSTED, 0x1000, {
+      posted: true,
+      read: (o, s) => (this.log.push(`p-r${s} ${o.toString(16)}`), 0x5a),
+      write: (o, s, v) => void this.log.push(`p-w${s} ${o.toString(16)}=${v.toString(16)}`),
     });
     this.memory.mapPorts(0x10, 4, {
       read: (o, s) => (this.log.push(`in${s} ${o.toString(16)}`), s === 1 ? 0x31 : s === 2 ? 0x4241 : 0x7654_3210),

@@ -9,7 +9,7 @@ import { parseAccel } from '#lib/accel/options.js';
 import { tinyKernel } from '../boot/tiny.js';
 import { noAddon, skipFor } from '../boot/guests.js';
 import { build, missingTools } from '../metal/metal.js';
-import { noKvm, softKvm } from './harness.js';
+import { kvm, noKvm, softKvm } from './harness.js';
 
 const skip = skipFor(noAddon ?? noKvm);
 const noTools = missingTools();
@@ -87,7 +87,7 @@ describe.skipIf(skip)('machines on KVM', () => {
     expect(after.maps).toBe(0);
     expect(after.fds).toBeLessThanOrEqual(before.fds + 1);
     expect(after.threads).toBeLessThanOrEqual(before.threads + 1);
-  }, 3 * MINUTE);
+  }, 6 * MINUTE);
 });
 
 describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
@@ -99,6 +99,21 @@ describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
       expect(r.status).toBe(1);
     }, MINUTE);
   }
+});
+
+describe.skipIf(skip || noTools !== null || kvm?.shutdownKeepsState !== true)('user mode in KVM and kernel mode on the engine', () => {
+  it('sees page tables as the engine has left them', async () => {
+    await using vm = await VirtualMachine.create(options(build('remap64'), 'kvm,kernel=engine'));
+    let text = '';
+    vm.serial.on('data', (b: Buffer) => (text += b.toString('latin1')));
+    vm.start();
+    const end = await vm.wait();
+    if (!vm.serial.readableEnded) await new Promise<void>((resolve) => vm.serial.once('end', resolve));
+    // It has been in KVM every time.
+    expect((await vm.stats())!.kvm!.returns).toBeGreaterThanOrEqual(10);
+    expect(text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+    expect(end.status).toBe(1);
+  }, MINUTE);
 });
 
 describe.skipIf(skip || noTools !== null)('several CPUs on KVM', () => {

@@ -1,9 +1,10 @@
 /** Bad input around KVM, as users meet it: one clear line, what to do, and the right status. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { AccelStats } from '#lib/accel/accelerator.js';
 import { MemorySlots } from '#lib/accel/kvm/slots.js';
 import { NEEDED, requireCapabilities, requireCpus } from '#lib/accel/kvm/system.js';
 import type { PhysicalMemory } from '#lib/memory/physical.js';
@@ -102,6 +103,21 @@ describe.skipIf(skipFor(noAddon ?? noKvm))('with KVM', () => {
     const r = await run(['doctor']);
     expect(r.status).toBe(0);
     expect(r.stdout).toMatch(/^ok {3}kvm +available: up to \d+ CPUs, TSC \d+ MHz; kernel mode /m);
+  }, MINUTE);
+
+  it.skipIf(skipFor(missingTools()) || !softKvm)('counts in --stats how often and why it fell back, and at which instructions', async () => {
+    const file = join(dir, 'stats.json');
+    const r = await run(['boot', '--kernel', build('basics32'), '--memory', '32M', '--no-reboot', '--device', 'isa-debug-exit', '--accel', 'kvm,kernel=kvm', '--stats', file]);
+    // Not all checks hold: such a KVM raises #UD for INT in ring 3. It is why kernel mode is the engine's unless one insists.
+    expect(r.stdout).toContain('done');
+    const s = (JSON.parse(readFileSync(file, 'utf8')) as { accel: string; kvm: AccelStats }).kvm;
+    expect(s.kernelMode).toBe('kvm');
+    expect(s.fallbacks['emulation failure']).toBeGreaterThan(0);
+    expect(s.returns).toBeGreaterThan(0);
+    expect(s.engineNs).toBeGreaterThan(0);
+    const refused = Object.entries(s.instructions);
+    expect(refused.reduce((n, [, count]) => n + count, 0)).toBeGreaterThan(0);
+    for (const [bytes] of refused) expect(bytes).toMatch(/^([0-9a-f]{2})+$/);
   }, MINUTE);
 
   it.skipIf(skipFor(missingTools()) || !softKvm)('gives the bytes of an instruction that KVM cannot execute, and status 125, with fallback=off', async () => {

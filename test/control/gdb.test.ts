@@ -9,6 +9,7 @@ import { GdbServer, parseEndpoint, VirtualMachine } from '#lib/index.js';
 import { noAddon, skipFor } from '../boot/guests.js';
 import { TINY_CODE, tinyCode } from '../boot/tiny.js';
 import { randomFrom } from '../devices/fuzz.js';
+import { noKvm } from '../accel/harness.js';
 
 const COUNTER = 0x11_0000;
 const LOOP = TINY_CODE + 5;
@@ -87,7 +88,8 @@ describe('packets', () => {
   });
 });
 
-describe.skipIf(skipFor(noAddon)).each(['jit', 'interp'] as const)('GDB on %s', (accel) => {
+const accels = ['jit', 'interp', ...(skipFor(noAddon ?? noKvm) ? [] : (['kvm', 'kvm,kernel=kvm'] as const))] as const;
+describe.skipIf(skipFor(noAddon)).each(accels)('GDB on %s', (accel) => {
   let dir: string;
   let vm: VirtualMachine;
   let server: GdbServer;
@@ -146,6 +148,32 @@ describe.skipIf(skipFor(noAddon)).each(['jit', 'interp'] as const)('GDB on %s', 
     gdb.socket.write(Buffer.from([3]));
     expect(await gdb.next()).toBe('T02thread:1;');
     expect(await gdb.word(COUNTER)).toBeGreaterThan(0x1234_5678);
+  });
+
+  it.skipIf(accel !== 'kvm,kernel=kvm')('keeps up to four breakpoints in KVM, and more on the engine', async () => {
+    await gdb.ask('?');
+    const stats = async (): Promise<{ exits: Record<string, number>; returns: number }> => (await vm.stats())!.kvm!;
+    for (const at of [INC_EAX, JMP, 0x9000, 0x9010]) expect(await gdb.ask(`Z1,${at.toString(16)},1`)).toBe('OK');
+    for (const want of [INC_EAX, JMP, INC_EAX, JMP]) {
+      expect(await gdb.ask('c')).toBe('T05thread:1;');
+      // The instruction at the breakpoint is the engine's; KVM has the rest of the way.
+      expect(await gdb.register(RIP)).toBe(want);
+    }
+    const four = await stats();
+    expect(four.exits.debug).toBeGreaterThanOrEqual(1);
+    expect(await gdb.ask('Z1,9020,1')).toBe('OK');
+    for (const want of [INC_EAX, JMP]) {
+      expect(await gdb.ask('c')).toBe('T05thread:1;');
+      expect(await gdb.register(RIP)).toBe(want);
+    }
+    expect(await stats()).toMatchObject({ exits: { debug: four.exits.debug }, returns: four.returns });
+    expect(vm.accel).toBe('kvm');
+    // Gone with the client.
+    expect(await gdb.ask('D')).toBe('OK');
+    await new Promise((r) => setTimeout(r, 100));
+    const after = await stats();
+    expect(after.returns).toBeGreaterThan(four.returns);
+    expect(after.exits.debug).toBe(four.exits.debug);
   });
 
   it('watches memory', async () => {

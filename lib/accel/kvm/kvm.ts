@@ -44,6 +44,8 @@ export interface KvmDeps {
   timers: TimerQueue;
   /** The context of the machine's thread: kicked when a vCPU has exited. */
   context: NativeContext;
+  /** CPU i, whose state is with the engine now, has met a breakpoint of the debugger's. */
+  breakpoint(i: number): void;
   /** KVM cannot go on and may not fall back. */
   fail(message: string): void;
 }
@@ -56,6 +58,9 @@ const SPIN_MAX = 160_000;
 /** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
+const PAGE = 4096;
+/** Debug registers that hold addresses. */
+const BREAKPOINTS = 4;
 /** Exits of vCPUs with threads of their own may follow each other this long before timers and the event loop get their turn, ns. */
 const HOT_NS = 1_000_000;
 /** Longest time that the machine's own thread spends in KVM without a look at the event loop, ns. */
@@ -85,12 +90,18 @@ export class KvmAccelerator implements Accelerator {
   private sliceFrom = 0;
   private readonly slow: boolean;
   private enabled = true;
+  /** A debugger has breakpoints or watchpoints; KVM can keep them. */
+  private debugging = false;
+  private debuggable = true;
   private spin = SPIN_MIN;
+  /** The engine may have executed since a vCPU last ran: what KVM has made of the guest's page tables may be out of date. */
+  private executed = true;
   /** KVM has run since the engine's translations were last compared. */
   private touched = false;
   private readonly fallbacks = new Map<string, number>();
   private readonly instructions = new Map<string, number>();
   private returns = 0;
+  private collected = 0;
   private engineNs = 0;
   private recent = 0;
   private recentFrom = 0;
@@ -114,9 +125,12 @@ export class KvmAccelerator implements Accelerator {
       this.slots = new MemorySlots(this.vm, d.memory, d.ram);
       // Where CPUs move all the time, every move must be cheap.
       if (this.slow) this.slots.log(true);
+      const posted = host.coalescedPage > 0 ? d.memory.posted() : [];
+      for (const [pa, bytes] of posted) this.vm.coalesce(pa, bytes, true);
+      const ring = posted.length > 0 ? host.coalescedPage * PAGE : 0;
       for (const cpu of d.cpus) {
         const cpuid = new Cpuid(cpu.model, { apicId: cpu.index, cpus: d.cpus.length, tscKHz: cpu.tscKHz, apicKHz: 1_000_000 });
-        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1));
+        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1, ring));
       }
     } catch (e) {
       this.close();
@@ -144,6 +158,7 @@ export class KvmAccelerator implements Accelerator {
     const V = v.cpu.V;
     if (v.running) {
       if (!v.idle) {
+        this.drain();
         if (this.wantsKick(i)) v.kick();
         return Turn.BUSY;
       }
@@ -153,6 +168,11 @@ export class KvmAccelerator implements Accelerator {
         return Turn.SHUTDOWN;
       }
       if (served === Served.STUCK) return this.stuck(i);
+      if (served === Served.BREAKPOINT) {
+        this.leave(i, 'breakpoint');
+        this.d.breakpoint(i);
+        return Turn.BUSY;
+      }
       if (served === Served.LEFT_USER) {
         this.retreat(i, 'user mode left');
         return Turn.ENGINE;
@@ -176,6 +196,13 @@ export class KvmAccelerator implements Accelerator {
 
   private start(v: Vcpu, i: number): void {
     this.slots.apply();
+    if (this.executed) {
+      this.executed = false;
+      if (this.d.host.keepsTranslations) {
+        if (this.vcpus.length > 1) this.quiesce();
+        this.slots.dropTranslations();
+      }
+    }
     if (!this.d.clock.fixed) {
       const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
       v.setTscOffset(lo, hi);
@@ -188,10 +215,16 @@ export class KvmAccelerator implements Accelerator {
 
   private serve(i: number): Served {
     this.serving = i;
+    this.drain();
     const served = this.vcpus[i]!.serve();
     this.serving = -1;
     if (served === Served.HALT) this.halted[i] = true;
     return served;
+  }
+
+  /** Writes that KVM has collected come before whatever is served next. */
+  private drain(): void {
+    this.collected += this.vcpus[0]!.drain();
   }
 
   /** A running vCPU must be told something. */
@@ -302,6 +335,8 @@ export class KvmAccelerator implements Accelerator {
   before(i: number): { ns: number; insns: number; shadow: boolean } {
     if (this.d.cpus.length > 1) this.quiesce();
     this.compare();
+    this.drain();
+    this.executed = true;
     const a = this.policies[i]!.allowance();
     this.stepping = a.insns;
     this.sliceFrom = this.d.native.now();
@@ -329,6 +364,8 @@ export class KvmAccelerator implements Accelerator {
 
   private mayEnter(i: number): boolean {
     const cpu = this.d.cpus[i]!;
+    // The debugger has more than KVM can keep, or both it and the guest want the debug registers.
+    if (this.debugging && (!this.debuggable || cpu.debug.stepping)) return false;
     if (!this.policies[i]!.wantsHypervisor() || cpu.halted || cpu.waitSipi || cpu.shutdown || !cpu.mmu.a20) return false;
     if (cpu.V[Slot.PENDING * 2]! & Pending.EVENT) return false;
     if (!this.slow) return true;
@@ -341,7 +378,7 @@ export class KvmAccelerator implements Accelerator {
     this.where[i] = Where.KVM;
     this.halted[i] = false;
     this.returns++;
-    v.enter(this.slow);
+    v.enter(this.slow, !this.d.host.keepsTranslations);
     this.policies[i]!.entered(this.d.native.now());
   }
 
@@ -357,6 +394,7 @@ export class KvmAccelerator implements Accelerator {
     this.shadow[i] = v.leave();
     this.serving = -1;
     this.where[i] = Where.ENGINE;
+    this.executed = true;
     const { cpu } = v;
     if (this.halted[i]) cpu.halted = true;
     this.halted[i] = false;
@@ -442,6 +480,13 @@ export class KvmAccelerator implements Accelerator {
     }
   }
 
+  debug(points: readonly (readonly [number, number])[], watching: boolean): void {
+    this.recall();
+    this.debugging = points.length > 0 || watching;
+    this.debuggable = this.d.host.breakpoints && !watching && points.length <= BREAKPOINTS;
+    for (const v of this.vcpus) v.setBreakpoints(this.debugging && this.debuggable ? points : []);
+  }
+
   enable(on: boolean): void {
     if (!on) this.recall();
     this.enabled = on;
@@ -479,6 +524,7 @@ export class KvmAccelerator implements Accelerator {
       exits,
       fallbacks: Object.fromEntries([...this.fallbacks].sort((a, b) => b[1] - a[1])),
       returns: this.returns,
+      collectedWrites: this.collected,
       instructions: Object.fromEntries([...this.instructions].sort((a, b) => b[1] - a[1])),
       remoteNs,
       engineNs: this.engineNs,

@@ -26,6 +26,8 @@ export const enum Part {
   DEBUGREGS = 64,
   TSC_OFFSET = 128,
   GUEST_DEBUG = 256,
+  /** Not state: the vCPU's own translations are dropped. */
+  FLUSH = 512,
   /** Everything that makes up the CPU. */
   ALL = 127,
 }
@@ -57,6 +59,23 @@ export const enum Run {
   HARDWARE_REASON = 32,
 }
 
+/**
+ * struct kvm_coalesced_mmio_ring, in a page of its own behind struct kvm_run; KVM_CAP_COALESCED_MMIO tells which. It belongs to the
+ * machine, every vCPU's mapping shows the same. Bytes.
+ */
+export const enum Ring {
+  /** Index of the next entry to be taken (ours) and to be filled (KVM's). */
+  FIRST = 0,
+  LAST = 4,
+  ENTRIES = 8,
+  ENTRY_BYTES = 24,
+  /** In an entry. */
+  ADDRESS = 0,
+  LENGTH = 8,
+  DATA = 16,
+  COUNT = 170,
+}
+
 export const enum Exit {
   UNKNOWN = 0, EXCEPTION = 1, IO = 2, HYPERCALL = 3, DEBUG = 4, HLT = 5, MMIO = 6, IRQ_WINDOW_OPEN = 7, SHUTDOWN = 8, FAIL_ENTRY = 9, INTR = 10, SET_TPR = 11, INTERNAL_ERROR = 17,
   SYSTEM_EVENT = 24, RDMSR = 29, WRMSR = 30,
@@ -68,10 +87,13 @@ export const EXIT_NAMES: Readonly<Record<number, string>> = {
 export const SUBERRORS: Readonly<Record<number, string>> = { 1: 'emulation failure', 2: 'simultaneous exceptions', 3: 'failed event delivery', 4: 'unexpected exit' };
 export const SUBERROR_EMULATION = 1;
 
+/** struct kvm_guest_debug.control. */
+export const enum GuestDebug { ENABLE = 1, USE_HW_BP = 0x2_0000 }
+
 /** KVM_CAP_*. */
 export const enum Cap {
   USER_MEMORY = 3, VCPU_EVENTS = 41, DEBUGREGS = 50, XSAVE = 55, XCRS = 56, GET_TSC_KHZ = 61, MAX_VCPUS = 66, NR_MEMSLOTS = 10, READONLY_MEM = 81, IMMEDIATE_EXIT = 136, X86_USER_SPACE_MSR = 188, X86_MSR_FILTER = 189,
-  EXIT_ON_EMULATION_FAILURE = 204, SREGS2 = 200, VCPU_ATTRIBUTES = 127, SPLIT_IRQCHIP = 121,
+  EXIT_ON_EMULATION_FAILURE = 204, SREGS2 = 200, VCPU_ATTRIBUTES = 127, SPLIT_IRQCHIP = 121, SET_GUEST_DEBUG = 23, COALESCED_MMIO = 15,
 }
 
 /** Flags of a memory slot. */

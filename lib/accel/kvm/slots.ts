@@ -74,6 +74,18 @@ export class MemorySlots {
     this.slots = kept;
   }
 
+  /**
+   * Makes KVM drop all that it has made of the guest's page tables: it does when a slot goes, so one comes and goes behind the last one.
+   * No vCPU may be running.
+   */
+  dropTranslations(): void {
+    let end = 0;
+    for (const s of this.slots) end = Math.max(end, s.pa + s.bytes);
+    const n = this.free[this.free.length - 1] ?? this.next;
+    this.vm.setSlot(n, end, PAGE, this.ram, 0, 0);
+    this.vm.setSlot(n, end, 0, this.ram, 0, 0);
+  }
+
   /** From now on, `collect` tells what was written. */
   log(on: boolean): void {
     if (this.logging === on) return;

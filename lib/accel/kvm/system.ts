@@ -4,10 +4,9 @@
  */
 import { type CpuidRegister, type CpuModel, type Cpuid } from '../../engine/guest/x86/cpuid.js';
 import { UsageError, VmxError } from '../../errors.js';
-import { loadNative, type NativeKvm } from '../../native.js';
-import { Box, BoxStatus, COMMAND_RUN } from '../mailbox.js';
-import { Block, Cap, Exit, Part, Run } from './layout.js';
-import { ALLOWED_MSRS } from './msrs.js';
+import { loadNative } from '../../native.js';
+import { Cap } from './layout.js';
+import { measure } from './probe.js';
 
 export const KVM_DEVICE = '/dev/kvm';
 
@@ -37,10 +36,19 @@ export interface KvmHost {
   readonly maxVcpus: number;
   readonly tscKHz: number;
   readonly emulationFailureExits: boolean;
+  /** Page of a vCPU's shared memory where writes are collected; 0: they are not. */
+  readonly coalescedPage: number;
+  /** A debugger's breakpoints can be kept in debug registers. */
+  readonly breakpoints: boolean;
   /** How long a simple instruction takes in ring 0: 0.3 with hardware virtualisation, hundreds where kernel mode is emulated. */
   readonly kernelNsPerInsn: number;
   /** The guest's TSC can be set off from the host's. */
   readonly tscOffsets: boolean;
+  /**
+   * KVM keeps translations of the guest's page tables that it must be told to drop when somebody else has changed them: it has no nested
+   * paging, and watches only writes by the guest.
+   */
+  readonly keepsTranslations: boolean;
   /** A shutdown exit leaves the registers as they were (AMD's hardware loses them). */
   readonly shutdownKeepsState: boolean;
   /** KVM_GET_SUPPORTED_CPUID. */
@@ -71,15 +79,17 @@ export function requireCpus(host: Pick<KvmHost, 'maxVcpus'>, cpus: number): void
 export function kvmHost(device = KVM_DEVICE): KvmHost {
   if (known !== null && known.device === device) return known;
   const native = loadNative();
-  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE]);
+  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG, Cap.COALESCED_MMIO]);
   const { capabilities, cpuid } = native.kvmProbe(device, asked);
   requireCapabilities(device, capabilities);
   const maxVcpus = capabilities[NEEDED.length]!;
   const emulationFailureExits = capabilities[NEEDED.length + 1]! > 0;
+  const coalescedPage = capabilities[NEEDED.length + 3]!;
+  const breakpoints = capabilities[NEEDED.length + 2]! > 0;
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
-  const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets } = measure(device, cpuid);
+  const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, cpuid });
 }
 
 /** The guest's CPU model: what was asked for, as far as this host has it. */
@@ -107,83 +117,8 @@ export function cpuidTable(cpuid: Cpuid): Uint32Array {
       out.push(leaf, sub, subs === undefined ? 0 : SIGNIFICANT_INDEX, cpuid.a >>> 0, cpuid.b >>> 0, cpuid.c >>> 0, cpuid.d >>> 0);
     }
   };
-  for (const [first, last] of [[0, 0x16], [0x4000_0000, 0x4000_0001], [0x4000_0010, 0x4000_0010], [0x8000_0000, 0x8000_0008], [0x8000_0021, 0x8000_0021]] as const) {
+  for (const [first, last] of [[0, 0x16], [0x4000_0000, 0x4000_0006], [0x4000_0010, 0x4000_0010], [0x8000_0000, 0x8000_0008], [0x8000_0021, 0x8000_0021]] as const) {
     for (let leaf = first; leaf <= last; leaf++) add(leaf);
   }
   return Uint32Array.from(out);
-}
-
-const LOOPS = 1500;
-/** mov ecx, LOOPS; 1: dec ecx; jnz 1b; hlt. */
-const LOOP_CODE = [0xb9, LOOPS & 0xff, LOOPS >> 8, 0, 0, 0x49, 0x75, 0xfd, 0xf4];
-const LOOP_AT = 0x1000;
-/** ud2, without an interrupt descriptor table. */
-const SHUTDOWN_CODE = [0x0f, 0x0b];
-const SHUTDOWN_AT = 0x1100;
-const MARK = 0x1234_5678;
-
-/** Times a loop of 32-bit code in ring 0, and looks at a shutdown, in a machine of its own. Takes some ms where kernel mode is emulated. */
-function measure(device: string, cpuid: Uint32Array): { nsPerInsn: number; tscKHz: number; shutdownKeepsState: boolean; tscOffsets: boolean } {
-  const native = loadNative();
-  const vm: NativeKvm = native.kvmCreate(device);
-  const ram = native.allocRam(0x1_0000);
-  const state = native.allocState(4096);
-  const context = native.createContext(state, null);
-  try {
-    new Uint8Array(ram.buffer).set(LOOP_CODE, LOOP_AT);
-    new Uint8Array(ram.buffer).set(SHUTDOWN_CODE, SHUTDOWN_AT);
-    vm.setSlot(0, 0, 0x1_0000, ram, 0, 0);
-    vm.filterMsrs(ALLOWED_MSRS);
-    const { vcpu, run, block, tscKHz } = vm.createVcpu(0, context.id, cpuid);
-    try {
-      const words = new Int32Array(block.buffer);
-      const bytes = new Uint8Array(block.buffer);
-      const reason = new Int32Array(run.buffer);
-      const command = (what: number, set: number, get: number): void => {
-        words[Box.COMMAND] = what;
-        words[Box.SET_MASK] = set;
-        words[Box.GET_MASK] = get;
-        words[Box.VECTOR] = -1;
-        vcpu.post();
-        if (!vcpu.waitIdle(2e9)) throw new VmxError('ERR_KVM', `${device} does not execute a loop of ${LOOPS} instructions within two seconds`);
-        if (Atomics.load(words, Box.STATUS) === BoxStatus.IDLE && words[Box.ERROR] !== 0) throw new VmxError('ERR_KVM', `${device} does not execute code: error ${words[Box.ERROR]} in step ${words[Box.FAILED]!.toString(16)}`);
-      };
-      command(0, 0, Part.SREGS | Part.REGS);
-      // Flat 32-bit segments: CS, DS, ES, FS, GS, SS.
-      for (let s = 0; s < 6; s++) {
-        const at = Block.SREGS + s * 24;
-        words[at >> 2] = words[(at >> 2) + 1] = 0;
-        words[(at >> 2) + 2] = -1;
-        bytes.set([8 + s * 8, 0, s === 0 ? 11 : 3, 1, 0, 1, 1, 0, 1, 0, 0], at + 12);
-      }
-      words[(Block.SREGS + 224) >> 2]! |= 1;
-      words[(Block.REGS + 128) >> 2] = LOOP_AT;
-      words[(Block.REGS + 136) >> 2] = 2;
-      const from = native.now();
-      command(COMMAND_RUN, Part.SREGS | Part.REGS, 0);
-      const ns = native.now() - from;
-      if (reason[Run.EXIT_REASON >> 2] !== (Exit.HLT as number)) throw new VmxError('ERR_KVM', `${device} does not execute protected-mode code: exit ${reason[Run.EXIT_REASON >> 2]}`);
-      words[(Block.SREGS + 208 + 8) >> 2] = 0;
-      words[(Block.REGS + 8) >> 2] = MARK;
-      words[(Block.REGS + 128) >> 2] = SHUTDOWN_AT;
-      command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
-      const kept = reason[Run.EXIT_REASON >> 2] === (Exit.SHUTDOWN as number) && words[(Block.REGS + 8) >> 2] === MARK && words[(Block.REGS + 128) >> 2] === SHUTDOWN_AT;
-      // An offset that is taken and not kept does nothing.
-      words[Block.TSC_OFFSET >> 2] = MARK;
-      words[(Block.TSC_OFFSET >> 2) + 1] = -1;
-      command(0, Part.TSC_OFFSET, 0);
-      words[Block.TSC_OFFSET >> 2] = 0;
-      command(0, 0, Part.TSC_OFFSET);
-      return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState: kept, tscOffsets: words[Block.TSC_OFFSET >> 2] === MARK };
-    } finally {
-      vcpu.dispose();
-      native.free(run);
-      native.free(block);
-    }
-  } finally {
-    vm.dispose();
-    context.dispose();
-    native.free(state);
-    native.free(ram);
-  }
 }

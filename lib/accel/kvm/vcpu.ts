@@ -5,7 +5,7 @@ import { VmxError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { NativeAddon, NativeKvm, NativeMemory, NativeVcpu } from '../../native.js';
 import { Box, BoxStatus, COMMAND_RUN, HISTOGRAM_BUCKETS } from '../mailbox.js';
-import { Block, Exit, EXIT_NAMES, Part, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
+import { Block, Exit, EXIT_NAMES, GuestDebug, Part, Ring, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
 import { StateBlock } from './state.js';
 
 /** What is left to do after an exit has been served. */
@@ -16,6 +16,8 @@ export const enum Served {
   SHUTDOWN = 2,
   /** User mode has been left by a CPU that was to execute nothing else. */
   LEFT_USER = 4,
+  /** It stands at a breakpoint of the debugger's. */
+  BREAKPOINT = 5,
   /** KVM cannot go on at this instruction; `Vcpu.problem` says why. */
   STUCK = 3,
 }
@@ -66,6 +68,8 @@ export class Vcpu {
     cpuid: Uint32Array,
     /** The guest is run on the machine's own thread (`execute`): no other has to be woken for each exit. */
     private readonly here: boolean,
+    /** Where the ring of collected writes is behind struct kvm_run, in bytes; 0: there is none. */
+    private readonly ring: number,
   ) {
     const { vcpu, run, block, tscKHz } = vm.createVcpu(cpu.index, contextId, cpuid);
     this.thread = vcpu;
@@ -135,12 +139,15 @@ export class Vcpu {
 
   // ---- state ---------------------------------------------------------------------------------------------------------
 
-  /** Takes the CPU's state from the engine; it reaches the kernel with the next run. @param userOnly see StateBlock.save */
-  enter(userOnly: boolean): void {
+  /**
+   * Takes the CPU's state from the engine; it reaches the kernel with the next run.
+   * @param userOnly see StateBlock.save @param flush this vCPU's translations are to be dropped as well
+   */
+  enter(userOnly: boolean, flush: boolean): void {
     this.userOnly = userOnly;
     this.left = false;
     this.state.save(this.cpu, userOnly);
-    this.toSet |= Part.ALL;
+    this.toSet |= flush ? Part.ALL | Part.FLUSH : Part.ALL;
     this.unfinished = false;
     // Not known before the first exit: interrupts wait for the window.
     this.run8[Run.READY_FOR_INTERRUPT] = 0;
@@ -153,7 +160,7 @@ export class Vcpu {
     this.finish();
     if (this.toSet & Part.ALL) {
       // Never entered: the state is still as the engine left it.
-      this.toSet &= ~Part.ALL;
+      this.toSet &= ~(Part.ALL | Part.FLUSH);
       this.state.unsave(this.cpu);
       return false;
     }
@@ -188,7 +195,7 @@ export class Vcpu {
     if (this.running) this.unfinished = true;
     this.running = false;
     this.finish();
-    this.toSet &= ~Part.ALL;
+    this.toSet &= ~(Part.ALL | Part.FLUSH);
   }
 
   /** The guest's TSC is the host's plus this, modulo 2^64. */
@@ -200,6 +207,26 @@ export class Vcpu {
     this.words[Block.TSC_OFFSET >> 2] = lo;
     this.words[(Block.TSC_OFFSET >> 2) + 1] = hi;
     this.toSet |= Part.TSC_OFFSET;
+  }
+
+  /** Breakpoints at linear addresses (low and high word), four at most; none: as if there were no debugger. */
+  setBreakpoints(points: readonly (readonly [number, number])[]): void {
+    const at = Block.GUEST_DEBUG >> 2;
+    const w = this.words;
+    // struct kvm_guest_debug: control, padding, then DR0 to DR7 as 64-bit words.
+    w.fill(0, at, at + 18);
+    if (points.length > 0) {
+      w[at] = GuestDebug.ENABLE | GuestDebug.USE_HW_BP;
+      let dr7 = 0x400;
+      points.forEach(([lo, hi], i) => {
+        w[at + 2 + i * 2] = lo;
+        w[at + 3 + i * 2] = hi;
+        // G<i>; type and length are 0 for instructions.
+        dr7 |= 2 << (i * 2);
+      });
+      w[at + 2 + 14] = dr7;
+    }
+    this.toSet |= Part.GUEST_DEBUG;
   }
 
   // ---- running -------------------------------------------------------------------------------------------------------
@@ -286,6 +313,8 @@ export class Vcpu {
         return Served.GO_ON;
       case Exit.HLT:
         return Served.HALT;
+      case Exit.DEBUG:
+        return Served.BREAKPOINT;
       case Exit.SHUTDOWN:
         this.left = this.userOnly;
         return this.left ? Served.LEFT_USER : Served.SHUTDOWN;
@@ -343,16 +372,37 @@ export class Vcpu {
     }
   }
 
+  /** Carries out the writes that KVM has collected for the machine. @returns how many */
+  drain(): number {
+    const { ring, run, run32 } = this;
+    if (ring === 0) return 0;
+    const last = Atomics.load(run32, (ring + Ring.LAST) >> 2) >>> 0;
+    let first = run32[(ring + Ring.FIRST) >> 2]! >>> 0;
+    let n = 0;
+    for (; first !== last && first < Ring.COUNT && n < Ring.COUNT; n++) {
+      const e = ring + Ring.ENTRIES + first * Ring.ENTRY_BYTES;
+      this.access(run.getUint32(e + Ring.ADDRESS, true) + run.getUint32(e + Ring.ADDRESS + 4, true) * 0x1_0000_0000, run.getUint32(e + Ring.LENGTH, true), true, e + Ring.DATA);
+      first = (first + 1) % Ring.COUNT;
+    }
+    if (n > 0) Atomics.store(run32, (ring + Ring.FIRST) >> 2, first);
+    return n;
+  }
+
   private mmio(): void {
-    const { run, memory } = this;
+    const { run } = this;
     const pa = run.getUint32(Run.MMIO_ADDRESS, true) + run.getUint32(Run.MMIO_ADDRESS + 4, true) * 0x1_0000_0000;
-    const bytes = Math.min(8, run.getUint32(Run.MMIO_LENGTH, true));
-    const write = this.run8[Run.MMIO_IS_WRITE] !== 0;
+    this.access(pa, run.getUint32(Run.MMIO_LENGTH, true), this.run8[Run.MMIO_IS_WRITE] !== 0, Run.MMIO_DATA);
+  }
+
+  /** An access whose data is at byte `data` of the shared pages. */
+  private access(pa: number, length: number, write: boolean, data: number): void {
+    const { run, memory } = this;
+    const bytes = Math.min(8, length);
     // Devices take 1, 2 or 4 bytes; what KVM gives in one piece does not cross a page.
     for (let done = 0; done < bytes; ) {
       const left = bytes - done;
       const n = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      const at = Run.MMIO_DATA + done;
+      const at = data + done;
       if (write) memory.write(pa + done, n, n === 4 ? run.getUint32(at, true) : n === 2 ? run.getUint16(at, true) : this.run8[at]!);
       else {
         const v = memory.read(pa + done, n);

@@ -20,6 +20,8 @@ const MAP_BASE = [0, 0, 0x1_0000, 0x1_8000];
 const MAP_SIZE = [0x2_0000, 0x1_0000, 0x8000, 0x8000];
 
 export class VgaMemory extends ByteIo {
+  /** Nothing happens but in memory; what reads change comes with the reads. */
+  readonly posted = true;
   s: VgaState;
   /** Memory as bytes, for a packed-pixel window: byte offset of the 64 KiB shown at A0000h, or -1: VGA addressing. */
   packedAt = -1;

@@ -103,7 +103,7 @@ export class ConstPool {
 
 export class IrBuilder {
   /** Records, REC words each. */
-  buf = new Int32Array(4096 * REC);
+  buf: Int32Array<ArrayBuffer>;
   /** Number of records. */
   n = 0;
   /** Guest instructions begun. */
@@ -120,7 +120,21 @@ export class IrBuilder {
   readonly symbolSlot = new Int32Array(MAX_SYMBOLS);
   private insnWord = 0;
 
-  constructor(readonly consts: ConstPool) {}
+  /** @param records room for so many */
+  constructor(readonly consts: ConstPool, records = 4096) {
+    this.buf = new Int32Array(records * REC);
+  }
+
+  /** What has been written, in a builder with no room for more. */
+  copy(): IrBuilder {
+    const b = new IrBuilder(this.consts, this.n);
+    b.buf.set(this.buf.subarray(0, this.n * REC));
+    b.n = this.n;
+    b.insns = this.insns;
+    b.flagless = this.flagless;
+    b.tempEnd = this.tempEnd;
+    return b;
+  }
 
   begin(): void {
     this.flagless = false;
@@ -301,8 +315,9 @@ export class IrBuilder {
     this.emit(Op.FOP, w, kind, 0, dst, a, b, c, imm, helper);
   }
 
-  jmp(off: number): void {
-    this.emit(Op.JMP, 0, 0, 0, NONE, NONE, NONE, NONE, off, 0);
+  /** hint: 0 jump, 1 call. */
+  jmp(off: number, hint = 0): void {
+    this.emit(Op.JMP, 0, 0, 0, NONE, NONE, NONE, hint, off, 0);
   }
 
   jcc(cc: number, taken: number, next: number): void {

@@ -176,7 +176,7 @@ export const OPS: readonly OpInfo[] = (() => {
   t[Op.SETMODE] = info('setmode', '---ll', Fx.EFFECT, 'the mode is imm, the MMU index c from here on; a terminator other than EXIT must follow');
   t[Op.VOP] = info('vop', 'dsssl', Fx.VDST, 'table-driven vector op aux; pure but for its results and what its table entry says');
   t[Op.FOP] = info('fop', 'dsssl', Fx.EFFECT, 'scalar floating point: dst = FloatOp cc of a, b, c at width w, as helper aux does it with operand imm; rounding and sticky flags by MXCSR, NaN results canonical, single precision boxed');
-  t[Op.JMP] = info('jmp', '----l', Fx.TERM | Fx.EFFECT, 'go on at page offset imm (signed; outside 0..4095 is another page). JMP, JCC, JNZ: aux = 1 asks for a look at PENDING whatever the direction');
+  t[Op.JMP] = info('jmp', '---ll', Fx.TERM | Fx.EFFECT, 'go on at page offset imm (signed; outside 0..4095 is another page); c = 0 jump, 1 call. JMP, JCC, JNZ: aux = 1 asks for a look at PENDING whatever the direction');
   t[Op.JCC] = info('jcc', '---ll', Fx.TERM | Fx.EFFECT | Fx.READS_CC, 'cc ? page offset imm : page offset c');
   t[Op.JNZ] = info('jnz', '-s-ll', Fx.TERM | Fx.EFFECT, '(low w bits of a) != 0 ? page offset imm : page offset c');
   t[Op.JMPI] = info('jmpi', '-s-l-', Fx.TERM | Fx.EFFECT, 'go on at linear address a (64 bits); c = 0 jump, 1 call, 2 return');

@@ -17,6 +17,12 @@ export interface PassOptions {
   fold?: boolean;
   /** Drop ops without effect whose temporary results are never read. Default true. */
   deadTemps?: boolean;
+  /** In generated code: returns are predicted by the host's own return stack (docs/adr/0023). Default true. */
+  returns?: boolean;
+  /** In generated code: flags that only a fault would see are computed when there is one (docs/adr/0024). Default true. */
+  lazyFlags?: boolean;
+  /** Loops that run often are compiled as one piece (docs/adr/0025). Default true. */
+  regions?: boolean;
 }
 const ALL: PassOptions = {};
 

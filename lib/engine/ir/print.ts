@@ -17,6 +17,7 @@ const FLAG_LETTERS = 'cpazso';
 /** Order in which the fields DST A B C IMM are printed: branch targets show the taken one first, exits their code. */
 const IN_ORDER = [0, 1, 2, 3, 4];
 const IMM_FIRST = [0, 1, 2, 4, 3];
+const IMM_ONLY = [4];
 
 /** Ops whose width means something. */
 function hasWidth(op: Op): boolean {
@@ -75,7 +76,7 @@ export function printOp(b: IrBuilder, i: number, o: PrintOptions = {}): string {
 
   const results: string[] = [];
   const operands: string[] = [];
-  for (const k of op === Op.JCC || op === Op.JNZ || op === Op.EXIT ? IMM_FIRST : IN_ORDER) {
+  for (const k of op === Op.JMP ? IMM_ONLY : op === Op.JCC || op === Op.JNZ || op === Op.EXIT ? IMM_FIRST : IN_ORDER) {
     const v = B[p + F.DST + k]!;
     switch (info.form[k]) {
       case 'd':
@@ -96,6 +97,7 @@ export function printOp(b: IrBuilder, i: number, o: PrintOptions = {}): string {
   while (results.length > 0 && results[results.length - 1] === '_') results.pop();
   if (operands.length > 0) text += ` ${operands.join(', ')}`;
   if (results.length > 0) text = `${results.join(', ')} = ${text}`;
+  if (op === Op.JMP && B[p + F.C] === 1) text += ' call';
   if (B[p + F.AUX] === 1 && (op === Op.JMP || op === Op.JCC || op === Op.JNZ)) text += ' pending';
   if (fw !== 0) {
     let flags = '';

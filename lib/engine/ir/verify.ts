@@ -63,6 +63,8 @@ function badLiteral(op: Op, w: number, b: number, c: number, imm: number): strin
       return b < 0 || b > 5 || c < 0 || c > 1 || imm < 1 ? `segment ${b}, write ${c}, bytes ${imm}` : null;
     case Op.CHKALIGN:
       return imm <= 0 || (imm & (imm + 1)) !== 0 ? `alignment mask ${imm}` : null;
+    case Op.JMP:
+      return c < 0 || c > 1 ? `hint ${c}` : null;
     case Op.JMPI:
       return c < 0 || c > 2 ? `hint ${c}` : null;
     case Op.EXIT:

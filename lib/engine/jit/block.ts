@@ -15,6 +15,15 @@ export class Block {
   /** Second page's ram offset if the block spans two pages, else -1. */
   page2 = -1;
 
+  /** Guest RAM offsets of the first byte it was made of, and past the last one (of those in its first page). */
+  from: number;
+  to: number;
+  /** How often it has been found running, and when that was last halved. */
+  heat = 0;
+  heatEpoch = 0;
+  /** Made of several blocks. */
+  region = false;
+
   /** Length of the host code from entryA on, cold paths included. */
   hostBytes = 0;
   /** What a block runner (engine.ts) wants to know of the block. */
@@ -28,7 +37,10 @@ export class Block {
     /** Guest bytes covered. */
     readonly bytes: number,
     readonly insns: number,
-  ) {}
+  ) {
+    this.from = ram;
+    this.to = Math.min(ram + bytes, (ram & ~0xfff) + 0x1000);
+  }
 
   get offset(): number {
     return this.ram & 0xfff;

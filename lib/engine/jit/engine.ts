@@ -16,6 +16,7 @@ import { Block, blockKey, PageBlocks } from './block.js';
 import { ChainSites } from './chain-sites.js';
 import type { GuestBytes, HostCode } from './host-code.js';
 import { JumpContexts } from './jump-contexts.js';
+import { findLoop, Heat } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
 /** What a slice of execution ended with. */
@@ -63,6 +64,8 @@ export interface EngineStats {
   chained: number;
   codeWrites: number;
   restarts: number;
+  /** Loops compiled as one piece. */
+  regions: number;
 }
 
 /** Thrown when a store would change the block that executes it: the instruction is run again on its own. */
@@ -109,7 +112,7 @@ export class Engine {
   readonly consts = new ConstPool();
   readonly stats: EngineStats = {
     blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
-    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0,
+    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0,
   };
   /** Counts helper calls by id when set (costs a little). */
   helperCounts: Float64Array | null = null;
@@ -130,6 +133,8 @@ export class Engine {
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
+  private readonly heat = new Heat();
+  private readonly regionIr: IrBuilder;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
@@ -161,6 +166,7 @@ export class Engine {
     private readonly o: EngineOptions,
   ) {
     this.ir = new IrBuilder(this.consts);
+    this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     const tables = cpus.length * MMU_INDEXES;
     this.jcNonGlobal = new Uint8Array(tables);
@@ -394,6 +400,7 @@ export class Engine {
             y = host.enter(cpu, target.entryA);
             continue;
           }
+          if (code === ExitCode.PENDING) this.sample(cpu, host);
           if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
           if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
           const next = this.lookup(cpu);
@@ -406,6 +413,61 @@ export class Engine {
       }
       y = host.resume(cpu);
     }
+  }
+
+  // ---- regions -----------------------------------------------------------------------------------------------
+
+  /** Generated code has stopped on its way to PC. */
+  private sample(cpu: GuestCpu, host: HostCode): void {
+    if (this.o.passes.regions === false || this.tool !== null || this.onBlock !== null || this.stops !== null || this.ir.flagless) return;
+    const V = cpu.V;
+    const lo = V[Slot.PC * 2]!;
+    const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
+    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
+    const b = this.jcBlocks[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
+    if (b === null || V[e] !== lo || V[e + 1] !== V[Slot.PC * 2 + 1]! || b.mode !== cpu.mode || !b.valid || b.page2 >= 0) return;
+    if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
+  }
+
+  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block): void {
+    const t0 = performance.now();
+    const pageOff = head.ram - head.offset;
+    const mode = head.mode;
+    const fp = (mode & this.o.fpHelperBit) !== 0;
+    // A region is not kept: addresses may be constants.
+    const { symbolic } = this.ir;
+    this.ir.symbolic = false;
+    const region = findLoop(
+      head,
+      {
+        at: (offset) => {
+          const b = this.pages.get(pageOff)?.byKey.get(blockKey(offset, mode));
+          return b !== undefined && b.valid && b.page2 < 0 ? b : undefined;
+        },
+        lift: (b) => {
+          const ir = this.ir;
+          const win: CodeWindow = { buf: this.map.ram8, pos: b.ram, end: pageOff + PAGE, offset: b.offset };
+          ir.begin();
+          if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
+          runPasses(ir, cpu.helpers, this.o.passes, fp);
+          return ir.copy();
+        },
+      },
+      this.regionIr,
+    );
+    this.ir.symbolic = symbolic;
+    if (region === null) return;
+    const block = new Block(head.ram, mode, head.mmuIdx, region.to - head.ram, region.ir.insns);
+    block.from = region.from;
+    block.to = region.to;
+    block.region = true;
+    const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
+    if (sites === null) return;
+    this.invalidate(head);
+    this.sites.add(block, sites);
+    this.enterBlock(block, pageOff);
+    this.stats.regions++;
+    this.stats.translateNs += (performance.now() - t0) * 1e6;
   }
 
   private describePc(cpu: GuestCpu): string {
@@ -649,8 +711,8 @@ export class Engine {
   private markCode(b: Block, pageOff: number, tail: boolean): void {
     const map = this.map.codeMap;
     if (map === undefined) return;
-    const first = tail ? 0 : b.offset;
-    const last = tail ? b.offset + b.bytes - PAGE - 1 : Math.min(b.offset + b.bytes, PAGE) - 1;
+    const first = tail ? 0 : b.from - pageOff;
+    const last = tail ? b.offset + b.bytes - PAGE - 1 : b.to - pageOff - 1;
     const at = (pageOff / PAGE) * MAP_WORDS;
     for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) map.words[at + (g >> 5)]! |= 1 << (g & 31);
   }
@@ -688,8 +750,7 @@ export class Engine {
     }
     const end = off + n;
     for (const b of page.byKey.values()) {
-      const bEnd = b.page2 >= 0 ? pageOff + PAGE : b.ram + b.bytes;
-      if (b.ram < end && bEnd > off) this.hit(b, cpuStore);
+      if (b.from < end && b.to > off) this.hit(b, cpuStore);
     }
     if (page.tails.length > 0) {
       for (const b of [...page.tails]) {
@@ -726,6 +787,7 @@ export class Engine {
     const cpu = this.active;
     if (cpu === null) return false;
     const at = cpu.V[Slot.X_INSN * 2]! & 0xffff;
+    if (b.region) return at >= (b.from & 0xfff) && at <= ((b.to - 1) & 0xfff);
     const o = b.ram & 0xfff;
     return at >= o && at < o + b.bytes;
   }
@@ -737,6 +799,8 @@ export class Engine {
     if (!b.valid) return;
     b.valid = false;
     this.stats.invalidated++;
+    // It may be running: its loop ends at the next look at PENDING.
+    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
     const pageOff = b.ram - (b.ram % PAGE);
     this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
     if (b.page2 >= 0) {
@@ -793,7 +857,10 @@ export class Engine {
     this.pages.clear();
     this.emptied.clear();
     this.sites.clear();
-    for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i);
+    for (const c of this.cpus) {
+      for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i);
+      this.o.host?.forgetReturns(c, true);
+    }
     this.jcSaved.clear();
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();
@@ -879,6 +946,7 @@ export class Engine {
   }
 
   private flushed(cpu: GuestCpu, kind: FlushKind, lo: number, hi: number): void {
+    this.o.host?.forgetReturns(cpu, false);
     if (kind === FlushKind.PAGE) {
       const page = lo & ~0xfff;
       const before = (page - PAGE) | 0;

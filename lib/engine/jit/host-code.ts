@@ -1,6 +1,7 @@
 /** What the run loop needs of a code generator for this host and of the memory it writes to. */
 import type { GuestCpu } from '../cpu.js';
 import type { IrBuilder } from '../ir/builder.js';
+import type { Region } from '../ir/region.js';
 import type { RecordWriter } from '../aot/record.js';
 import type { Block } from './block.js';
 
@@ -23,6 +24,11 @@ export interface HostCode {
   readonly nearlyFull: boolean;
   /** Prepares a vCPU's state region (abort path, stack). */
   attach(cpu: GuestCpu): void;
+  /**
+   * Code that calls have left to return to must not be found any more: what linear addresses mean has changed. `all`: it does not even
+   * exist any more; the CPU is not in the middle of a block.
+   */
+  forgetReturns(cpu: GuestCpu, all: boolean): void;
   /** Runs from a block entry until the first yield. @returns `Yield` kind. */
   enter(cpu: GuestCpu, entry: number): number;
   /** The host's time-stamp counter, the one op TIME reads. */
@@ -34,6 +40,8 @@ export interface HostCode {
    * @returns its chain sites as triples: id, page offset they go to (with SITE_CHANGES_MODE), and what `unpatch` wants to know.
    */
   compile(ir: IrBuilder, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[];
+  /** The same of a region; `block` is its first node's. @returns null if there is no room */
+  compileRegion(r: Region, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] | null;
   /** Everything about this back end and its options that code depends on: with the same identity records can be exchanged. */
   readonly identity: string;
   /**

@@ -1,6 +1,6 @@
 /**
  * A debugger's hold on a machine: breakpoints, watchpoints, single steps, registers and memory. The GDB stub in lib/control is its
- * user. While it is attached the engine executes the guest; all CPUs stand still whenever one stops.
+ * user. All CPUs stand still whenever one stops, and then the engine has their state; it executes single steps.
  */
 import type { Engine, Stops } from '../../engine/jit/engine.js';
 import { Slot } from '../../engine/state.js';
@@ -26,6 +26,8 @@ export interface DebuggerHost {
   resume(): void;
   /** The machine stands still because of the debugger. */
   stopped(stop: DebugStop): void;
+  /** Breakpoints (linear addresses, low and high word) and whether there are watchpoints have changed. */
+  changed(points: readonly (readonly [number, number])[], watching: boolean): void;
 }
 
 export class Debugger implements Stops {
@@ -145,6 +147,7 @@ export class Debugger implements Stops {
     this.watches = [];
     this.applyWatches();
     this.h.engine.setStops(null);
+    this.tell();
     this.reason = null;
     if (this.standing) this.h.resume();
   }
@@ -200,6 +203,7 @@ export class Debugger implements Stops {
       if (insert) this.points.add(key(lo, hi));
       else this.points.delete(key(lo, hi));
       this.h.engine.setStops(this.points.size > 0 ? this : null);
+      this.tell();
       return true;
     }
     if (length < 1 || (lo & (PAGE - 1)) + length > PAGE) return false;
@@ -211,7 +215,16 @@ export class Debugger implements Stops {
       this.watches.push(range);
     }
     this.applyWatches();
+    this.tell();
     return true;
+  }
+
+  private tell(): void {
+    const points = [...this.points].map((p): readonly [number, number] => {
+      const [hi, lo] = p.split(':').map(Number) as [number, number];
+      return [lo, hi];
+    });
+    this.h.changed(points, this.watches.length > 0);
   }
 
   private applyWatches(): void {

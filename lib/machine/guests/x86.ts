@@ -14,6 +14,7 @@ import { x86Helpers, x86Lifter } from '../../engine/guest/x86/guest.js';
 import { Src } from '../../engine/guest/x86/interrupts.js';
 import { Mode, mmuIndexOf, X } from '../../engine/guest/x86/mode.js';
 import type { HelperRegistry } from '../../engine/helpers.js';
+import { HyperV } from '../../engine/guest/x86/hyperv.js';
 import { codeBits, describeMode, x86SlotName } from '../../engine/guest/x86/names.js';
 import { PvClock } from '../../engine/guest/x86/pvclock.js';
 import { DEFAULT_PINNED } from '../../engine/host/x64/backend.js';
@@ -26,6 +27,8 @@ import { hex64 } from '../debug/hex.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 const TSC_KHZ = 1_000_000;
+/** Clock of the local APIC's timer. */
+const APIC_KHZ = 1_000_000;
 
 const BOARDS: Readonly<Partial<Record<MachineName, new (host: PcBoardHost) => PcBoardModel>>> = { pc: PcBoard, q35: Q35Board };
 
@@ -129,8 +132,11 @@ function build(env: GuestEnv): Guest {
   const board = new make(host);
   const helpers = x86Helpers();
   const lifter = x86Lifter(helpers, model, config.cpus);
+  const hyperv = !model.features.has('hv') ? null : new HyperV({
+    map: memory, tscKHz, apicKHz: APIC_KHZ, ticks: () => env.tsc?.ticks() ?? (clock.now() * tscKHz) / 1e6, tsc: () => cpus[0]!.tsc(), reset: () => env.board.reset(),
+  });
   env.states.forEach((state, index) => {
-    const paravirt = new PvClock({
+    const paravirt = hyperv?.cpu(index) ?? new PvClock({
       map: memory,
       clock,
       tscKHz,

@@ -1,7 +1,9 @@
 /** Runs IR blocks as machine code over a fake CPU: the smallest run loop that obeys the yield protocol. */
 import { X64Backend, type CompiledBlock } from '#lib/engine/host/x64/backend.js';
+import { resetReturns } from '#lib/engine/host/x64/stubs.js';
 import { HelperResult, type HelperFn } from '#lib/engine/helpers.js';
 import { IrBuilder } from '#lib/engine/ir/builder.js';
+import type { Region } from '#lib/engine/ir/region.js';
 import { verifyIr } from '#lib/engine/ir/verify.js';
 import { ExitCode, Slot, STATE_BYTES, Yield, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES } from '#lib/engine/state.js';
 import { loadNative, type NativeAddon, type NativeContext } from '#lib/native.js';
@@ -29,6 +31,7 @@ export interface BlockOptions {
   spans?: boolean;
   mask32?: boolean;
   nativeFp?: boolean;
+  mode?: number;
 }
 
 export class Jit {
@@ -53,6 +56,7 @@ export class Jit {
     this.cursor = this.backend.firstFree;
     this.limit = bytes;
     this.backend.writeAddress(this.cpu.V, Slot.X_ABORT, this.backend.stubs.abort);
+    resetReturns(this.cpu.V);
     this.cpu.V[Slot.MXCSR * 2] = 0x1f80;
     this.clearJumpCache();
     this.cpu.flushTlb();
@@ -80,7 +84,7 @@ export class Jit {
   }
 
   compile(b: IrBuilder, o: BlockOptions = {}): CompiledBlock {
-    const info = { mmuIdx: this.cpu.mmuIdx, mask32: o.mask32 ?? false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: o.nativeFp ?? true, spans: o.spans ?? false };
+    const info = { mmuIdx: this.cpu.mmuIdx, mask32: o.mask32 ?? false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: o.nativeFp ?? true, spans: o.spans ?? false, mode: o.mode ?? 0 };
     let c = this.backend.compile(b, info, this.cursor, this.limit);
     if (c === null) {
       this.cursor = this.backend.firstFree;
@@ -88,6 +92,18 @@ export class Jit {
     }
     this.cursor = c.end;
     if (c.end - c.start > this.backend.room(b)) throw new Error('room() is not a bound');
+    return c;
+  }
+
+  /** Compiles a region. */
+  region(r: Region): CompiledBlock {
+    const info = { mmuIdx: this.cpu.mmuIdx, mask32: false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: true, mode: 0 };
+    let c = this.backend.compileRegion(r, info, this.cursor, this.limit);
+    if (c === null) {
+      this.cursor = this.backend.firstFree;
+      c = this.backend.compileRegion(r, info, this.cursor, this.limit)!;
+    }
+    this.cursor = c.end;
     return c;
   }
 

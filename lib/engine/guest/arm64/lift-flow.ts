@@ -10,7 +10,7 @@ import { row, type Row } from './table.js';
 /** B, BL. */
 function b(c: LiftContext): void {
   if (c.arg === 1) c.lea(3, A.X30, Slot.PCBASE, c.next);
-  c.b.jmp(c.start + (c.sbits(0, 26) << 2));
+  c.b.jmp(c.start + (c.sbits(0, 26) << 2), c.arg === 1 ? 1 : 0);
 }
 
 function bCond(c: LiftContext): void {

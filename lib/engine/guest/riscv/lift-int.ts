@@ -162,7 +162,7 @@ const BASE: readonly Row[] = [
   row('auipc', M.U, 0x17, 'i', (c) => c.pc(c.rd, c.start + c.immU)),
   row('jal', M.U, 0x6f, 'i', (c) => {
     if (c.rdNum !== 0) c.pc(c.rd, c.next);
-    c.b.jmp(c.start + c.immJ);
+    c.b.jmp(c.start + c.immJ, isLink(c.rdNum) ? 1 : 0);
   }),
   i('jalr', 0x67, 0, 'i', (c) => {
     const t = c.b.temp();

@@ -1,6 +1,7 @@
 /** CPU models and the CPUID instruction (SDM vol. 2, CPUID; AMD APM vol. 3, appendix E). */
 import { UsageError } from '../../../errors.js';
 import { suggestion } from '../../../suggest.js';
+import { HV_HINTS, HV_MISC, HV_PRIVILEGES } from './hyperv.js';
 
 /** Feature names of one CPUID register, bit 0 first; '-' = none. Names as in /proc/cpuinfo, and sse3 for pni. */
 const names = (s: string): readonly string[] => s.trim().split(/\s+/);
@@ -18,7 +19,7 @@ const E21_EAX = names('- - lfence_rdtsc - - - null_base - autoibrs - - - - - - -
 const D1_EAX = names('xsaveopt xsavec xgetbv1 xsaves');
 const L6_EAX = names('- - arat');
 const TABLES: readonly (readonly string[])[] = [L1_EDX, L1_ECX, L7_EBX, L7_ECX, L7_EDX, E1_EDX, E1_ECX, E7_EDX, E8_EBX, E21_EAX, D1_EAX, L6_EAX];
-const KNOWN: ReadonlySet<string> = new Set(TABLES.flat().filter((n) => n !== '-').concat('kvmclock', 'pv_ipi'));
+const KNOWN: ReadonlySet<string> = new Set(TABLES.flat().filter((n) => n !== '-').concat('kvmclock', 'pv_ipi', 'hv'));
 
 /** A register of a CPUID leaf. */
 export type CpuidRegister = 'eax' | 'ebx' | 'ecx' | 'edx';
@@ -75,7 +76,7 @@ export const CPU_MODELS: readonly ModelSpec[] = [
 const NEEDS: readonly (readonly [string, string])[] = [
   ['sse', 'fxsr'], ['sse2', 'sse'], ['sse3', 'sse2'], ['ssse3', 'sse3'], ['sse4_1', 'ssse3'], ['sse4_2', 'sse4_1'], ['aes', 'sse2'], ['pclmulqdq', 'sse2'],
   ['sha_ni', 'sse2'], ['avx', 'xsave'], ['avx', 'sse4_2'], ['avx2', 'avx'], ['fma', 'avx'], ['f16c', 'avx'], ['xsaveopt', 'xsave'], ['xsavec', 'xsave'], ['xgetbv1', 'xsave'],
-  ['xsaves', 'xsavec'], ['xsaveerptr', 'xsave'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
+  ['hv', 'hypervisor'], ['xsaves', 'xsavec'], ['xsaveerptr', 'xsave'], ['invpcid', 'pcid'], ['la57', 'lm'], ['pdpe1gb', 'lm'],
 ];
 
 /** Takes features away whose needs are not met. */
@@ -110,7 +111,7 @@ export class CpuModel {
   }
 
   /**
-   * Parses NAME[,+feat][,-feat][,vendor=V][,phys-bits=N].
+   * Parses NAME[,+feat][,-feat][,vendor=V][,phys-bits=N][,hv=on|off].
    * @throws UsageError for an unknown model or feature
    */
   static parse(text: string): CpuModel {
@@ -133,6 +134,12 @@ export class CpuModel {
         if (!Number.isInteger(physBits) || physBits < 32 || physBits > 52) throw new UsageError(`--cpu: phys-bits=${value} is not a number from 32 to 52`);
         continue;
       }
+      if (value !== undefined && key === 'hv') {
+        if (value !== 'on' && value !== 'off') throw new UsageError(`--cpu: hv=${value} must be on or off`);
+        if (value === 'on') set.add('hv');
+        else set.delete('hv');
+        continue;
+      }
       const raw = mod.slice(1);
       const f = ALIASES[raw] ?? raw;
       if (mod[0] !== '+' && mod[0] !== '-') throw new UsageError(`--cpu: '${mod}' must begin with + or -`);
@@ -140,6 +147,8 @@ export class CpuModel {
       if (mod[0] === '+') set.add(f);
       else set.delete(f);
     }
+    // One hypervisor's leaves at a time: guests take what they know best, and Hyper-V's are asked for by name.
+    if (set.has('hv')) for (const f of ['kvmclock', 'pv_ipi']) set.delete(f);
     const model = new CpuModel(spec, closure(set));
     model.vendor = vendor;
     model.physBits = physBits;
@@ -294,14 +303,15 @@ export class Cpuid {
         this.set(Math.round(ctx.tscKHz / 1000), Math.round(ctx.tscKHz / 1000), 100, 0);
         break;
       case 0x4000_0000:
-        if (model.features.has('hypervisor')) this.set(0x4000_0010, word4('KVMK', 0), word4('VMKV', 0), word4('M', 0));
-        break;
       case 0x4000_0001:
-        // No I/O delay, IPIs by hypercall, kvm-clock with old and new MSRs and stable (KVM's cpuid documentation, bits 1, 11, 0, 3, 24).
-        if (model.features.has('hypervisor')) this.set(2 | (model.features.has('kvmclock') ? 0x0100_0009 : 0) | (model.features.has('pv_ipi') ? 0x800 : 0), 0, 0, 0);
-        break;
+      case 0x4000_0002:
+      case 0x4000_0003:
+      case 0x4000_0004:
+      case 0x4000_0005:
+      case 0x4000_0006:
       case 0x4000_0010:
-        if (model.features.has('hypervisor')) this.set(ctx.tscKHz, ctx.apicKHz, 0, 0);
+        if (model.features.has('hv')) this.hyperv(leaf);
+        else if (model.features.has('hypervisor')) this.kvm(leaf);
         break;
       case 0x8000_0000:
         // Intel leaves the vendor out here.
@@ -340,5 +350,27 @@ export class Cpuid {
       default:
         break;
     }
+  }
+
+  /** Leaves of KVM (Linux Documentation/virt/kvm/x86/cpuid.rst). */
+  private kvm(leaf: number): void {
+    const { features } = this.model;
+    if (leaf === 0x4000_0000) this.set(0x4000_0010, word4('KVMK', 0), word4('VMKV', 0), word4('M', 0));
+    // No I/O delay, IPIs by hypercall, kvm-clock with old and new MSRs and stable (bits 1, 11, 0, 3, 24).
+    else if (leaf === 0x4000_0001) this.set(2 | (features.has('kvmclock') ? 0x0100_0009 : 0) | (features.has('pv_ipi') ? 0x800 : 0), 0, 0, 0);
+    else if (leaf === 0x4000_0010) this.set(this.ctx.tscKHz, this.ctx.apicKHz, 0, 0);
+  }
+
+  /** Leaves of Hyper-V (TLFS 2.4). */
+  private hyperv(leaf: number): void {
+    if (leaf === 0x4000_0000) this.set(0x4000_0006, word4('Micr', 0), word4('osof', 0), word4('t Hv', 0));
+    else if (leaf === 0x4000_0001) this.set(word4('Hv#1', 0), 0, 0, 0);
+    // Build 17763, version 10.0.
+    else if (leaf === 0x4000_0002) this.set(17763, 10 << 16, 0, 0);
+    else if (leaf === 0x4000_0003) this.set(HV_PRIVILEGES, 0, 0, HV_MISC);
+    // EBX: spin without end before telling the hypervisor.
+    else if (leaf === 0x4000_0004) this.set(HV_HINTS, -1, 0, 0);
+    // Virtual processors, logical processors.
+    else if (leaf === 0x4000_0005) this.set(64, 64, 0, 0);
   }
 }

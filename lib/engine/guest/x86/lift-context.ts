@@ -501,7 +501,7 @@ export class LiftContext {
 
   /** Near jump by the displacement `rel`; ends the block. hint: 0 jump, 1 call. */
   jumpRel(rel: number, hint = 0): void {
-    if (this.isStatic(rel)) this.b.jmp(this.insn.next + rel);
+    if (this.isStatic(rel)) this.b.jmp(this.insn.next + rel, hint);
     else this.b.jmpi(this.dynamicTarget(rel), hint);
   }
 

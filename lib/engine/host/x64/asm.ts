@@ -443,6 +443,21 @@ export class Asm {
     this.d(target - (this.p + 4));
   }
 
+  /** call rel32 whose target is patched later. @returns the position of the rel32. */
+  callLater(): number {
+    this.b(0xe8);
+    this.p += 4;
+    return this.p - 4;
+  }
+
+  /** lea reg, [rip + ...]: the address of the code at `target`, which moves along with this. */
+  leaCode(reg: number, target: number): void {
+    this.b(0x48 | ((reg & 8) >> 1));
+    this.b(0x8d);
+    this.b(((reg & 7) << 3) | 5);
+    this.d(target - (this.p + 4));
+  }
+
   push(reg: number): void {
     if (reg >= 8) this.b(0x41);
     this.b(0x50 | (reg & 7));

@@ -20,14 +20,18 @@
 import type { HelperRegistry } from '../../helpers.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import { F, type FloatOp, Op, REC } from '../../ir/ops.js';
+import type { Region } from '../../ir/region.js';
+import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
 import { Alu, R, mem } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
+import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
 import { emitFop } from './emit-fop.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
+import { choosePins, emitColdRegion, emitRegionEntry, endNode, RegionPlan, startNode } from './emit-region.js';
 import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
@@ -49,6 +53,8 @@ export interface X64Options {
   pinned?: readonly number[];
   /** Host CPU features by their /proc/cpuinfo names. */
   features: readonly string[];
+  /** Which parts of the back end are switched off. */
+  passes?: PassOptions;
   /** Calling convention of NativeContext.run; by default the platform's. */
   abi?: Abi;
 }
@@ -70,6 +76,7 @@ export interface BlockInfo {
   nativeFp: boolean;
   /** The block's instruction reaches into the next page: chained jumps to it go through the jump cache. */
   spans?: boolean;
+  mode: number;
 }
 
 /** Offsets in the exec region. */
@@ -86,6 +93,8 @@ export interface CompiledBlock {
 /** Room that `compile` wants per IR record and in addition. Bounds the longest sequence, cold path included. */
 const ROOM_PER_OP = 224;
 const ROOM_FIXED = 1024;
+/** The same of a region: every cold path moves up to ten registers out and in. */
+const REGION_ROOM_PER_OP = 700;
 
 export class X64Backend {
   readonly stubs: Stubs;
@@ -97,6 +106,7 @@ export class X64Backend {
   private readonly features: ReadonlySet<string>;
   private readonly fma: boolean;
   private readonly avx: boolean;
+  private readonly returns: boolean;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -108,11 +118,12 @@ export class X64Backend {
     this.features = new Set(options.features);
     this.fma = this.features.has('fma');
     this.avx = this.features.has('avx');
+    this.returns = options.passes?.returns !== false;
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
     this.u8 = new Uint8Array(exec.buffer);
-    this.e = new Emitter(this.u8, this.pinned, regs);
+    this.e = new Emitter(this.u8, this.pinned, regs, options.passes?.lazyFlags !== false);
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
@@ -159,13 +170,10 @@ export class X64Backend {
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
     let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, mode: -1, sites: [] };
-    this.body(x);
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: -1, mode: block.mode, returns: this.returns, sites: [] };
+    this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
-      const r = q * COLD_REC;
-      if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
-      else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
-      else memory.emitColdMem(e, r, this.stubs, block.mmuIdx);
+      this.cold(q * COLD_REC, x, block);
     }
     if (block.spans === true) {
       entryB = asm.p;
@@ -173,6 +181,62 @@ export class X64Backend {
       flow.emitSpanEntry(e, block.startOffset, x);
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
+  }
+
+  /**
+   * Compiles a region; `block` describes its first node.
+   * @returns null if there is no room
+   */
+  compileRegion(r: Region, block: BlockInfo, at: number, limit: number): CompiledBlock | null {
+    if (at + r.ir.n * REGION_ROOM_PER_OP + ROOM_FIXED > limit) return null;
+    if (this.tableOf !== block.helpers) this.useTable(block.helpers);
+    this.nativeFp = block.nativeFp;
+    const e = this.e;
+    const plan = new RegionPlan(r.nodes);
+    e.pin(choosePins(r, this.pinned));
+    // The first emission tells with which flags nodes are reached.
+    this.region(r, plan, block, at);
+    plan.choose(e);
+    const c = this.region(r, plan, block, at);
+    e.pin(this.pinned);
+    return c;
+  }
+
+  private region(r: Region, plan: RegionPlan, block: BlockInfo, at: number): CompiledBlock {
+    const e = this.e;
+    const asm = e.asm;
+    e.begin(r.ir, this.how, r.nodes);
+    asm.p = (at + 15) & ~15;
+    asm.relocs.n = 0;
+    const start = asm.p;
+    asm.alui(3, Alu.AND, R.RAX, -4096);
+    asm.store(3, mem(Slot.PCBASE), R.RAX);
+    const entryB = asm.p;
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: -1, mode: block.mode, returns: this.returns, sites: [] };
+    plan.begin();
+    emitRegionEntry(e, plan);
+    r.nodes.forEach((node, k) => {
+      startNode(e, plan, k);
+      const i = this.body(x, node.first, node.end - 1);
+      const p = i * REC;
+      const w0 = r.ir.buf[p]!;
+      e.i = i;
+      x87.flushFip(e);
+      endNode(e, p, w0 & 0xff, (w0 >> 8) & 15, (w0 >> 12) & 15, x, plan, k);
+    });
+    for (let q = 0; q < e.coldN; q++) {
+      const c = q * COLD_REC;
+      if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
+      else this.cold(c, x, block);
+    }
+    return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
+  }
+
+  private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {
+    const e = this.e;
+    if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+    else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
+    else memory.emitColdMem(e, r, this.stubs, block.mmuIdx);
   }
 
   /** Makes a chain site jump to `target` (an offset, normally a block's entry B). */
@@ -210,12 +274,12 @@ export class X64Backend {
     return ir[p + F.C] !== t && (b === t ? a !== t : a === t && b < 0);
   }
 
-  private body(x: flow.FlowContext): void {
+  /** Records first .. end - 1, and (with end = e.n) the terminator. @returns end */
+  private body(x: flow.FlowContext, first: number, end: number): number {
     const e = this.e;
     const ir = e.ir;
-    const n = e.n;
     const idx = x.mmuIdx;
-    for (let i = 0; i < n; i++) {
+    for (let i = first; i < end; i++) {
       e.i = i;
       const p = i * REC;
       const w0 = ir[p]!;
@@ -223,6 +287,7 @@ export class X64Backend {
       const w = (w0 >> 8) & 15;
       const cc = (w0 >> 12) & 15;
       const fw = w0 >>> 16;
+      if (e.lazyFlags) beforeFlags(e, p, op, fw);
       if (e.mixed && e.touchesPinned(p)) vec.ensureSaved(e, p);
       switch (op as Op) {
         case Op.NOP: break;
@@ -307,13 +372,16 @@ export class X64Backend {
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:
           x87.flushFip(e);
           flow.emitTerm(e, p, op, w, cc, x);
-          return;
+          return end;
         default:
           throw new Error(`x64 back end: no op ${op}`);
       }
+      if (fw !== 0 && e.lazyFlags) afterFlags(e, p, op, w, fw);
       e.endOp();
     }
+    if (end < e.n) return end;
     x87.flushFip(e);
     flow.emitNoTerm(e, x);
+    return end;
   }
 }

@@ -6,6 +6,7 @@ import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield } from '../../state.js';
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
+import { coldFlags } from './emit-flags.js';
 import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
 
@@ -39,13 +40,21 @@ export const enum Cold {
   PENDING,
   /** The jump cache does not know the target in RAX. */
   MISS,
+  /** The target in RAX of a return is not what the return stack says. */
+  NO_RETURN,
+  /** The return stack is full. BACK: where the call goes on. */
+  FULL,
+  /** Of a region. A: page offset. The region is left for another block. */
+  LEAVE,
+  /** Of a region. A: page offset. PENDING was set. */
+  STOP,
 }
 
 /**
  * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
- * XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
+ * RECIPE, RECIPE_A, RECIPE_B: the emitter's; XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
  */
-export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13 }
+export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13, RECIPE = 14, RECIPE_A = 15, RECIPE_B = 16 }
 
 /** Appends a cold record; @returns its index in `e.cold`. */
 export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: number, b: number, c: number, d: number): number {
@@ -65,6 +74,9 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   C[q + CF.XMM] = e.xmm;
   C[q + CF.FPU] = e.fpu;
   C[q + CF.FIP] = e.fip;
+  C[q + CF.RECIPE] = e.recipe;
+  C[q + CF.RECIPE_A] = e.recipeA;
+  C[q + CF.RECIPE_B] = e.recipeB;
   return q;
 }
 
@@ -209,7 +221,7 @@ export function yieldCall(e: Emitter, stub: number, insn: number, helper: number
   words(e, Slot.X_AB, a, b, Is.LO_SLOT | Is.HI_SLOT);
   words(e, Slot.X_CI, c, imm, Is.LO_SLOT);
   e.asm.movi(2, mem(Slot.X_INSN), insn);
-  e.asm.call(stub);
+  e.callYield(stub);
 }
 
 /** Stores temporary s to its home if it is only in a register. */
@@ -325,6 +337,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
     return;
   }
   coldFip(e, C[q + CF.FIP]!);
+  coldFlags(e, C[q + CF.RECIPE]!, C[q + CF.RECIPE_A]!, C[q + CF.RECIPE_B]!);
   switch (kind) {
     case Cold.LOAD: {
       // The load of a read-modify-write misses on pages with code, too.
@@ -355,7 +368,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
       break;
     case Cold.ALIGN:
       asm.movi(2, mem(Slot.X_INSN), insn);
-      asm.call(stubs.yields[Yield.ALIGN]!);
+      e.callYield(stubs.yields[Yield.ALIGN]!);
       break;
     case Cold.X87: {
       // The hot path may have left a and c in scratch registers only.
@@ -398,5 +411,5 @@ function access(e: Emitter, addr: number, aux: number, insn: number, stub: numbe
   asm.store(3, mem(Slot.X_ADDR), addr);
   asm.movi(2, mem(Slot.X_AUX), aux);
   asm.movi(2, mem(Slot.X_INSN), insn);
-  asm.call(stub);
+  e.callYield(stub);
 }

@@ -73,7 +73,7 @@ export function emitSetMode(e: Emitter, p: number, x: FlowContext): void {
   const mode = e.ir[p + F.IMM]!;
   const idx = e.ir[p + F.C]!;
   words(e, Slot.MODE, mode, idx, 0);
-  x.mode = mode;
+  x.newMode = mode;
   x.mmuIdx = idx;
 }
 

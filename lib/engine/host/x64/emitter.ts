@@ -7,6 +7,7 @@
  */
 import { CC_READS, F, Fx, OPS, Op, REC } from '../../ir/ops.js';
 import type { ConstPool, IrBuilder } from '../../ir/builder.js';
+import type { RegionNode } from '../../ir/region.js';
 import { Cc, Fl, NONE, Slot, VEC_STRIDE } from '../../state.js';
 import { Alu, Asm, MEM, R, mem } from './asm.js';
 
@@ -46,6 +47,10 @@ READ_A[Op.COPY] = READ_A[Op.FILL] = READ_BC[Op.COPY] = READ_BC[Op.FILL] = 3;
 READ_BC[Op.VOP] = 3;
 READ_BC[Op.FOP] = 3;
 
+/** 1 for ops that may fault without hot code having put the flags into their slot. */
+const LAZY = new Uint8Array(Op.COUNT);
+for (const op of [Op.LD, Op.ST, Op.LDV, Op.STV, Op.SEGCHK, Op.CHKALIGN]) LAZY[op] = 1;
+
 /** Bits of the FLAGS slot (LAHF/SETO format) for a compact flag mask. */
 export function slotFlagMask(m: number): number {
   return (
@@ -64,7 +69,7 @@ export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2 }
 const SCRATCH: readonly number[] = [R.RCX, R.RDX, R.RDI, R.RAX];
 
 /** Words of one cold-path record (see `cold`). */
-export const COLD_REC = 14;
+export const COLD_REC = 17;
 
 /** Where the guest's x87 state, or its pinned vector registers, are, as far as code at this point can know. */
 export const enum Fpu { UNKNOWN = 0, HOST = 1, SLOTS = 2 }
@@ -120,6 +125,22 @@ export class Emitter {
   /** Flags live before each op; [n] is after the block. */
   liveIn = new Uint8Array(2048);
 
+  /** Of those, the ones that some op, helper or block after it may read: the others only have to be exact where a memory access may fault. */
+  readIn = new Uint8Array(2048);
+
+  /** How to compute the flags again that are in neither (`Recipe` | width << 8 | count << 16, 0 = they are dead), and its operands. */
+  recipe = 0;
+  recipeA: number = NONE;
+  recipeB: number = NONE;
+  inRegion = false;
+  /** Index of a region's branch that reads flags, while its node is emitted. */
+  branchAt = -1;
+  /** In a region: register, usual slot and the region's slot of each register that is used for another slot. */
+  private swapped: readonly number[] = [];
+  /** Operands that the current op is about to overwrite, where they have been kept. */
+  sourceA: number = NONE;
+  sourceB: number = NONE;
+
   /** Where the x87 state and the pinned vector registers are here. */
   fpu: Fpu = Fpu.UNKNOWN;
   xmm: Fpu = Fpu.UNKNOWN;
@@ -135,20 +156,71 @@ export class Emitter {
   cold = new Int32Array(COLD_REC * 2048);
   coldN = 0;
 
-  constructor(u8: Uint8Array, readonly pinned: readonly number[], readonly pinnedRegs: readonly number[]) {
+  constructor(u8: Uint8Array, readonly pinned: readonly number[], readonly pinnedRegs: readonly number[], readonly lazyFlags = false) {
     this.asm = new Asm(u8);
     pinned.forEach((slot, k) => {
       this.reg[slot] = pinnedRegs[k]!;
     });
   }
 
-  /** Prepares for a block and makes the backward pass. `how` tells what a VOP becomes. */
-  begin(b: IrBuilder, how: (helper: number, w: number) => VopHow): void {
+  /** Gives the host registers of pinned slots to these slots, as many. */
+  pin(slots: readonly number[]): void {
+    this.reg.fill(-1, 0, Slot.TEMP);
+    slots.forEach((slot, k) => {
+      this.reg[slot] = this.pinnedRegs[k]!;
+    });
+    this.swapped = slots.flatMap((slot, k) => (slot === this.pinned[k] ? [] : [this.pinnedRegs[k]!, this.pinned[k]!, slot]));
+  }
+
+  /** The region's pinned slots move to memory, the usual ones into their registers. Host flags are kept. */
+  pinsOut(): void {
+    const s = this.swapped;
+    for (let k = 0; k < s.length; k += 3) this.asm.store(3, mem(s[k + 2]!), s[k]!);
+    for (let k = 0; k < s.length; k += 3) this.asm.load(3, s[k]!, mem(s[k + 1]!));
+  }
+
+  /** And back. */
+  pinsIn(): void {
+    const s = this.swapped;
+    for (let k = 0; k < s.length; k += 3) this.asm.store(3, mem(s[k + 1]!), s[k]!);
+    for (let k = 0; k < s.length; k += 3) this.asm.load(3, s[k]!, mem(s[k + 2]!));
+  }
+
+  /** Calls a stub that yields: TypeScript finds every register in its slot. */
+  callYield(stub: number): void {
+    this.pinsOut();
+    this.asm.call(stub);
+    this.pinsIn();
+  }
+
+  /** At the start of a node of a region: nothing is in scratch registers, flags are in their slot or what the recipe says. */
+  startNode(recipe: number, a: number, b: number): void {
+    for (const r of SCRATCH) {
+      const s = this.holds[r]!;
+      if (s >= 0) this.reg[s] = -1;
+      this.holds[r] = -1;
+    }
+    this.lock = 0;
+    this.fpu = this.xmm = Fpu.UNKNOWN;
+    this.vecTemp = NONE;
+    this.fip = -1;
+    this.hostF = 0;
+    this.slotF = recipe === 0 ? Fl.ALL : 0;
+    this.recipe = recipe;
+    this.recipeA = a;
+    this.recipeB = b;
+  }
+
+  /** Prepares for a block, or a region, and makes the backward pass. `how` tells what a VOP becomes. */
+  begin(b: IrBuilder, how: (helper: number, w: number) => VopHow, nodes: readonly RegionNode[] | null = null): void {
     this.ir = b.buf;
     this.flagless = b.flagless;
     this.consts = b.consts;
     this.n = b.n;
-    if (this.liveIn.length <= b.n) this.liveIn = new Uint8Array(b.n * 2);
+    if (this.liveIn.length <= b.n) {
+      this.liveIn = new Uint8Array(b.n * 2);
+      this.readIn = new Uint8Array(b.n * 2);
+    }
     if (this.cold.length < (b.n + 4) * 2 * COLD_REC) this.cold = new Int32Array((b.n + 4) * 4 * COLD_REC);
     for (let s: number = Slot.TEMP; s < b.tempEnd; s++) {
       this.reg[s] = -1;
@@ -161,19 +233,41 @@ export class Emitter {
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;
+    this.branchAt = -1;
+    this.recipe = 0;
     this.fpu = this.xmm = Fpu.UNKNOWN;
     this.vecTemp = NONE;
     this.mixed = false;
     this.fip = -1;
-    this.scan(how);
+    const exact: number = this.flagless ? 0 : Fl.ALL;
+    this.liveIn[this.n] = this.readIn[this.n] = exact;
+    this.inRegion = nodes !== null;
+    if (nodes === null) this.scan(how, 0, this.n, exact, exact);
+    else this.scanRegion(how, nodes, exact);
   }
 
-  private scan(how: (helper: number, w: number) => VopHow): void {
+  /** Until nothing changes: flags are live at the end of a node if they are at the start of one that follows it. */
+  private scanRegion(how: (helper: number, w: number) => VopHow, nodes: readonly RegionNode[], exact: number): void {
+    for (const node of nodes) this.liveIn[node.first] = this.readIn[node.first] = 0;
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let k = nodes.length - 1; k >= 0; k--) {
+        const { first, end, taken, next, leaves, opaque } = nodes[k]!;
+        const live = (leaves ? exact : 0) | (taken >= 0 ? this.liveIn[nodes[taken]!.first]! : 0) | (next >= 0 ? this.liveIn[nodes[next]!.first]! : 0);
+        const read = (opaque ? exact : 0) | (taken >= 0 ? this.readIn[nodes[taken]!.first]! : 0) | (next >= 0 ? this.readIn[nodes[next]!.first]! : 0);
+        const before = this.liveIn[first]! | (this.readIn[first]! << 8);
+        this.scan(how, first, end, live, read);
+        if (nodes[k]!.loop) this.liveIn[first]! |= exact;
+        if (before !== (this.liveIn[first]! | (this.readIn[first]! << 8))) changed = true;
+      }
+    }
+  }
+
+  /** `live`, `read`: flags after the terminator. */
+  private scan(how: (helper: number, w: number) => VopHow, first: number, end: number, live: number, read: number): void {
     const ir = this.ir;
     const exact: number = this.flagless ? 0 : Fl.ALL;
-    let live = exact;
-    this.liveIn[this.n] = live;
-    for (let i = this.n - 1; i >= 0; i--) {
+    for (let i = end - 1; i >= first; i--) {
       const p = i * REC;
       const w0 = ir[p]!;
       const op = w0 & 0xff;
@@ -185,20 +279,46 @@ export class Emitter {
       if (k & Opnd.A) this.use(ir[p + F.A]!, i, READ_A[op] === OWN ? w : READ_A[op]!);
       if (k & Opnd.B) this.use(ir[p + F.B]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
       if (k & Opnd.C) this.use(ir[p + F.C]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
-      if ((fx & (Fx.FAULTS | Fx.TERM | Fx.READS_ALL)) !== 0) {
+      if ((fx & Fx.TERM) !== 0) {
+        if (fx & Fx.READS_CC) {
+          live |= CC_READS[(w0 >> 12) & 15]!;
+          read |= CC_READS[(w0 >> 12) & 15]!;
+        }
+      } else if ((fx & (Fx.FAULTS | Fx.READS_ALL)) !== 0) {
         // Exact flags are needed here; only ADOX and GETF read all without being able to leave.
         live |= exact;
-        if (this.flagless && fx & Fx.READS_CC) live |= CC_READS[(w0 >> 12) & 15]!;
+        if (LAZY[op] === 0) read |= exact;
       } else if (op === Op.VOP && how(ir[p + F.AUX]!, w) === VopHow.CALL) {
         live |= exact;
+        read |= exact;
+      } else if (op === Op.COPY || op === Op.FILL || op === Op.FOP) {
+        // They keep the flags in the slot.
+        read |= exact;
       } else {
-        if ((fx & Fx.COUNT_FLAGS) === 0 || this.constCount(op, p, w) > 0) live &= ~fw;
-        else live |= fw;
-        if (fx & Fx.READS_CC) live |= CC_READS[(w0 >> 12) & 15]!;
-        if (fx & Fx.READS_CF) live |= op === Op.SETCF && ir[p + F.IMM] !== 2 ? 0 : Fl.CF;
+        let reads = 0;
+        if (fx & Fx.READS_CC) reads |= CC_READS[(w0 >> 12) & 15]!;
+        if (fx & Fx.READS_CF) reads |= op === Op.SETCF && ir[p + F.IMM] !== 2 ? 0 : Fl.CF;
+        if ((fx & Fx.COUNT_FLAGS) === 0 || this.constCount(op, p, w) > 0) {
+          live &= ~fw;
+          read &= ~fw;
+        } else reads |= fw;
+        live |= reads;
+        read |= reads;
+        // An op that may keep its own operands in flags' place reads them all.
+        if (op === Op.VOP && fw !== 0) read |= exact;
       }
       this.liveIn[i] = live;
+      this.readIn[i] = read;
     }
+  }
+
+  /** True if an op writes scalar slot s. */
+  writes(p: number, s: number): boolean {
+    const ir = this.ir;
+    const k = OPERANDS[ir[p]! & 0xff]!;
+    return (
+      ((k & Opnd.DST) !== 0 && ir[p + F.DST] === s) || ((k & Opnd.DST_C) !== 0 && ir[p + F.C] === s) || ((k & Opnd.DST_IMM) !== 0 && ir[p + F.IMM] === s)
+    );
   }
 
   /** True if a scalar op reads or writes part of a pinned vector register. */

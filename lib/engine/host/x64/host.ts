@@ -5,12 +5,15 @@ import type { GuestCpu } from '../../cpu.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import type { Block } from '../../jit/block.js';
 import type { GuestBytes, HostCode } from '../../jit/host-code.js';
+import type { Region } from '../../ir/region.js';
+import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
 import { printIr } from '../../ir/print.js';
 import { createHash } from 'node:crypto';
 import { Rec, type RecordWriter } from '../../aot/record.js';
 import { type BlockInfo, type CompiledBlock, X64Backend } from './backend.js';
 import { CodeImages } from './image.js';
+import { dropReturns, resetReturns } from './stubs.js';
 
 /** Room kept free so that any single block fits. */
 const RESERVE = 1024 * 1024;
@@ -29,7 +32,7 @@ export class X64Host implements HostCode {
   private readonly images: CodeImages;
   private last: CompiledBlock | null = null;
   private readonly placed: number[] = [];
-  private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true };
+  private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true, mode: 0 };
 
   /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
   constructor(
@@ -37,10 +40,11 @@ export class X64Host implements HostCode {
     private readonly contexts: readonly NativeContext[],
     features: readonly string[],
     pinned?: readonly number[],
+    passes: PassOptions = {},
   ) {
     const missing = X64Backend.missingFeatures(features);
     if (missing.length > 0) throw new VmxError('ERR_HOST_CPU', `the JIT needs host CPU features that are missing: ${missing.join(', ')} (use --accel interp)`);
-    this.backend = new X64Backend(exec, { features, pinned });
+    this.backend = new X64Backend(exec, { features, pinned, passes });
     this.address = exec.address;
     this.missAddress = this.backend.address(this.backend.stubs.missPc);
     this.enterAddress = this.backend.address(this.backend.stubs.enter);
@@ -69,6 +73,12 @@ export class X64Host implements HostCode {
 
   attach(cpu: GuestCpu): void {
     this.backend.writeAddress(cpu.V, Slot.X_ABORT, this.backend.stubs.abort);
+    resetReturns(cpu.V);
+  }
+
+  forgetReturns(cpu: GuestCpu, all: boolean): void {
+    if (all) resetReturns(cpu.V);
+    else dropReturns(cpu.V);
   }
 
   enter(cpu: GuestCpu, entry: number): number {
@@ -93,6 +103,7 @@ export class X64Host implements HostCode {
     const info = this.info;
     info.mmuIdx = block.mmuIdx;
     info.mask32 = mask32;
+    info.mode = block.mode;
     info.startOffset = block.offset;
     info.spans = block.page2 >= 0;
     info.helpers = cpu.helpers;
@@ -106,6 +117,25 @@ export class X64Host implements HostCode {
     if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
     this.next = c.end;
     this.last = c;
+    block.entryA = c.entryA;
+    block.entryB = c.entryB;
+    block.hostBytes = c.end - c.start;
+    return c.sites;
+  }
+
+  compileRegion(r: Region, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] | null {
+    const info = this.info;
+    info.mmuIdx = block.mmuIdx;
+    info.mask32 = mask32;
+    info.mode = block.mode;
+    info.startOffset = block.offset;
+    info.spans = false;
+    info.helpers = cpu.helpers;
+    info.nativeFp = nativeFp;
+    const c = this.backend.compileRegion(r, info, this.next, this.limit);
+    if (c === null) return null;
+    this.next = c.end;
+    this.last = null;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
     block.hostBytes = c.end - c.start;

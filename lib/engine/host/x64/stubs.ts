@@ -10,8 +10,16 @@ import { Alu, Asm, MEM, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
 
-/** Byte offset in the state region of the top of the private stack (it grows down, a few words are used). */
-export const STACK_TOP = TLB_BASE;
+/**
+ * Byte offset in the state region of the top of the private stack (it grows down): the return stack, then what a yield has pushed. Above
+ * it lies a tag that nothing matches.
+ */
+export const STACK_TOP = TLB_BASE - 16;
+
+/** Bytes of the return stack: 16 for each return, the linear address above the host's. */
+const RETURNS_BYTES = 64 * 16;
+/** A call with the stack pointer below this offset starts the return stack anew. */
+export const RETURNS_END = STACK_TOP - RETURNS_BYTES + 16;
 
 /** Calling convention of the native caller. */
 export type Abi = 'sysv' | 'win64';
@@ -60,6 +68,8 @@ export interface Stubs {
   end: number;
 }
 
+/** Bytes that a yield has on the stack: a return address and four registers. */
+const YIELD_FRAME = 40;
 const GRANULE_SHIFT = Math.log2(CODE_GRANULE);
 /** MXCSR exception masks. */
 const MASKS = 0x1f80;
@@ -84,6 +94,11 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
     asm.store(2, mem(Slot.X_SCRATCH), R.RAX);
     asm.sse(0, 1, 0, 0xae, 2, mem(Slot.X_SCRATCH));
     pinned.forEach((slot, k) => asm.load(3, pinnedRegs[k]!, mem(slot)));
+  };
+  /** RAX = stack pointer without a yield's frame. */
+  const saveReturns = (): void => {
+    asm.alu(3, Alu.SUB, R.RAX, R.RBP);
+    asm.store(2, mem(Slot.X_RETURNS), R.RAX);
   };
   const savePinned = (): void => pinned.forEach((slot, k) => asm.store(3, mem(slot), pinnedRegs[k]!));
 
@@ -133,7 +148,8 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   stubs.enter = asm.p;
   prologue();
   asm.load(3, R.RAX, mem(Slot.PC));
-  asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
+  asm.movsx(2, 3, R.RSP, mem(Slot.X_RETURNS));
+  asm.alu(3, Alu.ADD, R.RSP, R.RBP);
   asm.opd(2, 0xff, 4, mem(Slot.X_ENTRY));
 
   align();
@@ -151,6 +167,7 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   // The guard passes the state address in RDI.
   asm.lea(3, R.RBP, R.RDI, NO_INDEX, 0, STATE_BIAS);
   savePinned();
+  asm.movi(2, mem(Slot.X_RETURNS), STACK_TOP - STATE_BIAS);
   asm.movi(2, mem(Slot.X_INSN) + 4, Yield.HOST_FAULT);
   asm.movi(3, mem(Slot.X_JIT_SP), 0);
   asm.jmp(leave);
@@ -163,6 +180,8 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   asm.push(R.RDI);
   savePinned();
   asm.store(3, mem(Slot.X_JIT_SP), R.RSP);
+  asm.lea(3, R.RAX, R.RSP, NO_INDEX, 0, YIELD_FRAME);
+  saveReturns();
   asm.jmp(leave);
   for (let kind: number = Yield.LOAD; kind <= Yield.ALIGN; kind++) {
     stubs.yields[kind] = asm.p;
@@ -173,6 +192,8 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   align();
   stubs.exit = asm.p;
   savePinned();
+  asm.movrr(3, R.RAX, R.RSP);
+  saveReturns();
   asm.movi(2, mem(Slot.X_INSN) + 4, Yield.EXIT);
   asm.movi(3, mem(Slot.X_JIT_SP), 0);
   asm.jmp(leave);
@@ -371,6 +392,21 @@ function emitBulkStub(asm: Asm, w: number, copy: boolean): void {
   asm.alu(3, Alu.SUB, R.RAX, R.RCX);
   for (const r of saved.reverse()) asm.pop(r);
   asm.ret();
+}
+
+/** Linear address that no code runs at: canonical in no paging mode. */
+const NOWHERE = 0x4000_0000;
+
+/** Empties the return stack. Not while code is suspended. */
+export function resetReturns(V: Int32Array): void {
+  V[Slot.X_RETURNS * 2] = STACK_TOP - STATE_BIAS;
+  V[(STACK_TOP + 8) >> 2] = 0;
+  V[(STACK_TOP + 12) >> 2] = NOWHERE;
+}
+
+/** Makes everything on the return stack something that matches no return. */
+export function dropReturns(V: Int32Array): void {
+  for (let at = (V[Slot.X_RETURNS * 2]! + STATE_BIAS + 12) >> 2; at < STACK_TOP >> 2; at += 4) V[at] = NOWHERE;
 }
 
 /** Jump to an exit stub if PENDING is set. */

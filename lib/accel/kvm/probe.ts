@@ -1,0 +1,156 @@
+/** What only a try shows about the host's KVM: a small machine of its own runs a few instructions. Some ms where kernel mode is emulated. */
+import { VmxError } from '../../errors.js';
+import { loadNative, type NativeKvm } from '../../native.js';
+import { Box, BoxStatus, COMMAND_RUN } from '../mailbox.js';
+import { Block, Exit, Part, Run } from './layout.js';
+import { ALLOWED_MSRS } from './msrs.js';
+
+const LOOPS = 1500;
+/** mov ecx, LOOPS; 1: dec ecx; jnz 1b; hlt. */
+const LOOP_CODE = [0xb9, LOOPS & 0xff, LOOPS >> 8, 0, 0, 0x49, 0x75, 0xfd, 0xf4];
+const LOOP_AT = 0x1000;
+/** ud2, without an interrupt descriptor table. */
+const SHUTDOWN_CODE = [0x0f, 0x0b];
+const SHUTDOWN_AT = 0x1100;
+const MARK = 0x1234_5678;
+
+
+/** Long mode in ring 3: mov eax, [WINDOW]; ud2. The tables map the code's page to itself and WINDOW to one of two pages. */
+const LOOK_AT = 0x2000;
+const WINDOW = 0x3000;
+const LOOK_CODE = [0x8b, 0x04, 0x25, WINDOW & 0xff, WINDOW >> 8, 0, 0, 0x0f, 0x0b];
+const TABLES = 0x8000;
+const PAGES = [0x4000, 0x5000] as const;
+
+export interface Measured {
+  nsPerInsn: number;
+  tscKHz: number;
+  shutdownKeepsState: boolean;
+  tscOffsets: boolean;
+  keepsTranslations: boolean;
+}
+
+/** One vCPU and 64 KiB of RAM. */
+class Probe {
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  private readonly run: Int32Array;
+
+  constructor(
+    private readonly device: string,
+    private readonly vcpu: ReturnType<NativeKvm['createVcpu']>,
+    readonly ram: DataView,
+  ) {
+    this.words = new Int32Array(vcpu.block.buffer);
+    this.bytes = new Uint8Array(vcpu.block.buffer);
+    this.run = new Int32Array(vcpu.run.buffer);
+  }
+
+  get exit(): number {
+    return this.run[Run.EXIT_REASON >> 2]!;
+  }
+
+  command(what: number, set: number, get: number): void {
+    const { words, device } = this;
+    words[Box.COMMAND] = what;
+    words[Box.SET_MASK] = set;
+    words[Box.GET_MASK] = get;
+    words[Box.VECTOR] = -1;
+    this.vcpu.vcpu.post();
+    if (!this.vcpu.vcpu.waitIdle(2e9)) throw new VmxError('ERR_KVM', `${device} does not execute a loop of ${LOOPS} instructions within two seconds`);
+    if (Atomics.load(words, Box.STATUS) === BoxStatus.IDLE && words[Box.ERROR] !== 0) throw new VmxError('ERR_KVM', `${device} does not execute code: error ${words[Box.ERROR]} in step ${words[Box.FAILED]!.toString(16)}`);
+  }
+
+  /** Flat segments; code: 8 for 32-bit ring 0, 33h for 64-bit ring 3. */
+  segments(dpl: number, long: boolean): void {
+    for (let s = 0; s < 6; s++) {
+      const at = Block.SREGS + s * 24;
+      this.words[at >> 2] = this.words[(at >> 2) + 1] = 0;
+      this.words[(at >> 2) + 2] = -1;
+      // Selector, type, present, DPL, D/B, S, L, G, AVL, unusable.
+      this.bytes.set([8 + s * 8 + dpl, 0, s === 0 ? 11 : 3, 1, dpl, s === 0 && long ? 0 : 1, 1, s === 0 && long ? 1 : 0, 1, 0, 0], at + 12);
+    }
+  }
+}
+
+/** Times a loop of 32-bit code in ring 0; then looks at a shutdown, at the TSC's offset and at page tables that change. */
+export function measure(device: string, cpuid: Uint32Array): Measured {
+  const native = loadNative();
+  const vm: NativeKvm = native.kvmCreate(device);
+  const ram = native.allocRam(0x1_0000);
+  const state = native.allocState(4096);
+  const context = native.createContext(state, null);
+  try {
+    const code = new Uint8Array(ram.buffer);
+    code.set(LOOP_CODE, LOOP_AT);
+    code.set(SHUTDOWN_CODE, SHUTDOWN_AT);
+    code.set(LOOK_CODE, LOOK_AT);
+    vm.setSlot(0, 0, 0x1_0000, ram, 0, 0);
+    vm.filterMsrs(ALLOWED_MSRS);
+    const created = vm.createVcpu(0, context.id, cpuid);
+    try {
+      const p = new Probe(device, created, new DataView(ram.buffer));
+      const { words } = p;
+      p.command(0, 0, Part.SREGS | Part.REGS);
+      p.segments(0, false);
+      words[(Block.SREGS + 224) >> 2]! |= 1;
+      words[(Block.REGS + 128) >> 2] = LOOP_AT;
+      words[(Block.REGS + 136) >> 2] = 2;
+      const from = native.now();
+      p.command(COMMAND_RUN, Part.SREGS | Part.REGS, 0);
+      const ns = native.now() - from;
+      if (p.exit !== (Exit.HLT as number)) throw new VmxError('ERR_KVM', `${device} does not execute protected-mode code: exit ${p.exit}`);
+      words[(Block.SREGS + 208 + 8) >> 2] = 0;
+      words[(Block.REGS + 8) >> 2] = MARK;
+      words[(Block.REGS + 128) >> 2] = SHUTDOWN_AT;
+      p.command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
+      const shutdownKeepsState = p.exit === (Exit.SHUTDOWN as number) && words[(Block.REGS + 8) >> 2] === MARK && words[(Block.REGS + 128) >> 2] === SHUTDOWN_AT;
+      // An offset that is taken and not kept does nothing.
+      words[Block.TSC_OFFSET >> 2] = MARK;
+      words[(Block.TSC_OFFSET >> 2) + 1] = -1;
+      p.command(0, Part.TSC_OFFSET, 0);
+      words[Block.TSC_OFFSET >> 2] = 0;
+      p.command(0, 0, Part.TSC_OFFSET);
+      const tscOffsets = words[Block.TSC_OFFSET >> 2] === MARK;
+      return { nsPerInsn: ns / (2 * LOOPS), tscKHz: created.tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations: keepsTranslations(p) };
+    } finally {
+      created.vcpu.dispose();
+      native.free(created.run);
+      native.free(created.block);
+    }
+  } finally {
+    vm.dispose();
+    context.dispose();
+    native.free(state);
+    native.free(ram);
+  }
+}
+
+/** Changes a page table behind KVM's back between two stays in user mode, with all that `Vcpu.enter` does otherwise. True unless the change is seen. */
+function keepsTranslations(p: Probe): boolean {
+  const { words, ram } = p;
+  const set = (at: number, lo: number): void => {
+    words[at >> 2] = lo;
+    words[(at >> 2) + 1] = 0;
+  };
+  for (let level = 0; level < 3; level++) ram.setUint32(TABLES + level * 0x1000, (TABLES + (level + 1) * 0x1000) | 7, true);
+  const leaf = TABLES + 3 * 0x1000;
+  ram.setUint32(leaf + (LOOK_AT >> 12) * 8, LOOK_AT | 7, true);
+  PAGES.forEach((page, i) => ram.setUint32(page, MARK + i, true));
+  p.segments(3, true);
+  const cr0 = Block.SREGS + 224;
+  // PG, WP, NE, ET, MP, PE; PAE, OSFXSR; LMA, LME, SCE; no interrupt descriptors.
+  set(cr0, 0x8001_0033 | 0);
+  set(cr0 + 16, TABLES);
+  set(cr0 + 24, 0x220);
+  set(cr0 + 40, 0x501);
+  set(Block.SREGS + 208 + 8, 0);
+  return PAGES.some((page, i) => {
+    ram.setUint32(leaf + (WINDOW >> 12) * 8, page | 7, true);
+    set(Block.REGS, 0);
+    set(Block.REGS + 128, LOOK_AT);
+    set(Block.REGS + 136, 2);
+    p.command(COMMAND_RUN, Part.SREGS | Part.REGS | Part.FLUSH, Part.REGS);
+    return words[Block.REGS >> 2] !== MARK + i;
+  });
+}
