@@ -7,7 +7,7 @@ const [kernel, initrd, screenshot] = process.argv.slice(2);
 const vm = await VirtualMachine.create({ kernel, initrd, append: 'console=tty0 quiet', memory: '256M', vga: 'std', net: ['user'] });
 try {
   vm.start();
-  await vm.screen.waitForText('~ # ', { timeout: 300_000 });
+  await vm.screen.waitForText('~ #', { timeout: 300_000 });
   await vm.keyboard.type('ifconfig eth0 10.0.2.15 up; mkdir /www; echo "hello from $(uname -s)" > /www/index.html\n');
   // In two words, so that what is typed is not mistaken for the answer.
   await vm.keyboard.type('httpd -h /www && echo ser""ving\n');

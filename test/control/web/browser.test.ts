@@ -91,7 +91,7 @@ describe.skipIf(skipFor(noGuests ?? noChromium ?? (existsSync(kernel) && existsS
   it('shows a Linux console, and the serial one', async () => {
     await using vm = await VirtualMachine.create({ kernel, initrd, append: 'console=ttyS0 console=tty0 quiet', vga: 'std' });
     vm.start();
-    await vm.screen.waitForText('~ # ', { timeout: 5 * MINUTES });
+    await vm.screen.waitForText('~ #', { timeout: 5 * MINUTES });
     const b = await openConsole(vm);
     await b.evaluate(`${CANVAS}.focus()`);
     await b.type('echo linux on the screen\n');

@@ -82,6 +82,9 @@ export class X86Mmu {
   private readonly ipa = new Float64Array(ITLB_ENTRIES);
   private readonly iglobal = new Uint8Array(ITLB_ENTRIES);
   private itlbUsed = false;
+  /** Entries of non-global pages filled since the last flush; some twice. Full: it may not have all. */
+  private readonly ilist = new Uint16Array(ITLB_ENTRIES);
+  private icount = 0;
   /** Size of the page the last walk found: 0 = 4 KiB, 1 = 2 or 4 MiB, 2 = 1 GiB. */
   private pageSize = 0;
   /**
@@ -398,7 +401,13 @@ export class X86Mmu {
 
   private dropNonGlobal(): void {
     for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
-    if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
+    const n = this.icount;
+    this.icount = 0;
+    for (let k = 0; k < n; k++) {
+      // A flush comes with every change of address space: most have few entries.
+      const i = n === ITLB_ENTRIES ? k : this.ilist[k]!;
+      if (!this.iglobal[i]) this.itagLo[i] = -1;
+    }
     this.dropXc();
   }
 
@@ -492,6 +501,7 @@ export class X86Mmu {
     this.dropXc();
     if (this.itlbUsed) this.itagLo.fill(-1);
     this.itlbUsed = false;
+    this.icount = 0;
   }
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
@@ -831,6 +841,7 @@ export class X86Mmu {
     this.ipa[i] = pa - (pa & 0xfff);
     this.iglobal[i] = this.flags & Pg.GLOBAL;
     this.fetchGlobal = this.iglobal[i] !== 0;
+    if (!this.fetchGlobal && this.icount < ITLB_ENTRIES) this.ilist[this.icount++] = i;
     this.itlbUsed = true;
     return pa;
   }
