@@ -159,7 +159,7 @@ export class VirtRiscvBoard implements Board {
     if (firmware !== null && !memory.writeFrom(At.RAM, firmware)) throw new UsageError(`--firmware: ${config.firmware!.code} does not fit into memory (--memory)`);
     const booted = loadTreeBoot({
       memory, ram: { base: At.RAM, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
-      firmwareBytes: firmware === null ? 0 : FIRMWARE_BYTES, tree: this.tree(),
+      firmwareBytes: firmware === null ? 0 : FIRMWARE_BYTES, flatOffset: 0, tree: this.tree(),
     });
     this.addHtif(booted);
     this.writeRom(firmware === null ? booted.entry : At.RAM, booted);

@@ -1,13 +1,9 @@
-/** The DSDT of the PC boards (ACPI Specification 6.5; PCI Firmware Specification 3.3, 4.5 for _OSC). */
+/** The DSDT of the PC boards (ACPI Specification 6.5). */
 import type { AcpiBoard, FloppyInfo } from './acpi.js';
 import * as aml from './aml.js';
 
 /** Interrupts a PCI link device may be set to. */
 const LINK_IRQS = [5, 10, 11];
-const UUID_PCI_OSC = '33db4d5b-1ff7-401c-9657-7441c03dd766';
-/** What the firmware leaves to the operating system: PME, AER, capability structure, LTR; hot-plug stays away. */
-const OSC_GRANT = 0x3c;
-
 const letter = (n: number): string => String.fromCharCode(0x41 + n);
 
 /** _PRT for interrupts by the 8259A (names of link devices) and by the I/O APIC (global system interrupts). */
@@ -40,26 +36,6 @@ function link(n: number): number[] {
     aml.method('_DIS', 0, aml.or(aml.ref(reg), aml.integer(0x80), aml.ref(reg))),
     aml.method('_CRS', 0, aml.when(disabled, aml.store(aml.integer(0), aml.ref('CURR'))), aml.otherwise(aml.and(aml.ref(reg), aml.integer(0xf), aml.ref('CURR'))), aml.ret(aml.ref('BUF_'))),
     aml.serialized('_SRS', 1, aml.dwordField(aml.arg(0), 5, 'WANT'), aml.store(aml.ref('WANT'), aml.ref(reg))),
-  );
-}
-
-/** _OSC of a PCI Express host bridge: the operating system gets what it asks for, except hot-plug. */
-function osc(): number[] {
-  const wrong = (bit: number): number[] => aml.or(aml.ref('CDW1'), aml.integer(bit), aml.ref('CDW1'));
-  return aml.serialized(
-    '_OSC',
-    4,
-    aml.dwordField(aml.arg(3), 0, 'CDW1'),
-    aml.when(
-      aml.equal(aml.arg(0), aml.uuid(UUID_PCI_OSC)),
-      aml.dwordField(aml.arg(3), 8, 'CDW3'),
-      aml.and(aml.ref('CDW3'), aml.integer(OSC_GRANT), aml.local(0)),
-      aml.when(aml.not(aml.equal(aml.arg(1), aml.integer(1))), wrong(8)),
-      aml.when(aml.not(aml.equal(aml.ref('CDW3'), aml.local(0))), wrong(0x10)),
-      aml.store(aml.local(0), aml.ref('CDW3')),
-    ),
-    aml.otherwise(wrong(4)),
-    aml.ret(aml.arg(3)),
   );
 }
 
@@ -122,7 +98,7 @@ export function dsdt(b: AcpiBoard): Buffer {
       aml.device(
         'PCI0',
         aml.name('_HID', aml.eisaId(express ? 'PNP0A08' : 'PNP0A03')),
-        ...(express ? [aml.name('_CID', aml.eisaId('PNP0A03')), osc()] : []),
+        ...(express ? [aml.name('_CID', aml.eisaId('PNP0A03')), aml.pciOsc()] : []),
         aml.name('_UID', aml.integer(0)),
         aml.name(
           '_CRS',

@@ -50,6 +50,11 @@ export interface MachineHost {
 const EXEC_BYTES = 128 * 1024 * 1024;
 /** Room behind guest RAM for ROM and flash contents and video memory; costs nothing until it is touched. */
 const EXTRA_BYTES = 64 * 1024 * 1024;
+/** The flash of ARM64's board is as large by itself, twice. */
+const FLASH_BYTES = 128 * 1024 * 1024;
+
+/** Host memory besides RAM. */
+const extraBytes = (c: MachineConfig): number => EXTRA_BYTES + (c.arch === 'aarch64' && c.firmware !== null ? FLASH_BYTES : 0);
 /** Time slice of a CPU when several want to run, ns. */
 const SLICE_NS = 1_000_000;
 /** The same, and the number of rounds, after one has sent another an interrupt. */
@@ -131,9 +136,9 @@ export class Machine {
     const exec = this.allocExec();
     const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
     this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
-    const ram = (this.ram = native.allocRam(config.memory + EXTRA_BYTES));
+    const ram = (this.ram = native.allocRam(config.memory + extraBytes(config)));
     this.streams = new MachineStreams((id, m) => host.stream(id, m));
-    const map = native.allocState(Math.ceil((config.memory + EXTRA_BYTES) / CODE_GRANULE / 8 / 4096) * 4096);
+    const map = native.allocState(Math.ceil((config.memory + extraBytes(config)) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
     arch.mapRam(this.memory, config);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
@@ -302,7 +307,7 @@ export class Machine {
       memory: this.memory,
       extraRam: (bytes) => {
         const at = this.config.memory + this.extraUsed;
-        if (this.extraUsed + bytes > EXTRA_BYTES) throw new VmxError('ERR_INTERNAL', 'no room left for ROM and video memory');
+        if (this.extraUsed + bytes > extraBytes(this.config)) throw new VmxError('ERR_INTERNAL', 'no room left for ROM and video memory');
         this.extraUsed += bytes;
         return at;
       },

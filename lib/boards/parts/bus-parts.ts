@@ -38,7 +38,7 @@ export class BusParts {
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */
   pirqOf = (slot: number, pin: number): number => (slot + pin - 1) & 3;
   /** Where message-signalled interrupts go: set by the board. */
-  msi: (address: number, data: number) => void = () => {};
+  msi: (address: number, data: number, devfn: number) => void = () => {};
   /** Device numbers on bus 0 that belong to parts which come later or are optional. */
   readonly reservedSlots = new Set<number>();
   /**
@@ -73,7 +73,7 @@ export class BusParts {
         levels.set(key, level);
         this.drive(pirq(devfn >> 3, pin), level);
       },
-      msi: (address, data) => this.msi(address, data),
+      msi: (address, data, devfn) => this.msi(address, data, devfn),
     };
   }
 
