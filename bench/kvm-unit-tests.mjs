@@ -1,10 +1,11 @@
-// bench/kvm-unit-tests: the x86 tests of kvm-unit-tests on vmx-accel, and on request on QEMU's TCG beside it.
-//   node bench/kvm-unit-tests.mjs --tree DIR [--arch x86_64|i386] [--accel jit|interp] [--only NAME[,NAME]] [--qemu]
+// bench/kvm-unit-tests: kvm-unit-tests on vmx-accel, and on request on QEMU's TCG beside it.
+//   node bench/kvm-unit-tests.mjs --tree DIR [--arch x86_64|i386|arm64|riscv64] [--accel jit|interp] [--only NAME[,NAME]] [--qemu]
 //        [--timeout 60] [--log DIR] [--json FILE] [--verbose]
-// DIR is a checkout of kvm-unit-tests, configured and built for that architecture. Runs the tests of x86/unittests.cfg one
+// DIR is a checkout of kvm-unit-tests, configured and built for that architecture. Runs the tests of its unittests.cfg one
 // after another, except those of nested virtualisation (groups vmx and svm) and those outside the default set (nodefault).
 // `accel = kvm` and `check` are ignored: what a test needs it finds out itself.
-// A test ends through isa-debug-exit: (0 << 1) | 1 is a pass, 77 a skip, all else a failure.
+// On x86 a test ends through isa-debug-exit: (0 << 1) | 1 is a pass, 77 a skip, all else a failure. On the others it says
+// "EXIT: STATUS=n" with the same numbers on the console.
 import { spawn, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,10 +18,24 @@ const { values: o } = parseArgs({
     timeout: { type: 'string', default: '60' }, log: { type: 'string' }, json: { type: 'string' }, verbose: { type: 'boolean', default: false },
   },
 });
-if (o.tree === undefined || !existsSync(join(o.tree, 'x86/unittests.cfg'))) {
+/** Folder of the tests and what QEMU is called, by architecture. */
+const ARCHES = {
+  x86_64: { folder: 'x86', qemu: 'qemu-system-x86_64' },
+  i386: { folder: 'x86', qemu: 'qemu-system-x86_64' },
+  arm64: { folder: 'arm', qemu: 'qemu-system-aarch64', ours: 'aarch64' },
+  riscv64: { folder: 'riscv', qemu: 'qemu-system-riscv64', ours: 'riscv64' },
+};
+const arch = ARCHES[o.arch];
+if (arch === undefined) {
+  process.stderr.write(`kvm-unit-tests: --arch ${o.arch} is not one of ${Object.keys(ARCHES).join(', ')}\n`);
+  process.exit(2);
+}
+if (o.tree === undefined || !existsSync(join(o.tree, arch.folder, 'unittests.cfg'))) {
   process.stderr.write('kvm-unit-tests: --tree must name a checkout of kvm-unit-tests\n');
   process.exit(2);
 }
+/** What `$MAX_SMP` of unittests.cfg stands for. */
+const MAX_SMP = 4;
 const cli = new URL('../dist/cli/main.js', import.meta.url).pathname;
 
 /** Sections of unittests.cfg: { name, file, smp, args, params, arch, groups, accel, timeout }. */
@@ -35,7 +50,8 @@ function readConfig(text) {
     const kv = /^(\w+)\s*=\s*(.*)$/.exec(line);
     if (!cur || !kv) continue;
     const [, k, v] = kv;
-    if (k === 'smp' || k === 'timeout') cur[k] = Number(v);
+    if (k === 'smp') cur.smp = /MAX_SMP *< *3/.test(v) ? 3 : v.includes('MAX_SMP') ? MAX_SMP : Number(v);
+    else if (k === 'timeout') cur[k] = Number.parseInt(v);
     else if (k === 'test_args') cur.args = v;
     else if (k === 'qemu_params' || k === 'extra_params') cur.params = v;
     else if (k === 'groups') cur.groups = v.split(/\s+/);
@@ -46,15 +62,16 @@ function readConfig(text) {
 
 /** The arguments of a test are a word of shell: quotes, and commands in backquotes. Only `date` occurs. */
 function shellText(v) {
-  return v.replace(/^(['"])(.*)\1$/, '$2').replace(/`date \+%s`/g, () => String(Math.floor(Date.now() / 1000)));
+  return v.replace(/^(['"])(.*)\1$/, '$2').replaceAll('$MAX_SMP', String(MAX_SMP)).replace(/`date \+%s`/g, () => String(Math.floor(Date.now() / 1000)));
 }
 
 /** The -cpu, -m and other parameters meant for QEMU. */
 function split(params) {
   const words = params.split(/\s+/).filter(Boolean);
-  const r = { cpu: null, memory: '128', rest: [] };
+  const r = { cpu: null, memory: '128', machine: '', rest: [] };
   for (let i = 0; i < words.length; i++) {
     if (words[i] === '-cpu') r.cpu = words[++i];
+    else if (words[i] === '-machine') r.machine = `,${words[++i]}`;
     else if (words[i] === '-m') r.memory = words[++i];
     else if (words[i] !== '-enable-kvm') r.rest.push(words[i]);
   }
@@ -79,9 +96,10 @@ const memoryMiB = (text) => Math.min(3072, /g$/i.test(text) ? Number.parseInt(te
 
 function command(test, peer) {
   const p = split(test.params);
-  const flat = join(o.tree, 'x86', test.file);
+  const flat = join(o.tree, arch.folder, test.file);
+  if (arch.ours !== undefined) return virtCommand(test, peer, p, flat);
   if (peer === 'qemu') {
-    const bin = o['qemu-bin'] ?? 'qemu-system-x86_64';
+    const bin = o['qemu-bin'] ?? arch.qemu;
     return [bin, [
       '-nodefaults', '-no-reboot', '-accel', 'tcg', '-display', 'none', '-serial', 'stdio', '-device', 'pc-testdev', '-device', 'isa-debug-exit,iobase=0xf4,iosize=0x4',
       '-device', 'pci-testdev', '-cpu', cpuFor(p.cpu, peer), '-m', p.memory, '-smp', String(test.smp), ...p.rest, '-kernel', flat,
@@ -92,6 +110,30 @@ function command(test, peer) {
     cli, 'boot', '--accel', o.accel, '--cpu', cpuFor(p.cpu, peer), '--cpus', String(test.smp), '--memory', `${memoryMiB(p.memory)}M`, '--no-reboot',
     '--device', 'isa-debug-exit', '--device', 'pc-testdev', '--serial', 'stdio', '--kernel', flat, ...(test.args ? ['--append', shellText(test.args)] : []),
   ]];
+}
+
+/** The boards `virt`. */
+function virtCommand(test, peer, p, flat) {
+  const append = test.args ? ['-append', shellText(test.args)] : [];
+  if (peer === 'qemu') {
+    const console = o.arch === 'arm64' ? ['-device', 'virtio-serial-device', '-device', 'virtconsole,chardev=ctd', '-chardev', 'testdev,id=ctd', '-device', 'pci-testdev'] : [];
+    return [o['qemu-bin'] ?? arch.qemu, [
+      '-nodefaults', '-accel', 'tcg', '-display', 'none', '-serial', 'stdio', '-machine', `virt${p.machine}`, '-cpu', 'max', ...console, '-m', p.memory, '-smp', String(test.smp), ...p.rest,
+      '-kernel', flat, ...append,
+    ]];
+  }
+  return [process.execPath, [
+    cli, 'boot', '--accel', o.accel, '--arch', arch.ours, '--machine', `virt${p.machine}`, '--cpus', String(test.smp), '--memory', `${memoryMiB(p.memory)}M`, '--serial', 'stdio', '--kernel', flat,
+    ...append.map((w) => w.replace(/^-append$/, '--append')),
+  ]];
+}
+
+/** The verdict. */
+function verdict(code, out) {
+  if (arch.ours === undefined && /^(vmx-accel|qemu-system\S*):/m.test(out)) return 'FAIL';
+  const status = arch.ours === undefined ? code : Number(/^EXIT: STATUS=(\d+)/m.exec(out)?.[1] ?? -1);
+  // Where exit() is told the status as it is, a skip is 77; on arm64 it is shifted as for the debug-exit device.
+  return status === 1 ? 'PASS' : status === 77 || status === ((77 << 1) | 1) ? 'SKIP' : 'FAIL';
 }
 
 function runOne(test, peer) {
@@ -111,7 +153,7 @@ function runOne(test, peer) {
     p.on('error', (e) => (out += `${e.message}\n`));
     p.on('close', (code) => {
       clearTimeout(timer);
-      const result = timedOut ? 'TIMEOUT' : code === 1 && !/^(vmx-accel|qemu-system\S*):/m.test(out) ? 'PASS' : code === 77 ? 'SKIP' : 'FAIL';
+      const result = timedOut ? 'TIMEOUT' : verdict(code, out);
       if (o.log !== undefined) {
         mkdirSync(o.log, { recursive: true });
         writeFileSync(join(o.log, `${test.name}.${peer === 'qemu' ? 'qemu' : o.accel}.log`), `${cmd} ${args.join(' ')}\n${out}\nstatus ${code}\n`);
@@ -123,7 +165,7 @@ function runOne(test, peer) {
 }
 
 const only = o.only?.split(',');
-const all = readConfig(readFileSync(join(o.tree, 'x86/unittests.cfg'), 'utf8'));
+const all = readConfig(readFileSync(join(o.tree, arch.folder, 'unittests.cfg'), 'utf8'));
 const tests = all.filter((t) => {
   if (only) return only.includes(t.name);
   return (t.arch === undefined || t.arch === o.arch) && !t.groups.some((g) => g === 'vmx' || g === 'svm' || g === 'nodefault');
@@ -135,7 +177,7 @@ for (const t of tests) {
   const row = { name: t.name };
   process.stdout.write(t.name.padEnd(44));
   for (const peer of peers) {
-    const r = existsSync(join(o.tree, 'x86', t.file)) ? await runOne(t, peer) : { result: 'SKIP', seconds: 0, failures: [], tail: [`${t.file} is not built`] };
+    const r = existsSync(join(o.tree, arch.folder, t.file)) ? await runOne(t, peer) : { result: 'SKIP', seconds: 0, failures: [], tail: [`${t.file} is not built`] };
     row[peer] = r;
     process.stdout.write(`${r.result} ${r.seconds.toFixed(1)}s`.padEnd(18));
   }
@@ -155,7 +197,7 @@ for (const peer of peers) {
 }
 if (o.json !== undefined) writeFileSync(o.json, `${JSON.stringify(rows, null, 2)}\n`);
 try {
-  if (peers.includes('qemu')) process.stdout.write(execFileSync(o['qemu-bin'] ?? 'qemu-system-x86_64', ['--version'], { encoding: 'utf8' }).split('\n')[0] + '\n');
+  if (peers.includes('qemu')) process.stdout.write(execFileSync(o['qemu-bin'] ?? arch.qemu, ['--version'], { encoding: 'utf8' }).split('\n')[0] + '\n');
 } catch {
   // The version is a courtesy.
 }

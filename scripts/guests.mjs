@@ -1,7 +1,7 @@
 // Fetches what the boot tests need into .demo/ and writes their paths to .demo/guests.json; says plainly what could not be had.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, DESK_MODULES, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
+import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, debianPackage, DESK_MODULES, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
 const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
@@ -9,7 +9,7 @@ const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
  * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
  * of old disks.
  */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules']);
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64']);
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
@@ -22,6 +22,8 @@ for (const [what, get] of [
   ['kernelArm64', () => debianKernel(ARM64_KERNEL)],
   ['initramfsArm64', () => busyboxInitramfs({ arch: 'arm64' })],
   ['initramfsArm64Modules', () => busyboxInitramfs({ arch: 'arm64', kernel: debianKernel(ARM64_KERNEL), modules: VIRTIO_MODULES })],
+  // GRUB's modules for UEFI on arm64: a folder.
+  ['grubArm64', () => join(debianPackage('grub-efi-arm64-bin', 'arm64'), 'usr/lib/grub/arm64-efi')],
 ]) {
   try {
     found[what] = get();
@@ -33,4 +35,7 @@ for (const [what, get] of [
   }
 }
 mkdirSync(cacheDir, { recursive: true });
-writeFileSync(join(cacheDir, 'guests.json'), `${JSON.stringify(found, null, 2)}\n`);
+// Debian 12 has no riscv64: kernelRiscv64 (an Image) and initramfsRiscv64 (with busybox, giving a shell) may be added to the list by hand.
+const list = join(cacheDir, 'guests.json');
+const known = existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : {};
+writeFileSync(list, `${JSON.stringify({ ...known, ...found }, null, 2)}\n`);

@@ -3,15 +3,16 @@
  * kernels and firmware made for it run (QEMU, docs/system/arm/virt.rst).
  */
 import { readFileSync } from 'node:fs';
-import { FdtNode, parseFdt } from '../boot/fdt.js';
+import { buildFdt, FdtNode, parseFdt } from '../boot/fdt.js';
+import { buildAcpiArm64, POWER_PIN } from '../boot/acpi-arm64.js';
 import { loadTreeBoot } from '../boot/linux-image.js';
-import { GicV3 } from '../devices/arm/gicv3.js';
 import { Pl011 } from '../devices/arm/pl011.js';
 import { Pl031 } from '../devices/arm/pl031.js';
 import { Pl061 } from '../devices/arm/pl061.js';
 import type { Device, IrqLine } from '../devices/device.js';
-import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { ScreenSource } from '../display/screen-source.js';
 import { FW_CFG_MMIO_BYTES, FwCfg } from '../devices/firmware/fw-cfg.js';
+import type { BoardControls } from './controls.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
@@ -21,14 +22,20 @@ import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
 import { addDeviceOptions } from './parts/extras.js';
 import type { Drive } from './parts/drive.js';
+import { addAcpiTables, addKernelItems } from './parts/firmware.js';
+import { addGic, type ArmGic, gicNode, V2M_SPI, V2M_SPIS } from './parts/gic.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
+import { addVirtFlash } from './parts/rom.js';
 
 /** Physical address map. */
 export const MAP = {
-  flash: { base: 0, bytes: 0x0800_0000 },
+  /** Two chips: code, then variables. */
+  flash: { base: 0, bytes: 0x0400_0000 },
   gicd: { base: 0x0800_0000, bytes: 0x1_0000 },
   gicc: { base: 0x0801_0000, bytes: 0x1_0000 },
+  v2m: 0x0802_0000,
+  its: 0x0808_0000,
   gicr: { base: 0x080a_0000, bytes: 0x00f6_0000 },
   uart: { base: 0x0900_0000, bytes: 0x1000 },
   rtc: { base: 0x0901_0000, bytes: 0x1000 },
@@ -48,6 +55,7 @@ const PCIE: PcieMap = { ecam: MAP.ecam, pio: MAP.pciePio, mmio32: MAP.pcieMmio, 
 export const SPI = { uart: 1, rtc: 2, pcie: 3, gpio: 7, virtioMmio: 16 } as const;
 /** PPI numbers (interrupt ID minus 16): secure physical, physical, virtual and hypervisor timer. */
 const PPI_TIMERS = [13, 14, 11, 10];
+const PPI_PMU = 7;
 const SPIS = 256;
 const VIRTIO_SLOTS = 32;
 
@@ -57,7 +65,7 @@ const GIC_PPI = 1;
 const LEVEL_HIGH = 4;
 const EDGE_RISING = 1;
 
-const enum Phandle { GIC = 1, CLOCK = 2, GPIO = 3 }
+const enum Phandle { GIC = 1, CLOCK = 2, GPIO = 3, MSI = 4 }
 
 export interface VirtHost extends BoardHost {
   /** The interrupt outputs of a CPU may have changed. */
@@ -73,7 +81,7 @@ export interface DirectStart {
 
 export class VirtArm64Board implements Board {
   readonly devices: readonly Device[];
-  readonly gic: GicV3;
+  readonly gic: ArmGic;
   onSerialRoom: () => void = () => {};
   private readonly p: BusParts;
   private readonly uart: Pl011;
@@ -83,13 +91,11 @@ export class VirtArm64Board implements Board {
     const p = (this.p = new BusParts(host));
     this.devices = p.devices;
     const { memory, config } = host;
-    const gic = (this.gic = p.add(new GicV3({ cpus: config.cpus, spis: SPIS, changed: (c) => host.irqChanged(c), affinity: (c) => host.affinity(c) })));
+    const gic = (this.gic = addGic(p, MAP, SPIS, { changed: (c) => host.irqChanged(c), affinity: (c) => host.affinity(c) }));
     const line = (spi: number): IrqLine => ({ set: (level) => gic.core.setSpi(spi, level) });
     this.uart = p.add(new Pl011({ irq: line(SPI.uart), output: (byte) => host.serialOutput(Uint8Array.of(byte)), onRoom: () => this.onSerialRoom() }));
     const rtc = p.add(new Pl031({ irq: line(SPI.rtc), clock: host.clock, wallClock: () => host.wallClock() }));
     this.gpio = p.add(new Pl061(line(SPI.gpio)));
-    memory.mapMmio(MAP.gicd.base, MAP.gicd.bytes, gic.distributor);
-    memory.mapMmio(MAP.gicr.base, MAP.gicr.bytes, gic.redistributors);
     memory.mapMmio(MAP.uart.base, MAP.uart.bytes, this.uart);
     memory.mapMmio(MAP.rtc.base, MAP.rtc.bytes, rtc);
     memory.mapMmio(MAP.gpio.base, MAP.gpio.bytes, this.gpio);
@@ -103,10 +109,18 @@ export class VirtArm64Board implements Board {
     addDisks(p);
     addNets(p);
     addDeviceOptions(p);
+    if (config.firmware === null) return;
+    addVirtFlash(p, MAP.flash);
+    addKernelItems(p);
+    if (config.board.acpi) addAcpiTables(p, () => buildAcpiArm64(this.acpi()));
   }
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get controls(): BoardControls {
+    return this.p.controls;
   }
 
   get drives(): readonly Drive[] {
@@ -121,7 +135,7 @@ export class VirtArm64Board implements Board {
     return this.p.nets;
   }
 
-  get screen(): VgaRenderer | null {
+  get screen(): ScreenSource | null {
     return this.p.screen;
   }
 
@@ -129,11 +143,16 @@ export class VirtArm64Board implements Board {
   reset(): DirectStart {
     for (const d of this.devices) d.reset();
     const { config, memory } = this.host;
-    if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on aarch64 so far');
+    const tree = config.dtb === null ? this.deviceTree() : parseFdt(readFileSync(config.dtb), `--dtb: ${config.dtb}`);
+    if (config.firmware !== null) {
+      // Firmware begins at the start of its flash and finds the device tree at the start of RAM.
+      if (!memory.writeFrom(MAP.ram.base, buildFdt(tree))) throw new UsageError('--memory: too small for the device tree');
+      return { entry: MAP.flash.base, dtb: MAP.ram.base };
+    }
     const b = loadTreeBoot({
-      memory, ram: { base: MAP.ram.base, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
-      firmwareBytes: 0,
-      tree: config.dtb === null ? this.deviceTree() : parseFdt(readFileSync(config.dtb), `--dtb: ${config.dtb}`),
+      memory, ram: { base: MAP.ram.base, bytes: config.memory }, kernel: config.kernel!, initrd: config.initrd, append: config.append,
+      firmwareBytes: 0, flatOffset: 0x8_0000,
+      tree,
     });
     return { entry: b.entry, dtb: b.dtb };
   }
@@ -144,12 +163,28 @@ export class VirtArm64Board implements Board {
 
   powerButton(): void {
     // A press: the key's line goes up and down.
-    this.gpio.setInput(3, true);
-    this.gpio.setInput(3, false);
+    this.gpio.setInput(POWER_PIN, true);
+    this.gpio.setInput(POWER_PIN, false);
   }
 
   close(): void {
     for (const close of this.p.onClose) close();
+  }
+
+  private acpi(): Parameters<typeof buildAcpiArm64>[0] {
+    const { config } = this.host;
+    const { v3, its } = this.gic;
+    return {
+      affinities: Array.from({ length: config.cpus }, (_, i) => this.host.affinity(i)),
+      gicVersion: v3 === null ? 2 : 3,
+      gicd: MAP.gicd, gicc: MAP.gicc, gicr: MAP.gicr,
+      its: its ? { base: MAP.its, bytes: 0x2_0000 } : null,
+      v2m: v3 === null ? { base: MAP.v2m, firstSpi: V2M_SPI, spis: V2M_SPIS } : null,
+      uart: MAP.uart, rtc: MAP.rtc, gpio: MAP.gpio, fwCfg: MAP.fwCfg,
+      virtioMmio: { ...MAP.virtioMmio, count: VIRTIO_SLOTS },
+      ecam: MAP.ecam, pio: MAP.pciePio, mmio32: MAP.pcieMmio, mmio64: MAP.pcieHigh,
+      spi: SPI, timers: PPI_TIMERS, pmu: PPI_PMU, pirqOf: this.p.pirqOf,
+    };
   }
 
   private deviceTree(): FdtNode {
@@ -165,21 +200,23 @@ export class VirtArm64Board implements Board {
       if (config.cpus > 1) n.text('enable-method', 'psci');
     }
     root.node('timer').text('compatible', 'arm,armv8-timer').flag('always-on').cells('interrupts', ...PPI_TIMERS.flatMap((n) => [GIC_PPI, n, LEVEL_HIGH]));
-    root.node(`intc@${MAP.gicd.base.toString(16)}`)
-      .text('compatible', 'arm,gic-v3').flag('interrupt-controller').cells('#interrupt-cells', 3).cells('#address-cells', 2).cells('#size-cells', 2).flag('ranges')
-      .cells('#redistributor-regions', 1).cells64('reg', MAP.gicd.base, MAP.gicd.bytes, MAP.gicr.base, MAP.gicr.bytes).cells('phandle', Phandle.GIC);
+    const msi = gicNode(root, MAP, this.gic, Phandle.GIC, Phandle.MSI);
+    if (config.firmware !== null) {
+      root.node('flash@0').text('compatible', 'cfi-flash').cells64('reg', MAP.flash.base, MAP.flash.bytes, MAP.flash.base + MAP.flash.bytes, MAP.flash.bytes).cells('bank-width', 4);
+    }
     const uart = `pl011@${MAP.uart.base.toString(16)}`;
     this.primecell(root, uart, 'arm,pl011', MAP.uart.base, SPI.uart, ['uartclk', 'apb_pclk']);
     this.primecell(root, `pl031@${MAP.rtc.base.toString(16)}`, 'arm,pl031', MAP.rtc.base, SPI.rtc, ['apb_pclk']);
     this.primecell(root, `pl061@${MAP.gpio.base.toString(16)}`, 'arm,pl061', MAP.gpio.base, SPI.gpio, ['apb_pclk']).cells('#gpio-cells', 2).flag('gpio-controller').cells('phandle', Phandle.GPIO);
-    root.node('gpio-keys').text('compatible', 'gpio-keys').node('poweroff').text('label', 'GPIO Key Poweroff').cells('linux,code', 116).cells('gpios', Phandle.GPIO, 3, 0);
+    root.node('gpio-keys').text('compatible', 'gpio-keys').node('poweroff').text('label', 'GPIO Key Poweroff').cells('linux,code', 116).cells('gpios', Phandle.GPIO, POWER_PIN, 0);
     for (let i = 0; i < VIRTIO_SLOTS; i++) {
       const base = MAP.virtioMmio.base + i * MAP.virtioMmio.bytes;
       root.node(`virtio_mmio@${base.toString(16)}`).text('compatible', 'virtio,mmio').cells64('reg', base, MAP.virtioMmio.bytes)
         .cells('interrupts', GIC_SPI, SPI.virtioMmio + i, EDGE_RISING).flag('dma-coherent');
     }
     root.node(`fw-cfg@${MAP.fwCfg.base.toString(16)}`).text('compatible', 'qemu,fw-cfg-mmio').cells64('reg', MAP.fwCfg.base, FW_CFG_MMIO_BYTES).flag('dma-coherent');
-    pcieNode(root, PCIE, { parent: Phandle.GIC, addressCells: 2, cells: (n) => [GIC_SPI, SPI.pcie + n, LEVEL_HIGH] }, this.p.pirqOf);
+    const pci = pcieNode(root, PCIE, { parent: Phandle.GIC, addressCells: 2, cells: (n) => [GIC_SPI, SPI.pcie + n, LEVEL_HIGH] }, this.p.pirqOf);
+    if (msi !== null) pci.cells('msi-map', 0, msi, 0, 0x1_0000);
     root.node('chosen').text('stdout-path', `/${uart}`);
     return root;
   }

@@ -44,6 +44,10 @@ export interface AcpiBoard {
   ecam: { base: number; buses: number } | null;
   /** Drives of the floppy controller; none: there is no controller. */
   floppies: readonly FloppyInfo[];
+  /** Serial ports besides COM1: index 1 is COM2. */
+  serialPorts: readonly { index: number; base: number; irq: number }[];
+  /** Port of pvpanic, or null. */
+  pvpanicPort: number | null;
   centuryRegister: number;
   /** SLP_TYP of S3, or null: no suspend. */
   s3Type: number | null;
@@ -122,7 +126,7 @@ function fadt(b: AcpiBoard, dsdt: number, facs: number): Buffer {
 }
 
 /** Generic Address Structure (5.2.3.2). */
-function gas(t: Buffer, at: number, space: number, bits: number, address: number, access: number): void {
+export function gas(t: Buffer, at: number, space: number, bits: number, address: number, access: number): void {
   t[at] = space;
   t[at + 1] = bits;
   t[at + 2] = 0;
@@ -144,7 +148,7 @@ function hpet(b: AcpiBoard): Buffer {
 const waet = (): Buffer => table('WAET', 1, Buffer.from(aml.le32(3)));
 
 /** Memory mapped configuration space (PCI Firmware Specification 3.3, 4.1.2). */
-function mcfg(ecam: { base: number; buses: number }): Buffer {
+export function mcfg(ecam: { base: number; buses: number }): Buffer {
   return table('MCFG', 1, Buffer.from([...new Array<number>(8).fill(0), ...aml.le64(ecam.base), ...aml.le16(0), 0, ecam.buses - 1, ...aml.le32(0)]));
 }
 
@@ -170,7 +174,23 @@ export interface AcpiTables {
 /** FACS alignment: the largest any table needs. */
 export const ACPI_ALIGN = 64;
 
+/** What a set of tables is put together from. */
+export interface AcpiParts {
+  /** There is a FACS (none on hardware-reduced platforms). */
+  facs: boolean;
+  dsdt: Buffer;
+  /** Made when the offsets of DSDT and FACS (0: none) are known. */
+  fadt: (dsdt: number, facs: number) => Buffer;
+  /** All others. */
+  tables: readonly Buffer[];
+}
+
 export function buildAcpi(b: AcpiBoard): AcpiTables {
+  return assembleAcpi({ facs: true, dsdt: table('DSDT', 2, dsdt(b)), fadt: (d, f) => fadt(b, d, f), tables: [madt(b), hpet(b), waet(), ...(b.ecam === null ? [] : [mcfg(b.ecam)])] });
+}
+
+/** Puts tables into one piece, with the pointers between them and the RSDP. */
+export function assembleAcpi(from: AcpiParts): AcpiTables {
   const parts: { at: number; bytes: Buffer }[] = [];
   const pointers: Pointer[] = [];
   const checksums: { start: number; length: number }[] = [];
@@ -192,11 +212,14 @@ export function buildAcpi(b: AcpiBoard): AcpiTables {
   facs.write('FACS', 0, 'latin1');
   facs.writeUInt32LE(64, 4);
   facs[32] = 1;
-  const facsAt = add(facs, ACPI_ALIGN);
-  const dsdtAt = addTable(table('DSDT', 2, dsdt(b)));
-  const fadtAt = addTable(fadt(b, dsdtAt, facsAt));
-  pointers.push({ at: fadtAt + 36, size: 4 }, { at: fadtAt + 40, size: 4 }, { at: fadtAt + 132, size: 8 }, { at: fadtAt + 140, size: 8 });
-  const tables = [fadtAt, ...[madt(b), hpet(b), waet(), ...(b.ecam === null ? [] : [mcfg(b.ecam)])].map(addTable)];
+  const facsAt = from.facs ? add(facs, ACPI_ALIGN) : 0;
+  const dsdtAt = addTable(from.dsdt);
+  const fadtAt = addTable(from.fadt(dsdtAt, facsAt));
+  if (from.facs) pointers.push({ at: fadtAt + 36, size: 4 });
+  pointers.push({ at: fadtAt + 40, size: 4 });
+  if (from.facs) pointers.push({ at: fadtAt + 132, size: 8 });
+  pointers.push({ at: fadtAt + 140, size: 8 });
+  const tables = [fadtAt, ...from.tables.map(addTable)];
   const rsdtAt = addTable(table('RSDT', 1, Buffer.from(tables.flatMap(aml.le32))));
   tables.forEach((_t, i) => pointers.push({ at: rsdtAt + 36 + 4 * i, size: 4 }));
   const xsdtAt = addTable(table('XSDT', 1, Buffer.from(tables.flatMap(aml.le64))));

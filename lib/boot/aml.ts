@@ -81,6 +81,17 @@ export const ioRange = (min: number, max: number): number[] => [0x88, 13, 0, 1, 
 export const memoryRange = (min: number, max: number): number[] => [0x87, 23, 0, 0, 0x0c, 1, ...le32(0), ...le32(min), ...le32(Math.max(min, max)), ...le32(0), ...le32(max - min + 1)];
 /** QWord memory range, non-cacheable, read-write. */
 export const memoryRange64 = (min: number, max: number): number[] => [0x8a, 43, 0, 0, 0x0c, 1, ...le64(0), ...le64(min), ...le64(max), ...le64(0), ...le64(max - min + 1)];
+/** DWord I/O range, entire range: ports seen in memory at `translation`. */
+export const ioWindow = (min: number, max: number, translation: number): number[] => [0x87, 23, 0, 1, 0x0c, 3, ...le32(0), ...le32(min), ...le32(max), ...le32(translation), ...le32(max - min + 1)];
+/** The same as `interrupts`, but edge-triggered and exclusive. */
+export const interruptsEdge = (...n: readonly number[]): number[] => [0x89, ...le16(2 + 4 * n.length), 0x03, n.length, ...n.flatMap(le32)];
+/** GPIO connection (6.4.3.8.1): an edge-triggered, active high interrupt by `pin` of the controller `source`. */
+export function gpioInterrupt(source: string, pin: number): number[] {
+  const PINS = 23;
+  const SOURCE = PINS + 2;
+  const end = SOURCE + source.length + 1;
+  return [0x8c, ...le16(end - 3), 1, 0, ...le16(1), ...le16(1), 1, ...le16(0), ...le16(0), ...le16(PINS), 0, ...le16(SOURCE), ...le16(end), ...le16(0), ...le16(pin), ...Buffer.from(`${source}\0`, 'latin1')];
+}
 /** Extended interrupt (6.4.3.6): consumer, level, active high, shared. */
 export const interrupts = (...n: readonly number[]): number[] => [0x89, ...le16(2 + 4 * n.length), 0x09, n.length, ...n.flatMap(le32)];
 
@@ -102,6 +113,9 @@ export const serialized = (path: string, args: number, ...body: readonly Aml[]):
 /** A dword of a buffer under a name of its own. */
 export const dwordField = (buf: Aml, offset: number, path: string): number[] => cat([0x8a], buf, integer(offset), nameString(path));
 
+/** Tells the operating system of an event of a device. */
+export const notify = (path: string, value: number): number[] => cat([0x86], nameString(path), integer(value));
+
 /** Address space of an operation region. */
 export const enum Space { MEMORY = 0, IO = 1, PCI_CONFIG = 2 }
 export const region = (path: string, space: Space, offset: number, length: number): number[] => cat([0x5b, 0x80], nameString(path), [space], integer(offset), integer(length));
@@ -113,4 +127,29 @@ export const byteFields = (regionPath: string, names: readonly (string | null)[]
 export function uuid(text: string): number[] {
   const b = [...Buffer.from(text.replaceAll('-', ''), 'hex')];
   return buffer([...b.slice(0, 4).reverse(), ...b.slice(4, 6).reverse(), ...b.slice(6, 8).reverse(), ...b.slice(8)]);
+}
+
+// PCI Firmware Specification 3.3, 4.5.
+const UUID_PCI_OSC = '33db4d5b-1ff7-401c-9657-7441c03dd766';
+/** What the firmware leaves to the operating system: PME, AER, capability structure, LTR; hot-plug stays away. */
+const OSC_GRANT = 0x3c;
+
+/** _OSC of a PCI Express host bridge: the operating system gets what it asks for, except hot-plug. */
+export function pciOsc(): number[] {
+  const wrong = (bit: number): number[] => or(ref('CDW1'), integer(bit), ref('CDW1'));
+  return serialized(
+    '_OSC',
+    4,
+    dwordField(arg(3), 0, 'CDW1'),
+    when(
+      equal(arg(0), uuid(UUID_PCI_OSC)),
+      dwordField(arg(3), 8, 'CDW3'),
+      and(ref('CDW3'), integer(OSC_GRANT), local(0)),
+      when(not(equal(arg(1), integer(1))), wrong(8)),
+      when(not(equal(ref('CDW3'), local(0))), wrong(0x10)),
+      store(local(0), ref('CDW3')),
+    ),
+    otherwise(wrong(4)),
+    ret(arg(3)),
+  );
 }

@@ -1,13 +1,9 @@
-/** The DSDT of the PC boards (ACPI Specification 6.5; PCI Firmware Specification 3.3, 4.5 for _OSC). */
+/** The DSDT of the PC boards (ACPI Specification 6.5). */
 import type { AcpiBoard, FloppyInfo } from './acpi.js';
 import * as aml from './aml.js';
 
 /** Interrupts a PCI link device may be set to. */
 const LINK_IRQS = [5, 10, 11];
-const UUID_PCI_OSC = '33db4d5b-1ff7-401c-9657-7441c03dd766';
-/** What the firmware leaves to the operating system: PME, AER, capability structure, LTR; hot-plug stays away. */
-const OSC_GRANT = 0x3c;
-
 const letter = (n: number): string => String.fromCharCode(0x41 + n);
 
 /** _PRT for interrupts by the 8259A (names of link devices) and by the I/O APIC (global system interrupts). */
@@ -43,24 +39,9 @@ function link(n: number): number[] {
   );
 }
 
-/** _OSC of a PCI Express host bridge: the operating system gets what it asks for, except hot-plug. */
-function osc(): number[] {
-  const wrong = (bit: number): number[] => aml.or(aml.ref('CDW1'), aml.integer(bit), aml.ref('CDW1'));
-  return aml.serialized(
-    '_OSC',
-    4,
-    aml.dwordField(aml.arg(3), 0, 'CDW1'),
-    aml.when(
-      aml.equal(aml.arg(0), aml.uuid(UUID_PCI_OSC)),
-      aml.dwordField(aml.arg(3), 8, 'CDW3'),
-      aml.and(aml.ref('CDW3'), aml.integer(OSC_GRANT), aml.local(0)),
-      aml.when(aml.not(aml.equal(aml.arg(1), aml.integer(1))), wrong(8)),
-      aml.when(aml.not(aml.equal(aml.ref('CDW3'), aml.local(0))), wrong(0x10)),
-      aml.store(aml.local(0), aml.ref('CDW3')),
-    ),
-    aml.otherwise(wrong(4)),
-    aml.ret(aml.arg(3)),
-  );
+function serialPort(p: AcpiBoard['serialPorts'][number]): number[] {
+  const n = p.index + 1;
+  return aml.device(`COM${n}`, aml.name('_HID', aml.eisaId('PNP0501')), aml.name('_UID', aml.integer(n)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(p.base, 8), aml.irq(p.irq))));
 }
 
 function isaDevices(b: AcpiBoard): number[][] {
@@ -70,7 +51,8 @@ function isaDevices(b: AcpiBoard): number[][] {
     isa('RTC_', 'PNP0B00', aml.io(0x70, 2), aml.irq(8)),
     isa('KBD_', 'PNP0303', aml.io(0x60, 1), aml.io(0x64, 1), aml.irq(1)),
     isa('MOU_', 'PNP0F13', aml.irq(12)),
-    aml.device('COM1', aml.name('_HID', aml.eisaId('PNP0501')), aml.name('_UID', aml.integer(1)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(0x3f8, 8), aml.irq(4)))),
+    ...[{ index: 0, base: 0x3f8, irq: 4 }, ...b.serialPorts].map(serialPort),
+    ...(b.pvpanicPort === null ? [] : [aml.device('PEVT', aml.name('_HID', aml.string('QEMU0001')), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(b.pvpanicPort, 1))))]),
   ];
   if (b.floppies.length > 0) {
     const present = [0, 1, 2, 3].map((i) => (i < b.floppies.length ? 1 : 0));
@@ -116,7 +98,7 @@ export function dsdt(b: AcpiBoard): Buffer {
       aml.device(
         'PCI0',
         aml.name('_HID', aml.eisaId(express ? 'PNP0A08' : 'PNP0A03')),
-        ...(express ? [aml.name('_CID', aml.eisaId('PNP0A03')), osc()] : []),
+        ...(express ? [aml.name('_CID', aml.eisaId('PNP0A03')), aml.pciOsc()] : []),
         aml.name('_UID', aml.integer(0)),
         aml.name(
           '_CRS',

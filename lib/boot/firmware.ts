@@ -2,7 +2,7 @@
  * Which firmware a machine starts with, and where its files are: SeaBIOS for BIOS boot, OVMF (edk2) for UEFI. Both are
  * used as the distributions ship them.
  */
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -59,6 +59,39 @@ export function findUefi(folders: readonly string[] = FOLDERS): FirmwareConfig {
     if (varsTemplate !== null) return { kind: 'uefi', code, varsTemplate, vars: null };
   }
   throw new UsageError(`--firmware: OVMF is not installed; ${ADVICE}, or name a file with --firmware FILE`);
+}
+
+/** UEFI for ARM64: Debian, Fedora; openSUSE; QEMU's own copy. */
+const AAVMF_FILES: readonly (readonly [string, string | null])[] = [
+  ['/usr/share/AAVMF/AAVMF_CODE.fd', '/usr/share/AAVMF/AAVMF_VARS.fd'],
+  ['/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw', '/usr/share/edk2/aarch64/vars-template-pflash.raw'],
+  ['/usr/share/qemu/aavmf-aarch64-code.bin', '/usr/share/qemu/aavmf-aarch64-vars.bin'],
+  ['/usr/share/qemu/edk2-aarch64-code.fd', '/usr/share/qemu/edk2-arm-vars.fd'],
+  ['/opt/homebrew/share/qemu/edk2-aarch64-code.fd', '/opt/homebrew/share/qemu/edk2-arm-vars.fd'],
+  ['/usr/share/qemu-efi-aarch64/QEMU_EFI.fd', null],
+];
+
+/** AAVMF, edk2's UEFI for the board virt. @throws UsageError if it is not installed */
+export function findAavmf(files: readonly (readonly [string, string | null])[] = AAVMF_FILES): FirmwareConfig {
+  const there = files.find(([code, vars]) => existsSync(code) && (vars === null || existsSync(vars)));
+  if (there === undefined) throw new UsageError('--firmware: AAVMF, UEFI for aarch64, is not installed (Debian: apt install qemu-efi-aarch64); name a file with --firmware FILE');
+  return { kind: 'uefi', code: there[0], varsTemplate: there[1], vars: null };
+}
+
+/** Largest firmware of ARM boards: half of the flash. */
+const VIRT_FLASH = 0x400_0000;
+
+/** A UEFI volume for aarch64 that the user names; its variables' template beside it. */
+export function aavmfFile(file: string): FirmwareConfig {
+  let size: number;
+  try {
+    size = statSync(file).size;
+  } catch (e) {
+    throw new UsageError(`--firmware: ${file}: ${(e as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (e as Error).message}`, { cause: e });
+  }
+  if (size < ROM_MIN || size > VIRT_FLASH) throw new UsageError(`--firmware: ${file}: UEFI for aarch64 has 64K to 64M, this file has ${size} bytes`);
+  const template = join(dirname(file), basename(file).replace(/CODE/, 'VARS').replace(/\.(ms|snakeoil)\./, '.'));
+  return { kind: 'uefi', code: file, varsTemplate: template !== file && existsSync(template) ? template : null, vars: null };
 }
 
 /** Debian, Fedora, Arch; QEMU's own copy. */

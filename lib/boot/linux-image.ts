@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import type { PhysicalMemory } from '../memory/physical.js';
-import { readKernel } from './arch.js';
+import { archOfImage, readKernel } from './arch.js';
 import { readElf64, type Elf64 } from './elf64.js';
 import { buildFdt, type FdtNode } from './fdt.js';
 
@@ -27,6 +27,8 @@ export interface TreeBoot {
   append: string;
   /** Bytes at the start of RAM that firmware keeps for itself. */
   firmwareBytes: number;
+  /** Where images without a header begin, from the start of RAM (or of what firmware leaves). */
+  flatOffset: number;
   /** The board's device tree; /chosen is filled in. */
   tree: FdtNode;
 }
@@ -62,9 +64,10 @@ function loadKernel(b: TreeBoot, image: Buffer): { entry: number; end: number; e
     return { entry: elf.entry, end, elf };
   }
   const number = (at: number): number => Number(image.readBigUInt64LE(at));
+  const flat = archOfImage(image) === null;
   // Images before Linux 3.17 have no size; the offset then is what it was at the time.
-  const size = Math.max(image.length, Math.min(number(IMAGE_SIZE), b.ram.bytes));
-  const offset = number(IMAGE_SIZE) === 0 ? 0x8_0000 : number(TEXT_OFFSET);
+  const size = flat ? image.length : Math.max(image.length, Math.min(number(IMAGE_SIZE), b.ram.bytes));
+  const offset = flat ? b.flatOffset : number(IMAGE_SIZE) === 0 ? 0x8_0000 : number(TEXT_OFFSET);
   if (offset >= b.ram.bytes) throw new UsageError(`--kernel: ${b.kernel}: damaged header (offset 0x${offset.toString(16)})`);
   let entry = align(b.ram.base, MIB2) + offset;
   while (entry < b.ram.base + b.firmwareBytes) entry += MIB2;

@@ -4,7 +4,7 @@
  */
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
-import { defaultVarsFile, findBios, findOpenSbi, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
+import { aavmfFile, defaultVarsFile, findAavmf, findBios, findOpenSbi, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
@@ -12,8 +12,10 @@ import { openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
+import { resolveShares, type ShareConfig, type ShareOptions } from './share-config.js';
 import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
+import { type BoardChoice, boardChoice, splitMachine } from './board-choice.js';
 import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
@@ -24,7 +26,7 @@ const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['p
 const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'aarch64', 'riscv64'];
 export type Accel = AccelName;
 
-export type VgaKind = 'std' | 'none';
+export type VgaKind = 'std' | 'virtio' | 'none';
 
 export type MediaKind = 'disk' | 'cdrom' | 'floppy';
 export type DiskIf = 'virtio' | 'nvme' | 'ahci' | 'ide' | 'scsi' | 'usb' | 'floppy';
@@ -63,8 +65,8 @@ export interface MachineOptions extends AotOptions {
   switchable?: boolean;
   /** Guest architecture. Default auto: by the kernel image. */
   arch?: 'auto' | ArchName;
-  /** Board. */
-  machine?: MachineName;
+  /** Board, with properties as on the command line: `virt`, `virt,gic-version=2`. */
+  machine?: MachineName | `virt,${string}`;
   /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
   cpu?: string;
   /** Number of vCPUs, 1..16. */
@@ -94,8 +96,10 @@ export interface MachineOptions extends AotOptions {
   net?: string[];
   /** All disks as snapshots. */
   snapshot?: boolean;
-  /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
+  /** Display: `std` (VGA with Bochs VBE), `virtio` (the same and a virtio GPU), `none`. Default: none with a kernel, else std. */
   vga?: VgaKind;
+  /** Folders of the host for the guest, `FOLDER,tag=NAME[,readonly]` as on the command line or an object (9P, virtio). */
+  shares?: (string | ShareOptions)[];
   /** Extra devices, `name,key=value` as on the command line. */
   devices?: string[];
   /** Treat a guest reset as power-off. */
@@ -129,6 +133,8 @@ export interface MachineConfig {
   switchable: boolean;
   arch: ArchName;
   machine: MachineName;
+  /** What was chosen of the board beside its name. */
+  board: BoardChoice;
   cpu: string;
   cpus: number;
   /** Bytes. */
@@ -144,6 +150,7 @@ export interface MachineConfig {
   disks: DiskConfig[];
   net: NetConfig[];
   vga: VgaKind;
+  shares: ShareConfig[];
   devices: string[];
   noReboot: boolean;
   /** ms since the epoch. */
@@ -303,16 +310,29 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
   return fw;
 }
 
-/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel; none: the kernel begins in M-mode. ARM64: none. */
-function chooseVirtFirmware(o: MachineOptions, arch: ArchName, notes: string[]): FirmwareConfig | null {
-  const want = o.firmware ?? 'auto';
-  if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
-  if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
-  if (arch === 'aarch64') {
-    // PSCI is built in: kernels need no firmware.
-    if (want !== 'none' && want !== 'auto') throw new UsageError(`--firmware: '${want}' is not available on ${arch} (none is)`);
+/** ARM64: kernels need no firmware, as PSCI is built in; disks need UEFI. */
+function chooseAavmf(o: MachineOptions, want: string, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
+  if (want === 'none' || (want === 'auto' && o.kernel !== undefined)) {
+    if (o.kernel === undefined) throw new UsageError('--firmware: none needs --kernel');
+    if (o.firmwareVars !== undefined) throw new UsageError('--firmware-vars: there is no firmware');
     return null;
   }
+  if (want === 'auto' && disks.length === 0) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
+  if (want === 'seabios' || want === 'ovmf') throw new UsageError(`--firmware: '${want}' is for x86_64 (auto, aavmf, none or a file are for aarch64)`);
+  const fw = want === 'auto' || want === 'aavmf' ? findAavmf() : aavmfFile(want);
+  if (want === 'auto') notes.push(`firmware: AAVMF (${fw.code})`);
+  const disk = disks[0];
+  if (o.firmwareVars !== undefined) fw.vars = o.firmwareVars === 'none' ? null : o.firmwareVars;
+  else if (disk?.file !== undefined && disk.file !== null && !disk.snapshot && !disk.readonly) fw.vars = defaultVarsFile('virt', fw, disk.file);
+  return fw;
+}
+
+/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel; none: the kernel begins in M-mode. */
+function chooseVirtFirmware(o: MachineOptions, arch: ArchName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
+  const want = o.firmware ?? 'auto';
+  if (arch === 'aarch64') return chooseAavmf(o, want, disks, notes);
+  if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
+  if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
   if (want === 'none') return null;
   if (want !== 'auto' && want !== 'opensbi') return { kind: 'opensbi', code: want, varsTemplate: null, vars: null };
   const fw = findOpenSbi();
@@ -321,14 +341,13 @@ function chooseVirtFirmware(o: MachineOptions, arch: ArchName, notes: string[]):
 }
 
 /** Guest architecture and board. */
-function chooseArch(o: MachineOptions): { arch: ArchName; machine: MachineName } {
+function chooseArch(o: MachineOptions, machine: MachineName | undefined): { arch: ArchName; machine: MachineName } {
   const want = o.arch ?? 'auto';
   const all = Object.keys(BOARDS) as ArchName[];
   if (want !== 'auto' && !ARCH_NAMES.includes(want)) throw new UsageError(`--arch: '${String(want)}' is not available (${['auto', ...ARCH_NAMES].join(', ')} are)`);
   const image = o.kernel === undefined ? null : kernelArch(o.kernel, '--kernel');
   if (image !== null && want !== 'auto' && image !== want) throw new UsageError(`--kernel: ${o.kernel!} is a kernel for ${image}, not for ${want} (--arch)`);
   if (image !== null && !ARCH_NAMES.includes(image)) throw new UsageError(`--kernel: ${o.kernel!} is a kernel for ${image}, which is not available`);
-  const machine = o.machine;
   const having = machine === undefined ? all : all.filter((a) => BOARDS[a].includes(machine));
   if (having.length === 0) throw new UsageError(`--machine: '${String(machine)}' is not available (${[...new Set(ARCH_NAMES.flatMap((a) => BOARDS[a]))].join(', ')} are)`);
   const arch = want !== 'auto' ? want : (image ?? (having.includes('x86_64') ? 'x86_64' : null));
@@ -347,7 +366,9 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (memory > totalmem()) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than this host has (${Math.floor(totalmem() / MIB)}M)`);
   if (memory > 3 * 1024 * MIB) throw new UsageError(`--memory: ${Math.floor(memory / MIB)}M is more than the 3G this version supports`);
   if (o.kernel !== undefined) checkFile(o.kernel, '--kernel', false);
-  const { arch, machine } = chooseArch(o);
+  const { machine: wanted, properties } = splitMachine(o.machine);
+  const { arch, machine } = chooseArch(o, wanted as MachineName | undefined);
+  const board = boardChoice(arch, machine, properties);
   if (o.initrd !== undefined) {
     if (o.kernel === undefined) throw new UsageError('--initrd: needs --kernel');
     checkFile(o.initrd, '--initrd', false);
@@ -359,7 +380,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   }
   const disks = drives(o, machine);
   const notes: string[] = [];
-  const firmware = arch === 'x86_64' ? chooseFirmware(o, machine, disks, notes) : chooseVirtFirmware(o, arch, notes);
+  const firmware = arch === 'x86_64' ? chooseFirmware(o, machine, disks, notes) : chooseVirtFirmware(o, arch, disks, notes);
   const clock = o.clock ?? 'host';
   if (clock !== 'host' && clock !== 'virtual') throw new UsageError(`--clock: '${String(clock)}' is not available (host, virtual are)`);
   // Runs under a virtual clock are to be repeatable.
@@ -367,12 +388,13 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a time (example: 2026-01-31T12:00:00Z)');
   if (accel.name === 'kvm' && clock === 'virtual') throw new UsageError('--clock: virtual counts instructions, which kvm does not (use --accel jit or interp)');
   const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
-  if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
+  if (vga !== 'std' && vga !== 'virtio' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, virtio, none are)`);
   return {
     accel,
     switchable: o.switchable ?? false,
     arch,
     machine,
+    board,
     cpu: o.cpu ?? 'max',
     cpus,
     memory: Math.floor(memory / 4096) * 4096,
@@ -385,6 +407,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     disks,
     net: parseNets(o.net ?? []),
     vga,
+    shares: resolveShares(o.shares ?? [], commaParts),
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,
     rtc: rtc.getTime(),

@@ -9,10 +9,16 @@ import { At, RECORD } from './state.js';
 
 export const COMPILERS = ['aarch64-linux-gnu-gcc', 'aarch64-linux-gnu-gcc-12', 'aarch64-linux-gnu-gcc-14'];
 export const QEMU = ['qemu-aarch64-static', 'qemu-aarch64'];
-const onPath = (name: string): boolean => (process.env.PATH ?? '').split(':').some((d) => existsSync(join(d, name)));
+export const onPath = (name: string): boolean => (process.env.PATH ?? '').split(':').some((d) => existsSync(join(d, name)));
+
+/** The command that executes cases from standard input. */
+export interface Runner {
+  command: string;
+  args: string[];
+}
 
 /** Builds the runner. @returns the command that runs it, or a reason why it cannot be had. */
-export function buildRunner(dir: string): { command: string; args: string[] } | { missing: string } {
+export function buildRunner(dir: string): Runner | { missing: string } {
   const cc = COMPILERS.find(onPath);
   const qemu = QEMU.find(onPath);
   if (cc === undefined || qemu === undefined) return { missing: `${cc === undefined ? COMPILERS[0]! : QEMU[0]!} is not installed` };
@@ -67,7 +73,7 @@ export interface Options {
   limit?: number;
 }
 
-export function runDifferential(runner: { command: string; args: string[] }, o: Options): Difference[] {
+export function runDifferential(runner: Runner, o: Options): Difference[] {
   const generator = new Generator(o.seed, o.families);
   const emulator = new Emulator(o.jit);
   const found: Difference[] = [];

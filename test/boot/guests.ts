@@ -20,6 +20,11 @@ export interface Guests {
   kernelArm64?: string;
   initramfsArm64?: string;
   initramfsArm64Modules?: string;
+  /** GRUB's modules for UEFI on arm64. */
+  grubArm64?: string;
+  /** A RISC-V kernel and busybox for it, added to the list by hand. */
+  kernelRiscv64?: string;
+  initramfsRiscv64?: string;
 }
 
 const LIST = fileURLToPath(new URL('../../.demo/guests.json', import.meta.url));

@@ -1,11 +1,12 @@
 /** What firmware and kernels find out about the machine: CMOS and fw_cfg. */
 import { E820, HIGH_RAM, ramLayout, type RamLayout } from '../../boot/e820.js';
 import { readFileSync } from 'node:fs';
-import { type AcpiBoard, buildAcpi } from '../../boot/acpi.js';
+import { type AcpiBoard, type AcpiTables, buildAcpi } from '../../boot/acpi.js';
 import { smbiosAnchor, smbiosTables } from '../../boot/smbios.js';
 import { LOADER_FILE, loaderScript, RSDP_FILE, TABLES_FILE } from '../../boot/table-loader.js';
 import { FW_CFG_PORTS, FwCfg, FwCfgKey } from '../../devices/firmware/fw-cfg.js';
 import { le32 } from '../../devices/pci/pci.js';
+import type { BusParts } from './bus-parts.js';
 import type { Parts } from './parts.js';
 
 const VERSION = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -55,9 +56,13 @@ export function addFwCfg(p: Parts): void {
 
 /** ACPI tables for firmware, made anew when it reads them: they depend on where it has put the PM registers. */
 export function addAcpiFiles(p: Parts, board: () => AcpiBoard): void {
-  p.fw.addComputedFile(TABLES_FILE, () => buildAcpi(board()).tables);
-  p.fw.addComputedFile(RSDP_FILE, () => buildAcpi(board()).rsdp);
-  p.fw.addComputedFile(LOADER_FILE, () => loaderScript(buildAcpi(board())));
+  addAcpiTables(p, () => buildAcpi(board()));
+}
+
+export function addAcpiTables(p: BusParts, build: () => AcpiTables): void {
+  p.fw.addComputedFile(TABLES_FILE, () => build().tables);
+  p.fw.addComputedFile(RSDP_FILE, () => build().rsdp);
+  p.fw.addComputedFile(LOADER_FILE, () => loaderScript(build()));
 }
 
 /** What depends on all other parts: the boot order. Comes last. */
@@ -66,7 +71,7 @@ export function finishFwCfg(p: Parts): void {
 }
 
 /** Kernel, initrd and command line for firmware that loads them itself (UEFI). */
-export function addKernelItems(p: Parts): void {
+export function addKernelItems(p: BusParts): void {
   const c = p.host.config;
   if (c.kernel === null || c.firmware === null) return;
   const kernel = readFileSync(c.kernel);

@@ -1,11 +1,12 @@
 /** Firmware in ROM or flash, at the top of 4 GiB and below 1 MiB, and the store of UEFI variables. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { openLocked } from '../../block/file.js';
 import type { FirmwareConfig } from '../../boot/firmware.js';
-import { FLASH_BLOCK, Pflash } from '../../devices/firmware/pflash.js';
+import { FLASH_BLOCK, FLASH_NARROW, FLASH_WIDE, type FlashGeometry, Pflash } from '../../devices/firmware/pflash.js';
 import { UsageError } from '../../errors.js';
 import { SHADOW_END, ShadowArea } from '../../memory/shadow.js';
+import type { BusParts } from './bus-parts.js';
 import type { Parts } from './parts.js';
 
 const TOP = 0x1_0000_0000;
@@ -33,12 +34,49 @@ interface Placed {
 }
 
 /** Puts contents into host memory beside RAM, filled up to whole pages at the front (firmware ends at the top). */
-function place(p: Parts, image: Uint8Array): Placed {
+function place(p: BusParts, image: Uint8Array): Placed {
   const bytes = Math.ceil(image.length / FLASH_BLOCK) * FLASH_BLOCK;
   const offset = p.host.extraRam(bytes);
-  p.memory.ram8.fill(0xff, offset, offset + bytes);
-  p.memory.ram8.set(image, offset + bytes - image.length);
+  p.memory.ram8.fill(0xff, offset, offset + bytes - image.length);
+  copySparse(p.memory.ram8, offset + bytes - image.length, image);
   return { offset, bytes };
+}
+
+const CHUNK = 0x1_0000;
+const ZEROS = new Uint8Array(CHUNK);
+
+/** Copies into fresh, zero-filled memory: images of the ARM firmware are 64 MiB of almost nothing. */
+function copySparse(dst: Uint8Array, at: number, src: Uint8Array): void {
+  for (let i = 0; i < src.length; i += CHUNK) {
+    const piece = src.subarray(i, i + CHUNK);
+    if (Buffer.compare(piece, ZEROS.subarray(0, piece.length)) !== 0) dst.set(piece, at + i);
+  }
+}
+
+/** Where the flash of a `virt` board is: code, then variables. */
+export interface FlashMap {
+  base: number;
+  /** Of each of the two. */
+  bytes: number;
+}
+
+/** The flash of the `virt` boards: code at its start, variables in its second half. */
+export function addVirtFlash(p: BusParts, map: FlashMap): void {
+  const fw = p.host.config.firmware;
+  if (fw?.kind !== 'uefi') return;
+  const code = read(fw.code, '--firmware');
+  if (code.length > map.bytes) throw new UsageError(`--firmware: ${fw.code}: ${code.length} bytes are more than the ${map.bytes >> 20}M of flash`);
+  // Smaller images are filled up at their end: execution begins at their start.
+  const whole = (image: Buffer): Buffer => (image.length % FLASH_WIDE.block ? Buffer.concat([image, Buffer.alloc(FLASH_WIDE.block - (image.length % FLASH_WIDE.block), 0xff)]) : image);
+  const rom = place(p, whole(code));
+  p.memory.mapRam(map.base, rom.bytes, rom.offset, true);
+  chip(p, 'flash-code', map.base, rom, null, FLASH_WIDE);
+  const template = fw.varsTemplate === null ? Buffer.alloc(map.bytes) : read(fw.varsTemplate, '--firmware');
+  if (template.length > map.bytes) throw new UsageError(`--firmware: ${fw.varsTemplate!}: ${template.length} bytes are more than the ${map.bytes >> 20}M of flash`);
+  const vars = place(p, whole(template));
+  fill(p, vars, template, fw);
+  p.memory.mapRam(map.base + map.bytes, vars.bytes, vars.offset, true);
+  chip(p, 'flash-vars', map.base + map.bytes, vars, new VariableStore(p, fw, vars), FLASH_WIDE);
 }
 
 function read(file: string, option: string): Buffer {
@@ -77,7 +115,7 @@ function addFlash(p: Parts, fw: FirmwareConfig, image: Buffer, codeBase: number,
 }
 
 /** Variables of an earlier run, or the template. */
-function fill(p: Parts, vars: Placed, template: Uint8Array, fw: FirmwareConfig): void {
+function fill(p: BusParts, vars: Placed, template: Uint8Array, fw: FirmwareConfig): void {
   let contents = template;
   if (fw.vars !== null && existsSync(fw.vars)) {
     contents = read(fw.vars, '--firmware-vars');
@@ -85,21 +123,36 @@ function fill(p: Parts, vars: Placed, template: Uint8Array, fw: FirmwareConfig):
       throw new UsageError(`--firmware-vars: ${fw.vars} has ${contents.length} bytes, this firmware's variables have ${template.length} (delete the file to start afresh)`);
     }
   }
-  p.memory.ram8.set(contents, vars.offset);
+  if (contents !== template) p.memory.ram8.set(contents, vars.offset);
 }
 
-function chip(p: Parts, name: string, base: number, at: Placed, store: VariableStore | null): void {
+function chip(p: BusParts, name: string, base: number, at: Placed, store: VariableStore | null, geometry: FlashGeometry = FLASH_NARROW): void {
   const m = p.memory;
   const flash = p.add(
     new Pflash({
       name,
       contents: m.ram8.subarray(at.offset, at.offset + at.bytes),
       readonly: store === null,
+      geometry,
       onArrayMode: (array) => (array ? m.mapRam(base, at.bytes, at.offset, true) : m.unmapRam(base, at.bytes)),
       onChange: (offset, length) => store?.changed(offset, length),
     }),
   );
   m.mapMmio(base, at.bytes, flash.mmio);
+}
+
+/** A new file, with holes where there is nothing. */
+function writeSparse(file: string, contents: Uint8Array): void {
+  const fd = openSync(file, 'w');
+  try {
+    ftruncateSync(fd, contents.length);
+    for (let i = 0; i < contents.length; i += CHUNK) {
+      const piece = contents.subarray(i, i + CHUNK);
+      if (Buffer.compare(piece, ZEROS.subarray(0, piece.length)) !== 0) writeSync(fd, piece, 0, piece.length, i);
+    }
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Keeps the variables in their file: changed blocks are written shortly after a change and at the end. */
@@ -109,7 +162,7 @@ class VariableStore {
   private fd: number | null = null;
 
   constructor(
-    private readonly p: Parts,
+    private readonly p: BusParts,
     private readonly fw: FirmwareConfig,
     private readonly at: Placed,
   ) {
@@ -145,7 +198,7 @@ class VariableStore {
     if (!existsSync(file)) {
       mkdirSync(dirname(file), { recursive: true });
       const temporary = `${file}.${process.pid}.tmp`;
-      writeFileSync(temporary, contents);
+      writeSparse(temporary, contents);
       renameSync(temporary, file);
     }
     return openLocked(file, 'r+', 'write', '--firmware-vars');

@@ -4,7 +4,6 @@
  */
 import { createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { UsageError } from '../../errors.js';
 import type { DebugRequest, DebugStop } from '../../machine/protocol.js';
 import type { VirtualMachine } from '../../machine/virtual-machine.js';
 import { type Endpoint, listenAt } from '../endpoint.js';
@@ -56,10 +55,9 @@ export class GdbServer {
 
   /**
    * Starts listening. @param onClient called when a client has connected.
-   * @throws UsageError that names the option if that is impossible, or if there is no debugger for the guest's architecture.
+   * @throws UsageError that names the option if that is impossible.
    */
   static async listen(vm: VirtualMachine, endpoint: Endpoint, version: string, onClient: () => void = () => {}, option = '--gdb'): Promise<GdbServer> {
-    if (vm.config.arch !== 'x86_64') throw new UsageError(`${option}: there is no debugger for ${vm.config.arch} guests yet`);
     const s = new GdbServer(vm, version, onClient);
     s.at = await listenAt(s.server, endpoint, option);
     s.server.unref();

@@ -5,6 +5,7 @@
  * index cpus * 32 + n - 32.
  */
 import type { SavedState } from '../device.js';
+import { LPI_FIRST, type Lpis } from './gicv3-lpi.js';
 import { array, bytes, int, loadState, saveState, u32, u8, words, type Schema } from '../saved.js';
 
 export const PRIVATE = 32;
@@ -65,6 +66,8 @@ export interface GicOptions {
   version: 2 | 3;
   /** The interrupt outputs of a CPU may have changed. */
   changed: (cpu: number) => void;
+  /** GICv3 with LPIs. */
+  lpis?: Lpis | null;
 }
 
 export class GicCore {
@@ -76,6 +79,7 @@ export class GicCore {
   readonly fiq: boolean[];
   s: State;
   private readonly changed: (cpu: number) => void;
+  private readonly lpis: Lpis | null;
   private readonly schema: Schema<State>;
   private readonly count: number;
 
@@ -84,6 +88,7 @@ export class GicCore {
     this.spis = o.spis;
     this.version = o.version;
     this.changed = o.changed;
+    this.lpis = o.lpis ?? null;
     this.count = o.cpus * PRIVATE + o.spis;
     this.irq = new Array<boolean>(o.cpus).fill(false);
     this.fiq = new Array<boolean>(o.cpus).fill(false);
@@ -124,8 +129,9 @@ export class GicCore {
     this.updateAll();
   }
 
-  /** Index of interrupt n as CPU c sees it, or -1. */
+  /** Index of interrupt n as CPU c sees it, or -1. LPIs come after all others. */
   index(c: number, n: number): number {
+    if (this.lpis?.has(n) === true) return this.count + n - LPI_FIRST;
     if (n < PRIVATE) return c * PRIVATE + n;
     return n < PRIVATE + this.spis ? this.cpus * PRIVATE + n - PRIVATE : -1;
   }
@@ -156,6 +162,15 @@ export class GicCore {
     const now = (f[i]! & ~clear) | set;
     if (now === f[i]) return;
     f[i] = now;
+  }
+
+  /** Group 1: all LPIs are. */
+  isGroup1(i: number): boolean {
+    return i >= this.count || (this.s.flags[i]! & Fg.GROUP1) !== 0;
+  }
+
+  private priorityOf(i: number): number {
+    return i >= this.count ? this.lpis!.priority(this.number(i)) : this.s.priority[i]!;
   }
 
   isPending(i: number): boolean {
@@ -213,7 +228,9 @@ export class GicCore {
     for (let n = 0; n < PRIVATE; n++) look(c * PRIVATE + n);
     const base = this.cpus * PRIVATE;
     for (let k = 0; k < this.spis; k++) if (s.flags[base + k]! & (Fg.PENDING | Fg.LEVEL) && this.targets(k, c)) look(base + k);
-    return best;
+    if (this.lpis === null || (groups & 2) === 0) return best;
+    const lpi = this.lpis.best(c);
+    return lpi >= 0 && this.lpis.priority(lpi) < at ? this.index(c, lpi) : best;
   }
 
   /** Group priority of p: the bits that preempt. */
@@ -239,8 +256,8 @@ export class GicCore {
     let irq = false;
     let fiq = false;
     if (i >= 0) {
-      const p = s.priority[i]!;
-      const group1 = (s.flags[i]! & Fg.GROUP1) !== 0;
+      const p = this.priorityOf(i);
+      const group1 = this.isGroup1(i);
       if (p < s.cpu[c]!.pmr && this.groupPriority(c, p, group1) < this.running(c)) {
         // GICv2: group 0 uses FIQ only if asked to (GICC_CTLR.FIQEn).
         if (group1 || (this.version === 2 && (s.cpu[c]!.ctlr & 8) === 0)) irq = true;
@@ -255,19 +272,22 @@ export class GicCore {
 
   /** Interrupt number of index i. */
   number(i: number): number {
+    if (i >= this.count) return i - this.count + LPI_FIRST;
     return i < this.cpus * PRIVATE ? i % PRIVATE : i - this.cpus * PRIVATE + PRIVATE;
   }
 
   /** Acknowledges the best pending interrupt of the wanted group for CPU c: it becomes active. @returns its index or -1. */
   acknowledge(c: number, group1: boolean): number {
     const i = this.best(c);
-    if (i < 0 || (!this.irq[c] && !this.fiq[c]) || ((this.s.flags[i]! & Fg.GROUP1) !== 0) !== group1) return -1;
+    if (i < 0 || (!this.irq[c] && !this.fiq[c]) || this.isGroup1(i) !== group1) return -1;
     const s = this.s;
-    const p = this.groupPriority(c, s.priority[i]!, group1);
+    const p = this.groupPriority(c, this.priorityOf(i), group1);
     const cpu = s.cpu[c]!;
     if (group1) cpu.apr1 = (cpu.apr1 | (1 << (p >> 3))) >>> 0;
     else cpu.apr0 = (cpu.apr0 | (1 << (p >> 3))) >>> 0;
-    s.flags[i] = (s.flags[i]! | Fg.ACTIVE) & ~Fg.PENDING;
+    // LPIs have no active state.
+    if (i >= this.count) this.lpis!.setPending(c, this.number(i), false);
+    else s.flags[i] = (s.flags[i]! | Fg.ACTIVE) & ~Fg.PENDING;
     return i;
   }
 
@@ -276,13 +296,13 @@ export class GicCore {
     const cpu = this.s.cpu[c]!;
     if (group1) cpu.apr1 = (cpu.apr1 & (cpu.apr1 - 1)) >>> 0;
     else cpu.apr0 = (cpu.apr0 & (cpu.apr0 - 1)) >>> 0;
-    if (i >= 0) this.s.flags[i]! &= ~Fg.ACTIVE;
-    if (i >= this.cpus * PRIVATE) this.updateAll();
+    if (i >= 0 && i < this.count) this.s.flags[i]! &= ~Fg.ACTIVE;
+    if (i >= this.cpus * PRIVATE && i < this.count) this.updateAll();
     else this.update(c);
   }
 
   deactivate(i: number): void {
-    if (i < 0) return;
+    if (i < 0 || i >= this.count) return;
     this.s.flags[i]! &= ~Fg.ACTIVE;
     this.updateFor(i);
   }

@@ -1,6 +1,7 @@
 /** GICv3 (ARM IHI 0069H): distributor, redistributors and the system-register CPU interface; one security state, affinity routing always on. */
-import type { Device, IoHandler, SavedState } from '../device.js';
+import type { Device, GuestMemory, IoHandler, SavedState } from '../device.js';
 import { Fg, GicCore, PRIVATE, SPURIOUS, part } from './gic-core.js';
+import { LPI_FIRST, LPI_ID_BITS, Lpis } from './gicv3-lpi.js';
 
 export interface GicV3Options {
   cpus: number;
@@ -8,6 +9,8 @@ export interface GicV3Options {
   changed: (cpu: number) => void;
   /** MPIDR affinity fields of CPU i (Aff3..0 as bytes 3..0 of the number). */
   affinity: (cpu: number) => number;
+  /** Guest memory: there are LPIs. Absent: there are none, and no ITS. */
+  memory?: GuestMemory;
 }
 
 /** Bytes of one redistributor: RD_base and SGI_base. */
@@ -17,20 +20,24 @@ const IIDR = 0x0000_043b;
 const PIDR2 = 0x3b;
 /** GICD_CTLR: ARE and DS read as one. */
 const CTLR_FIXED = 0x50;
-/** GICD_TYPER: 10 bits of interrupt ID. */
+/** GICD_TYPER: bits of interrupt ID, and that there are LPIs. */
 const ID_BITS = 9 << 19;
+const ID_BITS_LPI = ((LPI_ID_BITS - 1) << 19) | (1 << 17);
 
 export class GicV3 implements Device {
   readonly name = 'gicv3';
   readonly core: GicCore;
   readonly distributor: IoHandler;
   readonly redistributors: IoHandler;
+  /** Null: there are none. */
+  readonly lpis: Lpis | null;
   private readonly affinity: (cpu: number) => number;
   /** GICR_WAKER.ProcessorSleep per CPU. */
   private asleep: boolean[];
 
   constructor(o: GicV3Options) {
-    this.core = new GicCore({ cpus: o.cpus, spis: o.spis, version: 3, changed: o.changed });
+    this.lpis = o.memory === undefined ? null : new Lpis({ cpus: o.cpus, memory: o.memory, changed: (c) => this.core.update(c) });
+    this.core = new GicCore({ cpus: o.cpus, spis: o.spis, version: 3, changed: o.changed, lpis: this.lpis });
     this.affinity = o.affinity;
     this.asleep = new Array<boolean>(o.cpus).fill(true);
     this.distributor = { read: (off, size) => this.readDist(off, size), write: (off, size, v) => this.writeDist(off, size, v) };
@@ -39,14 +46,17 @@ export class GicV3 implements Device {
 
   reset(): void {
     this.asleep.fill(true);
+    this.lpis?.reset();
     this.core.reset();
   }
 
   save(): SavedState {
-    return { ...this.core.save(), asleep: [...this.asleep] };
+    return { ...this.core.save(), asleep: [...this.asleep], lpis: this.lpis?.save() ?? null };
   }
 
   restore(s: SavedState): void {
+    // Before the core, which looks at what is pending.
+    this.lpis?.restore(s.lpis as SavedState);
     this.core.restore(s);
     const a = s.asleep;
     this.asleep = this.asleep.map((_, i) => Array.isArray(a) && a[i] === true);
@@ -67,7 +77,7 @@ export class GicV3 implements Device {
     const shared = first >= PRIVATE;
     switch (offset >>> 7) {
       case 0:
-        return offset === 0 ? g.s.ctlr | CTLR_FIXED : offset === 4 ? g.lines | ID_BITS | (1 << 25) : offset === 8 ? IIDR : 0;
+        return offset === 0 ? g.s.ctlr | CTLR_FIXED : offset === 4 ? g.lines | (this.lpis === null ? ID_BITS : ID_BITS_LPI) | (1 << 25) : offset === 8 ? IIDR : 0;
       case 1: return shared ? g.readBits(0, first, 'group') : 0;
       case 2: case 3: return shared ? g.readBits(0, first, 'enabled') : 0;
       case 4: case 5: return shared ? g.readBits(0, first, 'pending') : 0;
@@ -153,9 +163,10 @@ export class GicV3 implements Device {
   private readRedist32(c: number, o: number): number {
     const g = this.core;
     switch (o) {
+      case 0x0000: case 0x0070: case 0x0074: case 0x0078: case 0x007c: return this.lpis?.read(c, o) ?? 0;
       case 0x0004: return IIDR;
-      // GICR_TYPER: processor number, Last; affinity.
-      case 0x0008: return (c << 8) | (c === g.cpus - 1 ? 0x10 : 0);
+      // GICR_TYPER: processor number, Last, PLPIS; affinity.
+      case 0x0008: return (c << 8) | (c === g.cpus - 1 ? 0x10 : 0) | (this.lpis === null ? 0 : 1);
       case 0x000c: return this.affinity(c) >>> 0;
       case 0x0014: return this.asleep[c] ? 6 : 0;
       case 0xffe8: return PIDR2;
@@ -179,7 +190,8 @@ export class GicV3 implements Device {
       return;
     }
     if (size !== 4) return;
-    if (o === 0x14) this.asleep[c] = (v & 2) !== 0;
+    if (o === 0 || (o >= 0x70 && o < 0x80)) this.lpis?.write(c, o, v);
+    else if (o === 0x14) this.asleep[c] = (v & 2) !== 0;
     else if (o === 0x1_0c04) g.writeConfig(c, 16, v);
     else if (o >= 0x1_0080 && o <= 0x1_0380 && (o & 0x7f) === 0) this.writeSet(c, (o - 0x1_0000) >>> 7, 0, v);
   }
@@ -218,7 +230,7 @@ export class GicV3 implements Device {
 
   private highest(c: number, group1: boolean): number {
     const i = this.core.best(c);
-    return i < 0 || ((this.core.s.flags[i]! & Fg.GROUP1) !== 0) !== group1 ? SPURIOUS : this.core.number(i);
+    return i < 0 || this.core.isGroup1(i) !== group1 ? SPURIOUS : this.core.number(i);
   }
 
   writeIcc(c: number, reg: number, lo: number, hi: number): void {
@@ -245,7 +257,7 @@ export class GicV3 implements Device {
   }
 
   private end(c: number, n: number, group1: boolean): void {
-    if (n >= 1020) return;
+    if (n >= 1020 && n < LPI_FIRST) return;
     const g = this.core;
     const i = g.index(c, n);
     if (i < 0) return;

@@ -1,7 +1,7 @@
 /**
  * Parallel NOR flash with Intel's command set 0001h and CFI ("Common Flash Memory Interface Specification", release 2.0; Intel
- * StrataFlash J3 data sheet for the commands), 8 bits wide, as UEFI firmware for virtual machines drives it: byte program and
- * block erase, blocks of 4 KiB. The status register reads zero after Clear Status until an operation has ended: firmware
+ * StrataFlash J3 data sheet for the commands), as UEFI firmware for virtual machines drives it: 8 bits wide with blocks of 4 KiB, or
+ * two chips of 16 bits side by side with blocks of 256 KiB together. The status register reads zero after Clear Status until an operation has ended: firmware
  * tells flash from ROM and RAM by that. A chip in array mode is mapped as ROM by its owner, so reads cost nothing.
  */
 import { VmxError } from '../../errors.js';
@@ -45,6 +45,15 @@ const DEVICE = 0x18;
 /** Bytes of the write buffer, log2. */
 const BUFFER_BITS = 6;
 
+/** How the chips are put together: bytes of the bus, bytes of an erase block. */
+export interface FlashGeometry {
+  width: 1 | 4;
+  block: number;
+}
+export const FLASH_NARROW: FlashGeometry = { width: 1, block: FLASH_BLOCK };
+/** Two chips of 16 bits, each with blocks of 128 KiB. */
+export const FLASH_WIDE: FlashGeometry = { width: 4, block: 0x4_0000 };
+
 interface State {
   mode: number;
   expect: number;
@@ -63,13 +72,17 @@ export interface PflashOptions {
   /** The chip's contents, changed in place (a view of the machine's memory); whole blocks. */
   contents: Uint8Array;
   readonly: boolean;
+  /** Default FLASH_NARROW. */
+  geometry?: FlashGeometry;
   /** The chip changed between array mode (reads may come from memory) and command mode (reads must come here). */
   onArrayMode: (array: boolean) => void;
   /** Bytes changed. */
   onChange?: (offset: number, length: number) => void;
 }
 
-const BUFFER_BYTES = 1 << BUFFER_BITS;
+/** In units of the bus. */
+const BUFFER_UNITS = 1 << BUFFER_BITS;
+const BUFFER_BYTES = BUFFER_UNITS * 4;
 const SCHEMA: Schema<State> = {
   mode: int(Mode.ARRAY, Mode.CFI),
   expect: int(Expect.COMMAND, Expect.LOCK),
@@ -86,14 +99,17 @@ export class Pflash implements Device {
   private readonly cfi: Uint8Array;
   /** A chip that can be written saves its contents too. */
   private readonly schema: Schema<State & { contents: Uint8Array }>;
+  private readonly geometry: FlashGeometry;
   private s = initial();
   private mapped = true;
 
   constructor(o: PflashOptions) {
-    if (o.contents.length === 0 || o.contents.length % FLASH_BLOCK) throw new VmxError('ERR_INTERNAL', `${o.name}: size must be whole blocks`);
+    const g = (this.geometry = o.geometry ?? FLASH_NARROW);
+    if (o.contents.length === 0 || o.contents.length % g.block) throw new VmxError('ERR_INTERNAL', `${o.name}: size must be whole blocks`);
     this.o = o;
     this.name = o.name;
-    this.cfi = cfiTable(o.contents.length);
+    // Of one chip.
+    this.cfi = g.width === 1 ? cfiTable(o.contents.length, g.block) : cfiTable(o.contents.length / 2, g.block / 2);
     this.schema = { ...SCHEMA, contents: bytes(o.readonly ? 0 : o.contents.length) };
     this.mmio = { read: (a, n) => this.read(a, n), write: (a, n, v) => this.write(a, n, v) };
   }
@@ -131,7 +147,13 @@ export class Pflash implements Device {
     return v;
   }
 
-  private read8(a: number): number {
+  private read8(address: number): number {
+    let a = address;
+    if (this.geometry.width === 4 && this.s.mode !== Mode.ARRAY) {
+      // Each chip answers in the low half of its lane.
+      if (a & 1) return 0;
+      a >>= 2;
+    }
     switch (this.s.mode) {
       case Mode.STATUS:
         return this.s.status;
@@ -162,7 +184,7 @@ export class Pflash implements Device {
         s.expect = Expect.COMMAND;
         break;
       case Expect.COUNT:
-        s.count = Math.min(v + 1, BUFFER_BYTES);
+        s.count = Math.min(v + 1, BUFFER_UNITS) * this.geometry.width;
         s.expect = Expect.BUFFER;
         break;
       case Expect.BUFFER:
@@ -259,23 +281,24 @@ export class Pflash implements Device {
       this.s.status |= Status.ERASE_ERROR | Status.LOCKED;
       return;
     }
-    const at = a - (a % FLASH_BLOCK);
-    this.o.contents.fill(0xff, at, at + FLASH_BLOCK);
-    this.o.onChange?.(at, FLASH_BLOCK);
+    const { block } = this.geometry;
+    const at = a - (a % block);
+    this.o.contents.fill(0xff, at, at + block);
+    this.o.onChange?.(at, block);
   }
 }
 
 /** CFI query structure: identification string at 10h, system interface at 1Bh, geometry at 27h, primary table at 31h. */
-function cfiTable(bytes: number): Uint8Array {
+function cfiTable(bytes: number, block: number): Uint8Array {
   const t = new Uint8Array(0x60);
   const put = (at: number, ...v: number[]): void => t.set(v, at);
   put(0x10, 0x51, 0x52, 0x59); // "QRY"
   put(0x13, 0x01, 0x00, 0x31, 0x00); // primary command set 0001h, its table at 31h
   put(0x1b, 0x45, 0x55, 0x00, 0x00); // supply voltages
   put(0x1f, 0x07, 0x07, 0x0a, 0x00, 0x04, 0x04, 0x04, 0x00); // time-outs
-  const blocks = bytes / FLASH_BLOCK - 1;
+  const blocks = bytes / block - 1;
   put(0x27, Math.ceil(Math.log2(bytes)), 0x02, 0x00, BUFFER_BITS, 0x00, 0x01);
-  put(0x2d, blocks & 0xff, blocks >> 8, (FLASH_BLOCK / 256) & 0xff, FLASH_BLOCK >> 16);
+  put(0x2d, blocks & 0xff, blocks >> 8, (block / 256) & 0xff, block >> 16);
   put(0x31, 0x50, 0x52, 0x49, 0x31, 0x30); // "PRI", version 1.0
   return t;
 }

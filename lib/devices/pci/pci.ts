@@ -66,8 +66,8 @@ export interface PciHost {
   bus: IoBus;
   /** Level of an INTx pin (1..4) of function `devfn` (device number << 3 | function number); functions of a device may share a pin. */
   intx(devfn: number, pin: number, level: boolean): void;
-  /** A message-signalled interrupt: a 32-bit write to `address`. */
-  msi(address: number, data: number): void;
+  /** A message-signalled interrupt: a 32-bit write to `address` by function `devfn`. */
+  msi(address: number, data: number, devfn: number): void;
 }
 
 /** What people and programs want to know of a function. */
@@ -190,7 +190,7 @@ export class PciFunction implements Device {
 
   /** Adds MSI-X with `vectors` entries in BAR n (its own BAR, 4 KiB). */
   protected addMsix(n: number, vectors: number): MsixTable {
-    const t = new MsixTable(vectors, (address, data) => this.host.msi(address, data), () => this.msixEnabled(), () => this.msixMasked());
+    const t = new MsixTable(vectors, (address, data) => this.host.msi(address, data, this.devfn), () => this.msixEnabled(), () => this.msixMasked());
     this.addBar(n, 'mem', 4096, t);
     this.msixCap = this.addCapability(0x11, [...le16(vectors - 1), ...le32(n), ...le32(0x800 | n)], [0, 0xc0]);
     this.msix = t;
@@ -212,7 +212,7 @@ export class PciFunction implements Device {
     if (!this.msiEnabled()) return;
     const address = this.configRead(at + 4, 4);
     // The upper address word must be zero for the interrupt window; others go nowhere.
-    if (this.configRead(at + 8, 4) === 0) this.host.msi(address, this.configRead(at + 12, 2));
+    if (this.configRead(at + 8, 4) === 0) this.host.msi(address, this.configRead(at + 12, 2), this.devfn);
   }
 
   private msixControl(): number {

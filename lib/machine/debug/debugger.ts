@@ -206,7 +206,7 @@ export class Debugger implements Stops {
       this.tell();
       return true;
     }
-    if (length < 1 || (lo & (PAGE - 1)) + length > PAGE) return false;
+    if (this.h.arch.watch === undefined || length < 1 || (lo & (PAGE - 1)) + length > PAGE) return false;
     const range: WatchRange = { lo, hi, bytes: length, read: kind !== 'write', write: kind !== 'read' };
     const same = (w: WatchRange): boolean => w.lo === lo && w.hi === hi && w.bytes === length && w.read === range.read && w.write === range.write;
     this.watches = this.watches.filter((w) => !same(w));
@@ -229,7 +229,7 @@ export class Debugger implements Stops {
 
   private applyWatches(): void {
     this.h.cpus.forEach((cpu, i) => {
-      this.h.arch.watch(cpu, this.watches, (w) => {
+      this.h.arch.watch?.(cpu, this.watches, (w) => {
         const at = (BigInt(w.hi >>> 0) << 32n) | BigInt(w.lo >>> 0);
         this.stop({ cpu: i, signal: 5, watch: { kind: w.read ? (w.write ? 'access' : 'read') : 'write', address: at } });
       });

@@ -8,6 +8,7 @@ import { A, Mode, flagsToNzcv, mmuIndexOf } from '../../engine/guest/arm64/regs.
 import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
+import { arm64Gdb } from './arm64-gdb.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 function watchedSlots(): number[] {
@@ -25,6 +26,7 @@ const debug: GuestDebug = {
   codeKind: (mode) => `64:${mode & Mode.EL1 ? 'kernel' : 'user'}`,
   watched: watchedSlots(),
   flags: (V) => flagsToNzcv(V[Slot.FLAGS * 2]!),
+  gdb: arm64Gdb,
   attachTrace(cpu, sink) {
     (cpu as Arm64Cpu).trace = { delivered: (c, text) => sink.event(c, text), modeChanged: (c) => sink.modeChanged(c) };
   },
@@ -55,12 +57,12 @@ function build(env: GuestEnv): Guest {
     const timers = [0, 1].map((k) => env.board.clock.timer(() => cpus[index]!.timer.update(k)));
     cpus.push(
       new Arm64Cpu({
-        index, state, map: memory, helpers, lifter, gicSystemRegisters: true, peers: cpus,
+        index, state, map: memory, helpers, lifter, gicSystemRegisters: board.gic.v3 !== null, peers: cpus,
         intc: {
           get irq() { return core.irq[index]!; },
           get fiq() { return core.fiq[index]!; },
-          readIcc: (reg) => board.gic.readIcc(index, reg),
-          writeIcc: (reg, lo, hi) => board.gic.writeIcc(index, reg, lo, hi),
+          readIcc: (reg) => board.gic.v3!.readIcc(index, reg),
+          writeIcc: (reg, lo, hi) => board.gic.v3!.writeIcc(index, reg, lo, hi),
         },
         timer: {
           now: () => clock.now(),

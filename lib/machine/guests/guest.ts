@@ -85,8 +85,8 @@ export interface GdbArch {
   write(cpu: MachineCpu, n: number, value: Uint8Array): boolean;
   /** Physical address of a virtual one, without side effects; -1 if there is none. */
   translate(cpu: MachineCpu, lo: number, hi: number): number;
-  /** Watches data accesses of this CPU; `hit` is called within the instruction. */
-  watch(cpu: MachineCpu, ranges: readonly WatchRange[], hit: (w: WatchRange) => void): void;
+  /** Watches data accesses of this CPU; `hit` is called within the instruction. Absent: there are no watchpoints. */
+  watch?(cpu: MachineCpu, ranges: readonly WatchRange[], hit: (w: WatchRange) => void): void;
 }
 
 /** The debugging tools' view of an architecture. */

@@ -8,6 +8,7 @@ import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import { hex64 } from '../debug/hex.js';
+import { riscvGdb } from './riscv-gdb.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 /** From here on RAM is mapped by another table (see PhysicalMemory). */
@@ -20,6 +21,7 @@ const debug: GuestDebug = {
   codeKind: (mode) => `rv64:${['user', 'supervisor', '', 'machine'][mode & Mode.PRIV]!}`,
   watched: [...Array.from({ length: 31 }, (_, i) => Slot.GPR + 1 + i), ...Array.from({ length: 32 }, (_, i) => X.F + i), Slot.MXCSR],
   flags: null,
+  gdb: riscvGdb,
   attachTrace(cpu, sink) {
     (cpu as RiscvCpu).trace = {
       trap: (c, cause, interrupt, epcLo, epcHi, tvalLo, tvalHi) =>
@@ -53,6 +55,7 @@ function build(env: GuestEnv): Guest {
       }),
     );
   });
+  for (const c of cpus) c.onPause = () => cpus.some((other) => other !== c && !other.halted);
   const reset = (): void => {
     const start = board.reset();
     for (const c of cpus) c.reset(start, 0);

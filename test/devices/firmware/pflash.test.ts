@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Pflash } from '#lib/devices/firmware/pflash.js';
+import { FLASH_WIDE, Pflash } from '#lib/devices/firmware/pflash.js';
 import { fuzzDevice } from '../fuzz.js';
 
 function make(readonly = false): { flash: Pflash; contents: Uint8Array; log: string[] } {
@@ -76,6 +76,39 @@ describe('pflash', () => {
     mmio.write(0, 1, 0xff);
     expect(contents[0]).toBe(0x12);
     expect(log).toEqual(['command', 'array']);
+  });
+
+  it('is two chips side by side where firmware for ARM boards wants that', () => {
+    const contents = new Uint8Array(2 * FLASH_WIDE.block);
+    const { mmio } = new Pflash({ name: 'flash', contents, readonly: false, geometry: FLASH_WIDE, onArrayMode: () => {} });
+    const at = FLASH_WIDE.block;
+    const both = (v: number): number => v * 0x1_0001;
+    mmio.write(at, 4, both(0x20));
+    mmio.write(at, 4, both(0xd0));
+    // Both are ready, without errors.
+    expect(mmio.read(at, 4)).toBe(both(0x80));
+    expect([contents[at - 1], contents[at], contents[2 * at - 1]]).toEqual([0, 0xff, 0xff]);
+    // A buffered program counts words of the bus.
+    mmio.write(at, 4, both(0xe8));
+    mmio.write(at, 4, both(1));
+    mmio.write(at + 8, 4, 0x0403_0201);
+    mmio.write(at + 12, 4, 0x0807_0605);
+    mmio.write(at, 4, both(0xd0));
+    mmio.write(at, 4, both(0x40));
+    mmio.write(at, 4, 0x1122_3344);
+    expect(mmio.read(at, 4)).toBe(both(0x80));
+    mmio.write(at, 4, both(0xff));
+    expect([...contents.subarray(at, at + 17)]).toEqual([0x44, 0x33, 0x22, 0x11, 255, 255, 255, 255, 1, 2, 3, 4, 5, 6, 7, 8, 255]);
+    mmio.write(0, 4, both(0x98));
+    expect([0x10, 0x11, 0x12].map((i) => mmio.read(4 * i, 4))).toEqual([both(0x51), both(0x52), both(0x59)]);
+  });
+
+  it('survives fuzzing, two chips wide', () => {
+    fuzzDevice(() => {
+      const contents = new Uint8Array(2 * FLASH_WIDE.block);
+      const flash = new Pflash({ name: 'flash', contents, readonly: true, geometry: FLASH_WIDE, onArrayMode: () => {} });
+      return { device: flash, regions: [{ io: flash.mmio, length: contents.length }] };
+    });
   });
 
   it('survives fuzzing', () => {

@@ -485,7 +485,7 @@ export class Arm64Cpu implements GuestCpu {
   }
 
   /** Makes the instruction at PC the one that faults are reported for. */
-  private restartAt(): void {
+  restartAt(): void {
     const V = this.V;
     const off = V[PC]! & 0xfff;
     V[Slot.PCBASE * 2] = V[PC]! & ~0xfff;
@@ -515,7 +515,9 @@ export class Arm64Cpu implements GuestCpu {
       this.faultFarHi = hi;
       throw this.fault(Ec.PC_ALIGN, 0);
     }
-    return this.mmu.fetch(V[PC]!, hi);
+    const pa = this.mmu.fetch(V[PC]!, hi);
+    if (this.map.pageOffset(pa) < 0) throw this.abort(V[PC]!, hi, Fsc.EXTERNAL, true, false);
+    return pa;
   }
 
   /** Instructions are aligned: none spans two pages. */

@@ -25,7 +25,7 @@ const enum Pg { GLOBAL = 1, WRITE = 2, DEVICE = 4 }
 export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
 
 /** Fault status codes without the level (DFSC, IFSC). */
-export const enum Fsc { ADDRESS_SIZE = 0x00, TRANSLATION = 0x04, ACCESS_FLAG = 0x08, PERMISSION = 0x0c, ALIGNMENT = 0x21 }
+export const enum Fsc { ADDRESS_SIZE = 0x00, TRANSLATION = 0x04, ACCESS_FLAG = 0x08, PERMISSION = 0x0c, EXTERNAL = 0x10, ALIGNMENT = 0x21 }
 
 const enum Tcr { EPD0 = 1 << 7, EPD1 = 1 << 23 }
 /** Bits of TCR_EL1's high word. */

@@ -2,7 +2,7 @@
 import { FlushKind, type GuestClock, type GuestCpu, GuestFault, type Lifter, type PhysicalMap } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
-import { Csrs, slowFrm } from './csr.js';
+import { Csrs, INHIBIT_IR, slowFrm } from './csr.js';
 import { Cause, Csr, Env, Irq, Mmu, Mode, Ms, Priv, X } from './defs.js';
 import { divide } from './divide.js';
 import { Float } from './float.js';
@@ -135,11 +135,23 @@ export class RiscvCpu implements GuestCpu {
     }
     const fs = (ms & Ms.FS) >>> Ms.FS_SHIFT;
     const { frm } = this.csr;
-    const m = this.priv | (fs === 0 ? 0 : Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm)) | (fs === 3 ? Mode.FP_DIRTY : 0) | (idx << Mode.MMU_SHIFT);
+    const m = this.priv | (fs === 0 ? 0 : Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm)) | (fs === 3 ? Mode.FP_DIRTY : 0) | (idx << Mode.MMU_SHIFT) | (this.counts() ? Mode.COUNT : 0);
     const changed = m !== this.mode;
     this.mode = m;
     this.mmuIdx = idx;
     if (changed && this.trace !== null) this.trace.modeChanged(this);
+  }
+
+  private counts(): boolean {
+    return this.csr.counting && (this.csr.plain(Csr.MCOUNTINHIBIT) & INHIBIT_IR) === 0;
+  }
+
+  /** The running instruction ends its block in a helper that goes on elsewhere: lifted code has not counted it. */
+  retired(): void {
+    if (!this.counts()) return;
+    const V = this.V;
+    V[X.INSTRET * 2] = (V[X.INSTRET * 2]! + 1) | 0;
+    if (V[X.INSTRET * 2] === 0) V[X.INSTRET * 2 + 1] = (V[X.INSTRET * 2 + 1]! + 1) | 0;
   }
 
   // ---- floating-point flags ------------------------------------------------------------------------------------------------
@@ -156,7 +168,7 @@ export class RiscvCpu implements GuestCpu {
 
   // ---- time ------------------------------------------------------------------------------------------------------------------
 
-  /** Cycles and instructions are counted as one a nanosecond. */
+  /** Cycles are counted as one a nanosecond. */
   cycles(): number {
     return this.clock.now();
   }
@@ -273,7 +285,7 @@ export class RiscvCpu implements GuestCpu {
   }
 
   /** Makes the instruction at PC the one that faults are reported for. */
-  private restartAt(): void {
+  restartAt(): void {
     const V = this.V;
     const off = V[PC]! & 0xfff;
     V[Slot.PCBASE * 2] = V[PC]! & ~0xfff;
@@ -363,6 +375,9 @@ export class RiscvCpu implements GuestCpu {
     if (this.priv === Priv.M) return true;
     return (this.csr.plain(Csr.MENVCFG) & bits) !== 0 && (this.priv === Priv.S || (this.csr.plain(Csr.SENVCFG) & bits) !== 0);
   }
+
+  /** Another hart may want the turn (PAUSE). */
+  onPause: () => boolean = () => false;
 
   afterStep(): void {
     // No debug triggers, no single step.

@@ -1,7 +1,7 @@
 /** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not). */
 import { Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
-import { Csr, Env, Irq, Ms, Mode, Priv, S_IRQS } from './defs.js';
+import { Csr, Env, Irq, Ms, Mode, Priv, S_IRQS, X } from './defs.js';
 import { PMP_ENTRIES } from './pmp.js';
 
 /** Registers that only hold bits: number, writable bits of the low and the high word. */
@@ -25,6 +25,8 @@ const SD_HI = 0x8000_0000 | 0;
 const MISA_LO = (1 << 0) | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 8) | (1 << 12) | (1 << 18) | (1 << 20);
 const MISA_HI = 0x8000_0000 | 0;
 const HPM = 29;
+/** mcountinhibit. */
+export const INHIBIT_IR = 4;
 
 export class Csrs {
   /** Result of `read`. */
@@ -49,7 +51,8 @@ export class Csrs {
   private readonly plainHi = new Int32Array(PLAIN.length);
   /** What was added to the counters by writing them (ticks). */
   private cycleOffset = 0;
-  private instretOffset = 0;
+  /** Somebody has asked for the number of instructions: from now on they are counted. */
+  counting = false;
 
   constructor(private readonly cpu: RiscvCpu) {}
 
@@ -62,7 +65,8 @@ export class Csrs {
     this.plainHi.fill(0);
     // Accessed and dirty bits are updated by hardware, as the device tree says (Svadu).
     this.plainHi[PLAIN_AT[Csr.MENVCFG]!] = Env.ADUE_HI;
-    this.cycleOffset = this.instretOffset = 0;
+    this.cycleOffset = 0;
+    this.counting = false;
   }
 
   /** Word of a plain register. */
@@ -143,10 +147,10 @@ export class Csrs {
       case Csr.STIMECMP: return this.set(this.stimecmpLo, this.stimecmpHi);
       case Csr.TIME: return this.setNumber(this.cpu.time());
       case Csr.CYCLE: case Csr.MCYCLE: return this.setNumber(this.cpu.cycles() + this.cycleOffset);
-      case Csr.INSTRET: case Csr.MINSTRET: return this.setNumber(this.cpu.cycles() + this.instretOffset);
+      case Csr.INSTRET: case Csr.MINSTRET: return this.readInstret();
       case Csr.MHARTID: return this.set(this.cpu.index, 0);
       case Csr.MVENDORID: case Csr.MARCHID: case Csr.MIMPID: case Csr.MCONFIGPTR: return this.set(0, 0);
-      // No triggers: the one that can be selected has no type.
+      // No triggers (Sdtrig is not in the device tree): the only one that can be selected has type 0, which says so.
       case Csr.TSELECT: case Csr.TDATA1: case Csr.TDATA2: case Csr.TDATA3: return this.set(0, 0);
       case Csr.TINFO: return this.set(1, 0);
       case Csr.SEED: return false;
@@ -238,13 +242,35 @@ export class Csrs {
         this.cycleOffset += (hi >>> 0) * 2 ** 32 + (lo >>> 0) - (this.cpu.cycles() + this.cycleOffset);
         break;
       case Csr.MINSTRET:
-        this.instretOffset += (hi >>> 0) * 2 ** 32 + (lo >>> 0) - (this.cpu.cycles() + this.instretOffset);
+        this.writeInstret(lo, hi);
         break;
       default:
         this.writePmp(n, lo, hi);
         break;
     }
     this.cpu.updateIntr();
+  }
+
+  /** Counting costs time, so it begins with the first access; what the counter then holds is as good as any (vol. II, 3.1.10). */
+  private startCounting(): void {
+    if (this.counting) return;
+    this.counting = true;
+    this.cpu.updateMode();
+  }
+
+  private readInstret(): boolean {
+    this.startCounting();
+    const { V } = this.cpu;
+    return this.set(V[X.INSTRET * 2]!, V[X.INSTRET * 2 + 1]!);
+  }
+
+  /** The instruction that writes the counter does not change it: it is counted once more after this. */
+  private writeInstret(lo: number, hi: number): void {
+    this.startCounting();
+    const { V } = this.cpu;
+    const own = this.plain(Csr.MCOUNTINHIBIT) & INHIBIT_IR ? 0 : 1;
+    V[X.INSTRET * 2] = (lo - own) | 0;
+    V[X.INSTRET * 2 + 1] = lo === 0 && own === 1 ? (hi - 1) | 0 : hi;
   }
 
   private writePlain(n: number, p: number, lo: number, hi: number): void {
@@ -256,6 +282,8 @@ export class Csrs {
       this.cpu.mmu.flushAll();
       this.cpu.armTimer();
       this.cpu.updateIntr();
+    } else if (n === Csr.MCOUNTINHIBIT) {
+      this.cpu.updateMode();
     }
   }
 

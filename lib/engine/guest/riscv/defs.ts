@@ -9,6 +9,8 @@ export const enum X {
   /** Address of the reservation of LR, and the value that LR saw (sign-extended as it was loaded); address -1: none. */
   RES_ADDR = 40,
   RES_VALUE = 41,
+  /** minstret, counted by blocks with Mode.COUNT. */
+  INSTRET = 42,
   /** Floating-point register f0; f1..f31 follow. Plain 64-bit slots. */
   F = 256,
 }
@@ -35,6 +37,8 @@ export const enum Mode {
   MMU = 7 << 8,
   /** frm is not one that the host has (RMM or reserved): floating point with dynamic rounding runs in helpers. */
   SLOW_FRM = 1 << 11,
+  /** Instructions are counted in X.INSTRET: from the first access to the counter on. */
+  COUNT = 1 << 12,
 }
 
 /** MMU indexes: privilege of data accesses, by mstatus.MPRV and SUM. */

@@ -5,6 +5,7 @@
 import { add, Cls, compare, convert, div, F32, F64, fma, type FpFormat, type FpStatus, fromInt, fpStatus, mul, Rm, sqrt, sub, toInt, unpack } from '../../softfloat/softfloat.js';
 import { Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
+import { FastFloat } from './float-fast.js';
 
 const CANONICAL_S = 0x7fc0_0000n;
 const CANONICAL_D = 0x7ff8_0000_0000_0000n;
@@ -17,8 +18,11 @@ const INT_BITS: readonly number[] = [32, 32, 64, 64];
 
 export class Float {
   private readonly st: FpStatus = fpStatus();
+  private readonly fast: FastFloat;
 
-  constructor(private readonly cpu: RiscvCpu) {}
+  constructor(private readonly cpu: RiscvCpu) {
+    this.fast = new FastFloat(cpu.V);
+  }
 
   private get(slot: number): bigint {
     const V = this.cpu.V;
@@ -49,10 +53,21 @@ export class Float {
 
   /** Executes one OP-FP or fused instruction. dst, a, b, c are slots. */
   execute(insn: number, dst: number, a: number, b: number, c: number): void {
+    const rm = (insn >>> 12) & 7;
+    const rounding = rm === 7 ? this.cpu.csr.frm : rm;
+    if ((insn & 0x7f) === 0x53 && this.fast.execute(insn, rounding, dst, a, b)) {
+      this.cpu.V[Slot.MXCSR * 2]! |= this.fast.flags;
+      return;
+    }
+    this.exact(insn, rounding, dst, a, b, c);
+  }
+
+  /** The same in software throughout: what the faster ways are compared with. */
+  exact(insn: number, rounding: number, dst: number, a: number, b: number, c: number): void {
     const { st } = this;
     const f = (insn >>> 25) & 3 ? F64 : F32;
     const rm = (insn >>> 12) & 7;
-    st.rm = RM[rm === 7 ? this.cpu.csr.frm : rm] ?? Rm.NEAREST;
+    st.rm = RM[rounding] ?? Rm.NEAREST;
     st.flags = 0;
     if ((insn & 0x7f) !== 0x53) this.fused(insn, f, dst, a, b, c);
     else this.op(insn, f, rm, dst, a, b);

@@ -10,7 +10,7 @@ export { riscvHelpers };
 
 /** Extensions in the order of ISA strings: single letters, then Z (by their second letter), then S. */
 export const RISCV_EXTENSIONS: readonly string[] = [
-  'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihpm', 'zba', 'zbb', 'zbc', 'zbkb', 'zbkc', 'zbkx', 'zbs', 'zknd', 'zkne',
+  'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihintpause', 'zihpm', 'zba', 'zbb', 'zbc', 'zbkb', 'zbkc', 'zbkx', 'zbs', 'zknd', 'zkne',
   'zknh', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
 ];
 

@@ -1,5 +1,6 @@
 /** Guest semantics as TypeScript functions, called from IR by number. */
 import { type HelperFn, HelperRegistry, HelperResult } from '../../helpers.js';
+import { Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
 import { Cause, Env, Ms, Priv } from './defs.js';
@@ -13,24 +14,29 @@ function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn
   const kind = (insn >>> 12) & 3;
   // CSRRS and CSRRC with x0 or 0 do not write (vol. I, 7.1).
   const write = kind === 1 || ((insn >>> 15) & 31) !== 0;
+  const { mode } = cpu;
   if (!cpu.csr.read(n, write)) throw cpu.illegal(insn);
   const { lo, hi } = cpu.csr;
   if (write) {
     const aLo = V[a * 2]!;
     const aHi = V[a * 2 + 1]!;
-    const { mode } = cpu;
     if (kind === 1) cpu.csr.write(n, aLo, aHi);
     else if (kind === 2) cpu.csr.write(n, lo | aLo, hi | aHi);
     else cpu.csr.write(n, lo & ~aLo, hi & ~aHi);
     cpu.setReg(dst, lo, hi);
     if (cpu.mode !== mode || n === 0x180) {
+      cpu.retired();
       cpu.setPcToNext();
       return HelperResult.DISPATCH;
     }
     return HelperResult.CONTINUE;
   }
   cpu.setReg(dst, lo, hi);
-  return HelperResult.CONTINUE;
+  // The first look at instret starts its counting.
+  if (cpu.mode === mode) return HelperResult.CONTINUE;
+  cpu.retired();
+  cpu.setPcToNext();
+  return HelperResult.DISPATCH;
 }
 
 /** SFENCE.VMA and the instructions of Svinval. a, b: slots of address and ASID; there are no ASIDs in the TLB. */
@@ -43,6 +49,7 @@ function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, in
     else if ((insn >>> 20) & 31 && b >= 0) cpu.mmu.flushNonGlobal();
     else cpu.mmu.flushAll();
   }
+  cpu.retired();
   cpu.setPcToNext();
   return HelperResult.DISPATCH;
 }
@@ -61,8 +68,17 @@ function cbo(cpu: RiscvCpu, _dst: number, a: number, _b: number, _c: number, ins
 
 function wfi(cpu: RiscvCpu, _dst: number, _a: number, _b: number, _c: number, insn: number): HelperResult {
   if (cpu.priv === Priv.U || (cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TW)) throw cpu.illegal(insn);
+  cpu.retired();
   cpu.setPcToNext();
   if (!cpu.wakes()) cpu.halted = true;
+  return HelperResult.DISPATCH;
+}
+
+/** PAUSE (Zihintpause): harts take turns, so what is waited for happens when another one runs. */
+function pause(cpu: RiscvCpu): HelperResult {
+  cpu.retired();
+  cpu.setPcToNext();
+  if (cpu.onPause()) cpu.V[Slot.PENDING * 2]! |= Pending.STOP;
   return HelperResult.DISPATCH;
 }
 
@@ -89,15 +105,18 @@ export function riscvHelpers(): HelperRegistry<RiscvCpu> {
   });
   r.define('mret', (cpu, _d, _a, _b, _c, insn) => {
     if (cpu.priv !== Priv.M) throw cpu.illegal(insn);
+    cpu.retired();
     cpu.trapReturn(true);
     return HelperResult.DISPATCH;
   });
   r.define('sret', (cpu, _d, _a, _b, _c, insn) => {
     if (cpu.priv === Priv.U || (cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TSR)) throw cpu.illegal(insn);
+    cpu.retired();
     cpu.trapReturn(false);
     return HelperResult.DISPATCH;
   });
   r.define('wfi', wfi);
+  r.define('pause', pause);
   r.define('sfence_vma', fence);
   r.define('csr', csr);
   r.define('fs_dirty', (cpu) => {

@@ -1,12 +1,12 @@
 /** What instruction handlers write IR with: the instruction's fields, operands as slots, and common sequences. */
 import type { IrBuilder } from '../../ir/builder.js';
-import type { FloatOp, Op } from '../../ir/ops.js';
+import { type FloatOp, Op } from '../../ir/ops.js';
 import { Access, ExitCode, NONE, Slot } from '../../state.js';
-import { freg, Mode, xreg } from './defs.js';
+import { freg, Mode, X, xreg } from './defs.js';
 
 /** Helpers that the lifter calls, by name; the registry must define them all. */
 export const HELPER_NAMES = [
-  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'sfence_vma', 'csr', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8',
+  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'pause', 'sfence_vma', 'csr', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8',
 ] as const;
 export type HelperName = (typeof HELPER_NAMES)[number];
 
@@ -17,6 +17,8 @@ export class LiftContext {
   insn = 0;
   /** The instruction as it lies in memory. */
   raw = 0;
+  /** Instructions of the block that X.INSTRET does not have yet. */
+  uncounted = 0;
   /** Page offset of the instruction and of the next one. */
   start = 0;
   next = 0;
@@ -131,8 +133,15 @@ export class LiftContext {
     this.b.fop(kind, w, this.ids.fop, dst, a, b, c, this.insn);
   }
 
+  /** Counts the instructions before this one that are not in X.INSTRET yet. */
+  retire(): void {
+    if (this.uncounted > 0 && this.mode & Mode.COUNT) this.b.alu(Op.ADD, 3, X.INSTRET, X.INSTRET, this.b.k(this.uncounted));
+    this.uncounted = 0;
+  }
+
   /** A helper that never comes back, or only with a new PC. */
   leave(name: HelperName, a = NONE, b = NONE, imm = 0): void {
+    this.retire();
     this.call(name, NONE, a, b, NONE, imm);
     this.b.exit(ExitCode.NEXT, this.next);
   }

@@ -112,6 +112,8 @@ export const SYSTEM_ROWS: readonly Row[] = [
   system('sret', 0x1020_0073, (c) => c.leave('sret', NONE, NONE, c.insn)),
   system('mret', 0x3020_0073, (c) => c.leave('mret', NONE, NONE, c.insn)),
   system('wfi', 0x1050_0073, (c) => c.leave('wfi', NONE, NONE, c.insn)),
+  // A FENCE by its encoding: before that row of the table.
+  system('pause', 0x0100_000f, (c) => c.leave('pause')),
   row('sfence.vma', 0xfe00_7fff, 0x1200_0073, 'i', fence),
   row('sinval.vma', 0xfe00_7fff, 0x1600_0073, 'svinval', fence),
   system('sfence.w.inval', 0x1800_0073, (c) => c.leave('sfence_vma', NONE, NONE, c.insn)),

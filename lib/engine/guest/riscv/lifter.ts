@@ -11,9 +11,13 @@ import { expansions } from './rvc.js';
 import { type Ext, InsnTable, type Row } from './table.js';
 
 const PAGE = 4096;
+/** Opcodes that compute: OP-IMM, AUIPC, OP-IMM-32, OP, LUI, OP-32. */
+const PLAIN_OPS: ReadonlySet<number> = new Set([0x13, 0x17, 0x1b, 0x33, 0x37, 0x3b]);
+/** BRANCH, JALR, JAL. */
+const JUMPS: ReadonlySet<number> = new Set([0x63, 0x67, 0x6f]);
 
 /** Every instruction there is. */
-export const ALL_ROWS: readonly Row[] = [...INTEGER_ROWS, ...FLOAT_ROWS, ...SYSTEM_ROWS];
+export const ALL_ROWS: readonly Row[] = [...SYSTEM_ROWS, ...INTEGER_ROWS, ...FLOAT_ROWS];
 
 export class RiscvLifter implements Lifter {
   readonly context: LiftContext;
@@ -36,6 +40,7 @@ export class RiscvLifter implements Lifter {
     out.flagless = true;
     c.b = out;
     c.mode = mode;
+    c.uncounted = 0;
     for (let count = 1; ; count++) {
       const at = win.pos;
       // Instructions are 2-byte aligned, so the first half is always there.
@@ -44,6 +49,7 @@ export class RiscvLifter implements Lifter {
       if (at + length > win.end || (win.offset + length > PAGE && count > 1)) {
         // An instruction that reaches into the next page has a block of its own.
         if (count === 1) return LiftResult.NEED_MORE;
+        c.retire();
         out.jmp(win.offset);
         return LiftResult.OK;
       }
@@ -54,11 +60,18 @@ export class RiscvLifter implements Lifter {
       out.insn(c.start, c.next);
       c.raw = length === 2 ? low : low | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
       c.insn = length === 2 ? this.expand[low]! : c.raw;
+      // Whatever may fault, leave the block or read the counter finds those before it counted; jumps count themselves.
+      const op = c.insn & 0x7f;
+      const jump = JUMPS.has(op);
+      if (jump) c.uncounted++;
+      if (!PLAIN_OPS.has(op)) c.retire();
       const row = c.insn === 0 ? null : this.table.find(c.insn);
       if (row === null) c.unknown();
       else row.h(c);
       if (out.ended) return LiftResult.OK;
+      if (!jump) c.uncounted++;
       if (count >= maxInsns || c.next >= PAGE || out.full) {
+        c.retire();
         out.jmp(c.next);
         return LiftResult.OK;
       }

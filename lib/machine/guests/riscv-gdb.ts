@@ -1,0 +1,85 @@
+/** RISC-V guests as GDB sees them (GDB manual, "RISC-V Features"). */
+import type { RiscvCpu } from '../../engine/guest/riscv/cpu.js';
+import { Csr, Priv, X, xreg } from '../../engine/guest/riscv/defs.js';
+import { Slot } from '../../engine/state.js';
+import type { GdbArch, MachineCpu } from './guest.js';
+
+const ABI = [
+  'zero', 'ra', 'sp', 'gp', 'tp', 't0', 't1', 't2', 'fp', 's1', 'a0', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7', 's2', 's3', 's4', 's5', 's6', 's7', 's8', 's9', 's10', 's11', 't3', 't4', 't5', 't6',
+];
+const FLOAT_ABI = [
+  'ft0', 'ft1', 'ft2', 'ft3', 'ft4', 'ft5', 'ft6', 'ft7', 'fs0', 'fs1', 'fa0', 'fa1', 'fa2', 'fa3', 'fa4', 'fa5', 'fa6', 'fa7', 'fs2', 'fs3', 'fs4', 'fs5', 'fs6', 'fs7', 'fs8', 'fs9', 'fs10', 'fs11',
+  'ft8', 'ft9', 'ft10', 'ft11',
+];
+const enum First { PC = 32, F = 33, FCSR = 65, PRIV = 66, COUNT = 67 }
+
+const reg = (name: string, bits: number, type: string): string => `<reg name="${name}" bitsize="${bits}" type="${type}"/>`;
+const TARGET_XML = `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>riscv:rv64</architecture>
+<feature name="org.gnu.gdb.riscv.cpu">${ABI.map((n) => reg(n, 64, n === 'sp' || n === 'fp' || n === 'gp' || n === 'tp' ? 'data_ptr' : n === 'ra' ? 'code_ptr' : 'int')).join('')}${reg('pc', 64, 'code_ptr')}</feature>
+<feature name="org.gnu.gdb.riscv.fpu"><union id="riscv_double"><field name="float" type="ieee_single"/><field name="double" type="ieee_double"/></union>
+${FLOAT_ABI.map((n) => reg(n, 64, 'riscv_double')).join('')}${reg('fcsr', 32, 'int')}</feature>
+<feature name="org.gnu.gdb.riscv.virtual">${reg('priv', 64, 'int')}</feature></target>`;
+
+const SIZES: readonly number[] = Array.from({ length: First.COUNT }, (_, n) => (n === (First.FCSR as number) ? 4 : 8));
+
+/** The slot of a register that is one, or -1. */
+function slotOf(n: number): number {
+  if (n > 0 && n < First.PC) return xreg(n);
+  if (n === (First.PC as number)) return Slot.PC;
+  return n >= First.F && n < First.FCSR ? X.F + n - First.F : -1;
+}
+
+function read(c: MachineCpu, n: number, out: Uint8Array, at: number): void {
+  const cpu = c as RiscvCpu;
+  const slot = slotOf(n);
+  if (slot >= 0) out.set(cpu.U8.subarray(slot * 8, slot * 8 + 8), at);
+  else {
+    out.fill(0, at, at + SIZES[n]!);
+    if (n === (First.FCSR as number)) out[at] = cpu.fflags | (cpu.csr.frm << 5);
+    else if (n === (First.PRIV as number)) out[at] = cpu.priv;
+  }
+}
+
+function write(c: MachineCpu, n: number, value: Uint8Array): boolean {
+  const cpu = c as RiscvCpu;
+  const slot = slotOf(n);
+  if (slot >= 0) {
+    cpu.U8.set(value, slot * 8);
+    if (slot === (Slot.PC as number)) cpu.restartAt();
+  } else if (n === (First.FCSR as number)) cpu.csr.write(Csr.FCSR, value[0]!, 0);
+  else return n === 0;
+  return true;
+}
+
+const enum Pte { V = 1, R = 2, X = 8 }
+
+/** The page walk (vol. II, 12.3.2) without rights, faults and accessed bits. */
+function translate(c: MachineCpu, lo: number, hi: number): number {
+  const cpu = c as RiscvCpu;
+  const { satpHi, satpLo } = cpu.csr;
+  const mode = satpHi >>> 28;
+  const address = (hi >>> 0) * 2 ** 32 + (lo >>> 0);
+  if (cpu.priv === Priv.M || mode === 0) return address < 2 ** 52 ? address : -1;
+  const read32 = (pa: number): number => {
+    const off = cpu.map.pageOffset(pa);
+    return off < 0 ? 0 : cpu.map.ram32[(off + (pa % 4096)) >>> 2]!;
+  };
+  // Of a sign-extended address only bits below 57 matter.
+  const within = (hi & 0x1ff_ffff) * 2 ** 32 + (lo >>> 0);
+  let table = ((satpHi & 0xfff) * 2 ** 32 + (satpLo >>> 0)) * 4096;
+  for (let level = mode - 6; level >= 0; level--) {
+    const shift = 12 + 9 * level;
+    const index = Math.floor(within / 2 ** shift) % 512;
+    const e = read32(table + index * 8);
+    const eHi = read32(table + index * 8 + 4);
+    if (!(e & Pte.V)) return -1;
+    const page = ((eHi & 0x3f_ffff) * 2 ** 22 + (e >>> 10)) * 4096;
+    // Svnapot's pages have 64 KiB.
+    const bits = level === 0 && eHi < 0 ? 16 : shift;
+    if (e & (Pte.R | Pte.X)) return page - (page % 2 ** bits) + (within % 2 ** bits);
+    table = page;
+  }
+  return -1;
+}
+
+export const riscvGdb: GdbArch = { targetXml: TARGET_XML, sizes: SIZES, read, write, translate };

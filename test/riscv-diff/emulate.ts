@@ -1,0 +1,80 @@
+/** Runs cases of runner.c's format on our executors: U-mode code, traps to a WFI in M-mode. */
+import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
+import { Csr, Ms, X, xreg } from '#lib/engine/guest/riscv/defs.js';
+import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
+import { X64Host } from '#lib/engine/host/x64/host.js';
+import { Engine, SliceEnd } from '#lib/engine/jit/engine.js';
+import { STATE_BYTES } from '#lib/engine/state.js';
+import { riscv } from '#lib/machine/guests/riscv.js';
+import { PhysicalMemory } from '#lib/memory/physical.js';
+import { loadNative } from '#lib/native.js';
+import { CODE, DATA, DATA_BYTES, checksum, fillData } from '../arm64-diff/state.js';
+import { At, RECORD } from './state.js';
+
+const BASE = 0x1000_0000;
+const RAM = 0x10_0000;
+const VECTOR = 0x100c_0000;
+const WFI = 0x1050_0073;
+const ECALL = 0x73;
+
+/** Signals as Linux gives them for the exceptions that occur. */
+const SIGNALS: Readonly<Record<number, number>> = { 0: 7, 1: 11, 2: 4, 3: 5, 4: 7, 5: 11, 6: 7, 7: 11, 8: 0, 12: 11, 13: 11, 15: 11 };
+
+export class Emulator {
+  private readonly cpu: RiscvCpu;
+  private readonly engine: Engine;
+  private readonly memory: PhysicalMemory;
+  private readonly data: BigUint64Array;
+
+  constructor(jit: boolean) {
+    const native = loadNative();
+    const ram = native.allocRam(RAM);
+    const state = native.allocState(STATE_BYTES);
+    this.memory = new PhysicalMemory(ram.buffer, ram.address);
+    this.memory.mapRam(BASE, RAM, 0);
+    const helpers = riscvHelpers();
+    this.cpu = new RiscvCpu({
+      index: 0, state, map: this.memory, isDevice: () => false, clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
+      lifter: riscvLifter(helpers),
+    });
+    const exec = jit ? native.allocExec(64 * 1024 * 1024, false) : null;
+    const context = exec === null ? null : native.createContext(state, exec);
+    const host = exec === null ? null : new X64Host(exec, [context!], native.cpuFeatures(), riscv.pinned);
+    this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false });
+    this.memory.write32(VECTOR, WFI);
+    this.data = new BigUint64Array(ram.buffer, DATA - BASE, DATA_BYTES / 8);
+  }
+
+  /** Runs the case at byte `at` of input and writes the result to the same place of output. */
+  run(input: DataView, output: DataView, at: number): void {
+    const { cpu, memory } = this;
+    const { V, csr } = cpu;
+    cpu.reset(0, 0);
+    // Everything is allowed: NAPOT over all addresses, R W X.
+    csr.write(Csr.PMPADDR0, -1, -1);
+    csr.write(Csr.PMPCFG0, 0x1f, 0);
+    csr.write(Csr.MTVEC, VECTOR, 0);
+    for (let i = 1; i < 32; i++) for (let k = 0; k < 2; k++) V[xreg(i) * 2 + k] = input.getInt32(at + At.X + 8 * i + 4 * k, true);
+    for (let i = 0; i < 64; i++) V[X.F * 2 + i] = input.getInt32(at + At.F + 4 * i, true);
+    const seed = input.getBigUint64(at + At.MEMORY, true);
+    if (seed !== 0n) fillData(this.data, seed);
+    const count = input.getUint32(at + At.COUNT, true);
+    const code = CODE + input.getUint32(at + At.OFFSET, true);
+    for (let i = 0; i < count; i++) memory.write32(code + 4 * i, input.getUint32(at + At.CODE + 4 * i, true));
+    memory.write32(code + 4 * count, ECALL);
+    csr.write(Csr.MSTATUS, Ms.FS, 0);
+    csr.write(Csr.FCSR, input.getInt32(at + At.FCSR, true), 0);
+    csr.setPlain(Csr.MEPC, code, 0);
+    cpu.trapReturn(true);
+    const end = this.engine.runSlice(cpu);
+    if (end !== SliceEnd.HALTED) throw new Error(`slice ended with ${end}`);
+    const signal = SIGNALS[csr.plain(Csr.MCAUSE)] ?? -1;
+    for (let i = 0; i < RECORD; i += 4) output.setUint32(at + i, input.getUint32(at + i, true), true);
+    output.setBigInt64(at + At.SIGNAL, BigInt(signal), true);
+    if (seed !== 0n) output.setBigUint64(at + At.MEMORY, checksum(this.data), true);
+    if (signal !== 0) return;
+    for (let i = 1; i < 32; i++) for (let k = 0; k < 2; k++) output.setInt32(at + At.X + 8 * i + 4 * k, V[xreg(i) * 2 + k]!, true);
+    for (let i = 0; i < 64; i++) output.setInt32(at + At.F + 4 * i, V[X.F * 2 + i]!, true);
+    output.setBigUint64(at + At.FCSR, BigInt(cpu.fflags | (csr.frm << 5)), true);
+  }
+}
