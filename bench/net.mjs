@@ -76,7 +76,9 @@ function sshFiles() {
 }
 const ssh = sshFiles();
 const initrd = join(dir, 'initrd');
-writeFileSync(initrd, Buffer.concat([readFileSync(busyboxInitramfs({ kernel, modules: MODULES, name: 'net' })), ...(ssh === null ? [] : [ssh])]));
+const first = readFileSync(busyboxInitramfs({ kernel, modules: MODULES, name: 'net' }));
+// A second archive begins at a multiple of four bytes.
+writeFileSync(initrd, Buffer.concat([first, Buffer.alloc(-first.length & 3), ...(ssh === null ? [] : [ssh])]));
 
 const LEASE = `#!/bin/sh\\n[ "$1" = bound ] && ifconfig $interface $ip netmask $subnet && route add default gw $router && echo "nameserver $dns" > /etc/resolv.conf && echo LEASE $ip $router $dns\\nexit 0\\n`;
 const NOW = "$(cut -d' ' -f1 /proc/uptime)";

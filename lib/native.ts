@@ -76,6 +76,10 @@ export interface NativeAddon {
   allocExec(bytes: number, nameless?: boolean): NativeExec;
   /** Detaches the buffer and unmaps now, or, if contexts still use the memory, when the last of them is disposed of. */
   free(memory: NativeMemory | NativeExec): void;
+  /**
+   * Gives pages of RAM back to the host; they read as zero from then on. offset, bytes: page multiples. False if this host cannot.
+   */
+  discard(memory: NativeMemory, offset: number, bytes: number): boolean;
   createContext(state: NativeMemory, exec: NativeExec | null): NativeContext;
   /** Kicks the context with that id, whichever thread it belongs to. False if there is none (any more). */
   kick(id: number): boolean;

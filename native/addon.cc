@@ -137,6 +137,22 @@ Napi::Value AllocExec(const Napi::CallbackInfo& info) {
   return WrapMemory(env, rw, rx, bytes);
 }
 
+/** discard(memory, offset, bytes): page multiples within the memory. */
+Napi::Value DiscardPages(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::shared_ptr<Region> region = FindRegion(env, info[0]);
+  double offset = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : -1;
+  double bytes = info[2].IsNumber() ? info[2].As<Napi::Number>().DoubleValue() : -1;
+  const double page = static_cast<double>(PageSize());
+  // Written so that NaN fails.
+  bool aligned = std::fmod(offset, page) == 0 && std::fmod(bytes, page) == 0;
+  if (!region || region->exec() || !aligned || !(offset >= 0) || !(bytes > 0) ||
+      !(offset + bytes <= static_cast<double>(region->bytes()))) {
+    return Throw(env, "ERR_INVALID_ARG", "discard: not whole pages of a memory");
+  }
+  return Napi::Boolean::New(env, Discard(region->base() + static_cast<size_t>(offset), static_cast<size_t>(bytes)));
+}
+
 Napi::Value Free(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::shared_ptr<Region> region = FindRegion(env, info[0]);
@@ -205,6 +221,7 @@ Napi::Value Init(const Napi::CallbackInfo& info) {
   addon.Set("allocRam", Napi::Function::New<AllocPlain<MapRam>>(env, "allocRam"));
   addon.Set("allocState", Napi::Function::New<AllocPlain<MapState>>(env, "allocState"));
   addon.Set("allocExec", Napi::Function::New<AllocExec>(env, "allocExec"));
+  addon.Set("discard", Napi::Function::New<DiscardPages>(env, "discard"));
   addon.Set("free", Napi::Function::New<Free>(env, "free"));
   addon.Set("createContext", Napi::Function::New<CreateContext>(env, "createContext"));
   addon.Set("kick", Napi::Function::New<Kick>(env, "kick"));

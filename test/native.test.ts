@@ -44,6 +44,9 @@ describe('memory', () => {
     expect(bytes[12345]).toBe(0);
     bytes[bytes.length - 1] = 7;
     expect(bytes[bytes.length - 1]).toBe(7);
+    if (native.discard(ram, bytes.length - 4096, 4096)) expect(bytes[bytes.length - 1]).toBe(0);
+    else expect(process.platform).not.toBe('linux');
+    for (const [offset, n] of [[0, 0], [-4096, 4096], [1, 4096], [0, 100], [64 << 20, 4096], [NaN, 4096]]) expect(codeOf(() => native.discard(ram, offset!, n!))).toBe('ERR_INVALID_ARG');
     native.free(ram);
     expect(bytes.length).toBe(0);
     expect(codeOf(() => native.free(ram))).toBe('ERR_INVALID_ARG');
@@ -58,6 +61,7 @@ describe('memory', () => {
       else expect(['no error', 'ERR_NO_MEMORY']).toContain(code);
     }
     expect(codeOf(() => native.free({ buffer: new ArrayBuffer(8), address: 4096 }))).toBe('ERR_INVALID_ARG');
+    expect(codeOf(() => native.discard({ buffer: new ArrayBuffer(4096), address: 4096 }, 0, 4096))).toBe('ERR_INVALID_ARG');
   });
 
   it('refuses to free memory whose buffer is another one', () => {

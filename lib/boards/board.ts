@@ -2,13 +2,20 @@
 import type { InterruptSource } from '../engine/cpu.js';
 import type { Device } from '../devices/device.js';
 import type { TimerQueue } from '../devices/clock.js';
-import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { ScreenSource } from '../display/screen-source.js';
+import type { PanicEvent } from '../devices/misc/pvpanic.js';
+import type { StreamClient, StreamPeer } from '../devices/stream.js';
+import type { BoardControls } from './controls.js';
+import type { PortRegisters } from '../devices/input/vmmouse.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { Drive } from './parts/drive.js';
 import type { NetConnection } from './parts/net.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import type { MachineConfig } from '../machine/config.js';
+
+/** What happens when a watchdog has run out. */
+export type WatchdogAction = 'reset' | 'poweroff' | 'none';
 
 /** What the machine offers to every board, whatever the architecture. */
 export interface BoardHost {
@@ -36,6 +43,12 @@ export interface BoardHost {
   /** Index of the CPU that executes. */
   currentCpu(): number;
   log(message: string): void;
+  /** Gives guest memory back to the host: page multiples; it is zero from then on. What is no RAM is left alone. */
+  releaseRam(pa: number, bytes: number): void;
+  /** A stream to programs, which find it by its name. @throws UsageError if the name is taken. */
+  port(name: string, client: StreamClient): StreamPeer;
+  panicked(event: PanicEvent, exit: boolean): void;
+  watchdog(action: WatchdogAction): void;
 }
 
 /** What a board with x86 CPUs needs besides. */
@@ -44,6 +57,8 @@ export interface PcBoardHost extends BoardHost {
   /** What the CPU model says about the local APIC. */
   readonly x2apic: boolean;
   readonly physBits: number;
+  /** Registers of the CPU that accesses a port just now; null if they are with a hypervisor. */
+  portRegisters(): PortRegisters | null;
   /** Guest TSC of CPU i in ticks (number, < 2^53). */
   tsc(i: number): number;
   /** ACPI S3: the CPUs stop until wake(). */
@@ -84,7 +99,8 @@ export interface Board {
   serialInput(bytes: Uint8Array): number;
   onSerialRoom: () => void;
   /** What a display shows; null if there is none. */
-  readonly screen: VgaRenderer | null;
+  readonly screen: ScreenSource | null;
+  readonly controls: BoardControls;
   /** Keyboards and pointers. */
   readonly input: InputRouter;
   /** Network cards in the order of the configuration. */

@@ -10,13 +10,22 @@ export interface DeviceModel {
 }
 
 export const DEVICE_MODELS: readonly DeviceModel[] = [
+  { name: 'i6300esb', summary: 'watchdog timer', props: { action: 'what follows when it runs out: reset (default), poweroff, none' } },
   { name: 'isa-debug-exit', summary: 'a write of v ends the machine with status (v << 1) | 1', props: { iobase: 'port (default 0xf4)', iosize: 'bytes (default 4)' } },
+  { name: 'isa-serial', summary: 'further serial port, COM2 to COM4, a stream to programs', props: { index: '1 to 3 (default: the next one)', name: "what programs know it by (default 'serial' and the index)" } },
   { name: 'pc-testdev', summary: 'ports used by kvm-unit-tests: echo, page flush, raise interrupts', props: {} },
+  { name: 'pvpanic', summary: 'lets the guest say that it has crashed', props: { bus: 'isa (default on PCs; port 505h), pci', action: 'what follows: none (default; programs are told), exit (with status 125)' } },
+  { name: 'ramfb', summary: 'picture in guest memory, for UEFI firmware', props: {} },
+  { name: 'virtio-balloon', summary: 'takes memory from the guest and gives it back to the host', props: {} },
   { name: 'virtio-console', summary: 'second console, written to the log of the debug console', props: {} },
+  { name: 'virtio-gpu', summary: '2D display with a cursor; guests without a driver see nothing of it (--vga virtio has a VGA, too)', props: {} },
   { name: 'virtio-keyboard', summary: 'keyboard; guests with a driver use it in place of the PS/2 keyboard', props: {} },
   { name: 'virtio-mouse', summary: 'mouse; guests with a driver use it in place of the PS/2 mouse', props: {} },
   { name: 'virtio-rng', summary: 'entropy source', props: {} },
+  { name: 'virtio-serial', summary: 'ports that programs have as streams, /dev/virtio-ports/NAME in Linux', props: { ports: 'their names, with colons between them' } },
   { name: 'virtio-tablet', summary: 'pointer with absolute positions', props: {} },
+  { name: 'virtio-vsock', summary: 'sockets between guest and host: streams to programs', props: { cid: 'context of the guest (default 3)' } },
+  { name: 'vmmouse', summary: "VMware's pointer with absolute positions, beside the PS/2 mouse", props: {} },
 ];
 
 export interface DeviceOption {
@@ -42,6 +51,14 @@ export function parseDevice(text: string): DeviceOption {
     props[key] = eq < 0 ? 'on' : part.slice(eq + 1);
   }
   return { name, props };
+}
+
+/** A property that is one of `values`; the first is the default. */
+export function choiceProp<T extends string>(o: DeviceOption, key: string, values: readonly [T, ...T[]]): T {
+  const v = o.props[key] ?? values[0];
+  const found = values.find((x) => x === v);
+  if (found === undefined) throw new UsageError(`--device: ${o.name}: ${key}=${v} is not available (${values.join(', ')} are)${suggestion(v, values)}`);
+  return found;
 }
 
 /** A property as an integer, decimal or 0x. */

@@ -5,7 +5,8 @@ import { ramLayout } from '../boot/e820.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
-import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { ScreenSource } from '../display/screen-source.js';
+import type { BoardControls } from './controls.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
@@ -102,7 +103,7 @@ export class PcFamilyBoard implements PcBoardModel {
     return {
       ...this.chipset.acpi(),
       cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, resetPort: 0xcf9, resetValue: 6,
-      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies,
+      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies, serialPorts: this.p.serialPorts, pvpanicPort: this.p.pvpanicPort,
       centuryRegister: Pc.CENTURY, s3Type: c.firmware === null ? S3_TYPE : null,
     };
   }
@@ -138,7 +139,7 @@ export class PcFamilyBoard implements PcBoardModel {
     return { mode: 'real16', cs: (vector >>> 4) & 0xffff, rip: vector & 15, regs: {}, cr3: 0, gdt: { base: 0, limit: 0xffff }, ds: 0 };
   }
 
-  get screen(): VgaRenderer | null {
+  get screen(): ScreenSource | null {
     return this.p.screen;
   }
 
@@ -152,6 +153,10 @@ export class PcFamilyBoard implements PcBoardModel {
 
   get pci(): PciBus {
     return this.p.pci;
+  }
+
+  get controls(): BoardControls {
+    return this.p.controls;
   }
 
   get input(): InputRouter {

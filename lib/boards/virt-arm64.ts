@@ -10,8 +10,9 @@ import { Pl011 } from '../devices/arm/pl011.js';
 import { Pl031 } from '../devices/arm/pl031.js';
 import { Pl061 } from '../devices/arm/pl061.js';
 import type { Device, IrqLine } from '../devices/device.js';
-import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { ScreenSource } from '../display/screen-source.js';
 import { FW_CFG_MMIO_BYTES, FwCfg } from '../devices/firmware/fw-cfg.js';
+import type { BoardControls } from './controls.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
@@ -118,6 +119,10 @@ export class VirtArm64Board implements Board {
     return this.p.pci;
   }
 
+  get controls(): BoardControls {
+    return this.p.controls;
+  }
+
   get drives(): readonly Drive[] {
     return this.p.drives;
   }
@@ -130,7 +135,7 @@ export class VirtArm64Board implements Board {
     return this.p.nets;
   }
 
-  get screen(): VgaRenderer | null {
+  get screen(): ScreenSource | null {
     return this.p.screen;
   }
 

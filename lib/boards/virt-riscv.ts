@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs';
 import { FdtNode, parseFdt } from '../boot/fdt.js';
 import { loadTreeBoot, type TreeBooted } from '../boot/linux-image.js';
 import type { Device } from '../devices/device.js';
-import type { VgaRenderer } from '../devices/display/vga-render.js';
+import type { ScreenSource } from '../display/screen-source.js';
 import { FW_CFG_MMIO_BYTES, FwCfg, FwCfgKey } from '../devices/firmware/fw-cfg.js';
+import type { BoardControls } from './controls.js';
 import type { InputRouter } from '../devices/input/router.js';
 import { ACLINT_BYTES, Aclint } from '../devices/riscv/aclint.js';
 import { GOLDFISH_RTC_BYTES, GoldfishRtc } from '../devices/riscv/goldfish-rtc.js';
@@ -117,6 +118,10 @@ export class VirtRiscvBoard implements Board {
     return this.p.pci;
   }
 
+  get controls(): BoardControls {
+    return this.p.controls;
+  }
+
   get drives(): readonly Drive[] {
     return this.p.drives;
   }
@@ -129,7 +134,7 @@ export class VirtRiscvBoard implements Board {
     return this.p.nets;
   }
 
-  get screen(): VgaRenderer | null {
+  get screen(): ScreenSource | null {
     return this.p.screen;
   }
 

@@ -44,6 +44,10 @@ export interface AcpiBoard {
   ecam: { base: number; buses: number } | null;
   /** Drives of the floppy controller; none: there is no controller. */
   floppies: readonly FloppyInfo[];
+  /** Serial ports besides COM1: index 1 is COM2. */
+  serialPorts: readonly { index: number; base: number; irq: number }[];
+  /** Port of pvpanic, or null. */
+  pvpanicPort: number | null;
   centuryRegister: number;
   /** SLP_TYP of S3, or null: no suspend. */
   s3Type: number | null;

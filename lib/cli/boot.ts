@@ -33,6 +33,7 @@ export interface BootArgs {
   cdrom?: string[];
   floppy?: string[];
   snapshot: boolean;
+  share?: string[];
   device?: string[];
   serial?: string;
   display: string;
@@ -80,10 +81,11 @@ const OPTIONS = {
   cdrom: { type: 'string', array: true, describe: 'FILE[,if=ide|ahci|scsi|usb]: CD-ROM drive with this image (none: empty), repeatable' },
   floppy: { type: 'string', array: true, describe: 'FILE[,readonly][,snapshot]: floppy drive with this image (none: empty), up to two' },
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
+  share: { type: 'string', array: true, describe: 'FOLDER,tag=NAME[,readonly]: a folder for the guest (mount -t 9p -o trans=virtio,version=9p2000.L NAME /mnt), repeatable' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
   serial: { type: 'string', describe: 'first serial port: stdio (default), none, file:PATH' },
   display: { type: 'string', default: 'none', describe: 'none; vnc[:[HOST:]PORT][,password=FILE][,websocket=PORT]: a VNC server; web[:[HOST:]PORT][,token=FILE]: a page for browsers; term: text modes in this terminal' },
-  vga: { type: 'string', describe: 'display device: std, none (default: std, but none with a kernel unless there are screenshots)' },
+  vga: { type: 'string', describe: 'display device: std, virtio, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
   gdb: { type: 'string', describe: 'GDB stub: tcp:PORT, tcp:HOST:PORT or unix:PATH; with ,wait the machine starts when a client is there' },
@@ -192,6 +194,7 @@ export function machineOptions(a: BootArgs): MachineOptions {
     net: a.net,
     snapshot: a.snapshot,
     vga: (a.vga ?? (a.screenshot === undefined && a.display === 'none' ? undefined : 'std')) as MachineOptions['vga'],
+    shares: a.share,
     devices: a.device,
     noReboot: !a.reboot,
     clock: a.clock as MachineOptions['clock'],
@@ -248,7 +251,7 @@ async function boot(a: BootArgs): Promise<number> {
   if (a.stats !== undefined) checkOutput(a.stats, '--stats');
   if (a.traceFile !== undefined) checkOutput(a.traceFile, '--trace-file');
   const shots = (a.screenshot ?? []).map(parseShot);
-  if (shots.length > 0 && a.vga === 'none') throw new UsageError('--screenshot: there is no screen with --vga none');
+  if (shots.length > 0 && a.vga === 'none' && !(a.device ?? []).some((d) => /^(virtio-gpu|ramfb)(,|$)/.test(d))) throw new UsageError('--screenshot: there is no screen with --vga none');
   const terminal = new Terminal(serialMode(a), a.exitOn ?? null);
   const gdb = a.gdb === undefined ? null : { wait: a.gdb.endsWith(',wait'), endpoint: parseEndpoint(a.gdb.replace(/,wait$/, ''), '--gdb') };
   const display = parseDisplay(a.display);

@@ -12,6 +12,7 @@ import { openImage } from '../block/open.js';
 import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/disk-interfaces.js';
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
+import { resolveShares, type ShareConfig, type ShareOptions } from './share-config.js';
 import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 import { type BoardChoice, boardChoice, splitMachine } from './board-choice.js';
@@ -25,7 +26,7 @@ const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['p
 const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'aarch64', 'riscv64'];
 export type Accel = AccelName;
 
-export type VgaKind = 'std' | 'none';
+export type VgaKind = 'std' | 'virtio' | 'none';
 
 export type MediaKind = 'disk' | 'cdrom' | 'floppy';
 export type DiskIf = 'virtio' | 'nvme' | 'ahci' | 'ide' | 'scsi' | 'usb' | 'floppy';
@@ -95,8 +96,10 @@ export interface MachineOptions extends AotOptions {
   net?: string[];
   /** All disks as snapshots. */
   snapshot?: boolean;
-  /** Display: `std` (VGA with Bochs VBE), `none`. Default: none with a kernel, else std. */
+  /** Display: `std` (VGA with Bochs VBE), `virtio` (the same and a virtio GPU), `none`. Default: none with a kernel, else std. */
   vga?: VgaKind;
+  /** Folders of the host for the guest, `FOLDER,tag=NAME[,readonly]` as on the command line or an object (9P, virtio). */
+  shares?: (string | ShareOptions)[];
   /** Extra devices, `name,key=value` as on the command line. */
   devices?: string[];
   /** Treat a guest reset as power-off. */
@@ -147,6 +150,7 @@ export interface MachineConfig {
   disks: DiskConfig[];
   net: NetConfig[];
   vga: VgaKind;
+  shares: ShareConfig[];
   devices: string[];
   noReboot: boolean;
   /** ms since the epoch. */
@@ -384,7 +388,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (Number.isNaN(rtc.getTime())) throw new UsageError('--rtc: not a time (example: 2026-01-31T12:00:00Z)');
   if (accel.name === 'kvm' && clock === 'virtual') throw new UsageError('--clock: virtual counts instructions, which kvm does not (use --accel jit or interp)');
   const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
-  if (vga !== 'std' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, none are)`);
+  if (vga !== 'std' && vga !== 'virtio' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, virtio, none are)`);
   return {
     accel,
     switchable: o.switchable ?? false,
@@ -403,6 +407,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     disks,
     net: parseNets(o.net ?? []),
     vga,
+    shares: resolveShares(o.shares ?? [], commaParts),
     devices: o.devices ?? [],
     noReboot: o.noReboot ?? false,
     rtc: rtc.getTime(),

@@ -22,10 +22,13 @@ import type { MachineConfig } from './config.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
+import { MachineDevices } from './machine-devices.js';
+import { MachineStreams } from './machine-streams.js';
+import type { StreamMessage } from './stream-protocol.js';
 import { MachineDrives } from './drives.js';
 import type { Guest, GuestArch, MachineCpu } from './guests/guest.js';
 import { Debugger } from './debug/debugger.js';
-import type { ActiveAccel, DebugReply, DebugRequest, DebugStop, EndState, Inspection, MachineStats } from './protocol.js';
+import type { ActiveAccel, DebugReply, DebugRequest, DebugStop, EndState, GuestEvent, Inspection, MachineStats } from './protocol.js';
 
 export interface MachineHost {
   serialOutput(bytes: Uint8Array): void;
@@ -37,6 +40,10 @@ export interface MachineHost {
   /** The tray of a CD-ROM drive has opened or closed. */
   trayMoved(drive: string, open: boolean): void;
   debugStop(stop: DebugStop): void;
+  guestEvent(event: GuestEvent): void;
+  /** The guest has connected to a port of the host; its stream. */
+  vsockConnection(port: number, from: number, id: number): void;
+  stream(id: number, m: StreamMessage): void;
 }
 
 /** Both aliases count as resident memory of the process. Debian's boot to a login prompt fills 50 MiB. */
@@ -58,6 +65,7 @@ const TURN_NS = 10_000_000;
 /** Longest sleep, ns. */
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
+const PAGE = 4096;
 /** CPUID 80000007 EDX: the host's time-stamp counter runs at one rate, always. */
 const INVARIANT_TSC = 0x100;
 /** Exits of a hypervisor may follow each other this long before timers and the event loop get their turn, ns. */
@@ -85,6 +93,9 @@ export class Machine {
   private readonly accelerator: Accelerator | null = null;
   private readonly board: Board;
   readonly console: MachineConsole;
+  readonly streams: MachineStreams;
+  readonly devices: MachineDevices;
+  private readonly ram: NativeMemory;
   readonly drives: MachineDrives;
   private extraUsed = 0;
   private readonly tools: Tools;
@@ -125,7 +136,8 @@ export class Machine {
     const exec = this.allocExec();
     const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
     this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
-    const ram = native.allocRam(config.memory + extraBytes(config));
+    const ram = (this.ram = native.allocRam(config.memory + extraBytes(config)));
+    this.streams = new MachineStreams((id, m) => host.stream(id, m));
     const map = native.allocState(Math.ceil((config.memory + extraBytes(config)) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
     arch.mapRam(this.memory, config);
@@ -189,6 +201,7 @@ export class Machine {
       this.setDeadline(cpu.index, t);
     });
     this.console = new MachineConsole(this.board, this.timers);
+    this.devices = new MachineDevices(this.board.controls, this.streams, (port, from, id) => host.vsockConnection(port, from, id));
     this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
@@ -308,7 +321,31 @@ export class Machine {
       exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
       currentCpu: () => (this.accelerator !== null && this.accelerator.serving >= 0 ? this.accelerator.serving : (this.engine.active?.index ?? 0)),
       log: (m) => this.log(m),
+      releaseRam: (pa, bytes) => this.releaseRam(pa, bytes),
+      port: (name, client) => this.streams.port(name, client),
+      panicked: (event, exit) => {
+        this.host.guestEvent({ kind: 'panic', event });
+        if (exit) this.end({ reason: 'panic', status: 125, message: `the guest has ${event === 'panicked' ? 'panicked' : 'loaded its crash kernel'}` });
+      },
+      watchdog: (action) => {
+        this.host.guestEvent({ kind: 'watchdog', action });
+        if (action === 'reset') this.requestReset();
+        else if (action === 'poweroff') this.end({ reason: 'power-off', status: 0, message: 'the watchdog has run out' });
+      },
     };
+  }
+
+  /** Page by page where RAM is not contiguous; other memory than the guest's RAM is kept. */
+  private releaseRam(pa: number, bytes: number): void {
+    const end = pa + bytes;
+    for (let at = pa; at < end; ) {
+      let n = PAGE;
+      const offset = this.memory.pageOffset(at);
+      while (offset >= 0 && at + n < end && this.memory.pageOffset(at + n) === offset + n) n += PAGE;
+      // Translations of what was there go.
+      if (offset >= 0 && offset + n <= this.config.memory && this.memory.viewForWrite(at, n) !== null) this.native.discard(this.ram, offset, n);
+      at += n;
+    }
   }
 
   /** An interrupt for another CPU than the running one: the sender may wait for it, so turns become short for a while. */

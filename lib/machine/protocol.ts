@@ -6,10 +6,14 @@ import type { TextScreen } from '../devices/display/vga-render.js';
 import type { Picture } from '../display/png.js';
 import type { AotStats } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
+import type { PanicEvent } from '../devices/misc/pvpanic.js';
+import type { WatchdogAction } from '../boards/board.js';
+import type { PortInfo, StreamMessage } from './stream-protocol.js';
 import type { ImageFormat } from '../block/formats.js';
 import type { DiskIf, MachineConfig, MediaKind } from './config.js';
 
-export type EndReason = 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
+/** `panic`: the guest has said so (pvpanic with action=exit). */
+export type EndReason = 'panic' | 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
 
 export interface EndState {
   reason: EndReason;
@@ -103,6 +107,21 @@ export interface Inspection {
   registers: string[];
 }
 
+export interface BalloonInfo {
+  /** Bytes that the balloon is to take of the guest's memory, and has taken by the guest's word. */
+  target: number;
+  actual: number;
+  /** What the guest says about its memory (STAT_NAMES in lib/devices/virtio/balloon.ts); bytes, or counts. */
+  stats: Readonly<Record<string, number>>;
+}
+
+/** What programs ask of devices while the machine runs. */
+export type DeviceRequest = { kind: 'balloon'; target: number | null; stats: boolean } | { kind: 'vsock-connect'; port: number; timeout: number } | { kind: 'vsock-listen'; port: number; on: boolean };
+export type DeviceReply = { balloon: BalloonInfo } | { stream: number } | { done: true } | { error: string; code?: string };
+
+/** What the guest has told through a device that is there for that. */
+export type GuestEvent = { kind: 'panic'; event: PanicEvent } | { kind: 'watchdog'; action: WatchdogAction };
+
 /** A drive as it is now. */
 export interface DriveInfo {
   id: string;
@@ -149,10 +168,17 @@ export type ToWorker =
   | { type: 'debug'; id: number; request: DebugRequest }
   | { type: 'drives'; id: number; request: DriveRequest }
   | { type: 'forward'; id: number; nic: number; forward: HostForward }
-  | { type: 'console'; id: number; request: ConsoleRequest };
+  | { type: 'console'; id: number; request: ConsoleRequest }
+  | { type: 'stream'; id: number; m: StreamMessage }
+  | { type: 'device'; id: number; request: DeviceRequest };
 
 export type FromWorker =
-  | { type: 'ready'; contextId: number; accel: ActiveAccel; notes: string[] }
+  | { type: 'ready'; contextId: number; accel: ActiveAccel; notes: string[]; ports: PortInfo[] }
+  | { type: 'stream'; id: number; m: StreamMessage }
+  | { type: 'device'; id: number; reply: DeviceReply }
+  | { type: 'guest-event'; event: GuestEvent }
+  /** The guest has connected to a port; `id`: its stream. */
+  | { type: 'vsock-connection'; port: number; from: number; id: number }
   | { type: 'failed'; name: string; code: string; message: string; stack: string }
   | { type: 'serial'; bytes: Uint8Array }
   | { type: 'serial-taken'; count: number }

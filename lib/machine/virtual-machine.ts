@@ -4,15 +4,23 @@ import { Duplex } from 'node:stream';
 import type { Worker } from 'node:worker_threads';
 import { engineBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
+import { suggestion } from '../suggest.js';
 import { loadNative } from '../native.js';
 import { type MachineConfig, type MachineOptions, resolveConfig } from './config.js';
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
+import { Balloon } from './balloon.js';
+import { Shell } from './shell.js';
+import { Vsock } from './vsock.js';
+import { DeviceStream } from './device-stream.js';
 import { Disks } from './disks.js';
 import { Network } from './network.js';
+import type { PortInfo } from './stream-protocol.js';
+import type { PanicEvent } from '../devices/misc/pvpanic.js';
+import type { WatchdogAction } from '../boards/board.js';
 import { takeWorker } from './worker-start.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ActiveAccel, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -33,6 +41,10 @@ export interface VmEvents {
   trayMoved: [{ drive: string; open: boolean }];
   /** All CPUs stand still because of a debugger. */
   debugStop: [DebugStop];
+  /** The guest has crashed and says so (`--device pvpanic`). */
+  guestPanic: [PanicEvent];
+  /** A watchdog has run out, and this follows. */
+  watchdog: [WatchdogAction];
 }
 
 /** Bytes waiting for the guest's serial port before `write` reports back-pressure. */
@@ -95,9 +107,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly keyboard: Keyboard;
   readonly mouse: Mouse;
   readonly net: Network;
+  readonly balloon: Balloon;
+  /** Sockets to and from the guest (`--device virtio-vsock`). */
+  readonly vsock: Vsock;
+  private readonly serialPort: SerialPort;
   /** Drives: discs and floppies change while the machine runs. */
   readonly disks: Disks;
-  private readonly port: SerialPort;
   private current: VmState = 'created';
   private end: EndState | null = null;
   private finalStats: MachineStats | null = null;
@@ -108,6 +123,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private readonly debugReplies = new Map<number, (r: DebugReply) => void>();
   private readonly inspections = new Map<number, (i: Inspection) => void>();
   private readonly consoleReplies = new Map<number, (reply: ConsoleReply | null) => void>();
+  private readonly deviceReplies = new Map<number, (r: DeviceReply) => void>();
+  private readonly streams = new Map<number, DeviceStream>();
   private lastScreen: ScreenState = { picture: null, lines: null };
   private readonly ended: Promise<EndState>;
   private resolveEnded!: (e: EndState) => void;
@@ -121,15 +138,18 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     private active: ActiveAccel,
     /** What is worth knowing about how the machine was set up; logged at the start. */
     private readonly notes: readonly string[],
+    private readonly portList: readonly PortInfo[],
   ) {
     super();
-    this.port = new SerialPort((bytes) => this.post({ type: 'serial', bytes }));
-    this.serial = this.port;
+    this.serialPort = new SerialPort((bytes) => this.post({ type: 'serial', bytes }));
+    this.serial = this.serialPort;
     const link = this.consoleLink();
     this.screen = new Screen(link);
     this.keyboard = new Keyboard(link);
     this.mouse = new Mouse(link);
     this.net = new Network((nic, f) => this.forward(nic, f));
+    this.balloon = new Balloon((target, stats) => this.askBalloon(target, stats), config.memory);
+    this.vsock = new Vsock((r) => this.askDevice(r), (id) => this.openStream(id));
     this.disks = new Disks((request) => this.askDrives(request));
     this.ended = new Promise((r) => (this.resolveEnded = r));
   }
@@ -149,7 +169,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       worker.once('error', reject);
       worker.once('message', (m: FromWorker) => {
         if (m.type === 'ready') {
-          const v = new VirtualMachine(config, worker, m.contextId, m.accel, m.notes);
+          const v = new VirtualMachine(config, worker, m.contextId, m.accel, m.notes, m.ports);
           v.listen();
           resolve(v);
         } else if (m.type === 'failed') {
@@ -181,10 +201,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private message(m: FromWorker): void {
     switch (m.type) {
       case 'serial':
-        this.port.received(m.bytes);
+        this.serialPort.received(m.bytes);
         break;
       case 'serial-taken':
-        this.port.taken(m.count);
+        this.serialPort.taken(m.count);
         break;
       case 'debug':
         this.emit('debug', m.bytes);
@@ -227,6 +247,20 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         this.consoleReplies.get(m.id)?.(m.reply);
         this.consoleReplies.delete(m.id);
         break;
+      case 'stream':
+        this.streams.get(m.id)?.message(m.m);
+        break;
+      case 'device':
+        this.deviceReplies.get(m.id)?.(m.reply);
+        this.deviceReplies.delete(m.id);
+        break;
+      case 'vsock-connection':
+        this.vsock.connected(m.port, m.from, m.id);
+        break;
+      case 'guest-event':
+        if (m.event.kind === 'panic') this.emit('guestPanic', m.event.event);
+        else this.emit('watchdog', m.event.action);
+        break;
       case 'ended':
         this.lastScreen = m.screen;
         this.finish(m.end, m.stats);
@@ -256,7 +290,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.inspections.clear();
     for (const r of this.consoleReplies.values()) r(null);
     this.consoleReplies.clear();
-    this.port.finished();
+    for (const r of this.deviceReplies.values()) r({ error: OVER.message, code: OVER.code });
+    this.deviceReplies.clear();
+    for (const s of this.streams.values()) s.finished();
+    this.serialPort.finished();
     this.resolveEnded(end);
     this.emit('end', end);
     void this.worker.terminate();
@@ -407,6 +444,53 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       this.forwards.set(id, (port, error) => (error === null ? resolve(port) : reject(new UsageError(error))));
       this.post({ type: 'forward', id, nic, forward });
     });
+  }
+
+  /** Names of the ports that devices have: `--device virtio-serial`, `--device isa-serial`. */
+  get portNames(): string[] {
+    return this.portList.map((p) => p.name);
+  }
+
+  /** A port by its name, as a stream; everybody who asks gets the same. @throws UsageError if there is none. */
+  port(name: string): Duplex {
+    const info = this.portList.find((p) => p.name === name);
+    if (info === undefined) throw new UsageError(`no port '${name}'${suggestion(name, this.portNames)}`);
+    const there = this.streams.get(info.id);
+    if (there !== undefined && !there.destroyed) return there;
+    return this.openStream(info.id);
+  }
+
+  private openStream(id: number): DeviceStream {
+    const s = new DeviceStream((m) => this.post({ type: 'stream', id, m }));
+    this.streams.set(id, s);
+    s.once('close', () => {
+      if (this.streams.get(id) === s) this.streams.delete(id);
+    });
+    if (this.current === 'ended') s.finished();
+    return s;
+  }
+
+  /**
+   * Runs commands in a shell of the guest, over a stream that one reads and writes; default the serial console. The caller has seen to
+   * it that somebody is logged in there.
+   */
+  shell(stream: Duplex = this.serial): Shell {
+    return new Shell(stream);
+  }
+
+  private askDevice(request: DeviceRequest): Promise<DeviceReply> {
+    if (this.current === 'ended') return Promise.resolve({ error: OVER.message, code: OVER.code });
+    const id = this.nextId++;
+    return new Promise((resolve) => {
+      this.deviceReplies.set(id, resolve);
+      this.post({ type: 'device', id, request });
+    });
+  }
+
+  private async askBalloon(target: number | null, stats: boolean): Promise<BalloonInfo> {
+    const r = await this.askDevice({ kind: 'balloon', target, stats });
+    if ('balloon' in r) return r.balloon;
+    throw 'error' in r ? new VmxError(r.code ?? 'ERR_NO_DEVICE', r.error) : new VmxError('ERR_INTERNAL', 'unexpected answer');
   }
 
   /** For debuggers: the GDB stub is one. While one is attached the engine executes the guest, also on a machine made for KVM. */

@@ -66,6 +66,9 @@ async function start({ config, build }: WorkerInit): Promise<void> {
     reset: () => send({ type: 'reset' }),
     trayMoved: (drive, open) => send({ type: 'tray', drive, open }),
     debugStop: (stop) => send({ type: 'debug-stop', stop }),
+    guestEvent: (event) => send({ type: 'guest-event', event }),
+    vsockConnection: (port, from, id) => send({ type: 'vsock-connection', port, from, id }),
+    stream: (id, m) => send({ type: 'stream', id, m }),
   });
   serial.wantTurn = debug.wantTurn = () => machine.wantTurn();
   port.on('message', (m: ToWorker) => {
@@ -133,13 +136,19 @@ async function start({ config, build }: WorkerInit): Promise<void> {
       case 'inspect':
         send({ type: 'inspected', id: m.id, inspection: machine.inspect() });
         break;
+      case 'stream':
+        machine.streams.message(m.id, m.m);
+        break;
+      case 'device':
+        machine.devices.handle(m.request, (reply) => send({ type: 'device', id: m.id, reply }));
+        break;
       case 'console':
         machine.console.handle(m.request, (reply) => send({ type: 'console', id: m.id, reply }));
         break;
     }
   });
   await machine.prepare();
-  send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes });
+  send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes, ports: machine.streams.ports });
 }
 
 port.once('message', (init: WorkerInit) => void start(init).catch(fail));

@@ -38,6 +38,8 @@ MapStatus MapState(size_t bytes, uint8_t** base) { return MapRam(bytes, base); }
 // Not written: it needs a pagefile section with PAGE_EXECUTE_READWRITE and two views, and nobody has run it.
 MapStatus MapExec(size_t, bool, uint8_t**, uint8_t**) { return MapStatus::Unsupported; }
 
+bool Discard(uint8_t*, size_t) { return false; }
+
 void Unmap(uint8_t* base, size_t) { VirtualFree(base, 0, MEM_RELEASE); }
 
 #else
@@ -192,6 +194,17 @@ MapStatus MapExec(size_t bytes, bool, uint8_t** rw, uint8_t** rx) {
 MapStatus MapExec(size_t, bool, uint8_t**, uint8_t**) { return MapStatus::Unsupported; }
 
 #endif
+
+bool Discard(uint8_t* base, size_t bytes) {
+#if defined(__linux__)
+  return madvise(base, bytes, MADV_DONTNEED) == 0;
+#else
+  // Elsewhere the advice does not promise zeros.
+  (void)base;
+  (void)bytes;
+  return false;
+#endif
+}
 
 void Unmap(uint8_t* base, size_t bytes) { munmap(base, bytes); }
 

@@ -22,6 +22,9 @@ MapStatus MapState(size_t bytes, uint8_t** base);
  */
 MapStatus MapExec(size_t bytes, bool nameless, uint8_t** rw, uint8_t** rx);
 
+/** Gives pages back to the host; they read as zero from then on. False if this host cannot. */
+bool Discard(uint8_t* base, size_t bytes);
+
 void Unmap(uint8_t* base, size_t bytes);
 
 }  // namespace vmx

@@ -3,13 +3,14 @@
  * board's constructor is the list of those calls. To add a device: write a part, call it from the boards that have it.
  */
 import type { Device } from '../../devices/device.js';
-import type { VgaRenderer } from '../../devices/display/vga-render.js';
+import { type OptionalSource, type ScreenSource, SwitchedSource } from '../../display/screen-source.js';
 import { InputRouter } from '../../devices/input/router.js';
 import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
 import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
 import { UsageError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { BoardHost } from '../board.js';
+import type { BoardControls } from '../controls.js';
 import type { Drive } from './drive.js';
 import type { NetConnection } from './net.js';
 
@@ -25,8 +26,13 @@ export class BusParts {
   /** Interrupt pins of bus 0. */
   readonly pciHost: PciHost;
   fw!: FwCfg;
-  screen: VgaRenderer | null = null;
+  /** What is shown while none of `pictures` is active. */
+  vga: ScreenSource | null = null;
+  /** Displays whose driver takes over. */
+  readonly pictures: OptionalSource[] = [];
+  private switched: ScreenSource | null = null;
   readonly input = new InputRouter();
+  readonly controls: BoardControls = { balloon: null, onBalloonChange: () => {}, vsock: null };
   /** Where PCI interrupt n (0..3, or 0..7 on boards with eight) goes: set by the board. */
   pirq: PciIrqSink = { set: () => {} };
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */
@@ -69,6 +75,11 @@ export class BusParts {
       },
       msi: (address, data, devfn) => this.msi(address, data, devfn),
     };
+  }
+
+  /** What the machine's screen shows; null if it has none. Once all devices are there. */
+  get screen(): ScreenSource | null {
+    return this.pictures.length === 0 ? this.vga : (this.switched ??= new SwitchedSource(this.pictures, this.vga));
   }
 
   /** Registers a device for reset and saved state. */

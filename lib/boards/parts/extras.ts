@@ -1,15 +1,25 @@
 /** Devices asked for with --device, and virtio devices in general. */
 import { IsaDebugExit } from '../../devices/misc/isa-debug-exit.js';
 import { PcTestDev, TESTDEV_IRQS, TESTDEV_MEMORY } from '../../devices/misc/pc-testdev.js';
-import { VirtioConsole } from '../../devices/virtio/console.js';
+import { VmMouse, VMMOUSE_PORT } from '../../devices/input/vmmouse.js';
+import { I6300Esb } from '../../devices/misc/i6300esb.js';
+import { type PanicEvent, PvPanic, PVPANIC_PORT, PvPanicPci } from '../../devices/misc/pvpanic.js';
+import { RamFb, RAMFB_BYTES, RAMFB_FILE } from '../../devices/display/ramfb.js';
+import { VirtioGpu } from '../../devices/virtio/gpu.js';
+import { VirtioBalloon } from '../../devices/virtio/balloon.js';
+import { MAX_PORTS, VirtioConsole, VirtioSerial } from '../../devices/virtio/console.js';
 import { VirtioKeyboard, VirtioMouse, VirtioTablet } from '../../devices/virtio/input.js';
 import { VirtioPci, type VirtioDevice } from '../../devices/virtio/pci-transport.js';
+import { VirtioP9 } from '../../devices/virtio/p9.js';
+import { HostFolder } from '../../share/host-folder.js';
+import { VirtioVsock } from '../../devices/virtio/vsock.js';
 import { VirtioRng } from '../../devices/virtio/rng.js';
 import { UsageError, VmxError } from '../../errors.js';
-import { type DeviceOption, intProp, parseDevice } from '../device-options.js';
+import { choiceProp, type DeviceOption, intProp, parseDevice } from '../device-options.js';
 import { Pc } from './map.js';
 import type { BusParts } from './bus-parts.js';
 import { Parts } from './parts.js';
+import { addIsaSerial } from './serial.js';
 
 /** Puts a virtio device on bus 0: disks, whose place firmware is told. */
 export function addVirtio(p: BusParts, name: string, dev: VirtioDevice): VirtioPci {
@@ -23,6 +33,11 @@ export function addVirtioExpress(p: BusParts, name: string, dev: VirtioDevice): 
 
 /** @throws UsageError for a device this board cannot have. */
 export function addDeviceOptions(p: BusParts): void {
+  p.host.config.shares.forEach((s, i) => {
+    const folder = new HostFolder(s.path, s.readonly);
+    p.onClose.push(() => folder.close());
+    addVirtioExpress(p, `virtio-9p${i}`, new VirtioP9(folder, s.tag));
+  });
   for (const text of p.host.config.devices) addOption(p, parseDevice(text));
 }
 
@@ -42,6 +57,50 @@ function addOption(p: BusParts, o: DeviceOption): void {
 export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption) => void>> = {
   'virtio-rng': (p) => addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => p.host.random(dst))),
   'virtio-console': (p) => addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => p.host.debugOutput(x)))),
+  'virtio-serial': (p, o) => {
+    const names = (o.props.ports ?? '').split(':');
+    if (names.some((n) => !/^[\x21-\x7e]{1,64}$/.test(n))) throw new UsageError('--device: virtio-serial: ports= needs names of printable characters (example: ports=org.example.a:org.example.b)');
+    if (names.length > MAX_PORTS) throw new UsageError(`--device: virtio-serial: no more than ${MAX_PORTS} ports`);
+    addVirtioExpress(p, 'virtio-serial', new VirtioSerial(names.map((name) => ({ name, connect: (client) => p.host.port(name, client) }))));
+  },
+  'virtio-balloon': (p) => {
+    if (p.controls.balloon !== null) throw new UsageError('--device: a machine has one virtio-balloon');
+    p.controls.balloon = new VirtioBalloon({ release: (pa, bytes) => p.host.releaseRam(pa, bytes), onChange: () => p.controls.onBalloonChange() });
+    addVirtioExpress(p, 'virtio-balloon', p.controls.balloon);
+  },
+  pvpanic: (p, o) => {
+    const exit = choiceProp(o, 'action', ['none', 'exit']) === 'exit';
+    const onPanic = (e: PanicEvent): void => p.host.panicked(e, exit);
+    if (p instanceof Parts && choiceProp(o, 'bus', ['isa', 'pci']) === 'isa') {
+      p.memory.mapPorts(PVPANIC_PORT, 1, p.add(new PvPanic(onPanic)).ports);
+      p.pvpanicPort = PVPANIC_PORT;
+    } else {
+      choiceProp(o, 'bus', ['pci']);
+      p.addPci(new PvPanicPci('pvpanic-pci', p.pciHost, p.freeSlot(), onPanic));
+    }
+  },
+  i6300esb: (p, o) => {
+    const action = choiceProp(o, 'action', ['reset', 'poweroff', 'none']);
+    p.addPci(new I6300Esb('i6300esb', p.pciHost, p.freeSlot(), { clock: p.host.clock, onExpired: () => p.host.watchdog(action) }));
+  },
+  'virtio-vsock': (p, o) => {
+    if (p.controls.vsock !== null) throw new UsageError('--device: a machine has one virtio-vsock');
+    const cid = intProp(o, 'cid', 3, 0xffff_fffe);
+    if (cid < 3) throw new UsageError('--device: virtio-vsock: cid=0 to 2 are not for guests');
+    p.controls.vsock = new VirtioVsock(cid);
+    addVirtioExpress(p, 'virtio-vsock', p.controls.vsock);
+  },
+  'virtio-gpu': (p) => {
+    const gpu = new VirtioGpu();
+    addVirtioExpress(p, 'virtio-gpu', gpu);
+    p.pictures.push(gpu);
+  },
+  ramfb: (p) => {
+    if (p.pictures.some((x) => x instanceof RamFb)) throw new UsageError('--device: a machine has one ramfb');
+    const fb = p.add(new RamFb(p.memory));
+    p.fw.addFile(RAMFB_FILE, new Uint8Array(RAMFB_BYTES), (data) => fb.configure(data));
+    p.pictures.push(fb);
+  },
   'virtio-keyboard': (p) => {
     const keyboard = new VirtioKeyboard();
     addVirtioExpress(p, 'virtio-keyboard', keyboard);
@@ -63,6 +122,12 @@ export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption)
 export const PC_DEVICES: Readonly<Record<string, (p: Parts, o: DeviceOption) => void>> = {
   'isa-debug-exit': (p, o) => {
     p.memory.mapPorts(intProp(o, 'iobase', 0xf4, 0xffff), intProp(o, 'iosize', 4, 8), p.add(new IsaDebugExit({ onExit: (s) => p.host.exit(s) })).ports);
+  },
+  'isa-serial': addIsaSerial,
+  vmmouse: (p) => {
+    const m = p.add(new VmMouse(() => p.host.portRegisters(), p.ps2Mouse));
+    p.memory.mapPorts(VMMOUSE_PORT, 4, m.ports);
+    p.input.addTablet(m);
   },
   'pc-testdev': (p) => {
     const m = p.memory;

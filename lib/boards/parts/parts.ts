@@ -1,6 +1,7 @@
 /** What parts of a PC board share besides the PCI bus. */
 import type { IoHandler, IrqLine } from '../../devices/device.js';
 import type { I8237 } from '../../devices/dma/i8237.js';
+import type { Ps2Mouse } from '../../devices/input/ps2-mouse.js';
 import type { ApicBus } from '../../devices/irq/apic-bus.js';
 import type { FloppyInfo } from '../../boot/acpi.js';
 import type { Mc146818 } from '../../devices/timer/mc146818.js';
@@ -42,10 +43,15 @@ export class Parts extends BusParts {
   apics!: ApicBus;
   dma!: I8237;
   rtc!: Mc146818;
+  ps2Mouse!: Ps2Mouse;
   /** Where else the real-time clock's interrupt goes: power management, which may wake the machine. */
   readonly rtcAlarm: IrqLine = { set: () => {} };
   /** Floppy drives, for ACPI. */
   readonly floppies: FloppyInfo[] = [];
+  /** Serial ports besides COM1, for ACPI: index 1 is COM2. */
+  readonly serialPorts: { index: number; base: number; irq: number }[] = [];
+  /** Port of pvpanic, or null. */
+  pvpanicPort: number | null = null;
   /** The bridge to ISA: device number << 3 | function number. */
   isaDevfn = 0;
   /** Place of the chipset's disk controller; -1: the board has none of its own, one goes where there is room. */

@@ -27,7 +27,7 @@ const enum Mmio {
 /** What the register at 604h reads as while words are little-endian. */
 const LITTLE_ENDIAN = 0x1e1e_1e1e;
 
-export interface StdVgaOptions {
+export interface VgaOptions {
   clock: DeviceClock;
   /** Display memory, STDVGA_VRAM bytes, and how BAR 0 shows it. */
   vram: Uint8Array;
@@ -36,28 +36,20 @@ export interface StdVgaOptions {
   rom?: { bytes: number; map: BarMapper };
 }
 
-export class StdVga extends PciFunction {
+/** What every PCI board with a VGA of this kind has behind its BARs 0 and 2. */
+export class VgaCore {
   readonly vga: Vga;
   readonly vbe: BochsVbe;
   readonly renderer: VgaRenderer;
   private readonly edid = buildEdid('vmx-accel');
-  private readonly mmio: IoHandler;
+  /** The register window of BAR 2. */
+  readonly registers: IoHandler = { read: (at, size) => this.readMmio(at, size), write: (at, size, v) => this.writeMmio(at, size, v) };
+  readonly registerBytes: number = Mmio.SIZE;
 
-  constructor(host: PciHost, slot: number, o: StdVgaOptions) {
-    super('stdvga', host, slot << 3, { vendor: 0x1234, device: 0x1111, class: 0x0300, revision: 2, subsysVendor: 0x1af4, subsys: 0x1100 });
+  constructor(o: VgaOptions) {
     this.vga = new Vga({ clock: o.clock, vram: o.vram });
     this.vbe = new BochsVbe(this.vga);
     this.renderer = new VgaRenderer(this.vga, this.vbe);
-    this.mmio = { read: (at, size) => this.readMmio(at, size), write: (at, size, v) => this.writeMmio(at, size, v) };
-    this.addMemoryBar(0, o.vram.length, o.mapVram);
-    this.addBar(2, 'mem', Mmio.SIZE, this.mmio);
-    if (o.rom) this.addRom(o.rom.bytes, o.rom.map);
-    this.sealConfig();
-  }
-
-  /** The register window of BAR 2. */
-  get registers(): IoHandler {
-    return this.mmio;
   }
 
   private readMmio(at: number, size: number): number {
@@ -81,19 +73,49 @@ export class StdVga extends PciFunction {
     else if (at >= Mmio.DISPI && at + size <= Mmio.DISPI_END) this.vbe.mmio.write(at - Mmio.DISPI, size, v);
   }
 
-  override reset(): void {
-    super.reset();
+  reset(): void {
     this.vga.reset();
     this.vbe.reset();
   }
 
+  save(): { vga: SavedState; vbe: SavedState } {
+    return { vga: this.vga.save(), vbe: this.vbe.save() };
+  }
+
+  load(s: SavedState): void {
+    this.vga.restore(s.vga as SavedState);
+    this.vbe.restore(s.vbe as SavedState);
+  }
+}
+
+/** A PCI board that has a VGA core. */
+export interface VgaBoard {
+  readonly core: VgaCore;
+}
+
+export class StdVga extends PciFunction implements VgaBoard {
+  readonly core: VgaCore;
+
+  constructor(host: PciHost, slot: number, o: VgaOptions) {
+    super('stdvga', host, slot << 3, { vendor: 0x1234, device: 0x1111, class: 0x0300, revision: 2, subsysVendor: 0x1af4, subsys: 0x1100 });
+    this.core = new VgaCore(o);
+    this.addMemoryBar(0, o.vram.length, o.mapVram);
+    this.addBar(2, 'mem', this.core.registerBytes, this.core.registers);
+    if (o.rom) this.addRom(o.rom.bytes, o.rom.map);
+    this.sealConfig();
+  }
+
+  override reset(): void {
+    super.reset();
+    this.core.reset();
+  }
+
   override save(): SavedState {
-    return { ...super.save(), vga: this.vga.save(), vbe: this.vbe.save() };
+    return { ...super.save(), ...this.core.save() };
   }
 
   protected override load(s: SavedState): void {
     super.load(s);
-    this.vga.restore(s.vga as SavedState);
-    this.vbe.restore(s.vbe as SavedState);
+    this.core.load(s);
   }
 }

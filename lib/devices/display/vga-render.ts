@@ -3,6 +3,7 @@
  * picture (mode 13h gives 640 by 400). IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem": CRT controller,
  * attribute controller, alphanumeric and graphics modes. The border is not part of the picture.
  */
+import type { TextScreen } from '../../display/screen-source.js';
 import { rgb, type Surface } from '../../display/surface.js';
 import type { BochsVbe } from './vbe.js';
 import type { Vga } from './vga.js';
@@ -36,12 +37,7 @@ function fontOffset(high: number, low: number): number {
 /** Cursor start register: no cursor. */
 const CURSOR_OFF = 0x20;
 
-/** What a text mode shows. */
-export interface TextScreen {
-  readonly rows: Uint16Array[];
-  /** Where the cursor is, blinking or not; null: it is off, or outside. */
-  cursor: { x: number; y: number } | null;
-}
+export type { TextScreen };
 
 export class VgaRenderer {
   private readonly words: Int32Array;

@@ -134,6 +134,8 @@ export class Engine {
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
   private readonly heat = new Heat();
+  /** How often writes have hit a region, by page: code that patches itself stays blocks. */
+  private readonly spoiled = new Map<number, number>();
   private readonly regionIr: IrBuilder;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
@@ -426,6 +428,7 @@ export class Engine {
     const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
     const b = this.jcBlocks[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
     if (b === null || V[e] !== lo || V[e + 1] !== V[Slot.PC * 2 + 1]! || b.mode !== cpu.mode || !b.valid || b.page2 >= 0) return;
+    if ((this.spoiled.get(b.ram - b.offset) ?? 0) >= 2) return;
     if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
   }
 
@@ -800,7 +803,11 @@ export class Engine {
     b.valid = false;
     this.stats.invalidated++;
     // It may be running: its loop ends at the next look at PENDING.
-    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
+    if (b.region) {
+      for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
+      const page = b.ram - b.offset;
+      this.spoiled.set(page, (this.spoiled.get(page) ?? 0) + 1);
+    }
     const pageOff = b.ram - (b.ram % PAGE);
     this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
     if (b.page2 >= 0) {
@@ -856,6 +863,7 @@ export class Engine {
     }
     this.pages.clear();
     this.emptied.clear();
+    this.spoiled.clear();
     this.sites.clear();
     for (const c of this.cpus) {
       for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i);

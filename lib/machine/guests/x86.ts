@@ -5,6 +5,7 @@ import { kvmModel } from '../../accel/kvm/system.js';
 import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
 import { PcBoard } from '../../boards/pc.js';
 import { Q35Board } from '../../boards/q35.js';
+import type { PortRegisters } from '../../devices/input/vmmouse.js';
 import { HIGH_RAM, ramLayout } from '../../boot/e820.js';
 import { X86Cpu } from '../../engine/guest/x86/cpu.js';
 import { CpuModel } from '../../engine/guest/x86/cpuid.js';
@@ -63,6 +64,18 @@ const debug: GuestDebug = {
   },
 };
 
+/** Low halves of general registers in a CPU's state region. Writing one clears its high half, as 32-bit instructions do. */
+function portRegisters(V: Int32Array): PortRegisters {
+  const at = (slot: number): PropertyDescriptor => ({
+    get: () => V[slot * 2]! >>> 0,
+    set: (v: number) => {
+      V[slot * 2] = v | 0;
+      V[slot * 2 + 1] = 0;
+    },
+  });
+  return Object.defineProperties({}, { eax: at(X.RAX), ebx: at(X.RBX), ecx: at(X.RCX), edx: at(X.RDX) }) as PortRegisters;
+}
+
 function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
   const cpus: X86Cpu[] = [];
@@ -75,6 +88,10 @@ function build(env: GuestEnv): Guest {
     tscKHz,
     x2apic: model.features.has('x2apic'),
     physBits: model.physBits,
+    portRegisters: () => {
+      const i = env.board.currentCpu();
+      return accelerator?.owns(i) === true ? null : portRegisters(cpus[i]!.V);
+    },
     tsc: (i) => cpus[i]?.tsc() ?? 0,
     suspend: () => env.suspend(),
     wake: () => env.wake(),

@@ -89,7 +89,7 @@ describe('standard VGA on PCI', () => {
     expect(edid.reduce((a, b) => a + b, 0) & 255).toBe(0);
     expect([edid[56]! | ((edid[58]! >> 4) << 8), edid[59]! | ((edid[61]! >> 4) << 8)]).toEqual([1024, 768]);
     m.write(REGS + 0x402, 1, 0x67);
-    expect([m.read(REGS + 0x40c, 1), d.vga.readPort(0x1c)]).toEqual([0x67, 0x67]);
+    expect([m.read(REGS + 0x40c, 1), d.core.vga.readPort(0x1c)]).toEqual([0x67, 0x67]);
     m.write(REGS + 0x404, 2, 0x0f02);
     expect(m.read(REGS + 0x405, 1)).toBe(0x0f);
     expect([get(0), get(10), m.read(REGS + 0x500, 4), m.read(REGS + 0x600, 4), m.read(REGS + 0x604, 4)]).toEqual([0xb0c5, 256, 0xb0c5, 8, 0x1e1e1e1e]);
@@ -120,8 +120,8 @@ describe('standard VGA on PCI', () => {
     dispi(6, 0xffff);
     expect(get(6) * 4 * 600).toBeLessThanOrEqual(VRAM);
     dispi(5, 3);
-    d.vga.writePort(0x12, 0x67);
-    d.vga.memory.write(5, 1, 0x77);
+    d.core.vga.writePort(0x12, 0x67);
+    d.core.vga.memory.write(5, 1, 0x77);
     expect(vram[3 * 65536 + 5]).toBe(0x77);
     dispi(5, 256);
     expect(get(5)).toBe(3);
@@ -175,14 +175,14 @@ describe('standard VGA on PCI', () => {
           return {
             device: d,
             regions: [
-              { io: d.registers, length: 0x1000 },
-              { io: { read: (o, n) => d.registers.read(0x500 + o, n), write: (o, n, v) => d.registers.write(0x500 + o, n, v) }, length: 0x16 },
-              { io: d.vbe.ports, length: 3, sizes: [2] },
-              { io: d.vga.ports, length: 0x30 },
-              { io: d.vga.memory, length: 0x2_0000 },
+              { io: d.core.registers, length: 0x1000 },
+              { io: { read: (o, n) => d.core.registers.read(0x500 + o, n), write: (o, n, v) => d.core.registers.write(0x500 + o, n, v) }, length: 0x16 },
+              { io: d.core.vbe.ports, length: 3, sizes: [2] },
+              { io: d.core.vga.ports, length: 0x30 },
+              { io: d.core.vga.memory, length: 0x2_0000 },
               { io: config, length: 0x100 },
             ],
-            pokes: [() => d.renderer.render(surface), () => void d.renderer.textRows()],
+            pokes: [() => d.core.renderer.render(surface), () => void d.core.renderer.textRows()],
           };
         },
         3000,
