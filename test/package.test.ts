@@ -47,7 +47,10 @@ beforeAll(() => {
     cpSync(join(ROOT, f), join(home, f));
   }
   // Its dependencies, and the addon that installing would build.
-  for (const d of ['node-gyp-build', 'node-addon-api', 'yargs', 'pngjs']) symlinkSync(join(ROOT, 'node_modules', d), join(dir, 'node_modules', d));
+  for (const d of ['node-gyp-build', 'node-addon-api', 'yargs', 'pngjs', 'ws', '@novnc/novnc']) {
+    mkdirSync(dirname(join(dir, 'node_modules', d)), { recursive: true });
+    symlinkSync(join(ROOT, 'node_modules', d), join(dir, 'node_modules', d));
+  }
   symlinkSync(join(ROOT, 'build'), join(home, 'build'));
   writeFileSync(join(dir, 'package.json'), '{ "name": "consumer", "private": true }');
 });
@@ -59,7 +62,7 @@ describe('the package', () => {
     for (const f of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/machine/worker.js', 'binding.gyp', 'native/addon.cc', 'README.md', 'LICENSE', 'docs/ARCHITECTURE.md']) {
       expect(files).toContain(f);
     }
-    for (const f of files) expect(f).toMatch(/^(dist|native|docs|prebuilds)\/|^(package\.json|README\.md|LICENSE|binding\.gyp|CONTRIBUTING\.md)$/);
+    for (const f of files) expect(f).toMatch(/^(dist|native|docs|prebuilds|ui)\/|^(package\.json|README\.md|LICENSE|binding\.gyp|CONTRIBUTING\.md)$/);
     expect(files.filter((f) => /\.map$|\.test\./.test(f))).toEqual([]);
   });
 

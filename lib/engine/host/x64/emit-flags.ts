@@ -47,12 +47,40 @@ export function beforeFlags(e: Emitter, p: number, op: number, fw: number): void
       if (isRegister(e.recipeB) && e.writes(p, e.recipeB)) e.recipeB = keep(e, e.recipeB, Slot.X_FLAGS_B);
     }
   }
-  if (fw === 0 || (op !== Op.SHL && op !== Op.SHR && op !== Op.SAR && op !== Op.IMUL) || !wanted(e, fw)) return;
-  // These overwrite what they are computed from.
+  if (fw === 0 || !wanted(e, fw)) return;
+  // What is computed may come to lie where it is computed from: in the register of a temporary that ends here, too.
   const ir = e.ir;
   const dst = ir[p + F.DST]!;
-  e.sourceA = source(e, ir[p + F.A]!, dst, Slot.X_FLAGS_A);
-  e.sourceB = op === Op.IMUL ? source(e, ir[p + F.B]!, dst, Slot.X_FLAGS_B) : NONE;
+  const a = ir[p + F.A]!;
+  const b = ir[p + F.B]!;
+  e.sourceA = e.sourceB = NONE;
+  switch (op as Op) {
+    case Op.SUB:
+      if (dst === NONE) e.sourceA = operand(e, a, A);
+      if (b !== dst || dst === NONE) e.sourceB = operand(e, b, B);
+      break;
+    case Op.ADD:
+      if (dst !== NONE && !(a === dst && b === dst)) e.sourceB = operand(e, b === dst ? a : b, B);
+      break;
+    case Op.AND:
+    case Op.OR:
+    case Op.XOR:
+      if (dst !== NONE) break;
+      e.sourceA = operand(e, a, A);
+      if (a !== b) e.sourceB = operand(e, b, B);
+      break;
+    case Op.IMUL:
+      e.sourceB = source(e, b, dst, B);
+      e.sourceA = source(e, a, dst, A);
+      break;
+    case Op.SHL:
+    case Op.SHR:
+    case Op.SAR:
+      e.sourceA = source(e, a, dst, A);
+      break;
+    default:
+      break;
+  }
 }
 
 /** Copies register slot s to slot `to`. */
@@ -94,21 +122,23 @@ export function afterFlags(e: Emitter, p: number, op: number, w: number, fw: num
   const dst = ir[p + F.DST]!;
   const a = ir[p + F.A]!;
   const b = ir[p + F.B]!;
+  const { sourceA, sourceB } = e;
   switch (op as Op) {
     case Op.SUB:
-      if (dst === NONE) set(e, Recipe.SUB, w, operand(e, a, A), operand(e, b, B), 0);
-      else if (b !== dst) set(e, Recipe.UNDO_SUB, w, operand(e, dst, A), operand(e, b, B), 0);
+      if (dst === NONE) set(e, Recipe.SUB, w, sourceA, sourceB, 0);
+      else if (b !== dst) set(e, Recipe.UNDO_SUB, w, operand(e, dst, A), sourceB, 0);
       break;
     case Op.ADD:
       if (dst === NONE || (a === dst && b === dst)) break;
-      set(e, Recipe.UNDO_ADD, w, operand(e, dst, A), operand(e, b === dst ? a : b, B), 0);
+      set(e, Recipe.UNDO_ADD, w, operand(e, dst, A), sourceB, 0);
       break;
     case Op.AND:
     case Op.OR:
     case Op.XOR:
       // The flags are those of the result.
-      if (dst !== NONE || a === b) set(e, Recipe.RESULT, w, operand(e, dst === NONE ? a : dst, A), 0, 0);
-      else set(e, Recipe.AND, w, operand(e, a, A), operand(e, b, B), 0);
+      if (dst !== NONE) set(e, Recipe.RESULT, w, operand(e, dst, A), 0, 0);
+      else if (a === b) set(e, Recipe.RESULT, w, sourceA, 0, 0);
+      else set(e, Recipe.AND, w, sourceA, sourceB, 0);
       break;
     case Op.NEG:
       set(e, Recipe.NEG, w, operand(e, dst, A), 0, 0);
@@ -117,12 +147,12 @@ export function afterFlags(e: Emitter, p: number, op: number, w: number, fw: num
     case Op.SHR:
     case Op.SAR: {
       const n = e.constCount(op, p, w);
-      if (n > 0) set(e, Recipe.SHL + op - Op.SHL, w, e.sourceA, 0, n);
+      if (n > 0) set(e, Recipe.SHL + op - Op.SHL, w, sourceA, 0, n);
       break;
     }
     case Op.IMUL:
       // Its widening forms are not worth it, nor is the 8-bit one.
-      if (ir[p + F.C] === NONE && w !== 0) set(e, Recipe.IMUL, w, e.sourceA, e.sourceB, 0);
+      if (ir[p + F.C] === NONE && w !== 0) set(e, Recipe.IMUL, w, sourceA, sourceB, 0);
       break;
     default:
       break;
