@@ -289,6 +289,8 @@ export class Mc146818 implements Device {
         this.account();
         const v = s.flags | (this.irqWanted() ? C.IRQF : 0);
         s.flags = 0;
+        // The line falls even if the next event is due by now: an edge-triggered interrupt controller has to see each.
+        this.o.irq8.set(false);
         this.syncIrq();
         return v;
       }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '#lib/devices/clock.js';
+import { ManualClock, TimerQueue } from '#lib/devices/clock.js';
 import { Mc146818 } from '#lib/devices/timer/mc146818.js';
 import { TestLine, fuzzDevice } from '../fuzz.js';
 
@@ -27,6 +27,26 @@ describe('MC146818', () => {
     clock.advance(2e9);
     expect([4, 2, 0, 7, 8].map(rd)).toEqual([12, 0, 0, 1, 3]);
     expect(rd(0x0d)).toBe(0x80);
+  });
+
+  it('lets its line fall when register C is read, though the next period is over by then', () => {
+    const time = { t: 0, step: 0 };
+    const clock = new TimerQueue({ now: () => (time.t += time.step) });
+    const irq8 = new TestLine();
+    const rtc = new Mc146818({ clock, irq8, wallClock: () => T0 + time.t / 1e6 });
+    for (const [i, v] of [[0x0a, 0x26], [0x0b, 0x42]] as const) {
+      rtc.ports.write(0, 1, i);
+      rtc.ports.write(1, 1, v);
+    }
+    time.t = 2e6;
+    clock.runExpired();
+    expect(irq8.rises).toBe(1);
+    // A host that was away for longer than a period at every look at the clock.
+    time.step = 1.5e6;
+    rtc.ports.write(0, 1, 0x0c);
+    rtc.ports.read(1, 1);
+    expect(irq8.rises).toBe(2);
+    expect(irq8.level).toBe(true);
   });
 
   it('is set under SET and goes on from there', () => {
