@@ -145,7 +145,9 @@ export class Arm64Cpu implements GuestCpu {
   reset(): void {
     const V = this.V;
     V.fill(0, Slot.GPR * 2, Slot.X_CALL * 2);
-    V.fill(0, A.FAR_EL1 * 2, Slot.TEMP * 2);
+    // Not the slots between them, which are the executors'.
+    V.fill(0, A.FAR_EL1 * 2, Slot.X_NATIVE_XMM * 2);
+    V.fill(0, Slot.VEC * 2, Slot.TEMP * 2);
     V[Slot.FLAGS * 2] = nzcvToFlags(0);
     V[Slot.MXCSR * 2] = 0x1f80;
     V[DAIF] = Ps.DAIF;
