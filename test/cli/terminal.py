@@ -1,9 +1,10 @@
 """Runs a command on a pseudo terminal under a script of expectations, read as JSON lines from standard input.
 
-{"send": TEXT} or {"expect": TEXT}; after the last one it waits for the process. Prints one JSON object: status, whether the terminal's modes
+{"send": TEXT}, {"expect": TEXT}, or {"drawn": TEXT} for text that a screen painter may send in pieces, with cursor movements and colours between
+them; after the last one it waits for the process. Prints one JSON object: status, whether the terminal's modes
 were changed meanwhile and are restored at the end, and everything shown.
 """
-import fcntl, json, os, pty, select, sys, termios
+import fcntl, json, os, pty, re, select, sys, termios
 
 # The terminal's own side stays open here, so that its modes outlive the process.
 fd, slave = pty.openpty()
@@ -37,15 +38,17 @@ for line in sys.stdin:
     step = json.loads(line)
     if 'send' in step:
         os.write(fd, step['send'].encode('latin1'))
-    elif 'expect' in step:
-        want = step['expect'].encode('latin1')
-        while shown.find(want, seen) < 0 and pump():
-            pass
-        at = shown.find(want, seen)
-        if at < 0:
-            result['missing'] = step['expect']
+    else:
+        text = step.get('expect', step.get('drawn'))
+        between = rb'(?:\x1b\[[0-9;?]*[A-Za-z])*' if 'drawn' in step else b''
+        want = re.compile(between.join(re.escape(c.encode('latin1')) for c in text))
+        found = want.search(shown, seen)
+        while found is None and pump():
+            found = want.search(shown, seen)
+        if found is None:
+            result['missing'] = text
             break
-        seen = at + len(want)
+        seen = found.end()
         raw = raw or not termios.tcgetattr(slave)[3] & termios.ICANON
 while pump():
     pass
