@@ -20,6 +20,11 @@ const CASES = [
     arch: 'riscv64', base: 0x8000_0000, words: [0x0050_0513, 0x0015_0513, 0x0025_0593, 0x0000_006f], commands: ['break *0x80000008', 'continue', 'print $a0', 'stepi', 'print $a1', 'x/1xw $pc', 'print/x $pc', 'set $a0 = 77', 'print $a0'],
     output: ['= 6', '= 8', '0x0000006f', '0x8000000c', '= 77'],
   },
+  {
+    // mov x0, #5; add x0, x0, #1; add x1, x0, #2; b .
+    arch: 'aarch64', base: 0x4008_0000, words: [0xd280_00a0, 0x9100_0400, 0x9100_0801, 0x1400_0000], commands: ['break *0x40080008', 'continue', 'print $x0', 'stepi', 'print $x1', 'x/1xw $pc', 'print/x $pc', 'set $x0 = 77', 'print $x0'],
+    output: ['= 6', '= 8', '0x14000000', '0x4008000c', '= 77'],
+  },
 ] as const;
 
 describe.skipIf(skipFor(noAddon ?? hostTool('gdb-multiarch')))('GDB', () => {
@@ -32,7 +37,7 @@ describe.skipIf(skipFor(noAddon ?? hostTool('gdb-multiarch')))('GDB', () => {
     const server = await GdbServer.listen(vm, parseEndpoint('tcp:127.0.0.1:0', '--gdb'), '0', () => vm.start());
     const { endpoint } = server;
     if (endpoint.kind !== 'tcp') throw new Error('not a TCP endpoint');
-    const run = promisify(execFile)('gdb-multiarch', ['-nx', '-batch', '-ex', `set architecture riscv:rv64`, '-ex', `target remote 127.0.0.1:${endpoint.port}`, ...commands.flatMap((c) => ['-ex', c])], { timeout: 60_000 });
+    const run = promisify(execFile)('gdb-multiarch', ['-nx', '-batch', '-ex', `set architecture ${arch === 'riscv64' ? 'riscv:rv64' : arch}`, '-ex', `target remote 127.0.0.1:${endpoint.port}`, ...commands.flatMap((c) => ['-ex', c])], { timeout: 60_000 });
     const { stdout, stderr } = await run;
     for (const text of output) expect(stdout + stderr).toContain(text);
     expect(stderr.replace(/^warning: No executable has been specified.*\n.*$/m, '')).not.toMatch(/warning|error/i);

@@ -41,7 +41,7 @@ export class Arm64Lifter implements Lifter {
         row.h(c);
       }
       if (out.ended) return LiftResult.OK;
-      if (count >= maxInsns || c.next >= PAGE || out.full) {
+      if (count >= maxInsns || c.next >= PAGE || win.pos >= win.end || out.full) {
         out.jmp(c.next);
         return LiftResult.OK;
       }
