@@ -208,7 +208,7 @@ export class GicV3Its implements Device {
     const base = (s.cbaserHi & 0xf_ffff) * 2 ** 32 + ((s.cbaserLo & 0xffff_f000) >>> 0);
     const bytes = ((s.cbaserLo & 0xff) + 1) * PAGE;
     if (s.cwriter >= bytes) return;
-    while (s.creadr !== s.cwriter) {
+    for (let left = bytes / COMMAND; left > 0 && s.creadr !== s.cwriter; left--) {
       if (this.o.memory.valid(base + s.creadr, COMMAND)) this.command(base + s.creadr);
       s.creadr = (s.creadr + COMMAND) % bytes;
     }

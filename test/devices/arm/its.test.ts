@@ -124,6 +124,13 @@ describe('GICv3 ITS', () => {
       return { device: gic, regions: [{ io: gic.redistributors, length: 0x100 }, { io: gic.distributor, length: 0x1_0000 }], pokes: [(r) => gic.lpis!.setPending(r & 1, 8192 + (r >>> 8), (r & 2) !== 0)] };
     });
   });
+
+  it('ends its queue also from a restored place that GITS_CWRITER never meets', () => {
+    const { its, reg } = setup();
+    its.restore({ ...its.save(), creadr: 1 });
+    reg(0x88, 0x40);
+    expect(its.mmio.read(0x90, 4)).toBeLessThan(0x1000);
+  });
 });
 
 describe('GICv2m', () => {
