@@ -45,6 +45,12 @@ export function localOrigin(request: IncomingMessage): boolean {
 
 export const newToken = (): string => randomBytes(TOKEN_BYTES).toString('hex');
 
+/** What a request asks for; null if that is no URL: `//`, say, which any client may send. */
+export function target(request: IncomingMessage): URL | null {
+  const text = request.url ?? '/';
+  return URL.canParse(text, 'http://x') ? new URL(text, 'http://x') : null;
+}
+
 /** Compares without telling by its time how much agrees. */
 export function sameSecret(a: string, b: string): boolean {
   const digest = (s: string): Buffer => createHash('sha256').update(s).digest();

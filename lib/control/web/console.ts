@@ -9,7 +9,7 @@ import type { VirtualMachine } from '../../machine/virtual-machine.js';
 import { type Endpoint, endpointText, listenAt } from '../endpoint.js';
 import { QmpServer } from '../qmp/server.js';
 import { VncServer } from '../vnc/server.js';
-import { cookie, knownHost, newToken, sameOrigin, sameSecret } from './access.js';
+import { cookie, knownHost, newToken, sameOrigin, sameSecret, target } from './access.js';
 import { webFile } from './files.js';
 import { SerialHub } from './serial.js';
 import { Sockets } from './sockets.js';
@@ -49,7 +49,7 @@ export class WebConsole {
       });
     });
     this.server.on('upgrade', (request, socket, head) => {
-      const path = new URL(request.url ?? '/', 'http://x').pathname;
+      const path = target(request)?.pathname;
       const accept = path === '/vnc' ? this.vnc : path === '/qmp' ? this.qmp : path === '/serial' ? this.serial : null;
       if (!knownHost(request, this.at.host) || !sameOrigin(request)) Sockets.refuse(socket, 403, 'Forbidden');
       else if (!this.allowed(request)) Sockets.refuse(socket, 401, 'Unauthorized');
@@ -91,7 +91,8 @@ export class WebConsole {
   private async request(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (!knownHost(request, this.at.host)) return answer(response, 403, 'text/plain', 'This server is asked for by address only.');
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(response, 405, 'text/plain', 'Method not allowed.');
-    const url = new URL(request.url ?? '/', 'http://x');
+    const url = target(request);
+    if (url === null) return answer(response, 400, 'text/plain', 'That is no address.');
     const token = url.searchParams.get('token');
     if (url.pathname === '/' && token !== null) {
       if (!sameSecret(token, this.token)) return answer(response, 401, 'text/plain', 'That is not the token.');

@@ -105,6 +105,12 @@ describe.skipIf(skipFor(noAddon))('web console', () => {
     expect(JSON.parse((await page('/info.json')).body.toString())).toMatchObject({ display: true, arch: 'x86_64', machine: 'pc' });
   });
 
+  it('survives what is no address', async () => {
+    expect((await get('//')).status).toBe(400);
+    expect((await get('//', { Cookie: cookie, Connection: 'Upgrade', Upgrade: 'websocket' })).status).toBe(404);
+    expect((await page('/info.json')).status).toBe(200);
+  });
+
   it('refuses names that others give out, and pages from elsewhere', async () => {
     expect((await get('/', { Cookie: cookie, Host: `evil.example:${port}` })).status).toBe(403);
     for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`]) expect((await get('/', { Cookie: cookie, Host: host })).status, host).toBe(200);
