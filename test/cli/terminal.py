@@ -1,7 +1,7 @@
 """Runs a command on a pseudo terminal under a script of expectations, read as JSON lines from standard input.
 
-{"send": TEXT}, {"expect": TEXT}, or {"drawn": TEXT} for text that a screen painter may send in pieces, with cursor movements and colours between
-them; after the last one it waits for the process. Prints one JSON object: status, whether the terminal's modes
+{"send": TEXT}, {"expect": TEXT}, or {"drawn": TEXT, "times": N} for a text that stands N times (1 by default) on an 80x25 screen which a painter
+updates cell by cell; after the last one it waits for the process. Prints one JSON object: status, whether the terminal's modes
 were changed meanwhile and are restored at the end, and everything shown.
 """
 import fcntl, json, os, pty, re, select, sys, termios
@@ -23,6 +23,26 @@ seen = 0
 raw = False
 
 
+cells = [[' '] * 80 for _ in range(25)]
+at = [0, 0]
+painted = 0
+
+
+def screen():
+    """The lines of the screen after everything shown: cursor positions and characters; colours and modes leave the text alone."""
+    global painted
+    for m in re.compile(rb'\x1b\[([0-9;?]*)([A-Za-z])|[^\x1b]').finditer(shown, painted):
+        painted = m.end()
+        if m[2] == b'H':
+            row, column = ((m[1] or b'1;1').split(b';') + [b'1'])[:2]
+            at[:] = int(row) - 1, int(column) - 1
+        elif m[2] is None:
+            if at[0] < 25 and at[1] < 80:
+                cells[at[0]][at[1]] = m[0].decode('latin1')
+            at[1] += 1
+    return '\n'.join(''.join(line) for line in cells)
+
+
 def pump():
     """Waits for output or the end. False once the process has ended and everything is read."""
     global shown
@@ -40,15 +60,16 @@ for line in sys.stdin:
         os.write(fd, step['send'].encode('latin1'))
     else:
         text = step.get('expect', step.get('drawn'))
-        between = rb'(?:\x1b\[[0-9;?]*[A-Za-z])*' if 'drawn' in step else b''
-        want = re.compile(between.join(re.escape(c.encode('latin1')) for c in text))
-        found = want.search(shown, seen)
-        while found is None and pump():
-            found = want.search(shown, seen)
-        if found is None:
+        if 'drawn' in step:
+            while (found := screen().count(text) >= step.get('times', 1)) is False and pump():
+                pass
+        else:
+            while (found := shown.find(text.encode('latin1'), seen) >= 0) is False and pump():
+                pass
+            seen = shown.find(text.encode('latin1'), seen) + len(text)
+        if not found:
             result['missing'] = text
             break
-        seen = found.end()
         raw = raw or not termios.tcgetattr(slave)[3] & termios.ICANON
 while pump():
     pass

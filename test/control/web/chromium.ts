@@ -38,7 +38,7 @@ export class Chromium {
   /** Opens `url` in a window of this size. */
   static async open(url: string, width: number, height: number): Promise<Chromium> {
     const profile = mkdtempSync(join(tmpdir(), 'vmx-chromium-'));
-    const child = spawn(found!, ['--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--remote-debugging-port=0', `--user-data-dir=${profile}`, `--window-size=${width},${height}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(found!, ['--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--remote-debugging-port=0', `--user-data-dir=${profile}`, `--window-size=${width},${height}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     const port = await new Promise<string>((resolve, reject) => {
       let text = '';
       child.stderr!.on('data', (d: Buffer) => {
@@ -104,7 +104,8 @@ export class Chromium {
   async close(): Promise<void> {
     this.socket.terminate();
     const gone = new Promise((r) => this.child.once('exit', r));
-    this.child.kill('SIGKILL');
+    // The whole group: its renderers and helpers would go on writing to the profile.
+    process.kill(-this.child.pid!, 'SIGKILL');
     await gone;
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
