@@ -96,12 +96,12 @@ export class Jit {
   }
 
   /** Compiles a region. */
-  region(r: Region): CompiledBlock {
+  region(r: Region, hintsOff = 0): CompiledBlock {
     const info = { mmuIdx: this.cpu.mmuIdx, mask32: false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: true, mode: 0 };
-    let c = this.backend.compileRegion(r, info, this.cursor, this.limit);
+    let c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff);
     if (c === null) {
       this.cursor = this.backend.firstFree;
-      c = this.backend.compileRegion(r, info, this.cursor, this.limit)!;
+      c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff)!;
     }
     this.cursor = c.end;
     return c;
