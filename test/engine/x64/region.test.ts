@@ -6,6 +6,7 @@ import { compileForInterp } from '#lib/engine/interp/compile.js';
 import { Interpreter } from '#lib/engine/interp/interp.js';
 import { IrBuilder } from '#lib/engine/ir/builder.js';
 import { Op } from '#lib/engine/ir/ops.js';
+import type { PassOptions } from '#lib/engine/ir/passes.js';
 import { printIr } from '#lib/engine/ir/print.js';
 import { appendBlock, type Region, type RegionNode, targets } from '#lib/engine/ir/region.js';
 import { REC } from '#lib/engine/ir/ops.js';
@@ -92,9 +93,12 @@ function interpret(cpu: FakeCpu, blocks: readonly IrBuilder[]): ExitCode {
 }
 
 describe.skipIf(!canRun)('regions', () => {
-  for (let seed = 1; seed <= 8; seed++) {
-    it(`seed ${seed}`, () => {
-      const jit = new Jit();
+  // With everything, and without one of what regions have a share in.
+  const off: readonly (keyof PassOptions)[] = ['lazyFlags', 'pageHints', 'returns'];
+  for (let seed = 1; seed <= 8 + off.length; seed++) {
+    const without = off[seed - 9];
+    it(`seed ${seed}${without === undefined ? '' : `, without ${without}`}`, () => {
+      const jit = new Jit(undefined, undefined, without === undefined ? {} : { [without]: false });
       const a = jit.cpu;
       const b = fakeCpu();
       const helper = defineHelper(a);
