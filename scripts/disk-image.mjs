@@ -54,9 +54,9 @@ function systemTree(include, key) {
   if (!existsSync(`${tree}.complete`)) {
     rmSync(tree, { recursive: true, force: true });
     run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, ...(key === null ? [] : NET_PACKAGES), ...include].join(',')}`, SUITE, tree]);
-    if (key !== null) setUpNet(tree, key);
     writeFileSync(`${tree}.complete`, '');
   }
+  if (key !== null) setUpNet(tree, key);
   const kernel = readdirSync(join(tree, 'boot')).find((f) => f.startsWith('vmlinuz-'));
   writeFileSync(join(tree, 'etc/hostname'), 'guest\n');
   writeFileSync(join(tree, 'etc/fstab'), `UUID=${ROOT_UUID} / ext4 defaults 0 1\n`);

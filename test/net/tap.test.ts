@@ -34,8 +34,8 @@ const until = async (ok: () => boolean): Promise<void> => {
   for (let i = 0; i < 200 && !ok(); i++) await new Promise((r) => setTimeout(r, 25));
   expect(ok()).toBe(true);
 };
-/** Who has 192.0.2.1? Tell 192.0.2.2 (RFC 826). */
-const ARP = Uint8Array.from([...new Array<number>(6).fill(255), 0x52, 0x54, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 9, 192, 0, 2, 2, 0, 0, 0, 0, 0, 0, 192, 0, 2, 1, ...new Array<number>(18).fill(0)]);
+/** Who has 198.51.100.1? Tell 198.51.100.2 (RFC 826). */
+const ARP = Uint8Array.from([...new Array<number>(6).fill(255), 0x52, 0x54, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 9, 198, 51, 100, 2, 0, 0, 0, 0, 0, 0, 198, 51, 100, 1, ...new Array<number>(18).fill(0)]);
 const isReply = (f: Uint8Array): boolean => f[12] === 8 && f[13] === 6 && f[21] === 2;
 
 describe.skipIf(skipFor(noAddon ?? noTap() ?? hostTool('ip')))('TAP', () => {
@@ -46,7 +46,7 @@ describe.skipIf(skipFor(noAddon ?? noTap() ?? hostTool('ip')))('TAP', () => {
     tap.attach(card);
     tap.open();
     try {
-      execFileSync('ip', ['addr', 'add', '192.0.2.1/24', 'dev', NAME]);
+      execFileSync('ip', ['addr', 'add', '198.51.100.1/24', 'dev', NAME]);
       // Frames to an interface that is down are lost.
       tap.transmit(ARP, PLAIN);
       execFileSync('ip', ['link', 'set', NAME, 'up']);

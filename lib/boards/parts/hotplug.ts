@@ -104,7 +104,7 @@ export class HotPlug {
 
   /** What may take its time. @returns what adds the device then, at once */
   private async prepare(id: string, what: PlugRequest): Promise<() => void> {
-    if ('net' in what) return openNet(this.p, `-${id}`, what.net);
+    if ('net' in what) return openNet(this.p, `@${id}`, what.net);
     return () => ('disk' in what ? this.addDisk(what.disk) : this.addDevice(what.device));
   }
 
