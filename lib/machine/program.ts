@@ -3,7 +3,7 @@
  * that is cheaper than loading some hundred modules, and V8's compiled code of it is kept for the next run. Without such a file, or if modules are newer
  * than it, nobody is worse off: the modules are loaded (docs/adr/0031).
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -78,7 +78,7 @@ class CompiledCode {
 
   write(parts: string[], data: Buffer): void {
     const body = Buffer.concat([Buffer.from(`${JSON.stringify({ identity: this.identity, parts })}\n`), data]);
-    const temp = `${this.file}.${process.pid}`;
+    const temp = `${this.file}.${randomBytes(8).toString('hex')}`;
     writeFileSync(temp, Buffer.concat([body, this.mac(body)]), { mode: 0o600 });
     renameSync(temp, this.file);
     this.parts = parts;
