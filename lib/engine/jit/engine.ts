@@ -79,6 +79,7 @@ const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
 /** A hint that misses more often costs more than it saves: a miss may be a branch that the host did not predict. */
 const HINT_MISSES_PER_MS = 4000;
+const HINT_CHECK_MS = 20;
 /** Most blocks that come from the code cache together with the one that is needed. */
 const BRING_IN = 48;
 /** For code that nobody has jumped to yet: whether its second page may be fetched is not known. */
@@ -450,6 +451,8 @@ export class Engine {
   private checkHints(cpu: GuestCpu, host: HostCode): void {
     // CPU time: on a busy host little of the time has been the guest's.
     const now = process.cpuUsage().user / 1000;
+    // Which the host may tell in ticks only: a short while cannot be judged.
+    if (now - this.hintsSeen < HINT_CHECK_MS) return;
     const most = (now - this.hintsSeen) * HINT_MISSES_PER_MS;
     this.hintsSeen = now;
     const V = cpu.V;
