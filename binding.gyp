@@ -13,6 +13,8 @@
         "native/exec/guard.cc",
         "native/exec/host.cc",
         "native/accel/vcpu_thread.cc",
+        "native/net/tap.cc",
+        "native/net/tap_binding.cc",
         "native/kvm/kvm.cc",
         "native/kvm/kvm_binding.cc"
       ],
