@@ -90,6 +90,22 @@ describe.skipIf(skip)('machines on KVM', () => {
   }, 6 * MINUTE);
 });
 
+/** All of the guest in KVM, with the kernel's interrupt controllers where there are any. */
+const IRQCHIPS = (['split', 'full'] as const).filter((i) => kvm?.irqchip[i] === true);
+if (kvm !== null && IRQCHIPS.length < 2) process.stderr.write(`skipped: this KVM has no ${kvm.irqchip.split ? 'full' : 'split'} irqchip\n`);
+
+describe.skipIf(skip || noTools !== null)('interrupt controllers in the kernel', () => {
+  for (const irqchip of IRQCHIPS) {
+    for (const name of ['irq64', 'smp32', 'parallel32']) {
+      it(`${name}, irqchip=${irqchip}`, async () => {
+        const r = await run(build(name), `kvm,kernel=kvm,irqchip=${irqchip}`, name === 'irq64' ? 1 : name === 'smp32' ? 2 : 4);
+        expect(r.text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+        expect(r.status).toBe(1);
+      }, MINUTE);
+    }
+  }
+});
+
 describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
   // Those whose CPU features every KVM has; with the policy that --accel kvm chooses by itself.
   for (const name of ['basics32', 'basics64', 'smc64', 'irq64', 'real16', 'smp32']) {
@@ -129,9 +145,9 @@ describe.skipIf(skip || noTools !== null)('several CPUs on KVM', () => {
 });
 
 describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
-  it('keeps the guest right: memory, clock, interrupts', async () => {
+  it.for(['off', ...IRQCHIPS])('keeps the guest right: memory, clock, interrupts (irqchip=%s)', async (irqchip) => {
     const image = build('switch64');
-    await using vm = await VirtualMachine.create({ ...options(image, 'kvm,kernel=kvm') });
+    await using vm = await VirtualMachine.create({ ...options(image, `kvm,kernel=kvm,irqchip=${irqchip}`) });
     let text = '';
     vm.serial.on('data', (b: Buffer) => (text += b.toString('latin1')));
     vm.start();

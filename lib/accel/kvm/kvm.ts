@@ -6,6 +6,7 @@
  * with guest memory.
  */
 import type { TimerQueue } from '../../devices/clock.js';
+import type { InterruptHardware } from '../../devices/irq/hardware.js';
 import { GuestFault } from '../../engine/cpu.js';
 import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
 import { Cpuid } from '../../engine/guest/x86/cpuid.js';
@@ -19,9 +20,10 @@ import { type Accelerator, type AccelStats, Turn } from '../accelerator.js';
 import { HISTOGRAM_BUCKETS, HISTOGRAM_NS } from '../mailbox.js';
 import { FallbackPolicy } from '../policy.js';
 import { Cap, EXIT_NAMES } from './layout.js';
-import { ALLOWED_MSRS } from './msrs.js';
+import { KernelIrqchip, type IrqchipMode } from './irqchip.js';
+import { ALLOWED_MSRS, APIC_MSRS } from './msrs.js';
 import { MemorySlots } from './slots.js';
-import { cpuidTable, type KvmHost, SLOW_KERNEL_NS } from './system.js';
+import { chooseIrqchip, cpuidTable, engineKeepsKernel, type KvmHost } from './system.js';
 import type { TscClock } from './tsc-clock.js';
 import { Served, Vcpu } from './vcpu.js';
 
@@ -30,6 +32,10 @@ export interface KvmOptions {
   fallback: boolean;
   /** Who executes kernel mode: 'auto' measures KVM. */
   kernel: 'auto' | 'kvm' | 'engine';
+  /** Which interrupt controllers are the kernel's. */
+  irqchip: 'auto' | IrqchipMode;
+  /** How KVM tells which pages were written: in rings, where it has them, or bitmaps. */
+  dirty: 'auto' | 'ring' | 'log';
 }
 
 export interface KvmDeps {
@@ -42,6 +48,8 @@ export interface KvmDeps {
   engine: Engine;
   clock: TscClock;
   timers: TimerQueue;
+  /** The machine's interrupt controllers, if KVM's may stand in for them; null: the CPUs' interrupt sources are something else. */
+  irq: InterruptHardware | null;
   /** The context of the machine's thread: kicked when a vCPU has exited. */
   context: NativeContext;
   /** CPU i, whose state is with the engine now, has met a breakpoint of the debugger's. */
@@ -58,6 +66,8 @@ const SPIN_MAX = 160_000;
 /** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
+/** Of a vCPU's ring of written pages: 16 bytes an entry. */
+const RING_BYTES = 1 << 18;
 const PAGE = 4096;
 /** Debug registers that hold addresses. */
 const BREAKPOINTS = 4;
@@ -65,6 +75,9 @@ const BREAKPOINTS = 4;
 const HOT_NS = 1_000_000;
 /** Longest time that the machine's own thread spends in KVM without a look at the event loop, ns. */
 const TURN_NS = 10_000_000;
+/** The same while its CPU waits in the kernel for an interrupt, and how long it has been there when that is looked at. */
+const WAIT_NS = 100_000_000;
+const LONG_RUN_NS = 5_000_000;
 
 /** 64-bit user mode, not stepped: what KVM may execute where the engine keeps kernel mode. */
 const USER_MODE = Mode.CODE64 | Mode.USER;
@@ -79,6 +92,8 @@ export class KvmAccelerator implements Accelerator {
   private readonly vm: NativeKvm;
   private readonly vcpus: Vcpu[] = [];
   private readonly slots: MemorySlots;
+  /** Interrupt controllers in the kernel: all CPUs are there or here together then. */
+  private readonly chip: KernelIrqchip | null;
   private readonly policies: FallbackPolicy[];
   private readonly where: Where[];
   /** Executes HLT inside KVM. */
@@ -94,6 +109,8 @@ export class KvmAccelerator implements Accelerator {
   private debugging = false;
   private debuggable = true;
   private spin = SPIN_MIN;
+  /** The only CPU has executed HLT within the kernel when last looked at. */
+  private waiting = false;
   /** The engine may have executed since a vCPU last ran: what KVM has made of the guest's page tables may be out of date. */
   private executed = true;
   /** KVM has run since the engine's translations were last compared. */
@@ -111,7 +128,7 @@ export class KvmAccelerator implements Accelerator {
   constructor(private readonly d: KvmDeps) {
     const { native, host, options } = d;
     if (d.cpus.length > host.maxVcpus) throw new VmxError('ERR_KVM', `KVM allows ${host.maxVcpus} CPUs`);
-    this.slow = options.kernel === 'auto' ? host.kernelNsPerInsn > SLOW_KERNEL_NS && host.shutdownKeepsState : options.kernel === 'engine';
+    this.slow = engineKeepsKernel(options.kernel, host);
     this.policies = d.cpus.map(() => new FallbackPolicy(this.slow));
     this.where = d.cpus.map(() => Where.ENGINE);
     this.halted = d.cpus.map(() => false);
@@ -120,8 +137,12 @@ export class KvmAccelerator implements Accelerator {
     this.vm = native.kvmCreate(host.device);
     try {
       this.vm.enable(Cap.X86_USER_SPACE_MSR, MSR_EXITS);
-      this.vm.filterMsrs(ALLOWED_MSRS);
+      const irqchip = d.irq === null ? 'off' : chooseIrqchip(options.irqchip, host, this.slow);
+      this.vm.filterMsrs(irqchip === 'off' ? ALLOWED_MSRS : Uint32Array.from([...ALLOWED_MSRS, ...APIC_MSRS]));
+      const chip = (this.chip = irqchip === 'off' ? null : new KernelIrqchip(this.vm, irqchip, d.irq!));
       if (host.emulationFailureExits) this.vm.enable(Cap.EXIT_ON_EMULATION_FAILURE, 1);
+      const rings = host.dirtyRing > 0 && options.dirty !== 'log';
+      if (rings) this.vm.dirtyRing(host.dirtyRing, RING_BYTES);
       this.slots = new MemorySlots(this.vm, d.memory, d.ram);
       // Where CPUs move all the time, every move must be cheap.
       if (this.slow) this.slots.log(true);
@@ -130,8 +151,9 @@ export class KvmAccelerator implements Accelerator {
       const ring = posted.length > 0 ? host.coalescedPage * PAGE : 0;
       for (const cpu of d.cpus) {
         const cpuid = new Cpuid(cpu.model, { apicId: cpu.index, cpus: d.cpus.length, tscKHz: cpu.tscKHz, apicKHz: 1_000_000 });
-        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1, ring));
+        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1, chip?.hardware.lapics[cpu.index] ?? null, (vector) => chip?.eoi(vector), () => this.slots.empty(this.vcpus[cpu.index]!), ring));
       }
+      if (rings) this.slots.useRings(this.vcpus);
     } catch (e) {
       this.close();
       throw e;
@@ -151,8 +173,14 @@ export class KvmAccelerator implements Accelerator {
 
   turn(i: number): Turn {
     if (this.where[i] === Where.ENGINE) {
-      if (!this.enabled || !this.mayEnter(i)) return Turn.ENGINE;
-      this.enter(i);
+      if (!this.enabled) return Turn.ENGINE;
+      if (this.chip === null) {
+        if (!this.mayEnter(i)) return Turn.ENGINE;
+        this.enter(i);
+      } else {
+        if (!this.mayEnterAll()) return Turn.ENGINE;
+        this.enterAll(this.chip);
+      }
     }
     const v = this.vcpus[i]!;
     const V = v.cpu.V;
@@ -203,14 +231,17 @@ export class KvmAccelerator implements Accelerator {
         this.slots.dropTranslations();
       }
     }
-    if (!this.d.clock.fixed) {
-      const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
-      v.setTscOffset(lo, hi);
-    }
+    this.setOffset(v);
     const nmi = this.nmis[i]!;
     this.nmis[i] = false;
     this.touched = true;
     v.go(nmi);
+  }
+
+  private setOffset(v: Vcpu): void {
+    if (this.d.clock.fixed) return;
+    const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
+    v.setTscOffset(lo, hi);
   }
 
   private serve(i: number): Served {
@@ -284,7 +315,7 @@ export class KvmAccelerator implements Accelerator {
     // Set by the deadline, the event loop or another thread: they come first, and the vCPU next time.
     if (V[Slot.PENDING * 2 + 1] !== 0) return false;
     const { context, clock, timers } = this.d;
-    let deadline = Math.min(timers.nextDeadline(), now + TURN_NS);
+    let deadline = Math.min(timers.nextDeadline(), now + (this.waiting ? WAIT_NS : TURN_NS));
     context.setDeadline(clock.toHost(deadline));
     while (v.execute() && v.isAccess) {
       this.serve(0);
@@ -296,7 +327,15 @@ export class KvmAccelerator implements Accelerator {
       }
       this.start(v, 0);
     }
+    // HLT within the kernel looks like running.
+    if (this.chip !== null) this.waiting = clock.now() - now >= LONG_RUN_NS && v.isKick && v.waits;
     return true;
+  }
+
+  /** CPU i waits in the kernel for an interrupt, as far as its last exit tells. Interrupt controllers in the kernel only: HLT exits otherwise. */
+  idle(i: number): boolean {
+    const v = this.vcpus[i]!;
+    return this.where[i] === Where.KVM && this.chip !== null && v.idle && v.waits;
   }
 
   get runnable(): boolean {
@@ -356,8 +395,9 @@ export class KvmAccelerator implements Accelerator {
   private compare(): void {
     if (!this.touched) return;
     this.touched = false;
-    if (this.slots.logged) this.slots.collect((offset, bitmap, pages) => this.d.engine.pagesWritten(offset, bitmap, pages));
-    else this.d.engine.flushTranslations();
+    const { logged } = this.slots;
+    if (logged) this.slots.collect((offset, bitmap, pages) => this.d.engine.pagesWritten(offset, bitmap, pages));
+    if (this.slots.takeLost() || !logged) this.d.engine.flushTranslations();
   }
 
   // ---- moving ----------------------------------------------------------------------------------------------------------
@@ -382,8 +422,64 @@ export class KvmAccelerator implements Accelerator {
     this.policies[i]!.entered(this.d.native.now());
   }
 
+  /** With interrupt controllers in the kernel: a CPU that waits comes along. */
+  private mayEnterAll(): boolean {
+    if (this.debugging && !this.debuggable) return false;
+    return this.d.cpus.every((cpu, i) => (cpu.halted || this.policies[i]!.wantsHypervisor()) && !cpu.shutdown && cpu.mmu.a20 && !(this.debugging && cpu.debug.stepping) && !(cpu.V[Slot.PENDING * 2]! & Pending.EVENT));
+  }
+
+  private enterAll(chip: KernelIrqchip): void {
+    for (let i = 0; i < this.vcpus.length; i++) {
+      const v = this.vcpus[i]!;
+      this.where[i] = Where.KVM;
+      this.setOffset(v);
+      v.enterWithApic(!this.d.host.keepsTranslations, chip.mode === 'split');
+      this.policies[i]!.entered(this.d.native.now());
+    }
+    chip.toKernel();
+    this.waiting = false;
+    this.returns++;
+  }
+
+  /** All CPUs and the interrupt controllers come to the engine. */
+  private leaveAll(chip: KernelIrqchip, reason: string): void {
+    const { vcpus } = this;
+    this.quiesce();
+    vcpus.forEach((v, i) => {
+      if (v.running) this.serve(i);
+    });
+    // Accesses that are completed may raise interrupts: nothing is fetched before.
+    vcpus.forEach((v, i) => {
+      this.serving = i;
+      v.complete();
+      this.serving = -1;
+    });
+    this.compare();
+    for (const v of vcpus) v.fetch();
+    chip.toDevices();
+    const now = this.d.clock.now();
+    vcpus.forEach((v, i) => {
+      this.where[i] = Where.ENGINE;
+      this.serving = i;
+      this.shadow[i] = v.loadWithApic(now);
+      this.serving = -1;
+    });
+    this.executed = true;
+    vcpus.forEach((v, i) => {
+      if (this.nmis[i]) v.cpu.signalNmi();
+      this.nmis[i] = false;
+      v.cpu.updateIntr();
+    });
+    this.fallbacks.set(reason, (this.fallbacks.get(reason) ?? 0) + 1);
+    this.count();
+  }
+
   /** Moves CPU i to the engine. Whatever it has reported is served first. */
   private leave(i: number, reason: string): void {
+    if (this.chip !== null) {
+      this.leaveAll(this.chip, reason);
+      return;
+    }
     const v = this.vcpus[i]!;
     if (v.running) {
       v.stop();
@@ -473,6 +569,8 @@ export class KvmAccelerator implements Accelerator {
 
   abandon(): void {
     this.quiesce();
+    if (this.chip?.resident === true) this.chip.drop();
+    this.waiting = false;
     for (let i = 0; i < this.vcpus.length; i++) {
       this.vcpus[i]!.discard();
       this.where[i] = Where.ENGINE;
