@@ -116,6 +116,10 @@ export class Bench {
   /** Raised when the CPU is next found halted. */
   private late = -1;
   failure = '';
+  /** Done once when the CPU is next found halted, which it then need not be any more. */
+  atHalt: (() => void) | null = null;
+  /** What writing to port 30h does instead of raising an interrupt. */
+  onOut: (() => void) | null = null;
 
   constructor(
     readonly executor: Executor,
@@ -143,7 +147,7 @@ export class Bench {
     this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: (m) => (m & Mode.CODE_MASK) !== Mode.CODE64 });
     if (executor === 'kvm') {
       this.accelerator = new KvmAccelerator({
-        host: kvm!, options: { fallback: true, kernel: 'kvm', irqchip: 'off', dirty: 'auto', ...options }, irq: this.hardware, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m), breakpoint: () => (this.failure = 'a breakpoint that nobody has set'),
+        host: kvm!, options: { fallback: true, kernel: 'kvm', irqchip: 'off', dirty: 'auto', ioeventfd: 'off', ...options }, irq: this.hardware, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m), breakpoint: () => (this.failure = 'a breakpoint that nobody has set'),
       });
     }
   }
@@ -163,6 +167,7 @@ export class Bench {
       id: 0, bsp: true, clock: timers, bus: apics, extInt: pic, x2apic, cpu: { onIntrChange: changed, onNmi: nobody, onInit: nobody, onSipi: nobody, onSmi: nobody },
       tsc: { khz, read: (out) => this.ticks(out) },
     }));
+    this.memory.mapMmio(0xfee0_0000, 0x1000, lapics[0]!.mmio);
     return { apics, lapics, pic, ioapic: new IoApic({ bus: apics }) };
   }
 
@@ -193,6 +198,10 @@ export class Bench {
   }
 
   private raise(vector: number): void {
+    if (this.onOut !== null) {
+      this.onOut();
+      return;
+    }
     if (this.hardware !== null) {
       this.hardware.apics.send(0, false, false, DeliveryMode.FIXED, vector, false);
       return;
@@ -282,6 +291,12 @@ export class Bench {
         halted = r === SliceEnd.HALTED;
       }
       if (!halted) continue;
+      if (this.atHalt !== null) {
+        const act = this.atHalt;
+        this.atHalt = null;
+        act();
+        continue;
+      }
       if (this.late < 0) return this.state('halt');
       const v = this.late;
       this.late = -1;

@@ -144,6 +144,36 @@ describe.skipIf(skip || noTools !== null)('several CPUs on KVM', () => {
   }
 });
 
+describe.skipIf(skip || noTools !== null)('eight CPUs on KVM', () => {
+  for (const irqchip of ['off', ...IRQCHIPS]) {
+    it(`are served alike when all of them want the same device (irqchip=${irqchip})`, async () => {
+      const r = await run(build('fair32'), `kvm,kernel=kvm,irqchip=${irqchip}`, 8);
+      expect(r.text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+      expect(r.text).toContain('ok CPUs without their share');
+      expect(r.status).toBe(1);
+    }, MINUTE);
+
+    for (const cpus of [1, 8]) {
+      it(`${cpus}, idle, do nothing (irqchip=${irqchip})`, async () => {
+        await using vm = await VirtualMachine.create({ ...options(kernelFile(tinyKernel('idle', { kind: 'halt' })), `kvm,kernel=kvm,irqchip=${irqchip}`), cpus });
+        const up = new Promise<void>((resolve) => vm.serial.once('data', () => resolve()));
+        vm.start();
+        await up;
+        const look = async (): Promise<number> => {
+          const s = (await vm.stats())!;
+          return s.slices + s.kvm!.roundTrips.count + s.kvm!.roundTrips.here;
+        };
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        const before = await look();
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        // Far less than a hundred looks at a second, let alone a loop.
+        expect((await look()) - before).toBeLessThan(60);
+        expect(vm.state).toBe('running');
+      }, MINUTE);
+    }
+  }
+});
+
 describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
   it.for(['off', ...IRQCHIPS])('keeps the guest right: memory, clock, interrupts (irqchip=%s)', async (irqchip) => {
     const image = build('switch64');
@@ -180,8 +210,10 @@ describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
 describe('--accel', () => {
   it('is parsed', () => {
     expect(parseAccel(undefined)).toMatchObject({ name: 'auto', silent: true });
+    expect(parseAccel('kvm')).toMatchObject({ kvm: { irqchip: 'auto', dirty: 'auto', ioeventfd: 'auto' } });
+    expect(parseAccel('kvm,irqchip=full,dirty=ring,ioeventfd=off')).toMatchObject({ kvm: { irqchip: 'full', dirty: 'ring', ioeventfd: 'off' } });
     expect(parseAccel('kvm,fallback=off,kernel=engine')).toMatchObject({ name: 'kvm', silent: false, kvm: { fallback: false, kernel: 'engine' } });
-    for (const bad of ['tcg', 'jit,fallback=on', 'kvm,fallback=maybe', 'kvm,kernel=linux', 'kvm,nested', 'kvm,device=']) expect(() => parseAccel(bad)).toThrow(/^--accel: /);
+    for (const bad of ['tcg', 'jit,fallback=on', 'kvm,fallback=maybe', 'kvm,kernel=linux', 'kvm,irqchip=on', 'kvm,dirty=yes', 'kvm,ioeventfd=maybe', 'jit,irqchip=split', 'kvm,nested', 'kvm,device=']) expect(() => parseAccel(bad)).toThrow(/^--accel: /);
   });
 
   it.skipIf(skipFor(noAddon))('says what to do without KVM', async () => {

@@ -19,6 +19,7 @@ import type { NativeAddon, NativeContext, NativeKvm, NativeMemory } from '../../
 import { type Accelerator, type AccelStats, Turn } from '../accelerator.js';
 import { HISTOGRAM_BUCKETS, HISTOGRAM_NS } from '../mailbox.js';
 import { FallbackPolicy } from '../policy.js';
+import { Doorbells } from './doorbells.js';
 import { Cap, EXIT_NAMES } from './layout.js';
 import { KernelIrqchip, type IrqchipMode } from './irqchip.js';
 import { ALLOWED_MSRS, APIC_MSRS } from './msrs.js';
@@ -36,6 +37,8 @@ export interface KvmOptions {
   irqchip: 'auto' | IrqchipMode;
   /** How KVM tells which pages were written: in rings, where it has them, or bitmaps. */
   dirty: 'auto' | 'ring' | 'log';
+  /** Doorbells of devices ring without an exit; 'auto': where several CPUs execute all of the guest in KVM. */
+  ioeventfd: 'auto' | 'on' | 'off';
 }
 
 export interface KvmDeps {
@@ -89,11 +92,12 @@ const enum Where { ENGINE = 0, KVM = 1 }
 export class KvmAccelerator implements Accelerator {
   readonly name = 'kvm';
   serving = -1;
-  private readonly vm: NativeKvm;
+  readonly vm: NativeKvm;
   private readonly vcpus: Vcpu[] = [];
   private readonly slots: MemorySlots;
   /** Interrupt controllers in the kernel: all CPUs are there or here together then. */
   private readonly chip: KernelIrqchip | null;
+  private readonly doorbells: Doorbells | null;
   private readonly policies: FallbackPolicy[];
   private readonly where: Where[];
   /** Executes HLT inside KVM. */
@@ -144,6 +148,8 @@ export class KvmAccelerator implements Accelerator {
       const rings = host.dirtyRing > 0 && options.dirty !== 'log';
       if (rings) this.vm.dirtyRing(host.dirtyRing, RING_BYTES);
       this.slots = new MemorySlots(this.vm, d.memory, d.ram);
+      const bells = host.ioeventfd && (options.ioeventfd === 'on' || (options.ioeventfd === 'auto' && d.cpus.length > 1 && !this.slow));
+      this.doorbells = bells ? new Doorbells(native, this.vm, d.memory, d.context.id) : null;
       // Where CPUs move all the time, every move must be cheap.
       if (this.slow) this.slots.log(true);
       const posted = host.coalescedPage > 0 ? d.memory.posted() : [];
@@ -167,11 +173,13 @@ export class KvmAccelerator implements Accelerator {
   /** The memory map has changed. */
   remapped(): void {
     this.slots.invalidate();
+    this.doorbells?.invalidate();
   }
 
   // ---- the machine's loop --------------------------------------------------------------------------------------------
 
   turn(i: number): Turn {
+    this.doorbells?.serve();
     if (this.where[i] === Where.ENGINE) {
       if (!this.enabled) return Turn.ENGINE;
       if (this.chip === null) {
@@ -224,6 +232,7 @@ export class KvmAccelerator implements Accelerator {
 
   private start(v: Vcpu, i: number): void {
     this.slots.apply();
+    this.doorbells?.apply();
     if (this.executed) {
       this.executed = false;
       if (this.d.host.keepsTranslations) {
@@ -280,6 +289,7 @@ export class KvmAccelerator implements Accelerator {
     for (;;) {
       // Set by every vCPU that reports, by the deadline and by the event loop.
       V0[Slot.PENDING * 2 + 1] = 0;
+      this.doorbells?.serve();
       let served = false;
       for (let i = 0; i < this.vcpus.length; i++) {
         const v = this.vcpus[i]!;
@@ -375,6 +385,7 @@ export class KvmAccelerator implements Accelerator {
     if (this.d.cpus.length > 1) this.quiesce();
     this.compare();
     this.drain();
+    this.doorbells?.serve();
     this.executed = true;
     const a = this.policies[i]!.allowance();
     this.stepping = a.insns;
@@ -623,6 +634,9 @@ export class KvmAccelerator implements Accelerator {
       fallbacks: Object.fromEntries([...this.fallbacks].sort((a, b) => b[1] - a[1])),
       returns: this.returns,
       collectedWrites: this.collected,
+      doorbells: this.doorbells?.rings ?? 0,
+      irqchip: this.chip?.mode ?? 'off',
+      messages: this.chip?.messages ?? 0,
       instructions: Object.fromEntries([...this.instructions].sort((a, b) => b[1] - a[1])),
       remoteNs,
       engineNs: this.engineNs,
@@ -633,6 +647,7 @@ export class KvmAccelerator implements Accelerator {
   private close(): void {
     for (const v of this.vcpus) v.dispose();
     this.vm.dispose();
+    this.doorbells?.dispose();
   }
 
   dispose(): void {

@@ -54,6 +54,12 @@ export interface KvmHost {
   readonly shutdownKeepsState: boolean;
   /** Interrupt controllers that can be the kernel's. */
   readonly irqchip: { readonly split: boolean; readonly full: boolean };
+  /** Writes to doorbells can be noted without an exit. */
+  readonly ioeventfd: boolean;
+  /** An eventfd can raise an interrupt, and be told of its end. */
+  readonly irqfd: boolean;
+  /** It has a SynIC of its own. */
+  readonly synic: boolean;
   /** Capability by which vCPUs note written pages in rings; 0: bitmaps only. */
   readonly dirtyRing: number;
   /** KVM_GET_SUPPORTED_CPUID. */
@@ -81,14 +87,13 @@ export function engineKeepsKernel(kernel: 'auto' | 'kvm' | 'engine', host: Pick<
 }
 
 /**
- * Which interrupt controllers are to be the kernel's. Where the engine has kernel mode, none: interrupts are delivered there.
- * @throws VmxError ERR_KVM_OLD when the host cannot do what was asked for
+ * Which interrupt controllers are to be the kernel's: none where the host cannot do what was asked for, and where the engine has kernel
+ * mode, since interrupts are delivered there.
  */
-export function chooseIrqchip(asked: 'auto' | IrqchipMode, host: Pick<KvmHost, 'irqchip' | 'device'>, slow: boolean): IrqchipMode {
+export function chooseIrqchip(asked: 'auto' | IrqchipMode, host: Pick<KvmHost, 'irqchip'>, slow: boolean): IrqchipMode {
   if (asked === 'off' || slow) return 'off';
   if (asked === 'auto') return host.irqchip.split ? 'split' : 'off';
-  if (!host.irqchip[asked]) throw new VmxError('ERR_KVM_OLD', `${host.device} has no ${asked} irqchip (use irqchip=off)`);
-  return asked;
+  return host.irqchip[asked] ? asked : 'off';
 }
 
 /** @throws UsageError if KVM does not allow that many CPUs */
@@ -104,7 +109,7 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   if (known !== null && known.device === device) return known;
   const native = loadNative();
   if (native.kvmRevision !== REVISION) throw new VmxError('ERR_NO_ADDON', 'the native addon was built from older sources: build it with "npx node-gyp rebuild"');
-  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG, Cap.COALESCED_MMIO, Cap.SPLIT_IRQCHIP, Cap.IRQCHIP, Cap.X2APIC_API, Cap.SIGNAL_MSI, Cap.IRQ_ROUTING, Cap.MP_STATE, Cap.DIRTY_LOG_RING, Cap.DIRTY_LOG_RING_ACQ_REL]);
+  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG, Cap.COALESCED_MMIO, Cap.SPLIT_IRQCHIP, Cap.IRQCHIP, Cap.X2APIC_API, Cap.SIGNAL_MSI, Cap.IRQ_ROUTING, Cap.MP_STATE, Cap.DIRTY_LOG_RING, Cap.DIRTY_LOG_RING_ACQ_REL, Cap.IOEVENTFD, Cap.IRQFD, Cap.IRQFD_RESAMPLE, Cap.HYPERV_SYNIC2]);
   const { capabilities, cpuid } = native.kvmProbe(device, asked);
   requireCapabilities(device, capabilities);
   const maxVcpus = capabilities[NEEDED.length]!;
@@ -113,11 +118,12 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   const breakpoints = capabilities[NEEDED.length + 2]! > 0;
   const [split, full, ...apis] = capabilities.slice(NEEDED.length + 4, NEEDED.length + 10).map((c) => c > 0);
   const dirtyRing = capabilities[NEEDED.length + 11]! > 0 ? Cap.DIRTY_LOG_RING_ACQ_REL : capabilities[NEEDED.length + 10]! > 0 ? Cap.DIRTY_LOG_RING : 0;
+  const [ioeventfd, irqfd, resample, synic] = capabilities.slice(NEEDED.length + 12) as [number, number, number, number];
   const apic = apis.every((a) => a);
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
   const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, ioeventfd: ioeventfd > 0, irqfd: irqfd > 0 && resample > 0, synic: synic > 0, cpuid });
 }
 
 /** The guest's CPU model: what was asked for, as far as this host has it. */
