@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { VirtualMachine } from '../dist/index.js';
@@ -23,34 +24,45 @@ const TIMEOUT = 120_000;
 
 async function ours() {
   const start = performance.now();
-  await using vm = await VirtualMachine.create({ disks: [{ file: image, media: 'floppy', snapshot: true }] });
-  vm.start();
-  while (!PROMPT.test(await vm.screen.text())) {
-    if (performance.now() - start > TIMEOUT) throw new Error('no prompt');
-    await sleep(POLL);
+  const vm = await VirtualMachine.create({ disks: [{ file: image, media: 'floppy', snapshot: true }] });
+  try {
+    vm.start();
+    while (!PROMPT.test(await vm.screen.text())) {
+      if (performance.now() - start > TIMEOUT) throw new Error('no prompt');
+      await sleep(POLL);
+    }
+    return (performance.now() - start) / 1000;
+  } finally {
+    await vm[Symbol.asyncDispose]();
   }
-  return (performance.now() - start) / 1000;
 }
 
 /** QEMU's screen is read out of its display memory. */
 async function qemu() {
   const dump = join(dir, 'text.bin');
   const start = performance.now();
-  const q = spawn('qemu-system-x86_64', ['-M', 'pc,accel=tcg', '-m', '512', '-vga', 'std', '-display', 'none', '-monitor', 'stdio', '-nic', 'none', '-boot', 'a', '-drive', `file=${image},format=raw,if=floppy,snapshot=on`]);
-  q.stdout.resume();
-  try {
+  const q = spawn('qemu-system-x86_64', ['-M', 'pc,accel=tcg', '-m', '512', '-vga', 'std', '-display', 'none', '-qmp', 'stdio', '-nic', 'none', '-boot', 'a', '-drive', `file=${image},format=raw,if=floppy,snapshot=on`], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const replies = createInterface({ input: q.stdout })[Symbol.asyncIterator]();
+  const execute = async (command, args = {}) => {
+    q.stdin.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     for (;;) {
-      q.stdin.write(`pmemsave 0xb8000 4000 ${dump}\n`);
-      await sleep(POLL);
+      const { value, done } = await replies.next();
+      if (done) throw new Error('QEMU ended');
+      const reply = JSON.parse(value);
+      if (reply.error !== undefined) throw new Error(`QEMU: ${reply.error.desc}`);
+      if (reply.return !== undefined) return;
+    }
+  };
+  try {
+    await execute('qmp_capabilities');
+    for (;;) {
+      await execute('pmemsave', { val: 0xb8000, size: 4000, filename: dump });
+      const b = readFileSync(dump);
       let text = '';
-      try {
-        const b = readFileSync(dump);
-        for (let i = 0; i + 1 < b.length; i += 2) text += (i % 160 === 0 ? '\n' : '') + String.fromCharCode(b[i]);
-      } catch {
-        // Not there yet.
-      }
+      for (let i = 0; i + 1 < b.length; i += 2) text += (i % 160 === 0 ? '\n' : '') + String.fromCharCode(b[i]);
       if (PROMPT.test(text)) return (performance.now() - start) / 1000;
       if (performance.now() - start > TIMEOUT) throw new Error('QEMU: no prompt');
+      await sleep(POLL);
     }
   } finally {
     q.kill('SIGKILL');

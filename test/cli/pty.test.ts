@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { guests, hostTool, noAddon, noGuests, skipFor } from '../boot/guests.js';
 import { tinyKernel } from '../boot/tiny.js';
 import { MAIN } from './run.js';
@@ -24,6 +24,8 @@ type Step = { send: string } | { expect: string } | { drawn: string; times?: num
 function onTerminal(args: readonly string[], steps: readonly Step[]): Promise<Outcome> {
   const python = spawn('python3', [fileURLToPath(new URL('terminal.py', import.meta.url)), process.execPath, MAIN, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   python.stdin.end(steps.map((s) => `${JSON.stringify(s)}\n`).join(''));
+  // Should the test time out: the end of the terminal ends the machine.
+  onTestFinished(() => void python.kill('SIGKILL'));
   let out = '';
   python.stdout.on('data', (d: Buffer) => (out += d.toString()));
   return new Promise((resolve, reject) => {

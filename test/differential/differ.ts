@@ -219,8 +219,10 @@ export class Differ {
     return best;
   }
 
-  describe(reduced: Case, e: Emulator, index: number, seed: number): Difference {
-    const what = this.differs(reduced, e);
+  /** @param first what differed when the case ran in its turn: it may depend on what ran before. */
+  describe(reduced: Case, e: Emulator, index: number, seed: number, first: readonly string[]): Difference {
+    const again = this.differs(reduced, e);
+    const what = again.length > 0 ? again : first.map((x) => `not again when run by itself: ${x}`);
     const names = reduced.units.map((u) => u.name).join(' ');
     const v = new DataView(reduced.state.buffer);
     const lines = [`case ${index} of seed ${seed}, ${e.name}: ${names} (node bench/differential.mjs --seed ${seed} --first ${index} --cases 1)`];
@@ -283,13 +285,14 @@ export function runDifferential(o: RunOptions): RunResult {
     result.instructions += c.units.length;
     for (const u of c.units) covered.set(u.template, (covered.get(u.template) ?? 0) + 1);
     for (const e of differ.emulators) {
-      if (differ.check(c, e).length === 0) continue;
+      const first = differ.check(c, e);
+      if (first.length === 0) continue;
       result.differing++;
       const reduced = differ.reduce(c, e);
       const key = `${e.name} ${reduced.units.map((u) => u.template).join(' ')}`;
       if (!seen.has(key)) {
         seen.add(key);
-        const d = differ.describe(reduced, e, i, o.seed);
+        const d = differ.describe(reduced, e, i, o.seed, first);
         result.differences.push(d);
         o.found?.(d);
       }

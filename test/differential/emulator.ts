@@ -154,7 +154,12 @@ export class Emulator implements Executor {
     out.signal = out.pc = out.address = 0;
     let end: End = End.BROKEN;
     try {
-      const r = this.engine.runSlice(cpu);
+      let r = this.engine.runSlice(cpu);
+      if (r === SliceEnd.ATTENTION) {
+        // The process was stopped for long, or the case runs for ever: once more.
+        this.context.setDeadline(this.native.now() + DEADLINE_NS);
+        r = this.engine.runSlice(cpu);
+      }
       if (r === SliceEnd.SHUTDOWN && this.fault >= 0) end = End.FAULT;
       else out.message = `stopped with ${r}: ${cpu.describe()}`;
     } catch (e) {
