@@ -1,6 +1,6 @@
 /** `vmx-accel doctor`: what this host offers, and what to do where something is missing. */
 import type { CommandModule } from 'yargs';
-import { chooseIrqchip, engineKeepsKernel, type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { engineKeepsKernel, type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 
@@ -26,7 +26,7 @@ function kvmDetails(h: KvmHost): Check[] {
   const slow = engineKeepsKernel('auto', h);
   const chips = (['split', 'full'] as const).filter((c) => h.irqchip[c]);
   return [
-    detail('irqchip', chips.length > 0, `${chips.join(' and ')}: interrupt controllers in the kernel; ${slow ? 'irqchip=auto is off, as the engine has kernel mode' : `irqchip=auto is ${chooseIrqchip('auto', h, false)}`}`, 'interrupt controllers are the devices\' own (irqchip=off): every access to a local APIC exits'),
+    detail('irqchip', chips.length > 0, `${chips.join(' and ')}: interrupt controllers in the kernel, if asked for${slow ? ' together with kernel=kvm' : ''} (irqchip=)`, 'interrupt controllers are the devices\' own (irqchip=off): every access to a local APIC exits'),
     detail('ioeventfd', h.ioeventfd, 'a virtio doorbell need not exit (ioeventfd=on)', 'every virtio doorbell exits'),
     detail('irqfd', h.irqfd, 'with resampling', 'no interrupts by eventfd; nothing here needs them'),
     detail('dirty ring', h.dirtyRing > 0, 'vCPUs note the pages that they write', 'written pages are found by the dirty log'),

@@ -94,7 +94,11 @@ describe.skipIf(skip)('machines on KVM', () => {
 const IRQCHIPS = (['split', 'full'] as const).filter((i) => kvm?.irqchip[i] === true);
 if (kvm !== null && IRQCHIPS.length < 2) process.stderr.write(`skipped: this KVM has no ${kvm.irqchip.split ? 'full' : 'split'} irqchip\n`);
 
-describe.skipIf(skip || noTools !== null)('interrupt controllers in the kernel', () => {
+/** With those, a CPU must be able to move in the middle of an interrupt's handler: what is in service has to be readable. */
+const noMoves = softKvm ? 'this hypervisor\'s local APIC ends interrupts when it delivers them' : null;
+if (noMoves !== null) process.stderr.write(`skipped with irqchip=split and full: whole machines (${noMoves})\n`);
+
+describe.skipIf(skip || noTools !== null || noMoves !== null)('interrupt controllers in the kernel', () => {
   for (const irqchip of IRQCHIPS) {
     for (const name of ['irq64', 'smp32', 'parallel32']) {
       it(`${name}, irqchip=${irqchip}`, async () => {
@@ -175,7 +179,7 @@ describe.skipIf(skip || noTools !== null)('eight CPUs on KVM', () => {
 });
 
 describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
-  it.for(['off', ...IRQCHIPS])('keeps the guest right: memory, clock, interrupts (irqchip=%s)', async (irqchip) => {
+  it.for(['off', ...(noMoves === null ? IRQCHIPS : [])])('keeps the guest right: memory, clock, interrupts (irqchip=%s)', async (irqchip) => {
     const image = build('switch64');
     await using vm = await VirtualMachine.create({ ...options(image, `kvm,kernel=kvm,irqchip=${irqchip}`) });
     let text = '';

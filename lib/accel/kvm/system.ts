@@ -87,12 +87,11 @@ export function engineKeepsKernel(kernel: 'auto' | 'kvm' | 'engine', host: Pick<
 }
 
 /**
- * Which interrupt controllers are to be the kernel's: none where the host cannot do what was asked for, and where the engine has kernel
+ * Which interrupt controllers are to be the kernel's: none unless asked for (docs/adr/0016-kernel-irqchip.md), none where the host cannot do what was asked for, and where the engine has kernel
  * mode, since interrupts are delivered there.
  */
 export function chooseIrqchip(asked: 'auto' | IrqchipMode, host: Pick<KvmHost, 'irqchip'>, slow: boolean): IrqchipMode {
-  if (asked === 'off' || slow) return 'off';
-  if (asked === 'auto') return host.irqchip.split ? 'split' : 'off';
+  if (asked === 'auto' || asked === 'off' || slow) return 'off';
   return host.irqchip[asked] ? asked : 'off';
 }
 
