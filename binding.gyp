@@ -14,6 +14,8 @@
         "native/exec/host.cc",
         "native/accel/vcpu_thread.cc",
         "native/kvm/doorbells.cc",
+        "native/net/tap.cc",
+        "native/net/tap_binding.cc",
         "native/kvm/kvm.cc",
         "native/kvm/kvm_binding.cc"
       ],

@@ -1,9 +1,10 @@
 // What the user network carries, on each card, beside QEMU's own (TCG, -netdev user): a download with its checksum, an upload, many short
 // connections, names, an ssh login through a forwarded port.
 //
-//   node bench/net.mjs [--cards virtio,e1000,rtl8139] [--megabytes 100] [--connections 1000] [--rounds 1] [--peer qemu|none]
+//   node bench/net.mjs [--guest initramfs|system] [--cards virtio,e1000,rtl8139] [--megabytes 100] [--connections 1000] [--rounds 1] [--peer qemu|none]
 //
 // The guest is Debian's kernel with busybox (scripts/guest-files.mjs); ssh needs dropbear's package and an ssh client, and is left out without.
+// `system`: a whole Debian with systemd on a disk (scripts/disk-image.mjs --net; root and debootstrap), booted by GRUB, with OpenSSH.
 // Runs of both take turns. Rates are MB/s as the guest's clock has them; the ratio is ours to QEMU's. Status 1 if something was wrong.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
@@ -14,18 +15,20 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { diskImage } from '../scripts/disk-image.mjs';
 import { busyboxInitramfs, cpioEntry, debianKernel, debianPackage } from '../scripts/guest-files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const text = (d) => ({ type: 'string', default: d });
 const { values: o } = parseArgs({
-  options: { cards: text('virtio,e1000,rtl8139'), megabytes: text('100'), connections: text('1000'), rounds: text('1'), peer: text('qemu'), accel: text('jit'), minutes: text('10'), verbose: { type: 'boolean', default: false } },
+  options: { guest: text('initramfs'), cards: text('virtio,e1000,rtl8139'), megabytes: text('100'), connections: text('1000'), rounds: text('1'), peer: text('qemu'), accel: text('jit'), minutes: text('10'), verbose: { type: 'boolean', default: false } },
 });
 const MODULES = ['virtio_pci', 'virtio_net', 'e1000', '8139cp'];
 const QEMU_CARD = { virtio: 'virtio-net-pci', e1000: 'e1000', rtl8139: 'rtl8139' };
 const dir = mkdtempSync(join(tmpdir(), 'vmx-net-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
-const kernel = debianKernel('linux-image-amd64');
+const system = o.guest === 'system' ? diskImage({ net: true }) : null;
+const kernel = system === null ? debianKernel('linux-image-amd64') : null;
 
 // ---- the host's side: one server for both ----
 
@@ -74,11 +77,16 @@ function sshFiles() {
     return null;
   }
 }
-const ssh = sshFiles();
 const initrd = join(dir, 'initrd');
-const first = readFileSync(busyboxInitramfs({ kernel, modules: MODULES, name: 'net' }));
-// A second archive begins at a multiple of four bytes.
-writeFileSync(initrd, Buffer.concat([first, Buffer.alloc(-first.length & 3), ...(ssh === null ? [] : [ssh])]));
+/** File of the key that the guest lets in; null: no ssh. */
+let key = null;
+if (system === null) {
+  const ssh = sshFiles();
+  if (ssh !== null) key = join(dir, 'key');
+  const first = readFileSync(busyboxInitramfs({ kernel, modules: MODULES, name: 'net' }));
+  // A second archive begins at a multiple of four bytes.
+  writeFileSync(initrd, Buffer.concat([first, Buffer.alloc(-first.length & 3), ...(ssh === null ? [] : [ssh])]));
+} else key = join(dirname(system), 'key');
 
 const LEASE = `#!/bin/sh\\n[ "$1" = bound ] && ifconfig $interface $ip netmask $subnet && route add default gw $router && echo "nameserver $dns" > /etc/resolv.conf && echo LEASE $ip $router $dns\\nexit 0\\n`;
 const NOW = "$(cut -d' ' -f1 /proc/uptime)";
@@ -92,16 +100,22 @@ const STEPS = [
   ['rate', `a=${NOW}; wget -q -O /dev/null ${base}/blob; b=${NOW}; echo TIME $a $b`],
   ['upload', `dd if=/dev/urandom of=/tmp/up bs=100k count=100 2>/dev/null; md5sum < /tmp/up; a=${NOW}; for i in 1 2 3 4 5; do cat /tmp/up; done | nc 10.0.2.2 ${sinkPort}; b=${NOW}; echo TIME $a $b`],
   ['short', `a=${NOW}; i=0; bad=0; while [ $i -lt ${o.connections} ]; do wget -q -O /dev/null ${base}/x || bad=$((bad+1)); i=$((i+1)); done; b=${NOW}; echo BAD $bad; echo TIME $a $b`],
-  ['ssh', ssh === null ? ':' : 'mkdir -p /root/.ssh /lib64 /dev/pts; cp /root/authorized_keys /root/.ssh/; chmod -R go= /root; echo root::0:0:root:/root:/bin/sh > /etc/passwd; ln -sf /lib/ld-linux-x86-64.so.2 /lib64/; mount -t devpts none /dev/pts; dropbear -R -B -E 2>/tmp/log; sleep 1; echo SERVING'],
+  ['ssh', key === null ? ':' : 'mkdir -p /root/.ssh /lib64 /dev/pts; cp /root/authorized_keys /root/.ssh/; chmod -R go= /root; echo root::0:0:root:/root:/bin/sh > /etc/passwd; ln -sf /lib/ld-linux-x86-64.so.2 /lib64/; mount -t devpts none /dev/pts; dropbear -R -B -E 2>/tmp/log; sleep 1; echo SERVING'],
 ];
+
+if (system !== null) {
+  const replace = { dhcp: 'until hostname -I | grep -q 10.0.2.15; do sleep 1; done; networkctl status --no-pager $(ls /sys/class/net | grep -v lo)', dns: 'busybox nslookup localhost 10.0.2.3', ssh: 'until systemctl -q is-active ssh; do sleep 1; done' };
+  for (const step of STEPS) step[1] = (replace[step[0]] ?? step[1]).replace(/\b(wget|nc) /g, 'busybox $1 ');
+}
 
 function start(which, card, port) {
   const cmdline = 'console=ttyS0 quiet';
   const forward = `hostfwd=tcp:127.0.0.1:${port}-:22`;
+  const boot = system === null ? null : which === 'qemu' ? ['-drive', `file=${system},if=virtio,format=raw,snapshot=on`] : ['--disk', `${system},if=virtio,format=raw,snapshot`];
   const [cmd, args] =
     which === 'qemu'
-      ? ['qemu-system-x86_64', ['-accel', 'tcg', '-cpu', 'max', '-m', '512', '-nographic', '-no-reboot', '-kernel', kernel, '-initrd', initrd, '-append', cmdline, '-netdev', `user,id=n,${forward}`, '-device', `${QEMU_CARD[card]},netdev=n`]]
-      : [process.execPath, [join(root, 'dist/cli/main.js'), 'boot', '--accel', o.accel, '--memory', '512M', '--kernel', kernel, '--initrd', initrd, '--append', cmdline, '--net', `user,model=${card},${forward}`]];
+      ? ['qemu-system-x86_64', ['-accel', 'tcg', '-cpu', 'max', '-m', '512', '-nographic', '-no-reboot', ...(boot ?? ['-kernel', kernel, '-initrd', initrd, '-append', cmdline]), '-netdev', `user,id=n,${forward}`, '-device', `${QEMU_CARD[card]},netdev=n`]]
+      : [process.execPath, [join(root, 'dist/cli/main.js'), 'boot', '--accel', o.accel, '--memory', '512M', ...(boot ?? ['--kernel', kernel, '--initrd', initrd, '--append', cmdline]), '--net', `user,model=${card},${forward}`]];
   return spawn(cmd, args, { stdio: ['pipe', 'pipe', 'inherit'] });
 }
 
@@ -146,7 +160,12 @@ async function measure(which, card) {
     const [, a, b] = /TIME ([\d.]+) ([\d.]+)/.exec(text);
     return Number(b) - Number(a);
   };
-  await until(/~ # /);
+  if (system === null) await until(/~ # /);
+  else {
+    await until(/login: $/);
+    child.stdin.write('root\n');
+    await until(/root@guest:~# $/);
+  }
   received.md5 = createHash('md5');
   received.bytes = 0;
   const before = {};
@@ -155,7 +174,7 @@ async function measure(which, card) {
     child.stdin.write(`echo "<<"go">>"; ${command}; echo "<<"end">>"\n`);
     await until(/<<go>>\r?\n/);
     const text = (await until(/([^]*?)<<end>>\r?\n/))[1].replaceAll('\r', '');
-    if (name === 'dhcp') check(name, text.includes('LEASE 10.0.2.15 10.0.2.2 10.0.2.3'), text);
+    if (name === 'dhcp') check(name, system === null ? text.includes('LEASE 10.0.2.15 10.0.2.2 10.0.2.3') : /Address: 10\.0\.2\.15 \(DHCP4[^]*Gateway: 10\.0\.2\.2\b[^]*DNS: 10\.0\.2\.3/.test(text), text);
     if (name === 'dns') check(name, /127\.0\.0\.1|::1/.test(text), text);
     if (name === 'download') check(name, text.includes(sum), text);
     if (name === 'rate') result.down = megabytes / seconds(text);
@@ -174,16 +193,16 @@ async function measure(which, card) {
       result.rss = after.rss - before.rss;
       check(name, open === 0 && result.files <= 2, `${open} connections and ${result.files} files of the process are left`);
     }
-    if (name === 'ssh' && ssh !== null) {
+    if (name === 'ssh' && key !== null) {
       try {
-        const said = execFileSync('ssh', ['-p', String(port), '-i', join(dir, 'key'), '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR', '-o', 'ConnectTimeout=30', 'root@127.0.0.1', 'echo IN as $USER on $(uname -s)'], { encoding: 'utf8', timeout: 60_000 });
+        const said = execFileSync('ssh', ['-p', String(port), '-i', key, '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR', '-o', 'ConnectTimeout=120', 'root@127.0.0.1', 'echo IN as $USER on $(uname -s)'], { encoding: 'utf8', timeout: 180_000 });
         check(name, said.includes('IN as root on Linux'), said);
       } catch (e) {
         check(name, false, e.message);
       }
     }
   }
-  child.stdin.write('poweroff -f\n');
+  child.stdin.write(system === null ? 'poweroff -f\n' : 'poweroff\n');
   await new Promise((r) => (gone ? r() : child.once('exit', r)));
   clearTimeout(timer);
   return { result, problems };

@@ -107,6 +107,16 @@ export interface NativeAddon {
   testByte(fd: number, offset: number): number;
   /** Makes a range of a file zero without writing it; with `punch` its space is given back. False if the file system cannot. */
   zeroRange(fd: number, offset: number, length: number, punch: boolean): boolean;
+  /**
+   * Opens a TAP interface of the host (Linux), made if there is none of that name: a descriptor of Ethernet frames that does not block. Codes:
+   * ERR_PERMISSION, ERR_BUSY, ERR_UNSUPPORTED, ERR_INVALID_ARG.
+   */
+  openTap(name: string): number;
+  /**
+   * Calls `frame` with the length of each frame that arrives; its bytes are in `buffer` during the call. -1: the interface is gone.
+   * @returns the function that ends it; close the descriptor after that
+   */
+  watchFrames(fd: number, buffer: Uint8Array, frame: (length: number) => void): () => void;
   /** Where the first data (or hole) at or after offset is: the file's size if there is none, -1 if the host cannot tell. */
   seekExtent(fd: number, offset: number, hole: boolean): number;
 }

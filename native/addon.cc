@@ -229,6 +229,7 @@ Napi::Value Init(const Napi::CallbackInfo& info) {
   addon.Set("cpuid", Napi::Function::New<HostCpuid>(env, "cpuid"));
   addon.Set("hostMemory", Napi::Function::New<Memory>(env, "hostMemory"));
   AddFileFunctions(env, addon);
+  AddNetFunctions(env, addon);
   napi_value now;
   napi_create_function(env, "now", NAPI_AUTO_LENGTH, Now, nullptr, &now);
   addon.Set("now", Napi::Value(env, now));

@@ -31,4 +31,7 @@ Napi::Value CreateContext(const Napi::CallbackInfo& info);
 /** Adds what image files need (file_binding.cc). */
 void AddFileFunctions(Napi::Env env, Napi::Object addon);
 
+/** Adds what network back ends need (net/tap_binding.cc). */
+void AddNetFunctions(Napi::Env env, Napi::Object addon);
+
 }  // namespace vmx

@@ -1,7 +1,9 @@
 // Builds a Debian system on a disk with partitions and GRUB, which boots by BIOS and by UEFI from any controller:
 //
-//   node scripts/disk-image.mjs [--size 3G] [--include PACKAGE,...]
+//   node scripts/disk-image.mjs [--size 3G] [--net] [--include PACKAGE,...]
 //   node dist/cli/main.js boot .demo/system/disk.img
+//
+// --net makes .demo/system-net/disk.img: with a DHCP client on every card, an ssh server that takes the key beside the image, and busybox.
 //
 // Needs root, debootstrap, e2fsprogs, mtools, grub-pc-bin and grub-efi-amd64-bin; no loop devices. Log in as root on the serial
 // console; there is no password. Sector 0 has GRUB's boot sector, a BIOS boot partition its core image, the EFI system partition the
@@ -32,14 +34,29 @@ const GPT_ENTRIES = 128;
 
 const run = (cmd, args) => execFileSync(cmd, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'inherit'] });
 
-/** The debootstrapped tree; made once. */
-function systemTree(include) {
-  const tree = join(cacheDir, 'disk-root');
+/** What --net adds: systemd's own DHCP client needs no package. */
+const NET_PACKAGES = ['openssh-server', 'busybox', 'wget'];
+
+/** Addresses by DHCP on every card, and root's key for ssh. */
+function setUpNet(tree, key) {
+  if (!existsSync(key)) run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'guest', '-f', key]);
+  mkdirSync(join(tree, 'etc/systemd/network'), { recursive: true });
+  writeFileSync(join(tree, 'etc/systemd/network/80-dhcp.network'), '[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n\n[DHCPv4]\nUseDNS=yes\n');
+  run('systemctl', [`--root=${tree}`, 'enable', 'systemd-networkd.service', 'ssh.service']);
+  writeFileSync(join(tree, 'etc/resolv.conf'), 'nameserver 10.0.2.3\n');
+  mkdirSync(join(tree, 'root/.ssh'), { recursive: true, mode: 0o700 });
+  writeFileSync(join(tree, 'root/.ssh/authorized_keys'), readFileSync(`${key}.pub`), { mode: 0o600 });
+}
+
+/** The debootstrapped tree; made once. @param key file of the key for ssh; null: without network */
+function systemTree(include, key) {
+  const tree = join(cacheDir, key === null ? 'disk-root' : 'disk-root-net');
   if (!existsSync(`${tree}.complete`)) {
     rmSync(tree, { recursive: true, force: true });
-    run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, ...include].join(',')}`, SUITE, tree]);
+    run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, ...(key === null ? [] : NET_PACKAGES), ...include].join(',')}`, SUITE, tree]);
     writeFileSync(`${tree}.complete`, '');
   }
+  if (key !== null) setUpNet(tree, key);
   const kernel = readdirSync(join(tree, 'boot')).find((f) => f.startsWith('vmlinuz-'));
   writeFileSync(join(tree, 'etc/hostname'), 'guest\n');
   writeFileSync(join(tree, 'etc/fstab'), `UUID=${ROOT_UUID} / ext4 defaults 0 1\n`);
@@ -131,8 +148,8 @@ function efiPartition(work, early) {
 }
 
 /** @returns path of the image. */
-export function diskImage({ size = '3G', include = [] } = {}) {
-  const out = join(cacheDir, 'system');
+export function diskImage({ size = '3G', include = [], net = false } = {}) {
+  const out = join(cacheDir, net ? 'system-net' : 'system');
   const image = join(out, 'disk.img');
   if (existsSync(image)) return image;
   if (process.getuid?.() !== 0) throw new CannotFetch('building a system image needs root (debootstrap makes device nodes and runs chroot)');
@@ -140,7 +157,7 @@ export function diskImage({ size = '3G', include = [] } = {}) {
   if (m === null) throw new CannotFetch(`--size ${size}: such as 3G or 3000M`);
   const bytes = Number(m[1]) * (m[2] === 'G' ? 1024 : 1) * MIB;
   mkdirSync(out, { recursive: true });
-  const tree = systemTree(include);
+  const tree = systemTree(include, net ? join(out, 'key') : null);
   const work = mkdtempSync(join(tmpdir(), 'vmx-disk-image-'));
   const temporary = `${image}.tmp`;
   try {
@@ -168,9 +185,9 @@ export function diskImage({ size = '3G', include = [] } = {}) {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { values } = parseArgs({ options: { size: { type: 'string', default: '3G' }, include: { type: 'string', default: '' } } });
+  const { values } = parseArgs({ options: { size: { type: 'string', default: '3G' }, net: { type: 'boolean', default: false }, include: { type: 'string', default: '' } } });
   try {
-    console.log(diskImage({ size: values.size, include: values.include.split(',').filter((p) => p !== '') }));
+    console.log(diskImage({ size: values.size, net: values.net, include: values.include.split(',').filter((p) => p !== '') }));
   } catch (e) {
     if (!(e instanceof CannotFetch) && e.code !== 'ENOENT' && e.status === undefined) throw e;
     console.error(`disk-image: ${e.code === 'ENOENT' ? `${e.path} is missing (apt-get install debootstrap e2fsprogs mtools grub-pc-bin grub-efi-amd64-bin)` : e.message}`);

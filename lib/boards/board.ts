@@ -10,6 +10,7 @@ import type { BoardControls } from './controls.js';
 import type { PortRegisters } from '../devices/input/vmmouse.js';
 import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
+import type { HotPlug } from './parts/hotplug.js';
 import type { Drive } from './parts/drive.js';
 import type { NetConnection } from './parts/net.js';
 import type { PhysicalMemory } from '../memory/physical.js';
@@ -50,6 +51,8 @@ export interface BoardHost {
   port(name: string, client: StreamClient): StreamPeer;
   panicked(event: PanicEvent, exit: boolean): void;
   watchdog(action: WatchdogAction): void;
+  /** A device that had come while the machine ran has gone. */
+  deviceRemoved(id: string): void;
 }
 
 /** What a board with x86 CPUs needs besides. */
@@ -110,6 +113,8 @@ export interface Board {
   readonly drives: readonly Drive[];
   /** PCI bus 0; null on boards without PCI. */
   readonly pci: PciBus | null;
+  /** Devices that come and go; absent on boards where they cannot. */
+  readonly hotplug?: HotPlug;
   /** The power button, as the board's operating system learns of it. */
   powerButton(): void;
   /** Closes files. */

@@ -28,6 +28,14 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
   { name: 'vmmouse', summary: "VMware's pointer with absolute positions, beside the PS/2 mouse", props: {} },
 ];
 
+/** What other options add, by the names people know: as in `--device e1000`. */
+const ELSEWHERE: readonly (readonly [RegExp, string])[] = [
+  [/^(e1000|rtl8139|virtio-net)(-pci)?$/, '--net user,model='],
+  [/^(virtio-blk|nvme|virtio-scsi|ahci|ide-hd|scsi-hd)(-pci)?$/, '--disk FILE,if='],
+  [/^virtio-9p(-pci)?$/, '--share FOLDER,tag=NAME'],
+  [/^(VGA|std-?vga|virtio-vga)$/i, '--vga '],
+];
+
 export interface DeviceOption {
   name: string;
   props: Record<string, string>;
@@ -38,6 +46,8 @@ export function parseDevice(text: string): DeviceOption {
   const [name, ...rest] = text.split(',') as [string, ...string[]];
   const model = DEVICE_MODELS.find((m) => m.name === name);
   if (!model) {
+    const other = ELSEWHERE.find(([r]) => r.test(name))?.[1];
+    if (other !== undefined) throw new UsageError(`--device: '${name}' is added by another option: ${other}${/[= ]$/.test(other) ? '...' : ''}`);
     const near = suggestion(name, DEVICE_MODELS.map((m) => m.name));
     throw new UsageError(`--device: no model '${name}'${near}; '--device help' lists them`);
   }

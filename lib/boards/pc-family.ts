@@ -21,6 +21,7 @@ import { addDeviceOptions } from './parts/extras.js';
 import { addAcpiFiles, addFwCfg, addKernelItems, fillCmos, finishFwCfg, pciHole64 } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
 import type { Drive } from './parts/drive.js';
+import { HotPlug } from './parts/hotplug.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { Parts } from './parts/parts.js';
 
@@ -70,6 +71,7 @@ export class PcFamilyBoard implements PcBoardModel {
   private readonly uart: Uart16550;
   private readonly chipset: Chipset;
   private readonly display: Display | null;
+  readonly hotplug: HotPlug;
   /** Physical address of the FACS. */
   private facs = 0;
 
@@ -94,6 +96,7 @@ export class PcFamilyBoard implements PcBoardModel {
     addDisks(p);
     addNets(p);
     addDeviceOptions(p);
+    this.hotplug = new HotPlug(p, (n) => this.chipset.pm.raiseGpe(n), (id) => host.deviceRemoved(id));
     addAcpiFiles(p, () => this.acpi());
     addKernelItems(p);
     finishFwCfg(p);
@@ -104,12 +107,13 @@ export class PcFamilyBoard implements PcBoardModel {
     return {
       ...this.chipset.acpi(),
       cpus: c.cpus, ioApicId: 0, ioApicBase: Pc.IOAPIC, lapicBase: Pc.LAPIC, sciIrq: Pc.SCI, smiCommand: Pc.SMI_COMMAND, resetPort: 0xcf9, resetValue: 6,
-      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies, serialPorts: this.p.serialPorts, pvpanicPort: this.p.pvpanicPort,
+      hpetBase: Pc.HPET, pciHole64: pciHole64(ramLayout(c.machine, c.memory), this.host.physBits), pirqOf: this.p.pirqOf, pciGsiBase: Pc.PCI_GSI, floppies: this.p.floppies, serialPorts: this.p.serialPorts, pvpanicPort: this.p.pvpanicPort, hotplug: this.hotplug.acpi,
       centuryRegister: Pc.CENTURY, s3Type: c.firmware === null ? S3_TYPE : null,
     };
   }
 
   reset(): CpuStart | null {
+    this.hotplug.settle();
     for (const d of this.devices) d.reset();
     const c = this.host.config;
     if (c.firmware !== null) return null;

@@ -48,6 +48,8 @@ export interface AcpiBoard {
   serialPorts: readonly { index: number; base: number; irq: number }[];
   /** Port of pvpanic, or null. */
   pvpanicPort: number | null;
+  /** Registers of PCI hot-plug, the slots of bus 0 that devices may come into, and the general-purpose event; null: there is none. */
+  hotplug: { base: number; bytes: number; slots: readonly number[]; gpe: number } | null;
   centuryRegister: number;
   /** SLP_TYP of S3, or null: no suspend. */
   s3Type: number | null;

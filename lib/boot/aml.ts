@@ -113,6 +113,9 @@ export const serialized = (path: string, args: number, ...body: readonly Aml[]):
 /** A dword of a buffer under a name of its own. */
 export const dwordField = (buf: Aml, offset: number, path: string): number[] => cat([0x8a], buf, integer(offset), nameString(path));
 
+/** Calls a method without arguments. */
+export const call = (path: string): number[] => nameString(path);
+
 /** Tells the operating system of an event of a device. */
 export const notify = (path: string, value: number): number[] => cat([0x86], nameString(path), integer(value));
 
@@ -122,6 +125,9 @@ export const region = (path: string, space: Space, offset: number, length: numbe
 /** Byte-wide fields of a region, one after the other; null leaves a byte out. */
 export const byteFields = (regionPath: string, names: readonly (string | null)[]): number[] =>
   block([0x5b, 0x81], cat(nameString(regionPath), [0x01], ...names.map((n) => (n === null ? [0x00, 8] : cat(nameString(n), [8])))));
+
+/** Fields of a region, a double word each, accessed as such. */
+export const dwordFields = (regionPath: string, ...names: readonly string[]): number[] => block([0x5b, 0x81], cat(nameString(regionPath), [0x03], ...names.map((n) => cat(nameString(n), [32]))));
 
 /** ToUUID ("33db4d5b-..."): mixed-endian bytes (19.6.142). */
 export function uuid(text: string): number[] {

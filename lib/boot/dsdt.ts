@@ -84,6 +84,23 @@ function floppyDrive(f: FloppyInfo, n: number): number[] {
   return aml.device(`FLP${letter(n)}`, aml.name('_ADR', aml.integer(n)), aml.name('_FDI', aml.pkg(...info.map(aml.integer))));
 }
 
+const slotName = (slot: number): string => `S${slot.toString(16).toUpperCase().padStart(2, '0')}_`;
+
+/** What belongs into PCI0 for hot-plug: a device per slot, with _EJ0, and a method that tells of those that come and go. */
+function hotplugSlots(h: NonNullable<AcpiBoard['hotplug']>): number[][] {
+  const tell = (register: string, value: number): number[][] => [aml.store(aml.ref(register), aml.local(0)), ...h.slots.map((n) => aml.when(aml.and(aml.local(0), aml.integer(2 ** n)), aml.notify(slotName(n), value)))];
+  return [
+    aml.region('PCST', aml.Space.IO, h.base, h.bytes),
+    aml.dwordFields('PCST', 'PCIU', 'PCID', 'B0EJ'),
+    ...h.slots.map((n) => aml.device(slotName(n), aml.name('_SUN', aml.integer(n)), aml.name('_ADR', aml.integer(n * 0x1_0000)), aml.serialized('_EJ0', 1, aml.store(aml.integer(2 ** n), aml.ref('B0EJ'))))),
+    aml.serialized('PCNT', 0, ...tell('PCIU', DEVICE_CHECK), ...tell('PCID', EJECT_REQUEST)),
+  ];
+}
+
+/** Notifications (5.6.6). */
+const DEVICE_CHECK = 1;
+const EJECT_REQUEST = 3;
+
 export function dsdt(b: AcpiBoard): Buffer {
   const prt = routing(b);
   const express = b.ecam !== null;
@@ -120,6 +137,7 @@ export function dsdt(b: AcpiBoard): Buffer {
           ...links.map(link),
           ...isaDevices(b),
         ),
+        ...(b.hotplug === null ? [] : hotplugSlots(b.hotplug)),
         aml.name('PRTP', prt.pic),
         aml.name('PRTA', prt.apic),
         aml.method('_PRT', 0, aml.when(aml.ref('\\PICM'), aml.ret(aml.ref('PRTA'))), aml.ret(aml.ref('PRTP'))),
@@ -128,8 +146,10 @@ export function dsdt(b: AcpiBoard): Buffer {
       // The configuration window must be claimed by a motherboard resource (PCI Firmware Specification 3.3, 4.1.2).
       ...(b.ecam === null ? [] : [aml.device('MRES', aml.name('_HID', aml.eisaId('PNP0C02')), aml.name('_UID', aml.integer(1)), aml.name('_CRS', aml.resources(aml.memory32(b.ecam.base, b.ecam.buses * 0x10_0000, true))))]),
       aml.device('FWCF', aml.name('_HID', aml.string('QEMU0002')), aml.name('_STA', aml.integer(0xb)), aml.name('_CRS', aml.resources(aml.io(0x510, 12)))),
+      ...(b.hotplug === null ? [] : [aml.device('PHPR', aml.name('_HID', aml.eisaId('PNP0A06')), aml.name('_UID', aml.integer(2)), aml.name('_STA', aml.integer(0xb)), aml.name('_CRS', aml.resources(aml.io(b.hotplug.base, b.hotplug.bytes))))]),
       ...Array.from({ length: b.cpus }, (_, i) => aml.device(`C${i.toString(16).toUpperCase().padStart(3, '0')}`, aml.name('_HID', aml.string('ACPI0007')), aml.name('_UID', aml.integer(i)))),
     ),
+    ...(b.hotplug === null ? [] : aml.scope('\\_GPE', aml.method(`_E${b.hotplug.gpe.toString(16).toUpperCase().padStart(2, '0')}`, 0, aml.call('\\_SB_.PCI0.PCNT')))),
     ...(b.s3Type === null ? [] : aml.name('\\_S3_', aml.pkg(aml.integer(b.s3Type), aml.integer(b.s3Type), aml.integer(0), aml.integer(0)))),
     ...aml.name('\\_S5_', aml.pkg(aml.integer(0), aml.integer(0), aml.integer(0), aml.integer(0))),
   ];

@@ -3,7 +3,7 @@ import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs';
 import type { Argv, CommandModule, Options } from 'yargs';
 import { DEVICE_MODELS } from '../boards/device-options.js';
 import { detectImage } from '../boot/image.js';
-import { endpointText, parseEndpoint } from '../control/endpoint.js';
+import { type Endpoint, endpointText, parseEndpoint } from '../control/endpoint.js';
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
@@ -39,6 +39,7 @@ export interface BootArgs {
   display: string;
   vga?: string;
   screenshot?: string[];
+  port?: string[];
   qmp?: string[];
   gdb?: string;
   net?: string[];
@@ -89,6 +90,7 @@ const OPTIONS = {
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
   net: { type: 'string', array: true, describe: 'network card: none, user[,model=virtio|e1000|rtl8139][,hostfwd=tcp:127.0.0.1:2222-:22][,restrict], socket,listen=|connect=[HOST:]PORT; repeatable' },
   gdb: { type: 'string', describe: 'GDB stub: tcp:PORT, tcp:HOST:PORT or unix:PATH; with ,wait the machine starts when a client is there' },
+  port: { type: 'string', array: true, describe: 'a port of the guest at a socket: NAME=unix:PATH, NAME=tcp:PORT (--device virtio-serial,ports=NAME, isa-serial); repeatable' },
   qmp: { type: 'string', array: true, describe: 'QMP server: unix:PATH, tcp:PORT or tcp:HOST:PORT; repeatable' },
   reboot: { type: 'boolean', default: true, describe: 'restart on a guest reset; --no-reboot ends instead' },
   'exit-on': { type: 'string', describe: 'stop with status 0 once the serial console has printed TEXT' },
@@ -214,6 +216,13 @@ export function machineOptions(a: BootArgs): MachineOptions {
   };
 }
 
+/** `NAME=unix:PATH` or `NAME=tcp:...`. */
+function parsePort(text: string): { name: string; endpoint: Endpoint } {
+  const eq = text.indexOf('=');
+  if (eq < 1) throw new UsageError(`--port: '${text}' is not NAME=unix:PATH or NAME=tcp:PORT`);
+  return { name: text.slice(0, eq), endpoint: parseEndpoint(text.slice(eq + 1), '--port') };
+}
+
 /** Conventional exit statuses of processes that a signal ends. */
 const SIGNALS = { SIGHUP: 129, SIGTERM: 143 } as const;
 
@@ -256,12 +265,14 @@ async function boot(a: BootArgs): Promise<number> {
   const gdb = a.gdb === undefined ? null : { wait: a.gdb.endsWith(',wait'), endpoint: parseEndpoint(a.gdb.replace(/,wait$/, ''), '--gdb') };
   const display = parseDisplay(a.display);
   const qmp = (a.qmp ?? []).map((text) => parseEndpoint(text, '--qmp'));
+  const ports = (a.port ?? []).map(parsePort);
   const vm = await VirtualMachine.create(options);
   let debuggerThere: Promise<void> = Promise.resolve();
   let gdbClient: () => void = () => {};
   try {
     // Servers are loaded when asked for: most boots have none.
     for (const endpoint of qmp) await (await import('../control/qmp/server.js')).QmpServer.listen(vm, endpoint, VERSION);
+    for (const { name, endpoint } of ports) await (await import('../control/port-server.js')).PortServer.listen(vm, name, endpoint);
     if (gdb !== null) {
       const client = new Promise<void>((resolve) => void (gdbClient = resolve));
       const { GdbServer } = await import('../control/gdb/server.js');

@@ -241,6 +241,11 @@ function drive(o: DiskOptions, id: string, machine: MachineName, option: string,
   return d;
 }
 
+/** A drive that comes while the machine runs, checked. @throws UsageError */
+export function resolveDrive(o: DiskOptions, id: string, machine: MachineName): DiskConfig {
+  return drive(o, id, machine, '--disk', false);
+}
+
 /** Looks into an image, which is there. */
 function look<T>(d: DiskConfig, fn: (r: BlockBackend) => T): T {
   const image = openImage({ ...d, file: d.file!, readonly: true, snapshot: false, lock: false });

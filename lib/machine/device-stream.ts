@@ -1,7 +1,6 @@
 /** A byte stream to one of the guest's devices, as programs have it. */
 import { Duplex } from 'node:stream';
 import { STREAM_WINDOW } from '../devices/stream.js';
-import { VmxError } from '../errors.js';
 import type { StreamMessage } from './stream-protocol.js';
 
 export class DeviceStream extends Duplex {
@@ -22,8 +21,9 @@ export class DeviceStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (e?: Error | null) => void): void {
+    // The other side is gone: what is still written is lost, as on a cable without a machine at its end.
     if (this.over) {
-      done(closed());
+      done();
       return;
     }
     this.waiting = { chunk, done };
@@ -86,10 +86,12 @@ export class DeviceStream extends Duplex {
     const w = this.waiting;
     this.waiting = null;
     w?.done();
+    // Whoever copies what it reads into the stream itself is not to write after the end.
+    if (this.readableEnded) this.endWriting();
+    else this.once('end', () => this.endWriting());
+  }
+
+  private endWriting(): void {
     if (!this.writableEnded) this.end();
   }
-}
-
-function closed(): VmxError {
-  return new VmxError('ERR_CLOSED', 'the stream to the guest is closed');
 }

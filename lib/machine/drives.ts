@@ -11,34 +11,31 @@ import { suggestion } from '../suggest.js';
 import type { DriveInfo, DriveRequest } from './protocol.js';
 
 export class MachineDrives {
-  /** What lies in each drive now; null: nothing. */
-  private readonly files: (string | null)[];
-  private readonly readonly: boolean[];
-  private readonly formats: string[];
+  /** What lies in the drives whose medium has changed; null: nothing. */
+  private readonly media = new Map<Drive, { file: string | null; readonly: boolean; format: string }>();
 
-  /** @param trayMoved the tray of a drive has opened or closed, whoever did it. */
+  /** @param drives may grow and shrink. @param trayMoved the tray of a drive has opened or closed, whoever did it. */
   constructor(
     private readonly drives: readonly Drive[],
     trayMoved: (drive: string, open: boolean) => void,
   ) {
-    this.files = drives.map((d) => d.config.file);
-    this.readonly = drives.map((d) => d.config.readonly);
-    this.formats = drives.map((d) => d.config.format);
     for (const d of drives) if (d.config.media === 'cdrom') d.media.onTray((open) => trayMoved(d.config.id, open));
   }
 
+  private medium(d: Drive): { file: string | null; readonly: boolean; format: string } {
+    return this.media.get(d) ?? { file: d.config.file, readonly: d.config.readonly, format: d.config.format };
+  }
+
   list(): DriveInfo[] {
-    return this.drives.map((d, i) => ({
-      id: d.config.id, media: d.config.media, if: d.config.if, removable: d.config.media !== 'disk', file: this.files[i]!, format: this.formats[i]!,
-      readonly: this.readonly[i]!, snapshot: d.config.snapshot, size: d.media.inserted?.size ?? 0, locked: d.media.locked, open: d.media.open,
+    return this.drives.map((d) => ({
+      ...this.medium(d), id: d.config.id, media: d.config.media, if: d.config.if, removable: d.config.media !== 'disk', snapshot: d.config.snapshot, size: d.media.inserted?.size ?? 0, locked: d.media.locked, open: d.media.open,
     }));
   }
 
   /** @throws VmxError: ERR_NO_DRIVE, ERR_LOCKED (the guest has been asked to open), ERR_STATE; UsageError for a file that cannot be used. */
   handle(r: DriveRequest): void {
     if (r.op === 'list') return;
-    const i = this.drives.findIndex((d) => d.config.id === r.drive);
-    const d = this.drives[i];
+    const d = this.drives.find((x) => x.config.id === r.drive);
     if (d === undefined) throw new VmxError('ERR_NO_DRIVE', `there is no drive '${r.drive}'${suggestion(r.drive, this.drives.map((x) => x.config.id))}`);
     if (d.config.media === 'disk') throw new VmxError('ERR_STATE', `the medium of '${r.drive}' cannot be taken out`);
     switch (r.op) {
@@ -48,9 +45,9 @@ export class MachineDrives {
         return d.media.load();
       case 'eject':
         this.openTray(d, r.force);
-        return this.put(i, d, null, true);
+        return this.put(d, null, true);
       case 'change':
-        return this.change(i, d, r);
+        return this.change(d, r);
     }
   }
 
@@ -64,25 +61,25 @@ export class MachineDrives {
     d.media.forceOpen();
   }
 
-  private change(i: number, d: Drive, r: Extract<DriveRequest, { op: 'change' }>): void {
-    const readonly = d.config.media === 'cdrom' || (r.readonly ?? this.readonly[i]!);
+  private change(d: Drive, r: Extract<DriveRequest, { op: 'change' }>): void {
+    const readonly = d.config.media === 'cdrom' || (r.readonly ?? this.medium(d).readonly);
     const open = (): ReturnType<typeof openImage> => openImage({ file: r.file, format: r.format, readonly, snapshot: d.config.snapshot, option: d.config.id });
     if (d.media.locked && !r.force) this.openTray(d, false);
     // An image is locked by whoever has it open: the same one can come back only after it has gone.
-    if (this.files[i] !== null && samePlace(this.files[i], r.file)) this.put(i, d, null, d.media.open);
+    const { file } = this.medium(d);
+    if (file !== null && samePlace(file, r.file)) this.put(d, null, d.media.open);
     const image = open();
     if (d.config.media === 'floppy' && floppyFormat(image.size) === null) {
       image.close();
       throw new UsageError(`${d.config.id}: ${r.file}: ${image.size} bytes is no size of a floppy disk (${FLOPPY_SIZES})`);
     }
     this.openTray(d, r.force);
-    this.readonly[i] = readonly;
-    this.formats[i] = r.format;
-    this.put(i, d, { file: r.file, image }, false);
+    this.media.set(d, { file: r.file, readonly, format: r.format });
+    this.put(d, { file: r.file, image }, false);
   }
 
-  private put(i: number, d: Drive, medium: { file: string; image: ReturnType<typeof openImage> } | null, trayOpen: boolean): void {
-    this.files[i] = medium?.file ?? null;
+  private put(d: Drive, medium: { file: string; image: ReturnType<typeof openImage> } | null, trayOpen: boolean): void {
+    this.media.set(d, { ...this.medium(d), file: medium?.file ?? null });
     d.media.insert(medium?.image ?? null, d.config.media === 'cdrom' && trayOpen);
   }
 }

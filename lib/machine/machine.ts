@@ -201,7 +201,7 @@ export class Machine {
       this.setDeadline(cpu.index, t);
     });
     this.console = new MachineConsole(this.board, this.timers);
-    this.devices = new MachineDevices(this.board.controls, this.streams, (port, from, id) => host.vsockConnection(port, from, id));
+    this.devices = new MachineDevices(this.board, this.streams, (port, from, id) => host.vsockConnection(port, from, id), (actual) => host.guestEvent({ kind: 'balloon', actual }));
     this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
@@ -333,6 +333,7 @@ export class Machine {
         this.host.guestEvent({ kind: 'panic', event });
         if (exit) this.end({ reason: 'panic', status: 125, message: `the guest has ${event === 'panicked' ? 'panicked' : 'loaded its crash kernel'}` });
       },
+      deviceRemoved: (id) => this.host.guestEvent({ kind: 'device-removed', id }),
       watchdog: (action) => {
         this.host.guestEvent({ kind: 'watchdog', action });
         if (action === 'reset') this.requestReset();
@@ -630,7 +631,7 @@ export class Machine {
   inspect(): Inspection {
     // What a hypervisor has comes here first.
     this.accelerator?.recall();
-    return { pci: this.board.pci?.describe() ?? [], registers: this.cpus.map((c) => c.describe()) };
+    return { pci: this.board.pci?.describe() ?? [], registers: this.cpus.map((c) => c.describe()), mice: this.board.input.mice };
   }
 
   stats(): MachineStats {

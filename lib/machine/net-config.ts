@@ -10,7 +10,8 @@ const MODELS: readonly NicModel[] = ['virtio', 'e1000', 'rtl8139'];
 
 export type NetLink =
   | { kind: 'user'; hostfwd: HostForward[]; restrict: boolean; hostname: string | null }
-  | { kind: 'socket'; listen: boolean; address: SocketAddress };
+  | { kind: 'socket'; listen: boolean; address: SocketAddress }
+  | { kind: 'tap'; ifname: string };
 
 export interface NetConfig {
   model: NicModel;
@@ -27,7 +28,11 @@ const COMMON_KEYS = ['model', 'mac', 'pcap', 'queues'];
 const KEYS: Readonly<Record<NetLink['kind'], readonly string[]>> = {
   user: [...COMMON_KEYS, 'hostfwd', 'restrict', 'hostname'],
   socket: [...COMMON_KEYS, 'listen', 'connect'],
+  tap: [...COMMON_KEYS, 'ifname'],
 };
+const KINDS = Object.keys(KEYS) as NetLink['kind'][];
+/** Linux: IFNAMSIZ with its final zero, and what names may not have. */
+const INTERFACE = /^[^\s/:%]{1,15}$/;
 const MAX_QUEUES = 8;
 const FIRST_MAC = 0x525400123456;
 
@@ -71,14 +76,16 @@ function macAddress(text: string): string {
 export function parseNet(text: string, index: number): NetConfig | null {
   const [kind, ...parts] = text.split(',');
   if (kind === 'none' && parts.length === 0) return null;
-  if (kind !== 'user' && kind !== 'socket') throw new UsageError(`--net: '${kind ?? ''}' is not available (none, user, socket are)`);
+  const linkKind = KINDS.find((k) => k === kind);
+  if (linkKind === undefined) throw new UsageError(`--net: '${kind ?? ''}' is not available (none, ${KINDS.join(', ')} are)${suggestion(kind ?? '', KINDS)}`);
+  const keys = KEYS[linkKind];
   const values = new Map<string, string | undefined>();
   const hostfwd: HostForward[] = [];
   for (const part of parts) {
     const eq = part.indexOf('=');
     const key = eq < 0 ? part : part.slice(0, eq);
     const value = eq < 0 ? undefined : part.slice(eq + 1);
-    if (!KEYS[kind].includes(key)) throw new UsageError(`--net: ${kind} has no property '${key}'${suggestion(key, KEYS[kind])} (known: ${KEYS[kind].join(', ')})`);
+    if (!keys.includes(key)) throw new UsageError(`--net: ${linkKind} has no property '${key}'${suggestion(key, keys)} (known: ${keys.join(', ')})`);
     if (key !== 'restrict' && (value === undefined || value === '')) throw new UsageError(`--net: ${key} needs a value`);
     if (key === 'hostfwd') {
       hostfwd.push(parseHostForward(value!));
@@ -88,12 +95,12 @@ export function parseNet(text: string, index: number): NetConfig | null {
     values.set(key, value);
   }
   const model = (values.get('model') ?? 'virtio') as NicModel;
-  if (!MODELS.includes(model)) throw new UsageError(`--net: model=${model} is not available (${MODELS.join(', ')} are)`);
+  if (!MODELS.includes(model)) throw new UsageError(`--net: model=${model} is not available (${MODELS.join(', ')} are)${suggestion(model, MODELS)}`);
   const queues = Number(values.get('queues') ?? 1);
   if (!Number.isInteger(queues) || queues < 1 || queues > MAX_QUEUES) throw new UsageError(`--net: queues=${values.get('queues')} is not a number from 1 to ${MAX_QUEUES}`);
   if (queues > 1 && model !== 'virtio') throw new UsageError(`--net: queues: ${model} has one`);
   const mac = values.has('mac') ? macAddress(values.get('mac')!) : (FIRST_MAC + index).toString(16).padStart(12, '0');
-  return { model, mac, queues, pcap: values.get('pcap') ?? null, link: kind === 'user' ? { kind, hostfwd, restrict: values.has('restrict') && onOff(values.get('restrict'), 'restrict'), hostname: values.get('hostname') ?? null } : socketLink(values) };
+  return { model, mac, queues, pcap: values.get('pcap') ?? null, link: LINKS[linkKind](values, hostfwd) };
 }
 
 function socketLink(values: ReadonlyMap<string, string | undefined>): NetLink {
@@ -102,6 +109,19 @@ function socketLink(values: ReadonlyMap<string, string | undefined>): NetLink {
   if ((listen === undefined) === (connect === undefined)) throw new UsageError('--net: socket needs listen= or connect=');
   return { kind: 'socket', listen: listen !== undefined, address: socketAddress((listen ?? connect)!, listen === undefined ? 'connect' : 'listen') };
 }
+
+function tapLink(values: ReadonlyMap<string, string | undefined>): NetLink {
+  const ifname = values.get('ifname');
+  if (ifname === undefined) throw new UsageError('--net: tap needs ifname= (an interface of the host)');
+  if (!INTERFACE.test(ifname)) throw new UsageError(`--net: ifname=${ifname} is not the name of an interface`);
+  return { kind: 'tap', ifname };
+}
+
+const LINKS: Readonly<Record<NetLink['kind'], (values: ReadonlyMap<string, string | undefined>, hostfwd: HostForward[]) => NetLink>> = {
+  user: (v, hostfwd) => ({ kind: 'user', hostfwd, restrict: v.has('restrict') && onOff(v.get('restrict'), 'restrict'), hostname: v.get('hostname') ?? null }),
+  socket: socketLink,
+  tap: tapLink,
+};
 
 /** All `--net`. Two cards may not share a hardware address. */
 export function parseNets(texts: readonly string[]): NetConfig[] {

@@ -5,6 +5,8 @@ import type { PciInfo } from '../devices/pci/pci.js';
 import type { TextScreen } from '../devices/display/vga-render.js';
 import type { Picture } from '../display/png.js';
 import type { AotStats } from './code-cache.js';
+import type { PlugRequest } from '../boards/parts/hotplug.js';
+import type { PointerInfo } from '../devices/input/router.js';
 import type { HostForward } from '../net/user/user-net.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
@@ -105,6 +107,7 @@ export interface Inspection {
   pci: PciInfo[];
   /** Registers of each CPU as text. */
   registers: string[];
+  mice: PointerInfo[];
 }
 
 export interface BalloonInfo {
@@ -116,11 +119,11 @@ export interface BalloonInfo {
 }
 
 /** What programs ask of devices while the machine runs. */
-export type DeviceRequest = { kind: 'balloon'; target: number | null; stats: boolean } | { kind: 'vsock-connect'; port: number; timeout: number } | { kind: 'vsock-listen'; port: number; on: boolean };
+export type DeviceRequest = { kind: 'balloon'; target: number | null; stats: boolean } | { kind: 'vsock-connect'; port: number; timeout: number } | { kind: 'vsock-listen'; port: number; on: boolean } | { kind: 'plug'; id: string; what: PlugRequest } | { kind: 'unplug'; id: string };
 export type DeviceReply = { balloon: BalloonInfo } | { stream: number } | { done: true } | { error: string; code?: string };
 
 /** What the guest has told through a device that is there for that. */
-export type GuestEvent = { kind: 'panic'; event: PanicEvent } | { kind: 'watchdog'; action: WatchdogAction };
+export type GuestEvent = { kind: 'panic'; event: PanicEvent } | { kind: 'watchdog'; action: WatchdogAction } | { kind: 'device-removed'; id: string } | { kind: 'balloon'; actual: number };
 
 /** A drive as it is now. */
 export interface DriveInfo {

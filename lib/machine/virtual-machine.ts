@@ -10,6 +10,8 @@ import { type MachineConfig, type MachineOptions, resolveConfig } from './config
 import { Keyboard, Mouse, Screen, type ConsoleLink } from './screen.js';
 import type { HostForward } from '../net/user/user-net.js';
 import { Balloon } from './balloon.js';
+import { Hotplug } from './hotplug.js';
+import type { PointerInfo } from '../devices/input/router.js';
 import { Shell } from './shell.js';
 import { Vsock } from './vsock.js';
 import { DeviceStream } from './device-stream.js';
@@ -20,7 +22,7 @@ import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
 import { takeWorker } from './worker-start.js';
 import type { PciInfo } from '../devices/pci/pci.js';
-import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
+import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, GuestEvent, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'ended';
 
@@ -45,6 +47,10 @@ export interface VmEvents {
   guestPanic: [PanicEvent];
   /** A watchdog has run out, and this follows. */
   watchdog: [WatchdogAction];
+  /** A device that had come while the machine ran has gone. */
+  deviceRemoved: [string];
+  /** The balloon has another size; bytes that it holds. */
+  balloon: [number];
 }
 
 /** Bytes waiting for the guest's serial port before `write` reports back-pressure. */
@@ -108,6 +114,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly mouse: Mouse;
   readonly net: Network;
   readonly balloon: Balloon;
+  /** Devices that come and go while the machine runs. */
+  readonly hotplug: Hotplug;
   /** Sockets to and from the guest (`--device virtio-vsock`). */
   readonly vsock: Vsock;
   private readonly serialPort: SerialPort;
@@ -149,6 +157,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.mouse = new Mouse(link);
     this.net = new Network((nic, f) => this.forward(nic, f));
     this.balloon = new Balloon((target, stats) => this.askBalloon(target, stats), config.memory);
+    this.hotplug = new Hotplug((r) => this.askDevice(r), config);
     this.vsock = new Vsock((r) => this.askDevice(r), (id) => this.openStream(id));
     this.disks = new Disks((request) => this.askDrives(request));
     this.ended = new Promise((r) => (this.resolveEnded = r));
@@ -258,8 +267,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         this.vsock.connected(m.port, m.from, m.id);
         break;
       case 'guest-event':
-        if (m.event.kind === 'panic') this.emit('guestPanic', m.event.event);
-        else this.emit('watchdog', m.event.action);
+        this.guestEvent(m.event);
         break;
       case 'ended':
         this.lastScreen = m.screen;
@@ -437,6 +445,23 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     });
   }
 
+  private guestEvent(e: GuestEvent): void {
+    switch (e.kind) {
+      case 'panic':
+        this.emit('guestPanic', e.event);
+        break;
+      case 'watchdog':
+        this.emit('watchdog', e.action);
+        break;
+      case 'device-removed':
+        this.emit('deviceRemoved', e.id);
+        break;
+      case 'balloon':
+        this.emit('balloon', e.actual);
+        break;
+    }
+  }
+
   private forward(nic: number, forward: HostForward): Promise<number> {
     if (this.current === 'ended') return Promise.reject(new VmxError('ERR_STATE', 'the machine has ended'));
     const id = this.nextId++;
@@ -517,6 +542,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return (await this.inspect()).pci;
   }
 
+  /** Pointers that the machine has, the one that gets events first; none after the end. */
+  async mice(): Promise<PointerInfo[]> {
+    return (await this.inspect()).mice;
+  }
+
   /** Registers of each CPU, as text for people; none after the end. */
   async registers(): Promise<string[]> {
     return (await this.inspect()).registers;
@@ -528,7 +558,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 }
 
 const OVER = { code: 'ERR_STATE', message: 'the machine has ended' } as const;
-const NOTHING: Inspection = { pci: [], registers: [] };
+const NOTHING: Inspection = { pci: [], registers: [], mice: [] };
 
 function failure(m: Extract<FromWorker, { type: 'failed' }>): VmxError {
   if (m.code === 'ERR_USAGE') return new UsageError(m.message);

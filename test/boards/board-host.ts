@@ -40,6 +40,7 @@ export function boardHost(config: MachineConfig): PcBoardHost {
     port: () => ({ room: 0, send() {}, consumed() {}, end() {}, close() {} }),
     panicked() {},
     watchdog() {},
+    deviceRemoved() {},
     intrChanged() {},
     nmi() {},
     init() {},

@@ -15,11 +15,11 @@ const common = {
 const BOARDS: Record<string, AcpiBoard> = {
   pc: {
     ...common, pmBase: 0x600, gpeBase: 0xafe0, gpeLength: 4, acpiEnable: 0xf1, acpiDisable: 0xf0, pciHoles: [[0xc000_0000, 0xfebf_ffff]], pirqs: 4,
-    pirqOf: (device, pin) => (device + pin - 1) & 3, isaDevice: 1, ecam: null, floppies: [{ type: 4, tracks: 80, heads: 2, sectors: 18 }], serialPorts: [{ index: 1, base: 0x2f8, irq: 3 }], pvpanicPort: 0x505, s3Type: 1,
+    pirqOf: (device, pin) => (device + pin - 1) & 3, isaDevice: 1, ecam: null, floppies: [{ type: 4, tracks: 80, heads: 2, sectors: 18 }], serialPorts: [{ index: 1, base: 0x2f8, irq: 3 }], pvpanicPort: 0x505, hotplug: { base: 0xae00, bytes: 16, slots: [3, 4, 31], gpe: 1 }, s3Type: 1,
   },
   q35: {
     ...common, pmBase: 0x600, gpeBase: 0x620, gpeLength: 16, acpiEnable: 2, acpiDisable: 3, pciHoles: [[0xc000_0000, 0xdfff_ffff], [0xf000_0000, 0xfebf_ffff]],
-    pirqs: 8, pirqOf: (device, pin) => (device + pin - 1) & 7, isaDevice: 31, ecam: { base: 0xe000_0000, buses: 256 }, floppies: [], serialPorts: [], pvpanicPort: null, s3Type: null,
+    pirqs: 8, pirqOf: (device, pin) => (device + pin - 1) & 7, isaDevice: 31, ecam: { base: 0xe000_0000, buses: 256 }, floppies: [], serialPorts: [], pvpanicPort: null, hotplug: null, s3Type: null,
   },
 };
 

@@ -11,13 +11,12 @@ import { Console } from './console.js';
 import { guests, hostTool, noGuests, skipFor } from './guests.js';
 
 const MINUTES = 60_000;
-const FILES = 10_000;
+/** `VMX_TEST_LONG=1`: as many files as a project has; minutes on a busy host. */
+const FILES = process.env.VMX_TEST_LONG === undefined ? 1000 : 10_000;
+const P9 = 'trans=virtio,version=9p2000.L,msize=131072';
 const contents = (i: number): string => `contents of ${i} ${'.'.repeat(i % 50)}\n`;
 const { kernelGeneric: kernel, initramfsDesk: initrd } = guests;
 const missing = noGuests ?? (kernel === undefined || initrd === undefined || !existsSync(kernel) || !existsSync(initrd) ? 'no generic kernel or initramfs for it: run node scripts/guests.mjs' : null);
-
-/** Minutes on a busy host: `VMX_TEST_LONG=1` runs them, too. */
-const short = skipFor(process.env.VMX_TEST_LONG === undefined ? 'long tests of desk devices: set VMX_TEST_LONG=1' : null);
 
 describe.skipIf(skipFor(missing))("Linux's drivers", () => {
   let vm: VirtualMachine;
@@ -81,7 +80,7 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     await c.run(`echo ${tablet} > /sys/bus/virtio/drivers/virtio_input/bind`);
   }, 2 * MINUTES);
 
-  it.skipIf(short)('virtio-balloon: the guest gives memory up, the host has it back, and the guest gets it again', async () => {
+  it('virtio-balloon: the guest gives memory up, the host has it back, and the guest gets it again', async () => {
     const megabyte = 1024 * 1024;
     // Most of the guest's memory is in use. What is free again is reported and given back, too.
     await c.run('mount -t tmpfs -o size=400m tmpfs /mnt; dd if=/dev/zero of=/mnt/fill bs=1M count=300 2>/dev/null');
@@ -94,8 +93,9 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     };
     await size(256 * megabyte);
     const { stats } = await vm.balloon.info();
-    expect(stats.totalMemory).toBeLessThan(256 * megabyte);
+    // A driver that takes pages back when memory runs out (DEFLATE_ON_OOM) goes on counting them as the system's.
     expect(stats.freeMemory).toBeGreaterThan(10 * megabyte);
+    expect(stats.freeMemory).toBeLessThan(vm.config.memory - 256 * megabyte);
     expect(before - (await vm.stats())!.memory.rss).toBeGreaterThan(150 * megabyte);
     await vm.balloon.setMemory(vm.config.memory);
     await size(0);
@@ -127,9 +127,8 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     for (const a of areas) expect([a.x >= 152, a.y >= 144, a.x + a.width <= 160, a.y + a.height <= 160]).toEqual([true, true, true, true]);
   }, 2 * MINUTES);
 
-  it.skipIf(short)('virtio-9p: lists, reads and writes 10,000 files of the host, and nothing beside them', async () => {
-    const options = 'trans=virtio,version=9p2000.L,msize=131072';
-    expect((await c.run(`mkdir -p /rw /ro; mount -t 9p -o ${options} rw /rw && mount -t 9p -o ${options} ro /ro`)).status).toBe(0);
+  it(`virtio-9p: lists, reads and writes ${FILES} files of the host, and nothing beside them`, async () => {
+    expect((await c.run(`mkdir -p /rw /ro; mount -t 9p -o ${P9} rw /rw && mount -t 9p -o ${P9} ro /ro`)).status).toBe(0);
     const { output } = await c.run("ls /rw/many | wc -l; find /rw/many -type f | sort | xargs cat | md5sum; cp -r /rw/many /rw/copy && mv /rw/copy /rw/moved; echo appended >> /rw/moved/file-7; rm /rw/moved/file-8; sync");
     const names = Array.from({ length: FILES }, (_, i) => `file-${i}`).sort();
     const sum = createHash('md5');
@@ -140,13 +139,13 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     for (let i = 0; i < FILES; i++) if (i !== 8) expect(readFileSync(join(moved, `file-${i}`), 'utf8')).toBe(contents(i) + (i === 7 ? 'appended\n' : ''));
     expect((await c.run('cat /ro/file; echo x > /ro/file; echo x > /ro/new; rm /ro/file')).output).toMatch(/^read only(.*Read-only file system[^]*){3}$/);
     // Links lead to what the guest has there.
-    expect((await c.run('cat /rw/leak; ln -s / /rw/top; ls /rw/top/rw/many/file-1; cat /rw/../secret')).output).toMatch(/leak: No such file[^]*file-1\n[^]*secret: No such file/);
+    expect((await c.run('cat /rw/leak; ln -s / /rw/top; ls /rw/top/rw/many/file-1; cat /rw/../secret')).output).toMatch(/leak'?: No such file[^]*file-1\n[^]*secret'?: No such file/);
     expect(readFileSync(join(dir, 'secret'), 'utf8')).toBe('secret');
-  }, 4 * MINUTES);
+  }, 8 * MINUTES);
 
-  it.skipIf(short || skipFor(hostTool('gcc')))('virtio-vsock: connections both ways, each byte where it belongs', async () => {
+  it.skipIf(skipFor(hostTool('gcc')))('virtio-vsock: connections both ways, each byte where it belongs', async () => {
     execFileSync('gcc', ['-O1', '-static', '-o', join(dir, 'rw/vsock'), fileURLToPath(new URL('vsock.c', import.meta.url))]);
-    await c.run('mkdir -p /rw; mountpoint -q /rw || mount -t 9p -o trans=virtio,version=9p2000.L rw /rw; cp /rw/vsock /tmp/vsock');
+    await c.run(`mkdir -p /rw; grep -q ' /rw ' /proc/mounts || mount -t 9p -o ${P9} rw /rw; cp /rw/vsock /tmp/vsock`);
     // The guest connects: what it sends comes back.
     const stop = await vm.vsock.listen(1234, (s) => void s.pipe(s));
     const { output } = await c.run('dd if=/dev/urandom of=/tmp/blob bs=1000 count=1500 2>/dev/null; md5sum < /tmp/blob; /tmp/vsock connect 1234 < /tmp/blob | md5sum');
@@ -168,14 +167,14 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     await expect(vm.vsock.listen(-1, () => {})).rejects.toThrow('not a port');
   }, 2 * MINUTES);
 
-  it.skipIf(short)('shell: commands over the serial console', async () => {
+  it('shell: commands over the serial console', async () => {
     const shell = vm.shell();
     expect(await Promise.all([shell.exec('echo one; echo two'), shell.exec('false'), shell.exec('exit_status() { return 7; }; exit_status')])).toEqual([{ output: 'one\ntwo', status: 0 }, { output: '', status: 1 }, { output: '', status: 7 }]);
     await expect(shell.exec('sleep 5', { timeout: 200 })).rejects.toMatchObject({ code: 'ERR_TIMEOUT' });
     expect((await shell.exec('echo after')).output).toBe('after');
   }, 2 * MINUTES);
 
-  it.skipIf(short)('virtio-serial: ports carry bytes both ways', async () => {
+  it('virtio-serial: ports carry bytes both ways', async () => {
     const port = vm.port('org.example.b');
     const dev = (await c.run('grep -l org.example.b /sys/class/virtio-ports/*/name')).output.replace(/.*(vport\w+).*/s, '$1');
     port.write('from the host\n');

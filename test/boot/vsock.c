@@ -35,8 +35,14 @@ int main(int argc, char **argv) {
   }
   a.svm_cid = VMADDR_CID_HOST;
   if (connect(s, (struct sockaddr *)&a, sizeof a) != 0) { perror("connect"); return 1; }
-  copy(0, s);
-  shutdown(s, SHUT_WR);
+  /* At the same time: who sends back what it gets waits until somebody reads. */
+  pid_t child = fork();
+  if (child < 0) { perror("fork"); return 1; }
+  if (child == 0) {
+    copy(0, s);
+    shutdown(s, SHUT_WR);
+    return 0;
+  }
   copy(s, 1);
   return 0;
 }

@@ -109,6 +109,40 @@ describe.skipIf(skipFor(noAddon))('QMP', () => {
     expect(await c.call('input-send-event', { events: [{ type: 'rel', data: { axis: 'z', value: 1 } }] })).toMatchObject({ error: { desc: "Parameter 'events[0].data.axis' does not accept value 'z'" } });
   });
 
+  it('plugs cards and disks in, and has them back', async () => {
+    vm.start();
+    const c = await client();
+    await c.negotiate();
+    const slots = async (): Promise<string[]> => ((await c.call('query-pci'))!.return as { devices: { qdev_id: string }[] }[]).flatMap((b) => b.devices.map((d) => d.qdev_id));
+    expect(await c.call('device_add', { driver: 'virtio-net-pci', id: 'nic', netdev: 'n' })).toMatchObject({ error: { desc: "Property 'virtio-net-pci.netdev' can't find value 'n'" } });
+    expect(await c.call('netdev_add', { type: 'user', id: 'n', hostfwd: [{ str: 'tcp:127.0.0.1:0-:22' }] })).toMatchObject({ return: {} });
+    expect(await c.call('netdev_add', { type: 'user', id: 'n' })).toMatchObject({ error: { desc: "Duplicate ID 'n'" } });
+    expect(await c.call('device_add', { driver: 'virtio-net-pc', id: 'nic', netdev: 'n' })).toMatchObject({ error: { desc: expect.stringContaining('did you mean virtio-net-pci?') as string } });
+    expect(await c.call('device_add', { driver: 'e1000', id: 'nic', netdev: 'n', drive: 'd' })).toMatchObject({ error: { desc: "Property 'e1000.drive' not found" } });
+    expect(await c.call('device_add', { driver: 'e1000', id: 'nic', netdev: 'n' })).toMatchObject({ return: {} });
+    expect(await slots()).toContain('e1000-@nic');
+    expect(await c.call('netdev_del', { id: 'n' })).toMatchObject({ error: { class: 'DeviceNotFound' } });
+    writeFileSync(join(dir, 'disk'), Buffer.alloc(1 << 20));
+    expect(await c.call('blockdev-add', { driver: 'raw', 'node-name': 'd', file: { driver: 'file', filename: join(dir, 'disk') } })).toMatchObject({ return: {} });
+    expect(await c.call('device_add', { driver: 'virtio-blk-pci', id: 'data', drive: 'd' })).toMatchObject({ return: {} });
+    expect(await c.call('query-block')).toMatchObject({ return: [{ device: 'data', inserted: { file: join(dir, 'disk') } }] });
+    expect(await c.call('device_add', { driver: 'virtio-rng-pci', id: 'data' })).toMatchObject({ error: { desc: expect.stringContaining("'data' already") as string } });
+    expect(await c.call('device_del', { id: 'dato' })).toMatchObject({ error: { class: 'DeviceNotFound', desc: expect.stringContaining('did you mean data?') as string } });
+    // Nobody in the guest listens: they go at the next reset.
+    for (const id of ['nic', 'data']) expect(await c.call('device_del', { id })).toMatchObject({ return: {} });
+    expect(await slots()).toContain('e1000-@nic');
+    c.send('system_reset');
+    const seen: unknown[] = [];
+    while (seen.length < 4) seen.push(await c.next());
+    expect(seen).toEqual(expect.arrayContaining([expect.objectContaining({ event: 'DEVICE_DELETED', data: { device: 'nic', path: '/machine/peripheral/nic' } }), expect.objectContaining({ event: 'RESET' })]));
+    expect(await slots()).not.toContain('e1000-@nic');
+    expect(await c.call('query-block')).toMatchObject({ return: [] });
+    expect(await c.call('netdev_del', { id: 'n' })).toMatchObject({ return: {} });
+    expect(await c.call('blockdev-del', { 'node-name': 'd' })).toMatchObject({ return: {} });
+    expect(await c.call('query-mice')).toMatchObject({ return: [{ name: 'PS/2 mouse', current: true, absolute: false }] });
+    expect(await c.call('query-balloon')).toMatchObject({ error: { class: 'DeviceNotFound' } });
+  });
+
   it('carries the monitor', async () => {
     const c = await client();
     await c.negotiate();

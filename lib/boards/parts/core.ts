@@ -132,7 +132,7 @@ export function addLegacy(p: Parts): void {
   const kbd = p.add(new Ps2Keyboard({ clock: h.clock }));
   const mouse = p.add(new Ps2Mouse());
   p.input.addKeyboard(kbd);
-  p.input.addPointer(mouse);
+  p.input.addPointer(mouse, 'PS/2 mouse');
   p.ps2Mouse = mouse;
   const i8042 = p.add(new I8042({ irq1: p.isa[1]!, irq12: p.isa[12]!, keyboard: kbd, mouse, onReset: () => h.reset(), onA20: (on) => h.setA20(on) }));
   m.mapPorts(0x60, 1, i8042.dataPort);

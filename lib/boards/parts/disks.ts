@@ -2,7 +2,7 @@
 import { MediaSlot } from '../../block/media.js';
 import { openImage } from '../../block/open.js';
 import { VmxError } from '../../errors.js';
-import type { DiskIf } from '../../machine/config.js';
+import type { DiskConfig, DiskIf } from '../../machine/config.js';
 import { DISK_INTERFACES } from '../disk-interfaces.js';
 import type { BusParts } from './bus-parts.js';
 import type { Attach, Drive, PcAttach } from './drive.js';
@@ -29,7 +29,17 @@ const PC_ATTACH: Readonly<Partial<Record<DiskIf, PcAttach>>> = {
 
 /** Opens all images, attaches the drives and tells firmware in which order to try them. */
 export function addDisks(p: BusParts): void {
-  const drives = p.host.config.disks.map((config, index): Drive => {
+  for (const d of addDrives(p, p.host.config.disks, true)) if (d.bootPath !== null) p.bootOrder.push(d.bootPath);
+}
+
+/**
+ * The same without a word to firmware.
+ * @param every boards have some controllers without drives, too. @returns the drives in the order given
+ */
+export function addDrives(p: BusParts, configs: readonly DiskConfig[], every: boolean): Drive[] {
+  const first = p.drives.reduce((n, d) => Math.max(n, d.index + 1), 0);
+  const drives = configs.map((config, i): Drive => {
+    const index = first + i;
     const image = config.file === null ? null : openImage({ ...config, file: config.file });
     const media = new MediaSlot(image);
     p.onClose.push(() => media.close());
@@ -45,11 +55,12 @@ export function addDisks(p: BusParts): void {
   for (const { name, boards } of DISK_INTERFACES) {
     if (!boards.includes(p.host.config.machine)) continue;
     const mine = drives.filter((d) => d.config.if === name);
+    if (!every && mine.length === 0) continue;
     const attach = ATTACH[name];
     const pcAttach = PC_ATTACH[name];
     if (attach !== undefined) attach(p, mine);
     else if (pcAttach !== undefined && p instanceof Parts) pcAttach(p, mine);
     else throw new VmxError('ERR_INTERNAL', `no attach function for if=${name}`);
   }
-  for (const d of drives) if (d.bootPath !== null) p.bootOrder.push(d.bootPath);
+  return drives;
 }

@@ -109,12 +109,12 @@ export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption)
   'virtio-mouse': (p) => {
     const mouse = new VirtioMouse();
     addVirtioExpress(p, 'virtio-mouse', mouse);
-    p.input.addPointer(mouse);
+    p.input.addPointer(mouse, 'virtio mouse');
   },
   'virtio-tablet': (p) => {
     const tablet = new VirtioTablet();
     addVirtioExpress(p, 'virtio-tablet', tablet);
-    p.input.addTablet(tablet);
+    p.input.addTablet(tablet, 'virtio tablet');
   },
 };
 
@@ -127,7 +127,7 @@ export const PC_DEVICES: Readonly<Record<string, (p: Parts, o: DeviceOption) => 
   vmmouse: (p) => {
     const m = p.add(new VmMouse(() => p.host.portRegisters(), p.ps2Mouse));
     p.memory.mapPorts(VMMOUSE_PORT, 4, m.ports);
-    p.input.addTablet(m);
+    p.input.addTablet(m, 'vmmouse');
   },
   'pc-testdev': (p) => {
     const m = p.memory;

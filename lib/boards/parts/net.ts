@@ -7,6 +7,7 @@ import type { NetConfig } from '../../machine/net-config.js';
 import { PcapCapture } from '../../net/pcap.js';
 import type { NetBackend } from '../../net/port.js';
 import { SocketLink } from '../../net/socket-link.js';
+import { TapLink } from '../../net/tap-link.js';
 import { type HostForward, UserNet } from '../../net/user/user-net.js';
 import type { BoardHost } from '../board.js';
 import { addVirtio } from './extras.js';
@@ -33,6 +34,10 @@ export function connectNet(host: BoardHost, c: NetConfig): NetConnection {
       },
       forward: (f) => net.forward(f),
     };
+  }
+  if (c.link.kind === 'tap') {
+    const tap = new TapLink(c.link.ifname, (m) => host.log(m));
+    return { backend: wrap(tap), open: () => Promise.resolve().then(() => tap.open()), forward: null };
   }
   const { address, listen } = c.link;
   const link = new SocketLink(address, (m) => host.log(m));
@@ -62,11 +67,27 @@ export function addNets(p: BusParts): void {
     const n = connectNet(p.host, c);
     p.nets.push(n);
     p.onClose.push(() => n.backend.close());
-    addNic(p, i, c, n.backend);
+    addNic(p, String(i), c, n.backend);
   });
 }
 
-function addNic(p: BusParts, i: number, c: NetConfig, backend: NetBackend): void {
+/** Opens what a card that comes later is connected to. Rejects with a UsageError; nothing is open then. @returns what adds the card */
+export async function openNet(p: BusParts, name: string, c: NetConfig): Promise<() => void> {
+  const n = connectNet(p.host, c);
+  try {
+    await n.open();
+  } catch (e) {
+    n.backend.close();
+    throw e;
+  }
+  return () => {
+    p.onClose.push(() => n.backend.close());
+    p.nets.push(n);
+    addNic(p, name, c, n.backend);
+  };
+}
+
+function addNic(p: BusParts, i: string, c: NetConfig, backend: NetBackend): void {
   const mac = Uint8Array.from(Buffer.from(c.mac, 'hex'));
   switch (c.model) {
     case 'virtio':

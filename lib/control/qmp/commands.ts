@@ -10,6 +10,7 @@ import { ControlError } from '../error.js';
 import { runState, screendump, sendKeys } from '../operations.js';
 import { type Args, type ArgSpec, checkArgs } from './arguments.js';
 import { BLOCK_COMMANDS } from './block.js';
+import { DEVICE_COMMANDS } from './devices.js';
 
 /** What a command may use. */
 export interface QmpContext {
@@ -90,9 +91,9 @@ export const COMMANDS: Readonly<Record<string, QmpCommand>> = {
     run: (c) => Array.from({ length: c.vm.config.cpus }, (_, i) => ({ 'cpu-index': i, 'qom-path': `/machine/cpu[${i}]`, 'thread-id': process.pid, target: c.vm.config.arch })),
   },
   'query-memory-size-summary': { run: (c) => ({ 'base-memory': c.vm.config.memory, 'plugged-memory': 0 }) },
-  'query-chardev': { run: () => [{ label: 'serial0', filename: 'serial', 'frontend-open': true }] },
-  'query-mice': { run: () => [{ name: 'PS/2 mouse', index: 0, current: true, absolute: false }] },
+  'query-chardev': { run: (c) => ['serial0', ...c.vm.portNames].map((label) => ({ label, filename: label === 'serial0' ? 'serial' : 'port', 'frontend-open': true })) },
   ...BLOCK_COMMANDS,
+  ...DEVICE_COMMANDS,
   'query-pci': { run: async (c) => queryPci(c.vm) },
   stop: { run: (c) => c.vm.pause() },
   cont: { run: (c) => (c.vm.state === 'created' ? c.vm.start() : c.vm.resume()) },

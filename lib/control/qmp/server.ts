@@ -39,6 +39,10 @@ export class QmpServer {
     vm.on('resume', () => this.event('RESUME'));
     vm.on('reset', () => this.event('RESET', { guest: true, reason: 'guest-reset' }));
     vm.on('trayMoved', ({ drive, open }) => this.event('DEVICE_TRAY_MOVED', trayMoved(drive, open)));
+    vm.on('deviceRemoved', (device) => this.event('DEVICE_DELETED', { device, path: `/machine/peripheral/${device}` }));
+    vm.on('balloon', (bytes) => this.event('BALLOON_CHANGE', { actual: vm.config.memory - bytes }));
+    vm.on('guestPanic', () => this.event('GUEST_PANICKED', { action: 'run' }));
+    vm.on('watchdog', (action) => this.event('WATCHDOG', { action }));
     vm.on('end', (end) => {
       const guest = end.reason !== 'stopped' && end.reason !== 'error';
       this.event('SHUTDOWN', { guest, reason: SHUTDOWN_REASONS[end.reason] ?? 'host-error' });
@@ -140,7 +144,7 @@ class QmpSession {
       return { return: (await this.command(m)) ?? {}, ...id };
     } catch (e) {
       if (e instanceof ControlError) return { error: { class: e.errorClass, desc: e.message }, ...id };
-      if (e instanceof VmxError) return { error: { class: e.code === 'ERR_NO_DRIVE' ? 'DeviceNotFound' : 'GenericError', desc: e.message }, ...id };
+      if (e instanceof VmxError) return { error: { class: e.code === 'ERR_NO_DRIVE' || e.code === 'ERR_NO_DEVICE' ? 'DeviceNotFound' : 'GenericError', desc: e.message }, ...id };
       throw e;
     }
   }

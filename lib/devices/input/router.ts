@@ -28,7 +28,16 @@ export interface AbsoluteSink {
   point(x: number, y: number, buttons: number, dz: number): void;
 }
 
+/** A pointer as programs see it. */
+export interface PointerInfo {
+  name: string;
+  /** Events go there. */
+  current: boolean;
+  absolute: boolean;
+}
+
 export class InputRouter {
+  private readonly names = new Map<PointerSink | AbsoluteSink, string>();
   private readonly keyboards: KeySink[] = [];
   private readonly pointers: PointerSink[] = [];
   private readonly tablets: AbsoluteSink[] = [];
@@ -37,12 +46,22 @@ export class InputRouter {
     this.keyboards.unshift(k);
   }
 
-  addPointer(p: PointerSink): void {
+  addPointer(p: PointerSink, name: string): void {
+    this.names.set(p, name);
     this.pointers.unshift(p);
   }
 
-  addTablet(t: AbsoluteSink): void {
+  addTablet(t: AbsoluteSink, name: string): void {
+    this.names.set(t, name);
     this.tablets.unshift(t);
+  }
+
+  /** Pointers, the one that gets events first; a tablet that a driver runs is preferred, as clients with positions do. */
+  get mice(): PointerInfo[] {
+    const { tablet, pointer } = this;
+    const chosen = tablet ?? pointer;
+    const info = (s: PointerSink | AbsoluteSink, absolute: boolean): PointerInfo => ({ name: this.names.get(s)!, current: s === chosen, absolute });
+    return [...this.tablets.map((t) => info(t, true)), ...this.pointers.map((p) => info(p, false))].sort((a, b) => Number(b.current) - Number(a.current));
   }
 
   /** Null: the machine has none. A device nobody listens to gets events only if there is no other. */

@@ -1,7 +1,7 @@
 /**
  * Intel 82540EM gigabit Ethernet controller (317453): legacy, context and data transmit descriptors with checksum and TCP
  * segmentation offload, legacy receive descriptors with checksum check, address, multicast and VLAN filters, EEPROM, PHY.
- * Interrupts are not moderated: ITR and the delay timers are kept and have no effect.
+ * Interrupts come no faster than ITR says (13.4.18); the absolute and packet delay timers are kept and have no effect.
  */
 import { VmxError } from '../../errors.js';
 import { isTcp4, MIN_MSS, segmentTcp4, checkChecksums, Checked, insertChecksum } from '../../net/offload.js';
@@ -25,6 +25,8 @@ const VLAN_ETHERTYPE = 0x8100;
 /** Bytes that one pass over the transmit ring sends, descriptors included, and when the next one follows: a ring may hold 4 GiB. */
 const PASS_BYTES = 4 * 1024 * 1024;
 const PASS_NS = 1e6;
+/** Unit of ITR. */
+const ITR_NS = 256;
 const ICR = Reg.ICR >> 2;
 const IMS = Reg.IMS >> 2;
 
@@ -107,6 +109,11 @@ export class E1000 extends PciFunction implements NicEnd {
   private sending = false;
   /** Goes on with what one pass over the ring has left. */
   private readonly more: DeviceTimer;
+  /** INTA is asserted. */
+  private asserted = false;
+  /** When the interval of ITR that began with the last interrupt is over, ns. */
+  private quietUntil = 0;
+  private readonly moderation: DeviceTimer;
 
   constructor(
     name: string,
@@ -124,6 +131,7 @@ export class E1000 extends PciFunction implements NicEnd {
     this.addMasterRegisters();
     this.sealConfig();
     this.more = o.clock.timer(() => this.send());
+    this.moderation = o.clock.timer(() => this.syncInt());
     o.backend.attach(this);
   }
 
@@ -256,7 +264,21 @@ export class E1000 extends PciFunction implements NicEnd {
   }
 
   private syncInt(): void {
-    this.setIntx((this.s.regs[ICR]! & this.s.regs[IMS]!) !== 0);
+    const wanted = (this.s.regs[ICR]! & this.s.regs[IMS]!) !== 0;
+    if (wanted && !this.asserted) {
+      const interval = this.s.regs[Reg.ITR >> 2]! * ITR_NS;
+      if (interval > 0) {
+        const now = this.o.clock.now();
+        // A clock that has gone back (a restored machine) makes nobody wait longer than the interval.
+        if (now < this.quietUntil && this.quietUntil - now <= interval) {
+          this.moderation.arm(this.quietUntil);
+          return;
+        }
+        this.quietUntil = now + interval;
+      }
+    }
+    this.asserted = wanted;
+    this.setIntx(wanted);
   }
 
   private count(stat: Stat, n = 1): void {
@@ -582,6 +604,8 @@ export class E1000 extends PciFunction implements NicEnd {
     this.serial.s = this.s.eeprom;
     this.txLength = 0;
     this.more.disarm();
+    this.moderation.disarm();
+    this.quietUntil = 0;
     this.syncInt();
   }
 
@@ -606,6 +630,8 @@ export class E1000 extends PciFunction implements NicEnd {
     this.txLength = card.frame.length;
     // Whether the ring had been left in the middle does not matter: an empty one is left alone.
     this.more.arm(this.o.clock.now());
+    this.asserted = false;
+    this.quietUntil = 0;
     this.syncInt();
   }
 }

@@ -314,6 +314,11 @@ export class PciFunction implements Device {
     });
   }
 
+  /** Pulled out of its slot: whatever it decoded is free, its interrupt is low, what it did has ended. */
+  unplug(): void {
+    this.reset();
+  }
+
   reset(): void {
     this.config.set(this.initial);
     this.intxLevel = false;
@@ -463,6 +468,13 @@ export class PciBus implements Device {
   addBridge(f: PciBridgeFunction): void {
     this.add(f);
     this.bridges.push(f);
+  }
+
+  /** Takes a function out of its slot: it answers nothing from now on. */
+  remove(f: PciFunction): void {
+    if (this.functions.get(f.devfn) !== f) return;
+    f.unplug();
+    this.functions.delete(f.devfn);
   }
 
   /** Functions in order of devfn. */

@@ -94,6 +94,10 @@ class Connection {
   private finAcked = false;
   private guestEnded = false;
   private ackOwed = false;
+  /** The acknowledgement owed answers something that is not plain new data: the guest waits for it. */
+  private ackNow = false;
+  /** What has been acknowledged last. */
+  private acked = 0;
   /** The window last told was too small to be useful. */
   private windowClosed = false;
   private duplicates = 0;
@@ -186,13 +190,13 @@ class Connection {
     if (flags & TcpFlag.RST) {
       // RFC 9293, 3.10.7.4: only at the expected sequence number.
       if (seq === this.rcvNxt) this.abort(false);
-      else this.ackOwed = true;
+      else this.answer();
       return;
     }
     if (flags & TcpFlag.SYN) {
       // Again: the answer was lost, or nonsense in an open connection (challenge ACK).
       if (this.state === State.SYN) this.sendSyn();
-      else this.ackOwed = true;
+      else this.answer();
       return;
     }
     if ((flags & TcpFlag.ACK) === 0) return;
@@ -214,7 +218,7 @@ class Connection {
     this.sndWindow = be16(b, tcpAt + 14);
     this.sndUna = ack;
     this.opened();
-    this.ackOwed = true;
+    this.answer();
   }
 
   private opened(): void {
@@ -230,7 +234,7 @@ class Connection {
   private acknowledged(ack: number, window: number, hasData: boolean): boolean {
     const n = diff(ack, this.sndUna);
     if (n < 0 || diff(ack, this.sndMax) > 0) {
-      this.ackOwed = true;
+      this.answer();
       return n < 0;
     }
     if (this.state === State.SYN) {
@@ -265,14 +269,16 @@ class Connection {
     const length = to - from;
     if (length === 0 && !fin) {
       // A keep-alive or a probe asks for an answer.
-      if (diff(seq, this.rcvNxt) < 0) this.ackOwed = true;
+      if (diff(seq, this.rcvNxt) < 0) this.answer();
       return;
     }
     this.ackOwed = true;
     const old = diff(this.rcvNxt, seq);
+    if (old !== 0 || fin) this.ackNow = true;
     // Frames arrive in order: what lies ahead follows something lost, and comes again.
     if (old < 0 || old > length) return;
     const fresh = Math.min(length - old, Math.max(0, WINDOW + MSS - this.socket.writableLength));
+    if (fresh < length - old) this.ackNow = true;
     if (fresh > 0) {
       this.rcvNxt = (this.rcvNxt + fresh) >>> 0;
       if (!this.guestEnded && !this.socket.destroyed) this.socket.write(b.slice(from + old, from + old + fresh));
@@ -368,9 +374,20 @@ class Connection {
     if (this.state === State.OPEN && this.windowClosed && this.window > 0) this.segment(TcpFlag.ACK, this.sndNxt, 0, 0);
   }
 
-  /** An acknowledgement nobody has carried along yet. */
-  flush(): void {
-    if (this.ackOwed && this.state === State.OPEN) this.segment(TcpFlag.ACK, this.sndNxt, 0, 0);
+  /** An acknowledgement that the guest waits for. */
+  private answer(): void {
+    this.ackOwed = this.ackNow = true;
+  }
+
+  /**
+   * Sends an acknowledgement nobody has carried along yet. For plain data that is every second segment (RFC 9293, 3.8.6.3), for each costs
+   * the guest an interrupt. @param all nothing waits any longer. @returns whether one still waits
+   */
+  flush(all: boolean): boolean {
+    if (!this.ackOwed || this.state !== State.OPEN) return false;
+    if (!all && !this.ackNow && diff(this.rcvNxt, this.acked) < 2 * this.mss) return true;
+    this.segment(TcpFlag.ACK, this.sndNxt, 0, 0);
+    return false;
   }
 
   private segment(flags: number, seq: number, offset: number, n: number, options: readonly number[] = [], gsoSize = 0): void {
@@ -390,7 +407,10 @@ class Connection {
     put32(f, at + 16, 0);
     f.set(options, at + TCP_HEADER);
     if (n > 0) this.out.copy(offset, n, f, at + header);
-    if (flags & TcpFlag.ACK) this.ackOwed = false;
+    if (flags & TcpFlag.ACK) {
+      this.ackOwed = this.ackNow = false;
+      this.acked = this.rcvNxt;
+    }
     const after = (seq + n + (flags & (TcpFlag.SYN | TcpFlag.FIN) ? 1 : 0)) >>> 0;
     if (diff(after, this.sndMax) > 0) this.sndMax = after;
     link.sendIp(IpProto.TCP, this.remote, this.guest, header + n, gsoSize);
@@ -399,7 +419,7 @@ class Connection {
   /** Both sides have ended and everything has arrived. */
   private maybeDone(): void {
     if (!this.guestEnded || !this.finAcked) return;
-    this.flush();
+    this.flush(true);
     this.close();
     this.socket.destroySoon();
   }
@@ -425,6 +445,7 @@ export class Tcp {
   private count = 0;
   /** Connections that have had segments since the last flush. */
   private readonly touched = new Set<Connection>();
+  private turn: NodeJS.Immediate | null = null;
   private readonly servers: Server[] = [];
   /** Accepted connections get ports of their own on the guest's side, for two hosts may use the same one. */
   private nextPort = 40_000;
@@ -514,10 +535,15 @@ export class Tcp {
     this.remember(new Connection(this, remote, this.nextPort, guest, guestPort, socket, null, this.random()));
   }
 
-  /** Acknowledges what came in since the last time. */
+  /** Acknowledges what came in since the last time, at once or, as with a single small segment, when the event loop has its turn: the guest is idle by then. */
   flush(): void {
-    for (const c of this.touched) c.flush();
-    this.touched.clear();
+    for (const c of this.touched) if (!c.flush(false)) this.touched.delete(c);
+    if (this.touched.size === 0 || this.turn !== null) return;
+    this.turn = setImmediate(() => {
+      this.turn = null;
+      for (const c of this.touched) c.flush(true);
+      this.touched.clear();
+    });
   }
 
   /** The card has room: connections that were held up go on. */
@@ -555,6 +581,8 @@ export class Tcp {
   }
 
   close(): void {
+    if (this.turn !== null) clearImmediate(this.turn);
+    this.turn = null;
     for (const c of this.all()) c.abort(false);
     for (const s of this.servers) s.close();
     this.servers.length = 0;

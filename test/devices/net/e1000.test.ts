@@ -345,6 +345,26 @@ describe('82540EM', () => {
     expect([d.read(Reg.ICR), d.read(Reg.IMS), d.read(Reg.RCTL), d.read(Reg.RAL)]).toEqual([0, 0, 0, 0x1200_5452]);
   });
 
+  it('interrupts no faster than ITR says', () => {
+    d.start();
+    d.write(Reg.ITR, 100);
+    const f = frame(60, [2, 2, 2, 2, 2, 2]);
+    d.send(f);
+    expect(d.board.intx).toBe(true);
+    d.read(Reg.ICR);
+    expect(d.board.intx).toBe(false);
+    d.send(f);
+    // 100 units of 256 ns after the first one.
+    d.clock.advance(25_599);
+    expect(d.board.intx).toBe(false);
+    d.clock.advance(1);
+    expect(d.board.intx).toBe(true);
+    d.read(Reg.ICR);
+    d.clock.advance(25_600);
+    d.send(f);
+    expect(d.board.intx).toBe(true);
+  });
+
   it('answers through its ports', () => {
     const { mem, ports } = d.board;
     mem.portOut(ports + 0x100, 4, Reg.STATUS);
