@@ -29,7 +29,7 @@ function kvmDetails(h: KvmHost): Check[] {
     detail('irqchip', chips.length > 0, `${chips.join(' and ')}: interrupt controllers in the kernel, if asked for${slow ? ' together with kernel=kvm' : ''} (irqchip=)`, 'interrupt controllers are the devices\' own (irqchip=off): every access to a local APIC exits'),
     detail('ioeventfd', h.ioeventfd, 'a virtio doorbell need not exit (ioeventfd=on)', 'every virtio doorbell exits'),
     detail('irqfd', h.irqfd, 'with resampling', 'no interrupts by eventfd; nothing here needs them'),
-    detail('dirty ring', h.dirtyRing > 0, 'vCPUs note the pages that they write', 'written pages are found by the dirty log'),
+    detail('dirty ring', h.dirtyRing > 0, h.kernelNsPerInsn > SLOW_KERNEL_NS ? 'there, but the dirty log is used: this KVM emulates many instructions at a time (dirty=ring)' : 'vCPUs note the pages that they write', 'written pages are found by the dirty log'),
     detail('breakpoints', h.breakpoints, 'a debugger\'s are kept in debug registers', 'a debugged CPU stays on the engine'),
     detail('coalesced mmio', h.coalescedPage > 0, 'writes to VGA memory are collected', 'every write to VGA memory exits'),
     detail('emulation exits', h.emulationFailureExits, 'an instruction that KVM cannot execute is told with its bytes', 'KVM does not tell which instruction it cannot execute: its bytes are read from memory'),

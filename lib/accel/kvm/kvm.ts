@@ -24,7 +24,7 @@ import { Cap, EXIT_NAMES } from './layout.js';
 import { KernelIrqchip, type IrqchipMode } from './irqchip.js';
 import { ALLOWED_MSRS, APIC_MSRS } from './msrs.js';
 import { MemorySlots } from './slots.js';
-import { chooseIrqchip, cpuidTable, engineKeepsKernel, type KvmHost } from './system.js';
+import { chooseIrqchip, cpuidTable, engineKeepsKernel, type KvmHost, SLOW_KERNEL_NS } from './system.js';
 import type { TscClock } from './tsc-clock.js';
 import { Served, Vcpu } from './vcpu.js';
 
@@ -145,7 +145,8 @@ export class KvmAccelerator implements Accelerator {
       this.vm.filterMsrs(irqchip === 'off' ? ALLOWED_MSRS : Uint32Array.from([...ALLOWED_MSRS, ...APIC_MSRS]));
       const chip = (this.chip = irqchip === 'off' ? null : new KernelIrqchip(this.vm, irqchip, d.irq!));
       if (host.emulationFailureExits) this.vm.enable(Cap.EXIT_ON_EMULATION_FAILURE, 1);
-      const rings = host.dirtyRing > 0 && options.dirty !== 'log';
+      // One that emulates many instructions at a time may run past a ring's end.
+      const rings = host.dirtyRing > 0 && (options.dirty === 'ring' || (options.dirty === 'auto' && host.kernelNsPerInsn <= SLOW_KERNEL_NS));
       if (rings) this.vm.dirtyRing(host.dirtyRing, RING_BYTES);
       this.slots = new MemorySlots(this.vm, d.memory, d.ram);
       const bells = host.ioeventfd && (options.ioeventfd === 'on' || (options.ioeventfd === 'auto' && d.cpus.length > 1 && !this.slow));
