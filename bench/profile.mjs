@@ -27,7 +27,8 @@ const args = [
   '--initrd', o.initrd ?? busyboxInitramfs(), '--append', o.bench === undefined ? 'console=ttyS0' : `console=ttyS0 quiet bench=${o.bench}`, '--no-reboot',
   '--stats', stats, '--timeout', o.timeout, ...(o.bench === undefined ? ['--exit-on', 'USER SPACE REACHED'] : []), ...positionals,
 ];
-const run = spawnSync(process.execPath, args, { encoding: 'latin1', stdio: ['ignore', 'pipe', 'inherit'] });
+// The categories below go by file.
+const run = spawnSync(process.execPath, args, { encoding: 'latin1', stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, VMX_ACCEL_PROGRAM: 'modules' } });
 if (run.status !== 0) {
   console.error(`the run ended with status ${run.status}; last output:\n${run.stdout.slice(-600)}`);
   process.exit(1);

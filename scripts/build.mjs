@@ -32,4 +32,6 @@ export function ensureBuilt(step) {
   if (!existsSync(join(root, 'build/Release')) && !existsSync(join(root, 'prebuilds'))) run('building the addon', 'npx', ['node-gyp', 'rebuild']);
   const main = join(root, 'dist/cli/main.js');
   if (!existsSync(main) || statSync(main).mtimeMs < newest(join(root, 'lib'))) run('compiling', 'npx', ['tsc', '-p', 'tsconfig.json']);
+  const program = join(root, 'dist/program/cli.cjs');
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(main).mtimeMs) run('putting the program together', process.execPath, ['scripts/bundle.mjs']);
 }

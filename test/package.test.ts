@@ -40,6 +40,8 @@ export const isUsage = (e: unknown): boolean => e instanceof UsageError && e.cod
 
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'vmx-package-'));
+  // As `npm pack` does: dist/ may have been compiled since.
+  execFileSync(process.execPath, [join(ROOT, 'scripts/bundle.mjs')], { cwd: ROOT });
   const files = packed();
   const home = join(dir, 'node_modules/vmx-accel');
   for (const f of files) {
@@ -59,7 +61,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 describe('the package', () => {
   it('holds the compiled code, the sources of the addon and the documents, and nothing else', () => {
     const files = packed();
-    for (const f of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/machine/worker.js', 'binding.gyp', 'native/addon.cc', 'README.md', 'LICENSE', 'docs/ARCHITECTURE.md']) {
+    for (const f of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/machine/worker.js', 'dist/program/worker.cjs', 'binding.gyp', 'native/addon.cc', 'README.md', 'LICENSE', 'docs/ARCHITECTURE.md']) {
       expect(files).toContain(f);
     }
     for (const f of files) expect(f).toMatch(/^(dist|native|docs|prebuilds|ui)\/|^(package\.json|README\.md|LICENSE|binding\.gyp|CONTRIBUTING\.md)$/);

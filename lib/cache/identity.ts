@@ -25,7 +25,10 @@ export interface Identity {
   host: string;
 }
 
-let build: string | null = null;
+/** Set by scripts/bundle.mjs: `engineBuild()` of the modules the program was made of. */
+declare const ENGINE_BUILD: string | undefined;
+
+let build: string | null = typeof ENGINE_BUILD === 'string' ? ENGINE_BUILD : null;
 
 /** Hash of the files that make code: any change of the engine starts a new cache. */
 export function engineBuild(): string {

@@ -1,7 +1,12 @@
 #!/usr/bin/env node
 /** The vmx-accel command: what a boot waits for is under way before the command line is looked at. */
-import { prestart } from '../machine/worker-start.js';
+import { loadProgram } from '../machine/program.js';
+import * as workerStart from '../machine/worker-start.js';
 
 const ASKS = ['-h', '--help', 'help'];
-if (process.argv[2] === 'boot' && !process.argv.some((a) => ASKS.includes(a))) prestart('x86_64');
-await import('./program.js');
+const command = process.argv[2];
+if (command === 'boot' && !process.argv.some((a) => ASKS.includes(a))) workerStart.prestart('x86_64');
+const yargs = await import('yargs');
+const program = loadProgram<typeof import('./program.js')>('cli', { yargs: yargs.default, 'yargs/helpers': await import('yargs/helpers'), 'worker-start': workerStart });
+if (program !== null) process.once('exit', () => program.keep(command ?? ''));
+await (program?.exports ?? (await import('./program.js'))).runProgram();

@@ -53,25 +53,28 @@ function explain(message: string): string {
   return message;
 }
 
-try {
-  const name = hideBin(process.argv)[0] ?? '';
-  // Help and suggestions name all commands.
-  const adds = await Promise.all(Object.entries(LOAD).filter(([n]) => n === name || !COMMANDS.includes(name)).map(([, load]) => load()));
-  await adds
-    .reduce((y, add) => add(y), yargs(hideBin(process.argv)) as Argv)
-    .scriptName('vmx-accel')
-    .version(VERSION)
-    .usage('$0 <command> [options]')
-    .demandCommand(1, `a command is needed: ${COMMANDS.join(', ')}`)
-    .strict()
-    .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
-    .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')
-    .example('$0 doctor', 'what this host can do')
-    .wrap(Math.min(120, process.stdout.columns ?? 100))
-    .help()
-    .alias('h', 'help')
-    .fail((message, error) => fail(error === undefined || error === null || error.name === 'YError' ? new UsageError(explain(message ?? error?.message ?? '')) : error))
-    .parseAsync();
-} catch (e) {
-  fail(e);
+/** Runs the command that the process was started with. */
+export async function runProgram(): Promise<void> {
+  try {
+    const name = hideBin(process.argv)[0] ?? '';
+    // Help and suggestions name all commands.
+    const adds = await Promise.all(Object.entries(LOAD).filter(([n]) => n === name || !COMMANDS.includes(name)).map(([, load]) => load()));
+    await adds
+      .reduce((y, add) => add(y), yargs(hideBin(process.argv)) as Argv)
+      .scriptName('vmx-accel')
+      .version(VERSION)
+      .usage('$0 <command> [options]')
+      .demandCommand(1, `a command is needed: ${COMMANDS.join(', ')}`)
+      .strict()
+      .example('$0 boot --kernel vmlinuz --initrd initrd.gz --append console=ttyS0', 'boot a Linux kernel on the serial console')
+      .example('$0 boot --kernel vmlinuz --disk root.img --append "console=ttyS0 root=/dev/vda"', 'with a root file system on a disk')
+      .example('$0 doctor', 'what this host can do')
+      .wrap(Math.min(120, process.stdout.columns ?? 100))
+      .help()
+      .alias('h', 'help')
+      .fail((message, error) => fail(error === undefined || error === null || error.name === 'YError' ? new UsageError(explain(message ?? error?.message ?? '')) : error))
+      .parseAsync();
+  } catch (e) {
+    fail(e);
+  }
 }

@@ -15,7 +15,7 @@ let spare: Worker | null = null;
 
 function start(arch: ArchName | null): Worker {
   const workerData: WorkerStart = { arch };
-  return new Worker(new URL('./worker.js', import.meta.url), { workerData, stdout: false, stderr: false });
+  return new Worker(new URL('./worker-entry.js', import.meta.url), { workerData, stdout: false, stderr: false });
 }
 
 /** Starts the worker of the next machine. It keeps no process alive until a machine takes it. */

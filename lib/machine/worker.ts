@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assumeBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
 import { Machine } from './machine.js';
+import type { ArchName } from './config.js';
 import { loadArch } from './guests/load.js';
 import type { EndState, FromWorker, ToWorker, WorkerInit } from './protocol.js';
 import type { WorkerStart } from './worker-start.js';
@@ -54,7 +55,7 @@ const ask = (workerData as WorkerStart).arch;
 // The machine's configuration asks again, and reports what goes wrong.
 if (ask !== null) loadArch(ask).catch(() => undefined);
 
-async function start({ config, build }: WorkerInit): Promise<void> {
+async function start({ config, build }: WorkerInit, atEnd: (arch: ArchName) => void): Promise<void> {
   if (build !== null) assumeBuild(build);
   const arch = await loadArch(config.arch);
   if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
@@ -79,6 +80,7 @@ async function start({ config, build }: WorkerInit): Promise<void> {
           .then((end: EndState) => {
             serial.flush();
             debug.flush();
+            atEnd(config.arch);
             send({ type: 'ended', end, stats: machine.stats(), screen: machine.console.last() });
           })
           .catch(fail);
@@ -151,4 +153,10 @@ async function start({ config, build }: WorkerInit): Promise<void> {
   send({ type: 'ready', contextId: machine.contextId, accel: machine.accel, notes: machine.notes, ports: machine.streams.ports });
 }
 
-port.once('message', (init: WorkerInit) => void start(init).catch(fail));
+/**
+ * Waits for `WorkerInit` and does what it is told.
+ * @param atEnd called when a machine has run
+ */
+export function serve(atEnd: (arch: ArchName) => void): void {
+  port.once('message', (init: WorkerInit) => void start(init, atEnd).catch(fail));
+}

@@ -134,16 +134,17 @@ export class CodeCache {
     for (let i = h & mask; this.table[i] !== 0; i = (i + 1) & mask) {
       const n = this.table[i]! - 1;
       if (this.hashes[n] !== h || !this.open(n)) continue;
-      if (this.matches(ram, pageOff, offset, mode, second)) {
-        const s = this.stats;
-        s.hits++;
-        s.hitInsns += this.W[this.at + Rec.GUEST]! >>> 16;
-        s.hitBytes += this.W[this.at + Rec.CODE]!;
-        return true;
-      }
+      if (this.matches(ram, pageOff, offset, mode, second)) return true;
     }
-    this.stats.misses++;
     return false;
+  }
+
+  /** The present record is installed: counts it. */
+  used(): void {
+    const s = this.stats;
+    s.hits++;
+    s.hitInsns += this.W[this.at + Rec.GUEST]! >>> 16;
+    s.hitBytes += this.W[this.at + Rec.CODE]!;
   }
 
   /** Makes the record of entry n the present one. */

@@ -28,8 +28,12 @@ export class ChainSites {
 
   constructor(private readonly host: () => HostCode | null) {}
 
-  /** @param triples as `HostCode.compile` returns them, positions ascending and above all that are known */
-  add(owner: Block, triples: readonly number[]): void {
+  /**
+   * @param triples as `HostCode.compile` returns them, positions ascending and above all that are known
+   * @returns row of the first one; the others follow
+   */
+  add(owner: Block, triples: readonly number[]): number {
+    const first = this.n + 1;
     for (let i = 0; i < triples.length; i += 3) {
       const row = ++this.n;
       if (row >= this.at.length) this.grow();
@@ -38,6 +42,7 @@ export class ChainSites {
       this.state[row] = (triples[i + 1]! & SITE_CHANGES_MODE) !== 0 ? Is.CHANGES_MODE : 0;
       this.owners[row] = owner;
     }
+    return first;
   }
 
   private grow(): void {
@@ -70,13 +75,17 @@ export class ChainSites {
   /** Makes the site at a position jump to the block, if it may. @returns true if it does from now on */
   chain(position: number, target: Block): boolean {
     const row = this.find(position);
-    if (row === 0) return false;
+    return row !== 0 && this.chainRow(row, target);
+  }
+
+  /** The same for the site in a row. */
+  chainRow(row: number, target: Block): boolean {
     const owner = this.owners[row]!;
     const state = this.state[row]!;
     if ((state & Is.CHAINED) !== 0 || !owner.valid) return false;
     if ((state & Is.CHANGES_MODE) === 0 && owner.mode !== target.mode) return false;
     if ((owner.ram & ~0xfff) !== (target.ram & ~0xfff)) return false;
-    this.host()!.patch(position, target.entryB);
+    this.host()!.patch(this.at[row]!, target.entryB);
     this.state[row] = state | Is.CHAINED;
     this.next[row] = target.incoming;
     target.incoming = row;

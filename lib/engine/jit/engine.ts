@@ -14,7 +14,7 @@ import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey, PageBlocks } from './block.js';
 import { ChainSites } from './chain-sites.js';
-import type { GuestBytes, HostCode } from './host-code.js';
+import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpContexts } from './jump-contexts.js';
 import { findLoop, Heat } from './regions.js';
 import { TimeScale } from './time-scale.js';
@@ -77,6 +77,10 @@ const JC_MODE = Slot.JC_MODE * 2;
 /** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
 const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
+/** Most blocks that come from the code cache together with the one that is needed. */
+const BRING_IN = 48;
+/** For code that nobody has jumped to yet: whether its second page may be fetched is not known. */
+const noSecondPage = (): number => -1;
 /** Words of the code map per page. */
 const MAP_WORDS = PAGE / CODE_GRANULE / 32;
 /** Index in `jcPages` of the page that holds the address. */
@@ -140,6 +144,8 @@ export class Engine {
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
+  /** Of the block linked last: row of a chain site that leads to no block yet, and the page offset it wants, in turn. */
+  private readonly openSites: number[] = [];
   private readonly jcNonGlobal: Uint8Array;
   /** By table: it may hold entries of global pages. */
   private readonly jcGlobal: Uint8Array;
@@ -395,7 +401,9 @@ export class Engine {
           if (code === ExitCode.CHAIN && this.onBlock === null) {
             const id = V[Slot.X_ADDR * 2]!;
             const { flushes } = s;
-            const target = this.lookup(cpu);
+            // It is reached by the jump from now on: the jump cache need not know it.
+            this.useJumpTable(cpu);
+            const target = this.find(cpu, false);
             // Looking up may have dropped all code: then another site may have this number.
             if (s.flushes === flushes && this.sites.chain(id, target)) s.chained++;
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || target.entryA < 0) return ExitCode.NEXT;
@@ -485,10 +493,7 @@ export class Engine {
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
     const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
-    if (V[JC_MODE + cpu.mmuIdx] !== cpu.mode) {
-      this.clearJumpCache(cpu, cpu.mmuIdx);
-      V[JC_MODE + cpu.mmuIdx] = cpu.mode;
-    }
+    this.useJumpTable(cpu);
     const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
     const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
     const cached = this.jcBlocks[table]![idx]!;
@@ -500,6 +505,14 @@ export class Engine {
     else this.jcNonGlobal[table] = 1;
     this.fillEntry(V, e, table, idx, lo, hi, block);
     return block;
+  }
+
+  /** Code of the CPU's mode is about to run: its jump cache must not have entries of another one. */
+  private useJumpTable(cpu: GuestCpu): void {
+    const { V } = cpu;
+    if (V[JC_MODE + cpu.mmuIdx] === cpu.mode) return;
+    this.clearJumpCache(cpu, cpu.mmuIdx);
+    V[JC_MODE + cpu.mmuIdx] = cpu.mode;
   }
 
   private fillEntry(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, block: Block): void {
@@ -594,7 +607,8 @@ export class Engine {
     const stops = single ? null : this.stops;
     const aot = single || this.tool !== null || stops !== null ? null : this.aot;
     const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
-    if (cached && !aot.verify) return this.install(cpu, aot, pageOff, pcOff, mode);
+    if (aot !== null && !cached) aot.stats.misses++;
+    if (cached && !aot.verify) return this.bringIn(cpu, aot, pageOff, pcOff, mode);
     const t0 = performance.now();
     const w = this.win;
     w.buf = this.map.ram8;
@@ -636,9 +650,10 @@ export class Engine {
     if (host === null || single) {
       block.interp = compileForInterp(this.ir, { mask32 });
     } else {
-      this.sites.add(block, host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0));
-      // A page that is no RAM cannot be compared later.
+      const sites = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
+      // Kept as it is before jumps are patched. A page that is no RAM cannot be compared later.
       if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
+      this.link(block, sites, pageOff);
     }
     if (tool !== null) tool.translated(cpu, block, this.ir);
     this.enterBlock(block, pageOff);
@@ -685,13 +700,53 @@ export class Engine {
 
   // ---- the code cache (docs/AOT.md) --------------------------------------------------------------------------
 
+  /** Enters the chain sites of a new block. Those that lead to blocks which are there jump to them, the others go to `openSites`. */
+  private link(block: Block, sites: readonly number[], pageOff: number): void {
+    const { openSites } = this;
+    openSites.length = 0;
+    const first = this.sites.add(block, sites);
+    if (this.onBlock !== null || this.tool !== null) return;
+    const page = this.pages.get(pageOff);
+    for (let i = 0; i < sites.length; i += 3) {
+      const offset = sites[i + 1]!;
+      if ((offset & SITE_CHANGES_MODE) !== 0) continue;
+      const target = offset === block.offset ? block : page?.byKey.get(blockKey(offset, block.mode));
+      // A block that spans two pages is checked when it is looked up.
+      if (target === undefined || target.page2 >= 0) openSites.push(first + i / 3, offset);
+      else if (this.sites.chainRow(first + i / 3, target)) this.stats.chained++;
+    }
+  }
+
+  /** Installs the record that the cache has found, and what it has of the blocks in the page that lead on from there. */
+  private bringIn(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): Block {
+    const block = this.install(cpu, aot, pageOff, pcOff, mode);
+    const host = this.o.host!;
+    const { ram8 } = this.map;
+    const byKey = this.pages.get(pageOff)!.byKey;
+    const wanted = this.openSites.slice();
+    for (let most = BRING_IN; wanted.length > 0 && most > 0; ) {
+      const offset = wanted.pop()!;
+      const row = wanted.pop()!;
+      let target = byKey.get(blockKey(offset, mode));
+      if (target === undefined) {
+        if (host.nearlyFull || this.consts.nearlyFull || !aot.find(ram8, pageOff, offset, mode, noSecondPage)) continue;
+        target = this.install(cpu, aot, pageOff, offset, mode);
+        wanted.push(...this.openSites);
+        most--;
+      }
+      if (target.page2 < 0 && this.sites.chainRow(row, target)) this.stats.chained++;
+    }
+    return block;
+  }
+
   /** Makes a block of the record that the cache has found. */
   private install(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): Block {
     const { W, at } = aot;
     const guest = W[at + Rec.GUEST]!;
     const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, guest & 0xffff, guest >>> 16);
     block.page2 = aot.page2;
-    this.sites.add(block, this.o.host!.install(W, at, aot.resolve(), block));
+    aot.used();
+    this.link(block, this.o.host!.install(W, at, aot.resolve(), block), pageOff);
     this.enterBlock(block, pageOff);
     this.stats.installed++;
     return block;

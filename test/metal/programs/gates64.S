@@ -21,6 +21,15 @@
   movl $\upper, gdt + CG + 8
   movl $0, gdt + CG + 12
 .endm
+.macro STAY cs, ss, rip, flags=2
+  movq %rsp, %rbx
+  push $\ss
+  push %rbx
+  push $\flags
+  push $\cs
+  push $\rip
+  iretq
+.endm
 main:
   # ---- gates
   movl $hook_flags, hook
@@ -257,6 +266,26 @@ main:
   RAISES "IRETQ: CS with L and D", GP, CODE, "push $UDS; push $0x180000; push $2; push $CODE + 3; push $0x180000; iretq"
   DESC_AT CODE, 0xffff, 0xcf7300
   RAISES "IRETQ: SS not present", SS, CODE, "push $CODE + 3; push $0x180000; push $2; push $UCS64; push $0x180000; iretq"
+  # To where CS and SS are what they are, again and again: what lies in the GDT by now counts.
+  FINE "IRETQ in ring 0", "STAY CS64, DS0, 1f; 1: STAY CS64, DS0, 1f; 1: STAY CS64, DS0, 1f, 0x243cd7; 1: pushf; pop %rax; movl %eax, user_a; push $2; popf"
+  EQ "IRETQ in ring 0: flags", user_a, $0x243cd7
+  RAISES "IRETQ in ring 0: NT", GP, 0, "STAY CS64, DS0, 1f; 1: STAY CS64, DS0, 1f; 1: push $0x4002; popf; STAY CS64, DS0, 1f; 1: nop"
+  RAISES "IRETQ in ring 0: non-canonical RIP", GP, 0, "STAY CS64, DS0, 1f; 1: STAY CS64, DS0, 1f; 1: push $DS0; push %rsp; push $2; push $CS64; push %rcx; iretq"
+  RAISES "IRETQ in ring 0: another SS", GP, UDS & ~3, "STAY CS64, DS0, 1f; 1: STAY CS64, DS0, 1f; 1: STAY CS64, UDS, 1f; 1: nop"
+  DESC_AT CODE, 0xffff, 0xaf9b00
+  RAISES "IRETQ in ring 0: CS not present any more", NP, CODE, "push $CODE; push $1f; lretq; 1: STAY CODE, DS0, 1f; 1: STAY CODE, DS0, 1f; 1: movb $0x1b, gdt + CODE + 5; STAY CODE, DS0, 1f; 1: nop"
+  DESC_AT CODE, 0xffff, 0xcf9300
+  RAISES "IRETQ in ring 0: SS read-only by now", GP, CODE, "STAY CS64, CODE, 1f; 1: STAY CS64, CODE, 1f; 1: movb $0x91, gdt + CODE + 5; STAY CS64, CODE, 1f; 1: nop"
+  DESC_AT CODE, 0xffff, 0xcf9300
+  RAISES "IRETQ in ring 0: SS past a new limit", GP, CODE, "STAY CS64, CODE, 1f; 1: STAY CS64, CODE, 1f; 1: lgdt short_gdtr; STAY CS64, CODE, 1f; 1: nop"
+  lgdt gdtr
+  movl $DS0, %eax
+  movl %eax, %ss
+  jmp 1f
+short_gdtr:
+  .word CODE - 1
+  .quad gdt
+1:
   # To compatibility mode and back through an interrupt.
   .pushsection .user
 compat:

@@ -96,7 +96,7 @@ export class X86Cpu implements GuestCpu {
   xcr0 = 1;
   trace: CpuTrace | null = null;
   /** Set from the delivery of an NMI to the next IRET. */
-  nmiBlocked = false;
+  private nmiMasked = false;
   /** An NMI waits: one while another is handled, no more. Pending.NMI is set only when it can be taken. */
   private nmiLatched = false;
   /** An application processor waits for a start-up IPI. */
@@ -250,6 +250,15 @@ export class X86Cpu implements GuestCpu {
   signalNmi(): void {
     this.nmiLatched = true;
     this.updateNmi();
+  }
+
+  /** NMIs are held off until the next IRET. */
+  get nmiBlocked(): boolean {
+    return this.nmiMasked;
+  }
+  set nmiBlocked(on: boolean) {
+    this.nmiMasked = on;
+    if (on) this.seg.forgetIret();
   }
 
   /** IRET ends the blocking of NMIs (SDM vol. 3, 6.7.1). */

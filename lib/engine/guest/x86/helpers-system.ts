@@ -175,6 +175,7 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     } else {
       seg.gdtLimit = limit;
       seg.gdtLo = bLo;
+      seg.forgetIret();
       seg.gdtHi = bHi;
     }
     return CONTINUE;

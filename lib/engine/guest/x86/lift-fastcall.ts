@@ -1,6 +1,6 @@
 /**
- * SYSCALL and SYSRET between 64-bit user code and the kernel, inline. Mode.SYSCALL says that EFER and FMASK allow it; everything
- * else is left to the helpers in transfer.ts. AMD APM vol. 3, SYSCALL and SYSRET.
+ * SYSCALL and SYSRET between 64-bit user code and the kernel, and IRETQ within the kernel, inline. Mode.SYSCALL says that EFER and FMASK allow the former; everything
+ * else is left to the helpers in transfer.ts. AMD APM vol. 3, SYSCALL and SYSRET; SDM vol. 2, IRET.
  */
 import { Fl, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
@@ -59,6 +59,73 @@ export function syscall(c: LiftContext): void {
   enter(c, (c.mode & ~Mode.USER) | Mode.CPL0, X.LSTAR);
 }
 
+/** Temporary that is not 0 if v is no canonical address of 48 bits. */
+export function notCanonical(c: LiftContext, v: number): number {
+  const b = c.b;
+  const up = b.temp();
+  const back = b.temp();
+  const differs = b.temp();
+  b.alu(Op.SHL, 3, up, v, c.k(16), 0);
+  b.alu(Op.SAR, 3, back, up, c.k(16), 0);
+  b.alu(Op.XOR, 3, differs, back, v, 0);
+  return differs;
+}
+
+/** An interrupt that was held off is looked at if the flags in v have IF. */
+function letInterruptsIn(c: LiftContext, v: number): void {
+  const b = c.b;
+  const bit = b.temp();
+  const due = b.temp();
+  b.alu(Op.SHR, 2, bit, v, c.k(9), 0);
+  b.alu(Op.AND, 2, due, bit, X.IRQ, 0);
+  b.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, due, 0);
+}
+
+/** IRETQ at CPL 0 to where CS and SS are what they are already (X.IRET_SEL): interrupts of the kernel, and its way to serialise. */
+export function iret(c: LiftContext): void {
+  const b = c.b;
+  const want = Mode.CPL0 | Mode.LONG;
+  if (!c.code64 || c.insn.opsize !== 3 || (c.mode & (want | Mode.AC)) !== want || !c.mayChangeMode) {
+    c.callEnd(H.IRET, NONE, NONE, NONE, NONE, c.insn.opsize);
+    return;
+  }
+  const alu = (op: Op, x: number, y: number): number => {
+    const t = b.temp();
+    b.alu(op, 3, t, x, y, 0);
+    return t;
+  };
+  const pop = (at: number): number => {
+    const t = b.temp();
+    c.stackLoad(3, t, at);
+    return t;
+  };
+  const low = (v: number): number => {
+    const t = b.temp();
+    b.zx(1, t, v);
+    return t;
+  };
+  const rip = pop(0);
+  const cs = pop(8);
+  const flags = pop(16);
+  const rsp = pop(24);
+  const ss = pop(32);
+  const selectors = alu(Op.OR, low(cs), alu(Op.SHL, low(ss), c.k(32)));
+  let rare = alu(Op.OR, alu(Op.XOR, selectors, X.IRET_SEL), alu(Op.XOR, X.SEL + 1, X.IRET_SEL));
+  rare = alu(Op.OR, rare, alu(Op.AND, flags, c.k(Ef.TF | Ef.NT | Ef.RF | Ef.VM | Ef.AC | Ef.VIF | Ef.VIP)));
+  rare = alu(Op.OR, rare, alu(Op.AND, X.EFLAGS, c.k(Ef.NT)));
+  c.callIf(H.IRET, 3, alu(Op.OR, rare, notCanonical(c, rip)), NONE, 3);
+  // The descriptors may have changed in memory.
+  const csNow = b.temp();
+  const ssNow = b.temp();
+  b.ld(3, csNow, X.IRET_CS_AT);
+  b.ld(3, ssNow, X.IRET_SS_AT);
+  c.callIf(H.IRET, 3, alu(Op.OR, alu(Op.XOR, csNow, X.IRET_CS), alu(Op.XOR, ssNow, X.IRET_SS)), NONE, 3);
+  setFlags(c, flags, Ef.SYSTEM & ~(Ef.RF | Ef.VM));
+  letInterruptsIn(c, flags);
+  b.mov(3, X.RSP, rsp);
+  b.jmpi(rip, 0);
+}
+
 export function sysret(c: LiftContext): void {
   const b = c.b;
   const want = Mode.CPL0 | Mode.SYSCALL | Mode.LONG;
@@ -71,12 +138,7 @@ export function sysret(c: LiftContext): void {
   b.alu(Op.AND, 2, rare, X.R11, c.k(Ef.TF | Ef.AC), 0);
   c.callIf(H.SYSRET, 2, rare, NONE, 3);
   setFlags(c, X.R11, Ef.SYSTEM & ~(Ef.RF | Ef.VM));
-  // An interrupt that was held off.
-  const bit = b.temp();
-  const due = b.temp();
-  b.alu(Op.SHR, 2, bit, X.R11, c.k(9), 0);
-  b.alu(Op.AND, 2, due, bit, X.IRQ, 0);
-  b.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, due, 0);
+  letInterruptsIn(c, X.R11);
   flatSegments(c, X.SYSRET_SEL, 3);
   enter(c, (c.mode & ~(Mode.CPL0 | Mode.AC)) | Mode.USER, X.RCX);
 }

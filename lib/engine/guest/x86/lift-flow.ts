@@ -6,7 +6,7 @@ import { Cc, NONE } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
-import { syscall, sysret } from './lift-fastcall.js';
+import { iret, syscall, sysret } from './lift-fastcall.js';
 import { X } from './mode.js';
 import { Imm, M64, Mod, row, Size, type Row } from './opcodes.js';
 
@@ -142,7 +142,7 @@ export const FLOW_ROWS: readonly Row[] = [
   row(0, 0xff, 'jmpf', farMem, { digit: 5, mod: Mod.MEM, arg: H.JMPF }),
   row(0, 0xca, 'retf', retf, { imm: Imm.IW, arg: 1 }),
   row(0, 0xcb, 'retf', retf),
-  row(0, 0xcf, 'iret', transfer, { arg: H.IRET }),
+  row(0, 0xcf, 'iret', iret),
   row(0, 0xcc, 'int3', transfer, { arg: H.INT3 }),
   row(0, 0xcd, 'int', int, { imm: Imm.IB }),
   row(0, 0xce, 'into', into, { m64: not64 }),

@@ -5,6 +5,7 @@
 import { ExitCode, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
 import { H } from './helper-names.js';
+import { notCanonical } from './lift-fastcall.js';
 import type { LiftContext } from './lift-context.js';
 import { gpr, Mode, Seg, segHigh, segSlot, X } from './mode.js';
 import { M64, Mod, P, row, Size, type Row } from './opcodes.js';
@@ -266,13 +267,7 @@ function writeBase(c: LiftContext): void {
   }
   if (w === 3) {
     // Not canonical in 48 bits: an exception, or fine with 57.
-    const up = b.temp();
-    const back = b.temp();
-    const differs = b.temp();
-    b.alu(Op.SHL, 3, up, v, c.k(16), 0);
-    b.alu(Op.SAR, 3, back, up, c.k(16), 0);
-    b.alu(Op.XOR, 3, differs, back, v, 0);
-    c.callIf(c.arg as H, 3, differs, v, w);
+    c.callIf(c.arg as H, 3, notCanonical(c, v), v, w);
   }
   b.mov(w, c.arg === (H.WRFSBASE as number) ? X.FSBASE : X.GSBASE, v);
 }

@@ -74,8 +74,8 @@ export class X86Mmu {
 
   private readonly contexts = new TlbContexts();
 
-  /** By RAM page: a TLB entry may let writes to it through. */
-  private readonly writeTagged: Uint8Array;
+  /** By RAM page: index in V of the one TLB entry that may let writes to it through, -1 if there may be several, 0 if none does. */
+  private readonly writeTagged: Int32Array;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -119,7 +119,7 @@ export class X86Mmu {
     this.ram16 = cpu.map.ram16;
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
-    this.writeTagged = new Uint8Array(cpu.map.codePages.length);
+    this.writeTagged = new Int32Array(cpu.map.codePages.length);
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
   }
 
@@ -333,7 +333,7 @@ export class X86Mmu {
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
-    if (write) this.writeTagged[off >>> 12] = 1;
+    if (write) this.noteWriteTag(off >>> 12, e);
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
     const host = this.map.ramAddress + off;
@@ -436,7 +436,7 @@ export class X86Mmu {
     for (let i = 0, c = known < 0 ? 0 : contexts.count(known); i < c; i++) {
       const e = contexts.put(known, i, V, this.map.codePages);
       if (e < 0) continue;
-      if ((V[e + 2]! & 1) === 0) this.writeTagged[V[e + 6]! >>> 12] = 1;
+      if ((V[e + 2]! & 1) === 0) this.noteWriteTag(V[e + 6]! >>> 12, e);
       const at = (e - TLB_W) / 8;
       this.list(Math.floor(at / TLB_ENTRIES), at % TLB_ENTRIES, 0);
     }
@@ -507,21 +507,39 @@ export class X86Mmu {
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
-    if (this.writeTagged[page >>> 12] === 0) return;
+    const only = this.writeTagged[page >>> 12]!;
+    if (only === 0) return;
     this.writeTagged[page >>> 12] = 0;
-    const V = this.V;
+    if (only > 0) {
+      if (this.writes(only, page)) this.dropWriteTag(only);
+      return;
+    }
     for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
       for (let i = 0; i < c; i++) {
         const e = table + this.lists[base + i]! * 8;
-        if ((V[e + 6]! & ~0xfff) === page && V[e + 2] !== -1) {
-          V[e + 2] = V[e + 3] = -1;
-          V[e + 6]! |= TLB_CODE;
-        }
+        if (this.writes(e, page)) this.dropWriteTag(e);
       }
     }
+  }
+
+  /** True if TLB entry e has a write tag for the RAM page. */
+  private writes(e: number, page: number): boolean {
+    return (this.V[e + 6]! & ~0xfff) === page && this.V[e + 2] !== -1;
+  }
+
+  private dropWriteTag(e: number): void {
+    this.V[e + 2] = this.V[e + 3] = -1;
+    this.V[e + 6]! |= TLB_CODE;
+  }
+
+  /** Entry e is about to have a write tag for a RAM page. */
+  private noteWriteTag(page: number, e: number): void {
+    const before = this.writeTagged[page]!;
+    if (before === e) return;
+    this.writeTagged[page] = before === 0 || (before > 0 && !this.writes(before, (page << 12) | 0)) ? e : -1;
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */

@@ -40,6 +40,16 @@ export const enum X {
   /** Low: MSR TSC_AUX. */
   TSC_AUX = 86,
   CR2 = 87,
+  /**
+   * What IRETQ within the kernel may rely on without a helper: selectors of CS (low) and SS (high, 0 or flat) that it returned to last, which are loaded as the
+   * descriptors say that lie at linear addresses IRET_CS_AT and IRET_SS_AT and are IRET_CS and IRET_SS. Low word -1: nothing. Written by transfer.ts, unset when CS or SS is
+   * loaded in another way than by SYSCALL and SYSRET (whose segments are flat, too), and while NMIs are blocked.
+   */
+  IRET_SEL = 88,
+  IRET_CS_AT = 89,
+  IRET_CS = 90,
+  IRET_SS_AT = 91,
+  IRET_SS = 92,
 }
 export const enum Seg { ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5 }
 

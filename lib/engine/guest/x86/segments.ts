@@ -61,6 +61,12 @@ export class Segments {
     this.limit[seg] = limit;
     this.setBase(seg, base, 0);
     if (seg < 6) this.updateLimit(seg);
+    if (seg === Seg.CS || seg === Seg.SS) this.forgetIret();
+  }
+
+  /** CS or SS changes: `X.IRET_SEL`. */
+  forgetIret(): void {
+    this.cpu.V[X.IRET_SEL * 2] = -1;
   }
 
   /** Slots LIMIT_R and LIMIT_W of a segment. */
@@ -163,6 +169,15 @@ export class Segments {
     this.cpu.mmu.write8((this.dLo + 5) | 0, this.dHi, Mmu.KERNEL, (this.d1 >>> 8) & 0xff);
   }
 
+  /** Notes the descriptor in d0, d1 and where it lies in two slots from `at` on. */
+  note(at: X.IRET_CS_AT | X.IRET_SS_AT): void {
+    const V = this.cpu.V;
+    V[at * 2] = this.dLo;
+    V[at * 2 + 1] = this.dHi;
+    V[at * 2 + 2] = this.d0;
+    V[at * 2 + 3] = this.d1;
+  }
+
   /** Loads the cache from d0, d1. Does not update the mode. */
   load(seg: number, sel: number): void {
     this.set(seg, sel, this.dBase, this.dLimit, this.dAttr);
@@ -175,6 +190,7 @@ export class Segments {
     this.limit[seg] = 0;
     this.setBase(seg, 0, 0);
     this.updateLimit(seg);
+    if (seg === Seg.SS) this.forgetIret();
   }
 
   /** Real mode and virtual-8086 mode load: no descriptor. Limits stay in real mode ("unreal" mode relies on it). */
@@ -185,6 +201,7 @@ export class Segments {
       this.setBase(seg, sel << 4, 0);
       if (seg === Seg.CS) this.attr[seg] = (this.attr[seg]! & (At.DB | At.G)) | 0x93;
       this.updateLimit(seg);
+      this.forgetIret();
     }
   }
 

@@ -295,6 +295,7 @@ export class Transfer {
       if (!(a & At.P)) throw cpu.fault(Vec.SS, ss & 0xfffc);
       seg.markAccessed();
     }
+    seg.note(X.IRET_SS_AT);
     const outward = rpl > cpu.cpl;
     cpu.cpl = rpl;
     if (nullSs) seg.loadNull(Seg.SS, ss);
@@ -362,18 +363,29 @@ export class Transfer {
     if ((cpu.mode & Mode.CODE_MASK) === Mode.CODE64 || (cs & 3) !== cpu.cpl) {
       const d0 = seg.d0;
       const d1 = seg.d1;
+      seg.note(X.IRET_CS_AT);
       const spLo = stack.pop(w);
       const spHi = stack.hi;
       const ss = stack.pop(w) & 0xffff;
       this.toOuter(cs, d0, d1, ss, spLo, spHi);
       cpu.flags.change(fl, mask);
       cpu.setIp(lo, hi);
+      if (w === 3) this.noteIret(cs, ss);
     } else {
       stack.commit();
       seg.load(Seg.CS, cs);
       cpu.flags.change(fl, mask);
       cpu.setIp(lo, hi);
     }
+  }
+
+  /** CS and SS have been loaded by IRETQ: the next one may do without this helper (`iret` in lift-fastcall.ts). */
+  private noteIret(cs: number, ss: number): void {
+    const { seg, V } = this.cpu;
+    const flat = (s: Seg, attr: number): boolean => seg.attr[s] === attr && seg.limit[s] === -1 && seg.baseLo(s) === 0 && seg.baseHi(s) === 0;
+    if ((cs | ss) & 7 || !flat(Seg.CS, 0x9b | At.G | At.L) || (ss !== 0 && !flat(Seg.SS, 0x93 | At.G | At.DB))) return;
+    V[X.IRET_SEL * 2] = cs;
+    V[X.IRET_SEL * 2 + 1] = ss;
   }
 
   /** POPF outside virtual-8086 mode; v has been read from the stack. */

@@ -1,0 +1,42 @@
+// Puts the modules in dist/ that a machine's worker and the command line consist of together in one file each: dist/program/NAME.cjs, see
+// lib/machine/program.ts. Run after every compilation that is to start fast (npm run build does).
+import { build } from 'esbuild';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const dist = join(root, 'dist');
+const { engineBuild } = await import('../dist/cache/identity.js');
+const ENTRIES = { worker: 'machine/worker.js', cli: 'cli/program.js' };
+/** Modules of which there must be one in the process: the command line starts the worker before its program is there. */
+const SHARED = /\/worker-start\.js$/;
+
+/** A module's own address is where it lies in dist/. */
+const addresses = {
+  name: 'addresses',
+  setup(b) {
+    b.onResolve({ filter: SHARED }, () => ({ path: 'worker-start', external: true }));
+    b.onLoad({ filter: /\.js$/, namespace: 'file' }, (a) => {
+      if (!a.path.startsWith(dist)) return undefined;
+      const file = relative(dist, a.path).replaceAll('\\', '/');
+      return { contents: readFileSync(a.path, 'utf8').replaceAll('import.meta.url', `__url(${JSON.stringify(file)})`) };
+    });
+  },
+};
+
+mkdirSync(join(dist, 'program'), { recursive: true });
+for (const [name, entry] of Object.entries(ENTRIES)) {
+  const r = await build({
+    absWorkingDir: root, entryPoints: [join(dist, entry)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs',
+    target: 'node20', packages: 'external', minifySyntax: true, charset: 'ascii', legalComments: 'none', logLevel: 'warning', plugins: [addresses],
+    define: { ENGINE_BUILD: JSON.stringify(engineBuild()) },
+  });
+  const body = `(function (exports, require, module, __url) {\n${r.outputFiles[0].text}\n})`;
+  const inputs = Object.keys(r.metafile.inputs).map((f) => relative('dist', f).replaceAll('\\', '/'));
+  const head = { hash: createHash('sha256').update(body).digest('hex'), inputs };
+  const file = join(dist, 'program', `${name}.cjs`);
+  writeFileSync(`${file}.new`, `//${JSON.stringify(head)}\n${body}`);
+  renameSync(`${file}.new`, file);
+}
