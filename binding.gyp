@@ -13,6 +13,7 @@
         "native/exec/guard.cc",
         "native/exec/host.cc",
         "native/accel/vcpu_thread.cc",
+        "native/kvm/doorbells.cc",
         "native/net/tap.cc",
         "native/net/tap_binding.cc",
         "native/kvm/kvm.cc",

@@ -1,8 +1,9 @@
 // bench/compute: the guest benchmark set, vmx-accel against QEMU's TCG (and natively), interleaved in one run.
 //   node bench/compute.mjs [--arch x86_64|i386] [--only NAMES] [--rounds 3] [--reps 1] [--peers vmx,tcg,native] [--accel jit] [--memory 512]
-//                          [--kernel F] [--initrd F] [--vmx-arg ARG]... [--timeout 600] [--json FILE]
-// Each round boots the set once per peer and runs every program in it `reps` times. Seconds are those the programs print (the guest's clock);
-// the table shows medians over all rounds and the ratio of the medians. Every run of a program has to print the same checksum, natively too:
+//                          [--clock guest|cpu] [--kernel F] [--initrd F] [--vmx-arg ARG]... [--timeout 600] [--json FILE]
+// Each round boots the set once per peer and runs every program in it `reps` times. Seconds are those the programs print (the guest's clock), or
+// with --clock cpu, on a machine with other work, the CPU time of the process from one line of the guest's to the next (the first line of a
+// boot does not count: reps is at least 2); the table shows medians over all rounds and the ratio of the medians. Every run of a program has to print the same checksum, natively too:
 // exit status 1 if one does not, or if a peer lacks a program.
 //
 // The set is an initramfs whose init understands `bench=` and `reps=` on the kernel command line, prints `BENCH name seconds checksum`
@@ -22,7 +23,7 @@ const { values: o } = parseArgs({
     reps: { type: 'string', default: '1' }, peers: { type: 'string', default: 'vmx,tcg' }, accel: { type: 'string', default: 'jit' },
     memory: { type: 'string', default: '512' }, kernel: { type: 'string' }, initrd: { type: 'string' },
     'vmx-arg': { type: 'string', multiple: true, default: [] }, qemu: { type: 'string' }, timeout: { type: 'string', default: '600' },
-    json: { type: 'string' },
+    json: { type: 'string' }, clock: { type: 'string', default: 'guest' },
   },
 });
 
@@ -38,6 +39,8 @@ const ARCHS = {
 };
 const arch = ARCHS[o.arch];
 if (arch === undefined) usage(`--arch: ${o.arch} is none of ${Object.keys(ARCHS).join(', ')}`);
+if (!['guest', 'cpu'].includes(o.clock)) usage(`--clock: ${o.clock} is none of guest, cpu`);
+if (o.clock === 'cpu' && Number(o.reps) < 2) usage('--clock cpu: --reps has to be 2 or more');
 const peers = o.peers.split(',');
 for (const p of peers) if (!['vmx', 'tcg', 'native'].includes(p)) usage(`--peers: ${p} is none of vmx, tcg, native`);
 const initrd = o.initrd ?? fileURLToPath(new URL(`../../shared/guests/prebuilt/initramfs-${o.arch}.cpio.gz`, import.meta.url));
@@ -78,19 +81,36 @@ const commands = {
   native: [program, ['-r', o.reps, ...o.only.split(',')]],
 };
 
+/** Seconds of CPU time of a process and its threads (proc(5), fields 14 and 15 of stat, in units of 10 ms). */
+function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /, '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 /** @returns the BENCH lines of one run: name, seconds, checksum. */
 function run(peer) {
   const [cmd, args] = commands[peer];
+  const byCpu = o.clock === 'cpu' && peer !== 'native';
   return new Promise((resolve, reject) => {
     const p = spawn(cmd, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let text = '';
-    p.stdout.on('data', (d) => (text += d.toString('latin1')));
+    const lines = [];
+    let before = -1;
+    p.stdout.on('data', (d) => {
+      text += d.toString('latin1');
+      const all = [...text.matchAll(/^BENCH (\w+) ([\d.]+) ([0-9a-f]{16})/gm)];
+      if (all.length === lines.length) return;
+      const now = byCpu ? cpuSeconds(p.pid) : 0;
+      for (const [, name, seconds, sum] of all.slice(lines.length)) {
+        lines.push({ name, sum, seconds: !byCpu ? Number(seconds) : before < 0 ? null : Math.max(now - before, 0.01) });
+        before = now;
+      }
+    });
     p.stderr.on('data', (d) => (text += d.toString('latin1')));
     const timer = setTimeout(() => p.kill('SIGKILL'), Number(o.timeout) * 1000);
     p.on('error', reject);
     p.on('close', (status, signal) => {
       clearTimeout(timer);
-      const lines = [...text.matchAll(/^BENCH (\w+) ([\d.]+) ([0-9a-f]{16})/gm)].map((m) => ({ name: m[1], seconds: Number(m[2]), sum: m[3] }));
       if (status !== 0 || lines.length === 0) reject(new Error(`${peer}: ${signal ?? `status ${status}`} after ${lines.length} results; last output:\n${text.slice(-800)}`));
       else resolve(lines);
     });
@@ -107,7 +127,7 @@ for (let r = 0; r < Number(o.rounds); r++) {
         times.set(name, Object.fromEntries(peers.map((p) => [p, []])));
         sums.set(name, new Map());
       }
-      times.get(name)[peer].push(seconds);
+      if (seconds !== null) times.get(name)[peer].push(seconds);
       const by = sums.get(name);
       if (!by.has(sum)) by.set(sum, new Set());
       by.get(sum).add(peer);

@@ -1,8 +1,9 @@
 // Long differential runs against the host CPU (see test/differential): exit status 1 on a difference.
-//   node bench/differential.mjs --cases 2000000 --seed 1 [--family alu,sse] [--executors interp,jit] [--first N] [--limit N] [--coverage]
+//   node bench/differential.mjs --cases 2000000 --seed 1 [--family alu,sse] [--executors interp,jit] [--disable-pass NAME]... [--first N] [--limit N] [--coverage]
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import ts from 'typescript';
+import { passOptions } from '../dist/machine/debug/tools.js';
 
 const { values: o } = parseArgs({
   options: {
@@ -12,6 +13,7 @@ const { values: o } = parseArgs({
     family: { type: 'string' },
     executors: { type: 'string', default: 'interp,jit' },
     limit: { type: 'string', default: '20' },
+    'disable-pass': { type: 'string', multiple: true, default: [] },
     coverage: { type: 'boolean', default: false },
   },
 });
@@ -39,6 +41,13 @@ if (unknown.length > 0) {
   console.error(`--family: unknown ${unknown.join(', ')} (known: ${FAMILIES.join(', ')})`);
   process.exit(2);
 }
+let passes;
+try {
+  passes = passOptions(o['disable-pass']);
+} catch (e) {
+  console.error(e.message);
+  process.exit(2);
+}
 const total = Number(o.cases);
 const t0 = performance.now();
 const tty = process.stderr.isTTY;
@@ -48,6 +57,7 @@ const r = runDifferential({
   first: Number(o.first),
   families,
   executors: o.executors.split(','),
+  passes,
   limit: Number(o.limit),
   progress: (done, n) => {
     if (!tty) return;

@@ -92,6 +92,8 @@ export interface NativeAddon {
   /** KVM (lib/accel/kvm). Codes: ERR_KVM_NO_DEVICE, ERR_KVM_PERMISSION, ERR_KVM_BUSY, ERR_KVM_OLD, ERR_KVM, ERR_UNSUPPORTED, ERR_NO_RESOURCE. */
   kvmProbe(path: string, capabilities: Uint32Array): { capabilities: number[]; cpuid: Uint32Array };
   kvmCreate(path: string): NativeKvm;
+  /** Grows with what the KVM objects can do: lib/accel/kvm/system.ts refuses an addon that was built from older sources. */
+  readonly kvmRevision?: number;
   /** The host's time-stamp counter. */
   hostTsc(): number;
   /** Bytes of physical memory and of what is available now. */
@@ -134,6 +136,30 @@ export interface NativeKvm {
   dirtyLog(slot: number, bitmap: Uint8Array, pages: number): void;
   /** A vCPU with its thread. `cpuid`: function, index, flags, eax, ebx, ecx, edx of each entry. Context `contextId` is kicked when a command is done. */
   createVcpu(index: number, contextId: number, cpuid: Uint32Array): { vcpu: NativeVcpu; run: NativeMemory; block: NativeMemory; tscKHz: number };
+  /**
+   * Local APICs in the kernel, before the first vCPU. 0 pins: I/O APIC and 8259As too, and with `pit` the 8254 and port 61h. Otherwise the
+   * first `pins` routes are those of an I/O APIC outside, whose level-triggered vectors exit at their EOI.
+   */
+  createIrqchip(pins: number, pit: boolean): void;
+  /** State of a chip in the kernel: 0 and 1 8259As (struct kvm_pic_state), 2 I/O APIC (kvm_ioapic_state), 3 8254 (kvm_pit_state2). */
+  chip(which: number, data: Uint8Array, set: boolean): void;
+  irqLine(gsi: number, level: boolean): void;
+  /** All routes at once. Five words each: GSI; 0, chip, pin, 0 or 1, low and high half of a message's address, its data. */
+  setRoutes(words: Uint32Array): void;
+  /** @returns whether a local APIC has accepted it */
+  signalMsi(addressLo: number, addressHi: number, data: number): boolean;
+  /** vCPUs that are created from now on note the pages that they write in rings of that size (KVM_CAP_DIRTY_LOG_RING or _ACQ_REL). */
+  dirtyRing(capability: number, bytes: number): void;
+  /** Pages whose entries have been harvested are watched again. */
+  resetDirtyRings(): void;
+  /** A thread that sets bit n of `rung` when bell n rings, and kicks context `contextId`. Once. */
+  bells(rung: NativeMemory, count: number, contextId: number): void;
+  ring(bell: number): void;
+  /** A guest's write of `bytes` (0: any width) to the address or port, of the value `match` (-1: of any), rings the bell and does not exit. */
+  ioeventfd(bell: number, address: number, bytes: number, match: number, port: boolean, on: boolean): void;
+  /** Signals of irqfd n (0 and up) raise the GSI; bell `resample` (-1: none) rings at the EOI of a level-triggered one. */
+  irqfd(n: number, gsi: number, resample: number, on: boolean): void;
+  signal(n: number): void;
   dispose(): void;
 }
 
@@ -147,6 +173,8 @@ export interface NativeVcpu {
   kick(): void;
   /** Waits until the command is done. @returns false after `ns`. */
   waitIdle(ns: number): boolean;
+  /** Takes entries out of the ring of written pages: pairs of slot and page number. @returns how many */
+  harvest(pairs: Uint32Array): number;
   /** Ends the thread. */
   dispose(): void;
 }

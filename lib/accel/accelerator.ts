@@ -28,6 +28,11 @@ export interface AccelStats {
   returns: number;
   /** Writes to memory-like windows (VGA's) that did not leave the hypervisor one by one. */
   collectedWrites: number;
+  /** Writes to devices' doorbells that did not leave it at all. */
+  doorbells: number;
+  /** Interrupt controllers that are the hypervisor's, and interrupt messages that it was given. */
+  irqchip: 'off' | 'split' | 'full';
+  messages: number;
   /** The most frequent instructions that the hypervisor could not execute: bytes and count. */
   instructions: Record<string, number>;
   /** Time the vCPUs spent in the hypervisor, and on the engine because of it. */

@@ -19,12 +19,12 @@ const on = (text: string | undefined): boolean => {
   return text === 'on';
 };
 
-/** Default `auto`. `auto`, `jit`, `interp` or `kvm[,fallback=on|off][,kernel=auto|kvm|engine][,device=PATH]`. */
+/** Default `auto`. `auto`, `jit`, `interp` or `kvm[,fallback=on|off][,kernel=auto|kvm|engine][,irqchip=auto|off|split|full][,dirty=auto|ring|log][,ioeventfd=auto|on|off][,device=PATH]`. */
 export function parseAccel(text: string | undefined): AccelConfig {
   const [name, ...properties] = (text ?? 'auto').split(',') as [string, ...string[]];
   const accel = ACCELS.find((a) => a === name);
   if (accel === undefined) throw new UsageError(`--accel: '${name}' is not available (${ACCELS.join(', ')} are)`);
-  const config: AccelConfig = { name: accel, silent: text === undefined, kvm: { device: KVM_DEVICE, fallback: true, kernel: 'auto' } };
+  const config: AccelConfig = { name: accel, silent: text === undefined, kvm: { device: KVM_DEVICE, fallback: true, kernel: 'auto', irqchip: 'auto', dirty: 'auto', ioeventfd: 'auto' } };
   for (const p of properties) {
     if (accel !== 'kvm') throw new UsageError(`--accel: ${accel} has no property '${p}'`);
     const [key, value] = p.split('=', 2) as [string, string | undefined];
@@ -33,7 +33,16 @@ export function parseAccel(text: string | undefined): AccelConfig {
     else if (key === 'kernel') {
       if (value !== 'auto' && value !== 'kvm' && value !== 'engine') throw new UsageError(`--accel: kernel=${value ?? ''} must be auto, kvm or engine`);
       config.kvm.kernel = value;
-    } else throw new UsageError(`--accel: kvm has no property '${p}' (fallback, kernel, device)`);
+    } else if (key === 'irqchip') {
+      if (value !== 'auto' && value !== 'off' && value !== 'split' && value !== 'full') throw new UsageError(`--accel: irqchip=${value ?? ''} must be auto, off, split or full`);
+      config.kvm.irqchip = value;
+    } else if (key === 'dirty') {
+      if (value !== 'auto' && value !== 'ring' && value !== 'log') throw new UsageError(`--accel: dirty=${value ?? ''} must be auto, ring or log`);
+      config.kvm.dirty = value;
+    } else if (key === 'ioeventfd') {
+      if (value !== 'auto' && value !== 'on' && value !== 'off') throw new UsageError(`--accel: ioeventfd=${value ?? ''} must be auto, on or off`);
+      config.kvm.ioeventfd = value;
+    } else throw new UsageError(`--accel: kvm has no property '${p}' (fallback, kernel, irqchip, dirty, ioeventfd, device)`);
   }
   return config;
 }

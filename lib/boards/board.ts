@@ -1,5 +1,6 @@
 /** What a board needs of the machine around it, and what the machine needs of a board. */
 import type { InterruptSource } from '../engine/cpu.js';
+import type { InterruptHardware } from '../devices/irq/hardware.js';
 import type { Device } from '../devices/device.js';
 import type { TimerQueue } from '../devices/clock.js';
 import type { ScreenSource } from '../display/screen-source.js';
@@ -122,6 +123,8 @@ export interface Board {
 
 /** A board for x86 CPUs. */
 export interface PcBoardModel extends Board {
+  /** For hypervisors that have interrupt controllers of their own. */
+  readonly irq: InterruptHardware;
   /** One per CPU. */
   readonly interruptSources: readonly InterruptSource[];
   /** Puts every device into its reset state and firmware tables and the kernel (again) into memory. @returns how CPU 0 starts, or null to start at the reset vector. */

@@ -5,6 +5,7 @@ import { ramLayout } from '../boot/e820.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
 import type { Device } from '../devices/device.js';
+import type { InterruptHardware } from '../devices/irq/hardware.js';
 import type { ScreenSource } from '../display/screen-source.js';
 import type { BoardControls } from './controls.js';
 import type { InputRouter } from '../devices/input/router.js';
@@ -141,6 +142,10 @@ export class PcFamilyBoard implements PcBoardModel {
     this.chipset.pm.wake();
     const vector = this.host.memory.read32(this.facs + 12);
     return { mode: 'real16', cs: (vector >>> 4) & 0xffff, rip: vector & 15, regs: {}, cr3: 0, gdt: { base: 0, limit: 0xffff }, ds: 0 };
+  }
+
+  get irq(): InterruptHardware {
+    return this.p.irq;
   }
 
   get screen(): ScreenSource | null {

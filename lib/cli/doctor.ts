@@ -1,6 +1,6 @@
 /** `vmx-accel doctor`: what this host offers, and what to do where something is missing. */
 import type { CommandModule } from 'yargs';
-import { kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { engineKeepsKernel, type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 
@@ -18,6 +18,25 @@ function attempt(name: string, fn: () => string): Check {
   } catch (e) {
     return { name, ok: false, detail: e instanceof VmxError ? `${e.message} (${e.code})` : String(e) };
   }
+}
+
+/** What this KVM has besides what is needed, and what is done where it lacks it. */
+function kvmDetails(h: KvmHost): Check[] {
+  const detail = (name: string, ok: boolean, has: string, without: string): Check => ({ name: `kvm ${name}`, ok, optional: true, detail: ok ? has : without });
+  const slow = engineKeepsKernel('auto', h);
+  const chips = (['split', 'full'] as const).filter((c) => h.irqchip[c]);
+  return [
+    detail('irqchip', chips.length > 0, `${chips.join(' and ')}: interrupt controllers in the kernel, if asked for${slow ? ' together with kernel=kvm' : ''} (irqchip=)`, 'interrupt controllers are the devices\' own (irqchip=off): every access to a local APIC exits'),
+    detail('ioeventfd', h.ioeventfd, 'a virtio doorbell need not exit (ioeventfd=on)', 'every virtio doorbell exits'),
+    detail('irqfd', h.irqfd, 'with resampling', 'no interrupts by eventfd; nothing here needs them'),
+    detail('dirty ring', h.dirtyRing > 0, h.kernelNsPerInsn > SLOW_KERNEL_NS ? 'there, but the dirty log is used: this KVM emulates many instructions at a time (dirty=ring)' : 'vCPUs note the pages that they write', 'written pages are found by the dirty log'),
+    detail('breakpoints', h.breakpoints, 'a debugger\'s are kept in debug registers', 'a debugged CPU stays on the engine'),
+    detail('coalesced mmio', h.coalescedPage > 0, 'writes to VGA memory are collected', 'every write to VGA memory exits'),
+    detail('emulation exits', h.emulationFailureExits, 'an instruction that KVM cannot execute is told with its bytes', 'KVM does not tell which instruction it cannot execute: its bytes are read from memory'),
+    detail('nested paging', !h.keepsTranslations, 'KVM needs not be told of page tables that the engine has changed', 'KVM shadows page tables, and is made to drop them after the engine has run'),
+    detail('tsc offset', h.tscOffsets, 'a guest\'s time stands still while it is paused', 'the guest sees the host\'s counter as it is'),
+    detail('hyper-v', h.synic, 'this KVM has a SynIC; --cpu hv=on is served here all the same', 'this KVM has no SynIC; --cpu hv=on is served here, with irqchip=off'),
+  ];
 }
 
 /** Runs every check. */
@@ -52,6 +71,7 @@ export function diagnose(): Check[] {
     }),
     optional: true,
   });
+  if (checks.at(-1)!.ok) checks.push(...kvmDetails(kvmHost()));
   checks.push(
     attempt('memory', () => {
       const m = native.hostMemory();

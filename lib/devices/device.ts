@@ -7,6 +7,18 @@
  * GuestMemory.
  */
 
+/** A register whose writing starts something and tells nothing: a hypervisor may note it and let the CPU go on. */
+export interface Doorbell {
+  /** In the window. */
+  readonly offset: number;
+  /** Width of the writes that count; others are as ever. */
+  readonly bytes: number;
+  /** The value that counts, below 2^32; -1: any. */
+  readonly match: number;
+  /** What such a write does. */
+  ring(): void;
+}
+
 /** A register window. offset is relative to the region's start; size 1, 2 or 4 bytes; values are unsigned. */
 export interface IoHandler {
   read(offset: number, size: number): number;
@@ -16,6 +28,7 @@ export interface IoHandler {
    * memory to the guest.
    */
   readonly posted?: boolean;
+  readonly doorbells?: readonly Doorbell[];
 }
 
 /** JSON-safe saved state, numbered fields by name; `version` grows when the meaning changes. */

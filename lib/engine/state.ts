@@ -155,6 +155,33 @@ export const TLB_CODE = 0x800;
 export const TLB_INVALID = -1;
 export const MMU_INDEXES = 8;
 
+/**
+ * Page hints (host/x64/emit-hint.ts): per MMU index a table of HINTS entries of { page address or TLB_INVALID, addend }; then a word for each index
+ * that is not 0 while its table may hold something; then a count of misses for each hint.
+ */
+export const HINT_BASE = 0xa_0000;
+export const HINTS = 64;
+export const HINT_BYTES = 16;
+export const HINT_TABLE_BYTES = HINTS * HINT_BYTES;
+export const HINT_USED = HINT_BASE + MMU_INDEXES * HINT_TABLE_BYTES;
+export const HINT_MISSES = HINT_USED + MMU_INDEXES * 4;
+
+/** Empties all page hints. Whoever takes an entry of the TLB away, or its write tag, has to. */
+export function dropHints(V: Int32Array): void {
+  for (let i = 0; i < MMU_INDEXES; i++) {
+    if (V[(HINT_USED >> 2) + i] === 0) continue;
+    V[(HINT_USED >> 2) + i] = 0;
+    const at = (HINT_BASE + i * HINT_TABLE_BYTES) >> 2;
+    V.fill(TLB_INVALID, at, at + (HINT_TABLE_BYTES >> 2));
+  }
+}
+
+/** Makes the hints empty for the first time. */
+export function initHints(V: Int32Array): void {
+  V.fill(1, HINT_USED >> 2, (HINT_USED >> 2) + MMU_INDEXES);
+  dropHints(V);
+}
+
 /** Jump caches: one direct-mapped table per MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
 export const JC_BASE = 0x30_0000;
 /** 32,768 entries: the kernel and the libraries of a running system together jump to more than 8,192 places. */

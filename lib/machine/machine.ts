@@ -3,7 +3,7 @@
  * timers and the event loop.
  */
 import { type Accelerator, Turn } from '../accel/accelerator.js';
-import { type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { engineKeepsKernel, type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
@@ -233,6 +233,12 @@ export class Machine {
     if (accel.kvm.kernel === 'engine' && !host.shutdownKeepsState) throw new UsageError('--accel: kernel=engine needs a KVM that keeps a CPU\'s registers at a shutdown, which this one does not');
     if (forced) {
       requireCpus(host, this.config.cpus);
+      const { irqchip, kernel, dirty, ioeventfd } = accel.kvm;
+      const slow = engineKeepsKernel(kernel, host);
+      if ((irqchip === 'split' || irqchip === 'full') && slow) this.notes.push(`accel: irqchip=off: the engine has kernel mode here, with it the interrupts (kernel=kvm leaves both to KVM)`);
+      else if ((irqchip === 'split' || irqchip === 'full') && !host.irqchip[irqchip]) this.notes.push(`accel: irqchip=off: this KVM has no ${irqchip} irqchip`);
+      if (dirty === 'ring' && host.dirtyRing === 0) this.notes.push('accel: dirty=log: this KVM has no dirty rings');
+      if (ioeventfd === 'on' && !host.ioeventfd) this.notes.push('accel: ioeventfd=off: this KVM has none');
       return host;
     }
     if (this.config.cpus > host.maxVcpus) {

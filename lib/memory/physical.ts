@@ -5,7 +5,7 @@
  * table; pages above through a short list of ranges. Anything else is MMIO or nothing.
  */
 import type { PhysicalMap, PortSpace } from '../engine/cpu.js';
-import type { GuestMemory, IoBus, IoHandler } from '../devices/device.js';
+import type { Doorbell, GuestMemory, IoBus, IoHandler } from '../devices/device.js';
 import { VmxError } from '../errors.js';
 
 const PAGE = 4096;
@@ -177,6 +177,11 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   /** Windows whose writes may come late (IoHandler.posted): [first, bytes]. They do not change while the machine exists. */
   posted(): [number, number][] {
     return this.windows.filter((w) => w.handler.posted === true).map((w) => [w.base, w.end - w.base]);
+  }
+
+  /** Doorbells in windows of memory, with their addresses; windows on top first. */
+  doorbells(): { pa: number; bell: Doorbell }[] {
+    return this.windows.flatMap((w) => (w.handler.doorbells ?? []).map((bell) => ({ pa: w.base + bell.offset, bell })));
   }
 
   /** What is mapped where, for listings: RAM and ROM below 4 GiB, windows of memory and ports; [first, last]. */

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -33,6 +34,18 @@ struct XsaveArea {
 constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea);
 constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
 static_assert(sizeof(kvm_regs) == 144 && sizeof(kvm_sregs2) == 320 && sizeof(kvm_xcrs) == 392 && sizeof(kvm_vcpu_events) == 64 && sizeof(kvm_debugregs) == 128, "ABI");
+static_assert(sizeof(kvm_lapic_state) == 0x400 && sizeof(kvm_dirty_gfn) == 16, "ABI");
+// As above: struct kvm_irq_routing and struct kvm_signal_mask end in flexible arrays.
+constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, ListHead);
+struct SignalMask {
+  uint32_t bytes;
+  uint8_t set[8];
+};
+constexpr unsigned long kSetSignalMask = _IOW(KVMIO, 0x8b, uint32_t);
+
+/** Registers of the local APIC's timer in struct kvm_lapic_state. */
+constexpr size_t kLvtTimer = 0x320, kTimerInitial = 0x380, kTimerCurrent = 0x390;
+constexpr uint32_t kTimerDeadlineMode = 1u << 18;
 
 /** Gets a vCPU's thread out of KVM_RUN. Not one that glibc or Node use. */
 int KickSignal() { return SIGRTMIN + 3; }
@@ -200,7 +213,145 @@ int Vm::CreateVcpu(uint32_t id, int* fd) {
   return *fd < 0 ? errno : 0;
 }
 
-Vcpu::~Vcpu() { close(fd_); }
+int Vm::CreateIrqchip() { return Ioctl(fd_, KVM_CREATE_IRQCHIP, nullptr); }
+
+int Vm::SplitIrqchip(uint32_t pins) { return EnableCapability(KVM_CAP_SPLIT_IRQCHIP, pins); }
+
+int Vm::CreatePit() {
+  // Port 61h in the kernel as well: it has the gate and the output of channel 2.
+  kvm_pit_config config = {};
+  config.flags = KVM_PIT_SPEAKER_DUMMY;
+  int e = Ioctl(fd_, KVM_CREATE_PIT2, &config);
+  if (e) return e;
+  // Ticks that a guest has missed are missed, as with the 8254 of lib/devices.
+  kvm_reinject_control control = {};
+  return Ioctl(fd_, KVM_REINJECT_CONTROL, &control);
+}
+
+size_t ChipBytes(Chip chip) {
+  switch (chip) {
+    case Chip::kPicMaster:
+    case Chip::kPicSlave:
+      return sizeof(kvm_pic_state);
+    case Chip::kIoApic:
+      return sizeof(kvm_ioapic_state);
+    case Chip::kPit:
+      return sizeof(kvm_pit_state2);
+  }
+  return 0;
+}
+
+int Vm::ChipState(Chip chip, uint8_t* data, bool set) {
+  if (chip == Chip::kPit) return Ioctl(fd_, set ? KVM_SET_PIT2 : KVM_GET_PIT2, data);
+  kvm_irqchip c = {};
+  c.chip_id = static_cast<uint32_t>(chip);
+  if (set) memcpy(&c.chip, data, ChipBytes(chip));
+  int e = Ioctl(fd_, set ? KVM_SET_IRQCHIP : KVM_GET_IRQCHIP, &c);
+  if (!e && !set) memcpy(data, &c.chip, ChipBytes(chip));
+  return e;
+}
+
+int Vm::IrqLine(uint32_t gsi, bool level) {
+  kvm_irq_level l = {};
+  l.irq = gsi;
+  l.level = level ? 1 : 0;
+  return Ioctl(fd_, KVM_IRQ_LINE, &l);
+}
+
+int Vm::SetRoutes(const Route* routes, size_t count) {
+  std::vector<uint8_t> memory(sizeof(ListHead) + count * sizeof(kvm_irq_routing_entry));
+  reinterpret_cast<ListHead*>(memory.data())->count = static_cast<uint32_t>(count);
+  kvm_irq_routing_entry* table = reinterpret_cast<kvm_irq_routing_entry*>(memory.data() + sizeof(ListHead));
+  for (size_t i = 0; i < count; i++) {
+    const Route& r = routes[i];
+    table[i].gsi = r.gsi;
+    table[i].type = r.kind == 0 ? KVM_IRQ_ROUTING_IRQCHIP : KVM_IRQ_ROUTING_MSI;
+    if (r.kind == 0) {
+      table[i].u.irqchip.irqchip = r.a;
+      table[i].u.irqchip.pin = r.b;
+    } else {
+      table[i].u.msi.address_lo = r.a;
+      table[i].u.msi.address_hi = r.b;
+      table[i].u.msi.data = r.c;
+    }
+  }
+  return Ioctl(fd_, kSetGsiRouting, memory.data());
+}
+
+int Vm::SignalMsi(uint64_t address, uint32_t data, bool* taken) {
+  kvm_msi m = {};
+  m.address_lo = static_cast<uint32_t>(address);
+  m.address_hi = static_cast<uint32_t>(address >> 32);
+  m.data = data;
+  int r = ioctl(fd_, KVM_SIGNAL_MSI, &m);
+  *taken = r > 0;
+  // The kernel's -1 for "nobody" comes out as this.
+  return r >= 0 || errno == EPERM ? 0 : errno;
+}
+
+int Vm::Irqfd(int event, uint32_t gsi, int resample, bool on) {
+  kvm_irqfd f = {};
+  f.fd = static_cast<uint32_t>(event);
+  f.gsi = gsi;
+  f.flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN;
+  if (resample >= 0) {
+    f.flags |= KVM_IRQFD_FLAG_RESAMPLE;
+    f.resamplefd = static_cast<uint32_t>(resample);
+  }
+  return Ioctl(fd_, KVM_IRQFD, &f);
+}
+
+int Vm::Ioeventfd(int event, uint64_t address, uint32_t bytes, const uint64_t* match, bool port, bool on) {
+  kvm_ioeventfd e = {};
+  e.fd = event;
+  e.addr = address;
+  e.len = bytes;
+  e.flags = (port ? KVM_IOEVENTFD_FLAG_PIO : 0) | (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN);
+  if (match) {
+    e.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+    e.datamatch = *match;
+  }
+  return Ioctl(fd_, KVM_IOEVENTFD, &e);
+}
+
+int Vm::EnableDirtyRing(uint32_t capability, uint32_t bytes) {
+  int e = EnableCapability(capability, bytes);
+  if (!e) ring_bytes_ = bytes;
+  return e;
+}
+
+int Vm::ResetDirtyRings() { return ioctl(fd_, KVM_RESET_DIRTY_RINGS, 0) < 0 ? errno : 0; }
+
+Vcpu::~Vcpu() {
+  if (ring_) munmap(ring_, ring_bytes_);
+  close(fd_);
+}
+
+int Vcpu::MapRing(uint32_t bytes) {
+  void* ring = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, static_cast<off_t>(KVM_DIRTY_LOG_PAGE_OFFSET) * getpagesize());
+  if (ring == MAP_FAILED) return errno;
+  madvise(ring, bytes, MADV_DONTFORK);
+  ring_ = ring;
+  ring_bytes_ = bytes;
+  return 0;
+}
+
+uint32_t Vcpu::Harvest(uint32_t* out, uint32_t most) {
+  if (!ring_) return 0;
+  kvm_dirty_gfn* ring = static_cast<kvm_dirty_gfn*>(ring_);
+  uint32_t entries = ring_bytes_ / sizeof(kvm_dirty_gfn);
+  uint32_t n = 0;
+  while (n < most) {
+    kvm_dirty_gfn& g = ring[ring_next_ % entries];
+    if (!(__atomic_load_n(&g.flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY)) break;
+    out[n * 2] = g.slot;
+    out[n * 2 + 1] = static_cast<uint32_t>(g.offset);
+    __atomic_store_n(&g.flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    ring_next_++;
+    n++;
+  }
+  return n;
+}
 
 int Vcpu::SetCpuid(const uint32_t* entries, size_t count) {
   std::vector<uint8_t> memory(sizeof(ListHead) + count * sizeof(kvm_cpuid_entry2));
@@ -259,6 +410,14 @@ int Vcpu::Part(uint32_t part, bool set) {
       return set ? Ioctl(fd_, KVM_SET_GUEST_DEBUG, block_ + kGuestDebug) : 0;
     case kPartFlush:
       return set ? Flush() : EINVAL;
+    case kPartLapic:
+      return set ? Ioctl(fd_, KVM_SET_LAPIC, block_ + kLapic) : GetLapic();
+    case kPartDeadline: {
+      int done = ioctl(fd_, set ? kSetMsrs : kGetMsrs, block_ + kDeadline);
+      return done < 0 ? errno : done == 1 ? 0 : ENOENT;
+    }
+    case kPartMpState:
+      return Ioctl(fd_, set ? KVM_SET_MP_STATE : KVM_GET_MP_STATE, block_ + kMpState);
     default:
       return EINVAL;
   }
@@ -275,6 +434,57 @@ int Vcpu::Flush() {
   return e ? e : Ioctl(fd_, KVM_SET_SREGS2, s);
 }
 
+// A timer interrupt that is due becomes a request in the APIC when the vCPU next runs, and what KVM_GET_LAPIC gives does not show it
+// before. So the vCPU runs, as far as that takes: a signal that is pending keeps it from entering the guest.
+int Vcpu::Settle() {
+  sigset_t kick, old;
+  sigemptyset(&kick);
+  sigaddset(&kick, KickSignal());
+  pthread_sigmask(SIG_BLOCK, &kick, &old);
+  pthread_kill(pthread_self(), KickSignal());
+  SignalMask open = {8, {}};
+  int e = Ioctl(fd_, kSetSignalMask, &open);
+  kvm_run* run = reinterpret_cast<kvm_run*>(run_);
+  run->immediate_exit = 0;
+  if (!e && ioctl(fd_, KVM_RUN, 0) < 0 && errno != EINTR && errno != EAGAIN) e = errno;
+  Ioctl(fd_, kSetSignalMask, nullptr);
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  return e;
+}
+
+int Vcpu::GetLapic() {
+  uint8_t* s = block_ + kLapic;
+  auto reg = [s](size_t at) { return *reinterpret_cast<uint32_t*>(s + at); };
+  if (int e = Ioctl(fd_, KVM_GET_LAPIC, s)) return e;
+  // A deadline that has passed and not been served still reads as itself. Counts that ran out do not: settled, and again if one did
+  // so meanwhile.
+  for (int i = 0; i < 8; i++) {
+    if (reg(kLvtTimer) & kTimerDeadlineMode || reg(kTimerInitial) == 0) return 0;
+    uint32_t before = reg(kTimerCurrent);
+    if (int e = Settle()) return e;
+    if (int e = Ioctl(fd_, KVM_GET_LAPIC, s)) return e;
+    if (reg(kTimerCurrent) <= before && (before == 0 || reg(kTimerCurrent) != 0)) return 0;
+  }
+  return 0;
+}
+
+// KVM_INTERRUPT would queue the vector where nobody can read it back when the vCPU does not get as far as taking it.
+int Vcpu::Inject(uint32_t vector) {
+  kvm_vcpu_events events = {};
+  if (int e = Ioctl(fd_, KVM_GET_VCPU_EVENTS, &events)) return e;
+  if (events.interrupt.injected) return EBUSY;
+  events.flags = 0;
+  events.interrupt.injected = 1;
+  events.interrupt.nr = static_cast<uint8_t>(vector);
+  events.interrupt.soft = 0;
+  if (int e = Ioctl(fd_, KVM_SET_VCPU_EVENTS, &events)) return e;
+  kvm_mp_state mp = {};
+  if (int e = Ioctl(fd_, KVM_GET_MP_STATE, &mp)) return e;
+  if (mp.mp_state != KVM_MP_STATE_HALTED) return 0;
+  mp.mp_state = KVM_MP_STATE_RUNNABLE;
+  return Ioctl(fd_, KVM_SET_MP_STATE, &mp);
+}
+
 int Vcpu::Set(uint32_t mask, uint32_t* failed) {
   for (uint32_t part = 1; part <= mask && part != 0; part <<= 1) {
     if (!(mask & part)) continue;
@@ -287,6 +497,16 @@ int Vcpu::Set(uint32_t mask, uint32_t* failed) {
 }
 
 int Vcpu::Get(uint32_t mask, uint32_t* failed) {
+  // First what moves other parts: INIT and SIPI into the registers, then the timer's interrupt into the APIC, which may end a HLT.
+  uint32_t first = mask & (kPartLapic | kPartMpState);
+  mask &= ~first;
+  for (uint32_t part : {kPartMpState, kPartLapic, kPartMpState}) {
+    if (!(first & part)) continue;
+    if (int e = Part(part, false)) {
+      *failed = 4 | part << 8;
+      return e;
+    }
+  }
   for (uint32_t part = 1; part <= mask && part != 0; part <<= 1) {
     if (!(mask & part)) continue;
     if (int e = Part(part, false)) {
@@ -328,7 +548,7 @@ void Vcpu::Execute(Mailbox* box) {
   if (box->vector >= 0) {
     kvm_interrupt interrupt = {static_cast<uint32_t>(box->vector)};
     box->vector = -1;
-    if ((box->error = static_cast<uint32_t>(Ioctl(fd_, KVM_INTERRUPT, &interrupt)))) {
+    if ((box->error = static_cast<uint32_t>(kernel_apic_ ? Inject(interrupt.irq) : Ioctl(fd_, KVM_INTERRUPT, &interrupt)))) {
       box->failed = 2;
       return;
     }

@@ -25,10 +25,14 @@ enum BlockOffset : size_t {
   /** struct kvm_msrs with its entries. */
   kMsrs = 0x800,
   kXsave = 0x1000,
-  kBlockBytes = 0x4000,
+  /** struct kvm_lapic_state. */
+  kLapic = 0x4000,
+  kMpState = 0x4400,
+  /** struct kvm_msrs with one entry: TSC_DEADLINE, which must be set after the local APIC. */
+  kDeadline = 0x4410,
+  kBlockBytes = 0x5000,
 };
 constexpr uint32_t kMaxMsrs = (kXsave - kMsrs - 8) / 16;
-constexpr size_t kXsaveBytes = kBlockBytes - kXsave;
 
 /** Parts of the state, in the order they are set. */
 enum StatePart : uint32_t {
@@ -43,6 +47,26 @@ enum StatePart : uint32_t {
   kPartGuestDebug = 256,
   /** Not state: the vCPU's own translations are dropped. After the others, whose control registers it sets. */
   kPartFlush = 512,
+  /** Where the local APIC is in the kernel. MP_STATE comes first when state is got: it makes the kernel act on INIT and SIPI. */
+  kPartLapic = 1024,
+  kPartDeadline = 2048,
+  kPartMpState = 4096,
+};
+
+/** State of the machine's interrupt hardware in the kernel. */
+enum class Chip : uint32_t { kPicMaster = 0, kPicSlave = 1, kIoApic = 2, kPit = 3 };
+constexpr uint32_t kChips = 4;
+/** The kernel's structure without what identifies the chip. */
+size_t ChipBytes(Chip chip);
+
+/** How a GSI reaches its CPU; mirrors lib/accel/kvm/native.ts (NativeKvm.setRoutes). */
+struct Route {
+  uint32_t gsi;
+  /** 0: pin `b` of chip `a`; 1: message to address `a` (low) and `b` (high) with data `c`. */
+  uint32_t kind;
+  uint32_t a;
+  uint32_t b;
+  uint32_t c;
 };
 
 struct Failure {
@@ -80,11 +104,32 @@ class Vm {
   /** The guest may access these MSRs alone (pairs of first and count); the third word allows reads (1) and writes (2). */
   int FilterMsrs(const std::vector<uint32_t>& ranges);
   int CreateVcpu(uint32_t id, int* fd);
+  /** Local APICs, I/O APIC and 8259As in the kernel. Before the first vCPU, as the next. */
+  int CreateIrqchip();
+  /** Local APICs alone; the first `pins` routes are an I/O APIC's, whose level-triggered vectors exit at their EOI. */
+  int SplitIrqchip(uint32_t pins);
+  int CreatePit();
+  /** data: ChipBytes(chip). */
+  int ChipState(Chip chip, uint8_t* data, bool set);
+  int IrqLine(uint32_t gsi, bool level);
+  int SetRoutes(const Route* routes, size_t count);
+  /** taken: an APIC has accepted it. */
+  int SignalMsi(uint64_t address, uint32_t data, bool* taken);
+  /** Signals of eventfd `event` raise the GSI; `resample` (or -1) is signalled at the end of a level-triggered one. */
+  int Irqfd(int event, uint32_t gsi, int resample, bool on);
+  /** A guest's write of `bytes` (0: of any width) to the port or address, of `*match` alone if given, signals `event` and does not exit. */
+  int Ioeventfd(int event, uint64_t address, uint32_t bytes, const uint64_t* match, bool port, bool on);
+  /** vCPUs from now on note the pages that they write in a ring of that size. */
+  int EnableDirtyRing(uint32_t capability, uint32_t bytes);
+  uint32_t ring_bytes() const { return ring_bytes_; }
+  /** Pages whose entries have been taken are watched again. */
+  int ResetDirtyRings();
   const System& system() const { return *system_; }
 
  private:
   std::unique_ptr<System> system_;
   int fd_ = -1;
+  uint32_t ring_bytes_ = 0;
 };
 
 class Vcpu : public VcpuBackend {
@@ -97,8 +142,17 @@ class Vcpu : public VcpuBackend {
   /** entries: as SupportedCpuid. */
   int SetCpuid(const uint32_t* entries, size_t count);
   int TscKhz();
+  /** The local APIC is the kernel's: external interrupts are injected as events, which can be read back. */
+  void KernelApic(bool on) { kernel_apic_ = on; }
+  /** Maps the ring of written pages. */
+  int MapRing(uint32_t bytes);
+  /** Takes entries out of the ring: pairs of slot (with its address space) and page. @return how many */
+  uint32_t Harvest(uint32_t* out, uint32_t most);
 
  private:
+  int GetLapic();
+  int Settle();
+  int Inject(uint32_t vector);
   int Set(uint32_t mask, uint32_t* failed);
   int Get(uint32_t mask, uint32_t* failed);
   int Part(uint32_t part, bool set);
@@ -108,6 +162,10 @@ class Vcpu : public VcpuBackend {
   int fd_;
   uint8_t* run_;
   uint8_t* block_;
+  bool kernel_apic_ = false;
+  void* ring_ = nullptr;
+  uint32_t ring_bytes_ = 0;
+  uint32_t ring_next_ = 0;
 };
 
 }  // namespace kvm

@@ -4,6 +4,12 @@ import { kvmHost, type KvmHost, kvmModel, SLOW_KERNEL_NS } from '#lib/accel/kvm/
 import { TscClock } from '#lib/accel/kvm/tsc-clock.js';
 import { Turn } from '#lib/accel/accelerator.js';
 import { TimerQueue } from '#lib/devices/clock.js';
+import { ApicBus } from '#lib/devices/irq/apic-bus.js';
+import type { InterruptHardware } from '#lib/devices/irq/hardware.js';
+import { I8259 } from '#lib/devices/irq/i8259.js';
+import { IoApic } from '#lib/devices/irq/ioapic.js';
+import { LocalApic } from '#lib/devices/irq/lapic.js';
+import { DeliveryMode, LapicReg } from '#lib/devices/irq/lapic.spec.js';
 import type { InterruptSource } from '#lib/engine/cpu.js';
 import { X86Cpu } from '#lib/engine/guest/x86/cpu.js';
 import { CpuModel } from '#lib/engine/guest/x86/cpuid.js';
@@ -48,6 +54,11 @@ export const kvm = typeof probed === 'string' ? null : probed;
 export const noKvm = typeof probed === 'string' ? probed : null;
 /** Kernel mode is emulated: such hypervisors have flaws of their own. */
 export const softKvm = kvm !== null && kvm.kernelNsPerInsn > SLOW_KERNEL_NS;
+
+/** What executes a case and which interrupt controllers it has: those of the test's own (one queue), or a PC's. */
+export interface BenchOptions extends Partial<KvmOptions> {
+  pc?: boolean;
+}
 
 class Intc implements InterruptSource {
   readonly queue: number[] = [];
@@ -99,14 +110,20 @@ export class Bench {
   private readonly native = loadNative();
   private readonly context: NativeContext;
   private readonly intc = new Intc();
+  /** With a PC's interrupt controllers. */
+  readonly hardware: InterruptHardware | null = null;
   private readonly clock: TscClock;
   /** Raised when the CPU is next found halted. */
   private late = -1;
   failure = '';
+  /** Done once when the CPU is next found halted, which it then need not be any more. */
+  atHalt: (() => void) | null = null;
+  /** What writing to port 30h does instead of raising an interrupt. */
+  onOut: (() => void) | null = null;
 
   constructor(
     readonly executor: Executor,
-    options: Partial<KvmOptions> = {},
+    options: BenchOptions = {},
   ) {
     const { native } = this;
     const ram = native.allocRam(RAM);
@@ -123,14 +140,41 @@ export class Bench {
     // The same CPU whatever executes it.
     const model = kvm === null ? CpuModel.parse('max') : kvmModel(CpuModel.parse('max'), kvm);
     const helpers = x86Helpers();
-    this.cpu = new X86Cpu({ index: 0, cpus: 1, state, map: this.memory, ports: this.memory, intc: this.intc, clock: this.clock, model, helpers, lifter: x86Lifter(helpers, model, 1), tscKHz, ticks: () => this.clock.ticks(), tscFixed: this.clock.fixed });
+    if (options.pc === true) this.hardware = this.pc(timers, tscKHz, model.features.has('x2apic'));
+    const intc = this.hardware?.lapics[0] ?? this.intc;
+    this.cpu = new X86Cpu({ index: 0, cpus: 1, state, map: this.memory, ports: this.memory, intc, clock: this.clock, model, helpers, lifter: x86Lifter(helpers, model, 1), tscKHz, ticks: () => this.clock.ticks(), tscFixed: this.clock.fixed });
     const host = exec === null ? null : new X64Host(exec, [this.context], native.cpuFeatures(), DEFAULT_PINNED);
     this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: (m) => (m & Mode.CODE_MASK) !== Mode.CODE64 });
     if (executor === 'kvm') {
       this.accelerator = new KvmAccelerator({
-        host: kvm!, options: { fallback: true, kernel: 'kvm', ...options }, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m), breakpoint: () => (this.failure = 'a breakpoint that nobody has set'),
+        host: kvm!, options: { fallback: true, kernel: 'kvm', irqchip: 'off', dirty: 'auto', ioeventfd: 'off', ...options }, irq: this.hardware, native, cpus: [this.cpu], memory: this.memory, ram, engine: this.engine, clock: this.clock, timers, context: this.context, fail: (m) => (this.failure = m), breakpoint: () => (this.failure = 'a breakpoint that nobody has set'),
       });
     }
+  }
+
+  private pc(timers: TimerQueue, khz: number, x2apic: boolean): InterruptHardware {
+    const apics = new ApicBus();
+    const changed = (): void => {
+      if (this.accelerator?.owns(0)) this.accelerator.attention(0);
+      else this.cpu?.updateIntr();
+    };
+    const lapics: LocalApic[] = [];
+    const pic = new I8259({ out: { set: (level) => lapics[0]?.lint0.set(level) } });
+    const nobody = (): never => {
+      throw new Error('NMI, INIT or SIPI for a CPU without others');
+    };
+    lapics.push(new LocalApic({
+      id: 0, bsp: true, clock: timers, bus: apics, extInt: pic, x2apic, cpu: { onIntrChange: changed, onNmi: nobody, onInit: nobody, onSipi: nobody, onSmi: nobody },
+      tsc: { khz, read: (out) => this.ticks(out) },
+    }));
+    this.memory.mapMmio(0xfee0_0000, 0x1000, lapics[0]!.mmio);
+    return { apics, lapics, pic, ioapic: new IoApic({ bus: apics }) };
+  }
+
+  private ticks(out: { lo: number; hi: number }): void {
+    const t = this.cpu.tsc();
+    out.lo = t % 0x1_0000_0000;
+    out.hi = Math.floor(t / 0x1_0000_0000);
   }
 
   private devices(): void {
@@ -149,11 +193,19 @@ export class Bench {
       write: (o, s, v) => void this.log.push(`out${s} ${o.toString(16)}=${v.toString(16)}`),
     });
     const nothing = (): number => 0xff;
-    this.memory.mapPorts(0x20, 1, { read: nothing, write: (_o, _s, v) => this.raise(v) });
-    this.memory.mapPorts(0x21, 1, { read: nothing, write: (_o, _s, v) => void (this.late = v) });
+    this.memory.mapPorts(0x30, 1, { read: nothing, write: (_o, _s, v) => this.raise(v) });
+    this.memory.mapPorts(0x31, 1, { read: nothing, write: (_o, _s, v) => void (this.late = v) });
   }
 
   private raise(vector: number): void {
+    if (this.onOut !== null) {
+      this.onOut();
+      return;
+    }
+    if (this.hardware !== null) {
+      this.hardware.apics.send(0, false, false, DeliveryMode.FIXED, vector, false);
+      return;
+    }
     this.intc.queue.push(vector);
     if (this.accelerator?.owns(0)) this.accelerator.attention(0);
     else this.cpu.updateIntr();
@@ -187,8 +239,13 @@ export class Bench {
       for (let i = 0; i < 0x180; i++) m.ramView.setUint32(TABLES + 0x3000 + i * 8, (i << 12) | 7, true);
       m.ramView.setUint32(TSS + 4, STACK, true);
     }
-    const { cpu } = this;
+    const { cpu, hardware } = this;
     cpu.reset();
+    if (hardware !== null) {
+      for (const d of [hardware.pic, hardware.ioapic, ...hardware.lapics]) d.reset();
+      // Switched on by software.
+      hardware.lapics[0]!.mmio.write(LapicReg.SVR, 4, 0x1ff);
+    }
     const long = mode === 'long64';
     const sp = { rsp: STACK };
     startCpu(cpu, { mode, rip: mode === 'real16' ? CODE : CODE, regs: sp, cr3: TABLES, gdt: { base: GDT, limit: 0x3f }, cs: mode === 'real16' ? 0 : long ? 0x10 : 8, ds: 0x18 });
@@ -217,9 +274,9 @@ export class Bench {
         if (turn === Turn.SHUTDOWN) return this.state('shutdown');
         if (turn === Turn.BUSY) {
           a.linger();
-          continue;
+          if (!a.idle(0)) continue;
         }
-        halted = turn === Turn.HALTED;
+        halted = turn === Turn.BUSY || turn === Turn.HALTED;
         if (turn === Turn.ENGINE) {
           if (this.failure !== '') continue;
           if (!cpu.halted || cpu.V[Slot.PENDING * 2] !== 0) {
@@ -234,6 +291,12 @@ export class Bench {
         halted = r === SliceEnd.HALTED;
       }
       if (!halted) continue;
+      if (this.atHalt !== null) {
+        const act = this.atHalt;
+        this.atHalt = null;
+        act();
+        continue;
+      }
       if (this.late < 0) return this.state('halt');
       const v = this.late;
       this.late = -1;

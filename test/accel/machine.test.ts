@@ -90,6 +90,26 @@ describe.skipIf(skip)('machines on KVM', () => {
   }, 6 * MINUTE);
 });
 
+/** All of the guest in KVM, with the kernel's interrupt controllers where there are any. */
+const IRQCHIPS = (['split', 'full'] as const).filter((i) => kvm?.irqchip[i] === true);
+if (kvm !== null && IRQCHIPS.length < 2) process.stderr.write(`skipped: this KVM has no ${kvm.irqchip.split ? 'full' : 'split'} irqchip\n`);
+
+/** With those, a CPU must be able to move in the middle of an interrupt's handler: what is in service has to be readable. */
+const noMoves = softKvm ? 'this hypervisor\'s local APIC ends interrupts when it delivers them' : null;
+if (noMoves !== null) process.stderr.write(`skipped with irqchip=split and full: whole machines (${noMoves})\n`);
+
+describe.skipIf(skip || noTools !== null || noMoves !== null)('interrupt controllers in the kernel', () => {
+  for (const irqchip of IRQCHIPS) {
+    for (const name of ['irq64', 'smp32', 'parallel32']) {
+      it(`${name}, irqchip=${irqchip}`, async () => {
+        const r = await run(build(name), `kvm,kernel=kvm,irqchip=${irqchip}`, name === 'irq64' ? 1 : name === 'smp32' ? 2 : 4);
+        expect(r.text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+        expect(r.status).toBe(1);
+      }, MINUTE);
+    }
+  }
+});
+
 describe.skipIf(skip || noTools !== null)('bare-metal programs on KVM', () => {
   // Those whose CPU features every KVM has; with the policy that --accel kvm chooses by itself.
   for (const name of ['basics32', 'basics64', 'smc64', 'irq64', 'real16', 'smp32']) {
@@ -128,10 +148,40 @@ describe.skipIf(skip || noTools !== null)('several CPUs on KVM', () => {
   }
 });
 
+describe.skipIf(skip || noTools !== null)('eight CPUs on KVM', () => {
+  for (const irqchip of ['off', ...IRQCHIPS]) {
+    it(`are served alike when all of them want the same device (irqchip=${irqchip})`, async () => {
+      const r = await run(build('fair32'), `kvm,kernel=kvm,irqchip=${irqchip}`, 8);
+      expect(r.text.split('\n').filter((l) => l.startsWith('bad '))).toEqual([]);
+      expect(r.text).toContain('ok CPUs without their share');
+      expect(r.status).toBe(1);
+    }, MINUTE);
+
+    for (const cpus of [1, 8]) {
+      it(`${cpus}, idle, do nothing (irqchip=${irqchip})`, async () => {
+        await using vm = await VirtualMachine.create({ ...options(kernelFile(tinyKernel('idle', { kind: 'halt' })), `kvm,kernel=kvm,irqchip=${irqchip}`), cpus });
+        const up = new Promise<void>((resolve) => vm.serial.once('data', () => resolve()));
+        vm.start();
+        await up;
+        const look = async (): Promise<number> => {
+          const s = (await vm.stats())!;
+          return s.slices + s.kvm!.roundTrips.count + s.kvm!.roundTrips.here;
+        };
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        const before = await look();
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        // Far less than a hundred looks at a second, let alone a loop.
+        expect((await look()) - before).toBeLessThan(60);
+        expect(vm.state).toBe('running');
+      }, MINUTE);
+    }
+  }
+});
+
 describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
-  it('keeps the guest right: memory, clock, interrupts', async () => {
+  it.for(['off', ...(noMoves === null ? IRQCHIPS : [])])('keeps the guest right: memory, clock, interrupts (irqchip=%s)', async (irqchip) => {
     const image = build('switch64');
-    await using vm = await VirtualMachine.create({ ...options(image, 'kvm,kernel=kvm') });
+    await using vm = await VirtualMachine.create({ ...options(image, `kvm,kernel=kvm,irqchip=${irqchip}`) });
     let text = '';
     vm.serial.on('data', (b: Buffer) => (text += b.toString('latin1')));
     vm.start();
@@ -164,8 +214,10 @@ describe.skipIf(skip || noTools !== null)('switching a running machine', () => {
 describe('--accel', () => {
   it('is parsed', () => {
     expect(parseAccel(undefined)).toMatchObject({ name: 'auto', silent: true });
+    expect(parseAccel('kvm')).toMatchObject({ kvm: { irqchip: 'auto', dirty: 'auto', ioeventfd: 'auto' } });
+    expect(parseAccel('kvm,irqchip=full,dirty=ring,ioeventfd=off')).toMatchObject({ kvm: { irqchip: 'full', dirty: 'ring', ioeventfd: 'off' } });
     expect(parseAccel('kvm,fallback=off,kernel=engine')).toMatchObject({ name: 'kvm', silent: false, kvm: { fallback: false, kernel: 'engine' } });
-    for (const bad of ['tcg', 'jit,fallback=on', 'kvm,fallback=maybe', 'kvm,kernel=linux', 'kvm,nested', 'kvm,device=']) expect(() => parseAccel(bad)).toThrow(/^--accel: /);
+    for (const bad of ['tcg', 'jit,fallback=on', 'kvm,fallback=maybe', 'kvm,kernel=linux', 'kvm,irqchip=on', 'kvm,dirty=yes', 'kvm,ioeventfd=maybe', 'jit,irqchip=split', 'kvm,nested', 'kvm,device=']) expect(() => parseAccel(bad)).toThrow(/^--accel: /);
   });
 
   it.skipIf(skipFor(noAddon))('says what to do without KVM', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AccelStats } from '#lib/accel/accelerator.js';
 import { MemorySlots } from '#lib/accel/kvm/slots.js';
-import { NEEDED, requireCapabilities, requireCpus } from '#lib/accel/kvm/system.js';
+import { chooseIrqchip, NEEDED, requireCapabilities, requireCpus } from '#lib/accel/kvm/system.js';
 import type { PhysicalMemory } from '#lib/memory/physical.js';
 import { loadNative, type NativeKvm } from '#lib/native.js';
 import { noAddon, skipFor } from '../boot/guests.js';
@@ -60,6 +60,17 @@ describe.skipIf(skipFor(noAddon))('without KVM', () => {
     requireCapabilities('/dev/kvm', NEEDED.map(() => 1));
   });
 
+  it('chooses interrupt controllers that the host has, and none where the engine has kernel mode', () => {
+    const host = (split: boolean, full: boolean): Parameters<typeof chooseIrqchip>[1] => ({ irqchip: { split, full } });
+    expect(chooseIrqchip('auto', host(true, true), false)).toBe('off');
+    expect(chooseIrqchip('split', host(true, true), false)).toBe('split');
+    expect(chooseIrqchip('auto', host(false, true), false)).toBe('off');
+    expect(chooseIrqchip('full', host(true, true), false)).toBe('full');
+    expect(chooseIrqchip('off', host(true, true), false)).toBe('off');
+    expect(chooseIrqchip('auto', host(true, true), true)).toBe('off');
+    expect(chooseIrqchip('split', host(false, true), false)).toBe('off');
+  });
+
   it('refuses more CPUs than KVM allows', () => {
     expect(() => requireCpus({ maxVcpus: 4 }, 8)).toThrow('--cpus: 8 is more than the 4 that KVM allows (use fewer, or --accel jit)');
     requireCpus({ maxVcpus: 8 }, 8);
@@ -99,10 +110,18 @@ describe.skipIf(skipFor(noAddon ?? noKvm))('with KVM', () => {
     expect((await boot()).stderr).toBe('');
   }, MINUTE);
 
+  it.skipIf(!softKvm)('says so when interrupt controllers stay out of the kernel', async () => {
+    const r = await boot('--accel', 'kvm,irqchip=split');
+    expect(r).toMatchObject({ status: 0, stdout: 'up', stderr: 'vmx-accel: accel: irqchip=off: the engine has kernel mode here, with it the interrupts (kernel=kvm leaves both to KVM)\n' });
+    const hv = await boot('--accel', 'kvm,kernel=kvm,irqchip=full', '--cpu', 'max,hv=on');
+    expect(hv).toMatchObject({ status: 2, stdout: '', stderr: 'vmx-accel: --accel: irqchip=full has no SynIC, which --cpu hv=on shows (use irqchip=off)\n' });
+  }, MINUTE);
+
   it('doctor says what this KVM is', async () => {
     const r = await run(['doctor']);
     expect(r.status).toBe(0);
     expect(r.stdout).toMatch(/^ok {3}kvm +available: up to \d+ CPUs, TSC \d+ MHz; kernel mode /m);
+    for (const name of ['irqchip', 'ioeventfd', 'irqfd', 'dirty ring', 'breakpoints', 'coalesced mmio', 'emulation exits', 'nested paging', 'tsc offset', 'hyper-v']) expect(r.stdout).toMatch(new RegExp(`^(ok  |none) kvm ${name} +[A-Za-z].*$`, 'm'));
   }, MINUTE);
 
   it.skipIf(skipFor(missingTools()) || !softKvm)('counts in --stats how often and why it fell back, and at which instructions', async () => {

@@ -150,6 +150,14 @@ describe.skipIf(!canRun)('lockstep', () => {
     expect(failure(rig(branch, change(Op.JCC, (ir, p) => (ir.buf[p + F.IMM]! += 1)))).message).toMatch(/PC is/);
   });
 
+  it('a helper that changes the mode ends the block in both', () => {
+    // fninit (exceptions are unmasked before); fnstcw [0x2000]; hlt
+    const r = rig([0xdb, 0xe3, 0xd9, 0x3d, 0x00, 0x20, 0, 0, 0xf4]);
+    expect(r.cpu.mode & Mode.FP_UNMASKED).not.toBe(0);
+    expect(r.run()).toBe(SliceEnd.HALTED);
+    expect(r.cpu.mode & Mode.FP_UNMASKED).toBe(0);
+  });
+
   it('finds a lost and an extra memory access', () => {
     expect(failure(rig(PROGRAM, change(Op.ST, setOp(Op.NOP)))).message).toMatch(/event 0/);
     expect(failure(rig([0x90, 0x40, 0xf4], change(Op.INC, (ir, p) => {

@@ -1,4 +1,5 @@
 /** Runs cases on the host and on emulators, compares, and reduces what differs to the shortest sequence. */
+import type { PassOptions } from '#lib/engine/ir/passes.js';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,6 +31,8 @@ export interface RunOptions {
   readonly first?: number;
   readonly families?: readonly Family[];
   readonly executors?: readonly EmulatorKind[];
+  /** Passes of the engine that are switched off. */
+  readonly passes?: PassOptions;
   /** Stop after so many differences. */
   readonly limit?: number;
   readonly progress?: (done: number, differences: number) => void;
@@ -68,11 +71,11 @@ export class Differ {
   private entry = 0;
   private linked: Linked = { code: new Uint8Array(0), starts: [] };
 
-  constructor(kinds: readonly EmulatorKind[]) {
+  constructor(kinds: readonly EmulatorKind[], passes: PassOptions = {}) {
     const native = loadNative();
     this.native = new NativeMachine(native);
     this.layout = this.native.layout;
-    this.emulators = kinds.map((k) => new Emulator(native, k, this.layout, this.native.exit));
+    this.emulators = kinds.map((k) => new Emulator(native, k, this.layout, this.native.exit, passes));
   }
 
   /** Makes the code of a case runnable everywhere. @returns false if it cannot be linked. */
@@ -267,7 +270,7 @@ export function disassemble(code: Uint8Array, address: number): string[] {
 /** Runs many cases. */
 export function runDifferential(o: RunOptions): RunResult {
   const families = o.families ?? FAMILIES;
-  const differ = new Differ(o.executors ?? ['interp', 'jit']);
+  const differ = new Differ(o.executors ?? ['interp', 'jit'], o.passes);
   const set = templates(new Set(loadNative().cpuFeatures()));
   const chosen = set.templates.filter((t) => families.includes(t.family));
   const generator = new Generator(chosen, families, differ.layout);

@@ -3,6 +3,7 @@
  * map the guest's own memory at the linear addresses which the native regions have in this process.
  */
 import type { NativeAddon, NativeContext } from '#lib/native.js';
+import type { PassOptions } from '#lib/engine/ir/passes.js';
 import { CpuModel } from '#lib/engine/guest/x86/cpuid.js';
 import { X86Cpu } from '#lib/engine/guest/x86/cpu.js';
 import { Cr0, Cr4, Efer, TR } from '#lib/engine/guest/x86/defs.js';
@@ -44,7 +45,7 @@ export class Emulator implements Executor {
   private faultHi = 0;
   private readonly exitPc: number;
 
-  constructor(private readonly native: NativeAddon, private readonly kind: EmulatorKind, private readonly layout: Layout, exit: number) {
+  constructor(private readonly native: NativeAddon, private readonly kind: EmulatorKind, private readonly layout: Layout, exit: number, passes: PassOptions = {}) {
     this.name = kind;
     this.exitPc = layout.code + exit;
     const ram = native.allocRam(RAM_BYTES);
@@ -61,8 +62,8 @@ export class Emulator implements Executor {
       clock: { now: () => 0 },
     }));
     this.engine = new Engine(memory, [cpu], {
-      host: exec === null ? null : new X64Host(exec, [this.context], native.cpuFeatures()),
-      passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: () => false,
+      host: exec === null ? null : new X64Host(exec, [this.context], native.cpuFeatures(), undefined, passes),
+      passes, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: () => false,
     });
     if (kind === 'aot') this.engine.useCache({ open: () => undefined, write: () => undefined });
     for (let o = 0; o < DATA_BYTES; o += PAGE) this.map(layout.data + o, DATA + o, Pte.P | Pte.W | Pte.U, Pte.NX);

@@ -2,7 +2,7 @@
 import { GuestFault, type FlushKind, type GuestCpu } from '#lib/engine/cpu.js';
 import { HelperRegistry } from '#lib/engine/helpers.js';
 import { ConstPool } from '#lib/engine/ir/builder.js';
-import { eflagsToFlags, Slot, STATE_BYTES, TLB_BASE, TLB_ENTRIES, TLB_TABLE_BYTES } from '#lib/engine/state.js';
+import { eflagsToFlags, initHints, Slot, STATE_BYTES, TLB_BASE, TLB_ENTRIES, TLB_TABLE_BYTES } from '#lib/engine/state.js';
 
 export const RAM_BYTES = 0x10000;
 
@@ -76,6 +76,7 @@ export function fakeCpu(memory?: FakeMemory): FakeCpu {
     },
     flushTlb() {
       V.fill(-1, TLB_BASE >> 2, (TLB_BASE + 8 * TLB_TABLE_BYTES) >> 2);
+      initHints(V);
     },
     mapPage(linear, ramOffset, write, idx = 0) {
       const e = ((TLB_BASE + idx * TLB_TABLE_BYTES) >> 2) + (Number((linear >> 12n) & BigInt(TLB_ENTRIES - 1)) << 3);

@@ -6,6 +6,7 @@
  * with guest memory.
  */
 import type { TimerQueue } from '../../devices/clock.js';
+import type { InterruptHardware } from '../../devices/irq/hardware.js';
 import { GuestFault } from '../../engine/cpu.js';
 import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
 import { Cpuid } from '../../engine/guest/x86/cpuid.js';
@@ -18,10 +19,12 @@ import type { NativeAddon, NativeContext, NativeKvm, NativeMemory } from '../../
 import { type Accelerator, type AccelStats, Turn } from '../accelerator.js';
 import { HISTOGRAM_BUCKETS, HISTOGRAM_NS } from '../mailbox.js';
 import { FallbackPolicy } from '../policy.js';
+import { Doorbells } from './doorbells.js';
 import { Cap, EXIT_NAMES } from './layout.js';
-import { ALLOWED_MSRS } from './msrs.js';
+import { KernelIrqchip, type IrqchipMode } from './irqchip.js';
+import { ALLOWED_MSRS, APIC_MSRS } from './msrs.js';
 import { MemorySlots } from './slots.js';
-import { cpuidTable, type KvmHost, SLOW_KERNEL_NS } from './system.js';
+import { chooseIrqchip, cpuidTable, engineKeepsKernel, type KvmHost, SLOW_KERNEL_NS } from './system.js';
 import type { TscClock } from './tsc-clock.js';
 import { Served, Vcpu } from './vcpu.js';
 
@@ -30,6 +33,12 @@ export interface KvmOptions {
   fallback: boolean;
   /** Who executes kernel mode: 'auto' measures KVM. */
   kernel: 'auto' | 'kvm' | 'engine';
+  /** Which interrupt controllers are the kernel's. */
+  irqchip: 'auto' | IrqchipMode;
+  /** How KVM tells which pages were written: in rings, where it has them, or bitmaps. */
+  dirty: 'auto' | 'ring' | 'log';
+  /** Doorbells of devices ring without an exit; 'auto': where several CPUs execute all of the guest in KVM. */
+  ioeventfd: 'auto' | 'on' | 'off';
 }
 
 export interface KvmDeps {
@@ -42,6 +51,8 @@ export interface KvmDeps {
   engine: Engine;
   clock: TscClock;
   timers: TimerQueue;
+  /** The machine's interrupt controllers, if KVM's may stand in for them; null: the CPUs' interrupt sources are something else. */
+  irq: InterruptHardware | null;
   /** The context of the machine's thread: kicked when a vCPU has exited. */
   context: NativeContext;
   /** CPU i, whose state is with the engine now, has met a breakpoint of the debugger's. */
@@ -58,6 +69,8 @@ const SPIN_MAX = 160_000;
 /** Fallbacks within a second from which on written pages are logged rather than all translations dropped at each. */
 const OFTEN = 20;
 const MAX_INSTRUCTIONS = 32;
+/** Of a vCPU's ring of written pages: 16 bytes an entry. */
+const RING_BYTES = 1 << 18;
 const PAGE = 4096;
 /** Debug registers that hold addresses. */
 const BREAKPOINTS = 4;
@@ -65,6 +78,9 @@ const BREAKPOINTS = 4;
 const HOT_NS = 1_000_000;
 /** Longest time that the machine's own thread spends in KVM without a look at the event loop, ns. */
 const TURN_NS = 10_000_000;
+/** The same while its CPU waits in the kernel for an interrupt, and how long it has been there when that is looked at. */
+const WAIT_NS = 100_000_000;
+const LONG_RUN_NS = 5_000_000;
 
 /** 64-bit user mode, not stepped: what KVM may execute where the engine keeps kernel mode. */
 const USER_MODE = Mode.CODE64 | Mode.USER;
@@ -76,9 +92,12 @@ const enum Where { ENGINE = 0, KVM = 1 }
 export class KvmAccelerator implements Accelerator {
   readonly name = 'kvm';
   serving = -1;
-  private readonly vm: NativeKvm;
+  readonly vm: NativeKvm;
   private readonly vcpus: Vcpu[] = [];
   private readonly slots: MemorySlots;
+  /** Interrupt controllers in the kernel: all CPUs are there or here together then. */
+  private readonly chip: KernelIrqchip | null;
+  private readonly doorbells: Doorbells | null;
   private readonly policies: FallbackPolicy[];
   private readonly where: Where[];
   /** Executes HLT inside KVM. */
@@ -94,6 +113,8 @@ export class KvmAccelerator implements Accelerator {
   private debugging = false;
   private debuggable = true;
   private spin = SPIN_MIN;
+  /** The only CPU has executed HLT within the kernel when last looked at. */
+  private waiting = false;
   /** The engine may have executed since a vCPU last ran: what KVM has made of the guest's page tables may be out of date. */
   private executed = true;
   /** KVM has run since the engine's translations were last compared. */
@@ -111,7 +132,7 @@ export class KvmAccelerator implements Accelerator {
   constructor(private readonly d: KvmDeps) {
     const { native, host, options } = d;
     if (d.cpus.length > host.maxVcpus) throw new VmxError('ERR_KVM', `KVM allows ${host.maxVcpus} CPUs`);
-    this.slow = options.kernel === 'auto' ? host.kernelNsPerInsn > SLOW_KERNEL_NS && host.shutdownKeepsState : options.kernel === 'engine';
+    this.slow = engineKeepsKernel(options.kernel, host);
     this.policies = d.cpus.map(() => new FallbackPolicy(this.slow));
     this.where = d.cpus.map(() => Where.ENGINE);
     this.halted = d.cpus.map(() => false);
@@ -120,9 +141,16 @@ export class KvmAccelerator implements Accelerator {
     this.vm = native.kvmCreate(host.device);
     try {
       this.vm.enable(Cap.X86_USER_SPACE_MSR, MSR_EXITS);
-      this.vm.filterMsrs(ALLOWED_MSRS);
+      const irqchip = d.irq === null ? 'off' : chooseIrqchip(options.irqchip, host, this.slow);
+      this.vm.filterMsrs(irqchip === 'off' ? ALLOWED_MSRS : Uint32Array.from([...ALLOWED_MSRS, ...APIC_MSRS]));
+      const chip = (this.chip = irqchip === 'off' ? null : new KernelIrqchip(this.vm, irqchip, d.irq!));
       if (host.emulationFailureExits) this.vm.enable(Cap.EXIT_ON_EMULATION_FAILURE, 1);
+      // One that emulates many instructions at a time may run past a ring's end.
+      const rings = host.dirtyRing > 0 && (options.dirty === 'ring' || (options.dirty === 'auto' && host.kernelNsPerInsn <= SLOW_KERNEL_NS));
+      if (rings) this.vm.dirtyRing(host.dirtyRing, RING_BYTES);
       this.slots = new MemorySlots(this.vm, d.memory, d.ram);
+      const bells = host.ioeventfd && (options.ioeventfd === 'on' || (options.ioeventfd === 'auto' && d.cpus.length > 1 && !this.slow));
+      this.doorbells = bells ? new Doorbells(native, this.vm, d.memory, d.context.id) : null;
       // Where CPUs move all the time, every move must be cheap.
       if (this.slow) this.slots.log(true);
       const posted = host.coalescedPage > 0 ? d.memory.posted() : [];
@@ -130,8 +158,9 @@ export class KvmAccelerator implements Accelerator {
       const ring = posted.length > 0 ? host.coalescedPage * PAGE : 0;
       for (const cpu of d.cpus) {
         const cpuid = new Cpuid(cpu.model, { apicId: cpu.index, cpus: d.cpus.length, tscKHz: cpu.tscKHz, apicKHz: 1_000_000 });
-        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1, ring));
+        this.vcpus.push(new Vcpu(native, this.vm, cpu, d.memory, d.context.id, cpuidTable(cpuid), d.cpus.length === 1, chip?.hardware.lapics[cpu.index] ?? null, (vector) => chip?.eoi(vector), () => this.slots.empty(this.vcpus[cpu.index]!), ring));
       }
+      if (rings) this.slots.useRings(this.vcpus);
     } catch (e) {
       this.close();
       throw e;
@@ -145,14 +174,22 @@ export class KvmAccelerator implements Accelerator {
   /** The memory map has changed. */
   remapped(): void {
     this.slots.invalidate();
+    this.doorbells?.invalidate();
   }
 
   // ---- the machine's loop --------------------------------------------------------------------------------------------
 
   turn(i: number): Turn {
+    this.doorbells?.serve();
     if (this.where[i] === Where.ENGINE) {
-      if (!this.enabled || !this.mayEnter(i)) return Turn.ENGINE;
-      this.enter(i);
+      if (!this.enabled) return Turn.ENGINE;
+      if (this.chip === null) {
+        if (!this.mayEnter(i)) return Turn.ENGINE;
+        this.enter(i);
+      } else {
+        if (!this.mayEnterAll()) return Turn.ENGINE;
+        this.enterAll(this.chip);
+      }
     }
     const v = this.vcpus[i]!;
     const V = v.cpu.V;
@@ -196,6 +233,7 @@ export class KvmAccelerator implements Accelerator {
 
   private start(v: Vcpu, i: number): void {
     this.slots.apply();
+    this.doorbells?.apply();
     if (this.executed) {
       this.executed = false;
       if (this.d.host.keepsTranslations) {
@@ -203,14 +241,17 @@ export class KvmAccelerator implements Accelerator {
         this.slots.dropTranslations();
       }
     }
-    if (!this.d.clock.fixed) {
-      const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
-      v.setTscOffset(lo, hi);
-    }
+    this.setOffset(v);
     const nmi = this.nmis[i]!;
     this.nmis[i] = false;
     this.touched = true;
     v.go(nmi);
+  }
+
+  private setOffset(v: Vcpu): void {
+    if (this.d.clock.fixed) return;
+    const { lo, hi } = this.d.clock.tscOffset(v.cpu.msr.tscOffLo, v.cpu.msr.tscOffHi);
+    v.setTscOffset(lo, hi);
   }
 
   private serve(i: number): Served {
@@ -249,6 +290,7 @@ export class KvmAccelerator implements Accelerator {
     for (;;) {
       // Set by every vCPU that reports, by the deadline and by the event loop.
       V0[Slot.PENDING * 2 + 1] = 0;
+      this.doorbells?.serve();
       let served = false;
       for (let i = 0; i < this.vcpus.length; i++) {
         const v = this.vcpus[i]!;
@@ -284,7 +326,7 @@ export class KvmAccelerator implements Accelerator {
     // Set by the deadline, the event loop or another thread: they come first, and the vCPU next time.
     if (V[Slot.PENDING * 2 + 1] !== 0) return false;
     const { context, clock, timers } = this.d;
-    let deadline = Math.min(timers.nextDeadline(), now + TURN_NS);
+    let deadline = Math.min(timers.nextDeadline(), now + (this.waiting ? WAIT_NS : TURN_NS));
     context.setDeadline(clock.toHost(deadline));
     while (v.execute() && v.isAccess) {
       this.serve(0);
@@ -296,7 +338,15 @@ export class KvmAccelerator implements Accelerator {
       }
       this.start(v, 0);
     }
+    // HLT within the kernel looks like running.
+    if (this.chip !== null) this.waiting = clock.now() - now >= LONG_RUN_NS && v.isKick && v.waits;
     return true;
+  }
+
+  /** CPU i waits in the kernel for an interrupt, as far as its last exit tells. Interrupt controllers in the kernel only: HLT exits otherwise. */
+  idle(i: number): boolean {
+    const v = this.vcpus[i]!;
+    return this.where[i] === Where.KVM && this.chip !== null && v.idle && v.waits;
   }
 
   get runnable(): boolean {
@@ -336,6 +386,7 @@ export class KvmAccelerator implements Accelerator {
     if (this.d.cpus.length > 1) this.quiesce();
     this.compare();
     this.drain();
+    this.doorbells?.serve();
     this.executed = true;
     const a = this.policies[i]!.allowance();
     this.stepping = a.insns;
@@ -356,8 +407,9 @@ export class KvmAccelerator implements Accelerator {
   private compare(): void {
     if (!this.touched) return;
     this.touched = false;
-    if (this.slots.logged) this.slots.collect((offset, bitmap, pages) => this.d.engine.pagesWritten(offset, bitmap, pages));
-    else this.d.engine.flushTranslations();
+    const { logged } = this.slots;
+    if (logged) this.slots.collect((offset, bitmap, pages) => this.d.engine.pagesWritten(offset, bitmap, pages));
+    if (this.slots.takeLost() || !logged) this.d.engine.flushTranslations();
   }
 
   // ---- moving ----------------------------------------------------------------------------------------------------------
@@ -382,8 +434,64 @@ export class KvmAccelerator implements Accelerator {
     this.policies[i]!.entered(this.d.native.now());
   }
 
+  /** With interrupt controllers in the kernel: a CPU that waits comes along. */
+  private mayEnterAll(): boolean {
+    if (this.debugging && !this.debuggable) return false;
+    return this.d.cpus.every((cpu, i) => (cpu.halted || this.policies[i]!.wantsHypervisor()) && !cpu.shutdown && cpu.mmu.a20 && !(this.debugging && cpu.debug.stepping) && !(cpu.V[Slot.PENDING * 2]! & Pending.EVENT));
+  }
+
+  private enterAll(chip: KernelIrqchip): void {
+    for (let i = 0; i < this.vcpus.length; i++) {
+      const v = this.vcpus[i]!;
+      this.where[i] = Where.KVM;
+      this.setOffset(v);
+      v.enterWithApic(!this.d.host.keepsTranslations, chip.mode === 'split');
+      this.policies[i]!.entered(this.d.native.now());
+    }
+    chip.toKernel();
+    this.waiting = false;
+    this.returns++;
+  }
+
+  /** All CPUs and the interrupt controllers come to the engine. */
+  private leaveAll(chip: KernelIrqchip, reason: string): void {
+    const { vcpus } = this;
+    this.quiesce();
+    vcpus.forEach((v, i) => {
+      if (v.running) this.serve(i);
+    });
+    // Accesses that are completed may raise interrupts: nothing is fetched before.
+    vcpus.forEach((v, i) => {
+      this.serving = i;
+      v.complete();
+      this.serving = -1;
+    });
+    this.compare();
+    for (const v of vcpus) v.fetch();
+    chip.toDevices();
+    const now = this.d.clock.now();
+    vcpus.forEach((v, i) => {
+      this.where[i] = Where.ENGINE;
+      this.serving = i;
+      this.shadow[i] = v.loadWithApic(now);
+      this.serving = -1;
+    });
+    this.executed = true;
+    vcpus.forEach((v, i) => {
+      if (this.nmis[i]) v.cpu.signalNmi();
+      this.nmis[i] = false;
+      v.cpu.updateIntr();
+    });
+    this.fallbacks.set(reason, (this.fallbacks.get(reason) ?? 0) + 1);
+    this.count();
+  }
+
   /** Moves CPU i to the engine. Whatever it has reported is served first. */
   private leave(i: number, reason: string): void {
+    if (this.chip !== null) {
+      this.leaveAll(this.chip, reason);
+      return;
+    }
     const v = this.vcpus[i]!;
     if (v.running) {
       v.stop();
@@ -473,6 +581,8 @@ export class KvmAccelerator implements Accelerator {
 
   abandon(): void {
     this.quiesce();
+    if (this.chip?.resident === true) this.chip.drop();
+    this.waiting = false;
     for (let i = 0; i < this.vcpus.length; i++) {
       this.vcpus[i]!.discard();
       this.where[i] = Where.ENGINE;
@@ -525,6 +635,9 @@ export class KvmAccelerator implements Accelerator {
       fallbacks: Object.fromEntries([...this.fallbacks].sort((a, b) => b[1] - a[1])),
       returns: this.returns,
       collectedWrites: this.collected,
+      doorbells: this.doorbells?.rings ?? 0,
+      irqchip: this.chip?.mode ?? 'off',
+      messages: this.chip?.messages ?? 0,
       instructions: Object.fromEntries([...this.instructions].sort((a, b) => b[1] - a[1])),
       remoteNs,
       engineNs: this.engineNs,
@@ -535,6 +648,7 @@ export class KvmAccelerator implements Accelerator {
   private close(): void {
     for (const v of this.vcpus) v.dispose();
     this.vm.dispose();
+    this.doorbells?.dispose();
   }
 
   dispose(): void {

@@ -12,7 +12,10 @@ export const enum Block {
   GUEST_DEBUG = 0x740,
   MSRS = 0x800,
   XSAVE = 0x1000,
-  BYTES = 0x4000,
+  LAPIC = 0x4000,
+  MP_STATE = 0x4400,
+  DEADLINE = 0x4410,
+  BYTES = 0x5000,
 }
 
 /** Parts of a vCPU's state. */
@@ -28,6 +31,11 @@ export const enum Part {
   GUEST_DEBUG = 256,
   /** Not state: the vCPU's own translations are dropped. */
   FLUSH = 512,
+  /** Where local APICs are in the kernel. */
+  LAPIC = 1024,
+  DEADLINE = 2048,
+  MP_STATE = 4096,
+  APIC = 7168,
   /** Everything that makes up the CPU. */
   ALL = 127,
 }
@@ -57,6 +65,7 @@ export const enum Run {
   FAILURE_INSN_SIZE = 48,
   FAILURE_INSN = 49,
   HARDWARE_REASON = 32,
+  EOI_VECTOR = 32,
 }
 
 /**
@@ -78,10 +87,13 @@ export const enum Ring {
 
 export const enum Exit {
   UNKNOWN = 0, EXCEPTION = 1, IO = 2, HYPERCALL = 3, DEBUG = 4, HLT = 5, MMIO = 6, IRQ_WINDOW_OPEN = 7, SHUTDOWN = 8, FAIL_ENTRY = 9, INTR = 10, SET_TPR = 11, INTERNAL_ERROR = 17,
-  SYSTEM_EVENT = 24, RDMSR = 29, WRMSR = 30,
+  SYSTEM_EVENT = 24, IOAPIC_EOI = 26, RDMSR = 29, WRMSR = 30, DIRTY_RING_FULL = 31,
 }
+
+/** struct kvm_mp_state. */
+export const enum MpState { RUNNABLE = 0, UNINITIALIZED = 1, INIT_RECEIVED = 2, HALTED = 3, SIPI_RECEIVED = 4 }
 export const EXIT_NAMES: Readonly<Record<number, string>> = {
-  0: 'unknown', 1: 'exception', 2: 'io', 3: 'hypercall', 4: 'debug', 5: 'hlt', 6: 'mmio', 7: 'interrupt window', 8: 'shutdown', 9: 'entry refused', 10: 'kick', 11: 'set tpr', 17: 'internal error', 24: 'system event', 29: 'rdmsr', 30: 'wrmsr',
+  0: 'unknown', 1: 'exception', 2: 'io', 3: 'hypercall', 4: 'debug', 5: 'hlt', 6: 'mmio', 7: 'interrupt window', 8: 'shutdown', 9: 'entry refused', 10: 'kick', 11: 'set tpr', 17: 'internal error', 24: 'system event', 26: 'I/O APIC EOI', 29: 'rdmsr', 30: 'wrmsr', 31: 'dirty ring full',
 };
 /** KVM_INTERNAL_ERROR_*. */
 export const SUBERRORS: Readonly<Record<number, string>> = { 1: 'emulation failure', 2: 'simultaneous exceptions', 3: 'failed event delivery', 4: 'unexpected exit' };
@@ -94,6 +106,8 @@ export const enum GuestDebug { ENABLE = 1, USE_HW_BP = 0x2_0000 }
 export const enum Cap {
   USER_MEMORY = 3, VCPU_EVENTS = 41, DEBUGREGS = 50, XSAVE = 55, XCRS = 56, GET_TSC_KHZ = 61, MAX_VCPUS = 66, NR_MEMSLOTS = 10, READONLY_MEM = 81, IMMEDIATE_EXIT = 136, X86_USER_SPACE_MSR = 188, X86_MSR_FILTER = 189,
   EXIT_ON_EMULATION_FAILURE = 204, SREGS2 = 200, VCPU_ATTRIBUTES = 127, SPLIT_IRQCHIP = 121, SET_GUEST_DEBUG = 23, COALESCED_MMIO = 15,
+  IRQCHIP = 0, IRQFD = 32, PIT2 = 33, IOEVENTFD = 36, IRQFD_RESAMPLE = 82, SIGNAL_MSI = 77, IRQ_ROUTING = 25, X2APIC_API = 129, MP_STATE = 14, DIRTY_LOG_RING = 192, DIRTY_LOG_RING_ACQ_REL = 223,
+  HYPERV = 44, HYPERV_SYNIC2 = 148,
 }
 
 /** Flags of a memory slot. */

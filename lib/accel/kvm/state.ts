@@ -9,7 +9,9 @@ import { Src } from '../../engine/guest/x86/interrupts.js';
 import { Seg, X } from '../../engine/guest/x86/mode.js';
 import { exportState, importState, XSAVE_BYTES } from '../../engine/guest/x86/x87/xsave.js';
 import { eflagsToFlags, Slot } from '../../engine/state.js';
-import { Block } from './layout.js';
+import type { LapicState } from '../../devices/irq/lapic-state.js';
+import { getLapic, LAPIC_BYTES, putLapic } from './chips.js';
+import { Block, MpState } from './layout.js';
 
 /** General registers in the order of struct kvm_regs. */
 const GPRS: readonly number[] = [X.RAX, X.RBX, X.RCX, X.RDX, X.RSI, X.RDI, X.RSP, X.RBP, X.R8, X.R9, X.R10, X.R11, X.R12, X.R13, X.R14, X.R15];
@@ -53,6 +55,7 @@ const EVENT_FLAGS = 1 | 4;
 /** Length of SYSCALL. */
 const SYSCALL_BYTES = 2;
 const XSTATE_BV = Block.XSAVE + 512;
+const TSC_DEADLINE = 0x6e0;
 const APIC_ENABLED = 0xfee0_0800 | 0;
 const APIC_BSP = 0x100;
 
@@ -100,6 +103,7 @@ export class StateBlock {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   private readonly xsave: Int32Array;
+  private readonly lapic: Int32Array;
   private readonly debugAddresses: Int32Array;
   private readonly msrs: readonly KeptMsr[];
   private readonly out = { lo: 0, hi: 0 };
@@ -109,6 +113,7 @@ export class StateBlock {
     this.bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.xsave = this.words.subarray(Block.XSAVE >> 2, (Block.XSAVE + XSAVE_BYTES) >> 2);
+    this.lapic = this.words.subarray(Block.LAPIC >> 2, (Block.LAPIC + LAPIC_BYTES) >> 2);
     this.debugAddresses = this.words.subarray(Block.DEBUGREGS >> 2, (Block.DEBUGREGS + 32) >> 2);
     const f = cpu.model.features;
     this.msrs = f.has('rdtscp') || f.has('rdpid') ? [...KEPT_MSRS, TSC_AUX] : KEPT_MSRS;
@@ -162,6 +167,7 @@ export class StateBlock {
     this.put(CR8, cpu.intc.getCr8(), 0);
     this.put(EFER, cpu.efer, 0);
     // The local APIC is a device of ours: KVM only wants to know whether CPUID shows one.
+    // Where it is the kernel's, `saveApic` has the truth.
     this.put(APIC_BASE, (cpu.intc.enabled() ? APIC_ENABLED : 0) | (cpu.index === 0 ? APIC_BSP : 0), 0);
     this.put(SREGS_FLAGS, 0, 0);
     exportState(cpu, this.xsave);
@@ -202,6 +208,25 @@ export class StateBlock {
     B[at + 21] = (a >> 12) & 1;
     B[at + 22] = a & At.NULL ? 1 : 0;
     B[at + 23] = 0;
+  }
+
+  /** The local APIC that the kernel is to have; after `save`. @param count what its timer's current count reads */
+  saveApic(cpu: X86Cpu, s: LapicState, count: number): void {
+    this.put(APIC_BASE, s.baseLo | 0, s.baseHi | 0);
+    putLapic(s, count, this.lapic);
+    this.words[Block.DEADLINE >> 2] = 1;
+    this.words[(Block.DEADLINE + 8) >> 2] = TSC_DEADLINE;
+    this.put(Block.DEADLINE + 16, s.timer.deadlineLo | 0, s.timer.deadlineHi | 0);
+    this.words[Block.MP_STATE >> 2] = cpu.waitSipi ? MpState.INIT_RECEIVED : cpu.halted ? MpState.HALTED : MpState.RUNNABLE;
+  }
+
+  /** The local APIC as the kernel has it; @param old what `saveApic` was given @param now guest time, ns */
+  loadApic(old: LapicState, now: number): LapicState {
+    return getLapic(this.lapic, { baseLo: this.lo(APIC_BASE), baseHi: this.hi(APIC_BASE), deadlineLo: this.lo(Block.DEADLINE + 16), deadlineHi: this.hi(Block.DEADLINE + 16), now }, old);
+  }
+
+  get mpState(): MpState {
+    return this.lo(Block.MP_STATE);
   }
 
   /** KVM has not used the state that was saved: what `save` took out of the CPU goes back. */

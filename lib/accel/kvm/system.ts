@@ -5,6 +5,7 @@
 import { type CpuidRegister, type CpuModel, type Cpuid } from '../../engine/guest/x86/cpuid.js';
 import { UsageError, VmxError } from '../../errors.js';
 import { loadNative } from '../../native.js';
+import type { IrqchipMode } from './irqchip.js';
 import { Cap } from './layout.js';
 import { measure } from './probe.js';
 
@@ -51,12 +52,25 @@ export interface KvmHost {
   readonly keepsTranslations: boolean;
   /** A shutdown exit leaves the registers as they were (AMD's hardware loses them). */
   readonly shutdownKeepsState: boolean;
+  /** Interrupt controllers that can be the kernel's. */
+  readonly irqchip: { readonly split: boolean; readonly full: boolean };
+  /** Writes to doorbells can be noted without an exit. */
+  readonly ioeventfd: boolean;
+  /** An eventfd can raise an interrupt, and be told of its end. */
+  readonly irqfd: boolean;
+  /** It has a SynIC of its own. */
+  readonly synic: boolean;
+  /** Capability by which vCPUs note written pages in rings; 0: bitmaps only. */
+  readonly dirtyRing: number;
   /** KVM_GET_SUPPORTED_CPUID. */
   readonly cpuid: Uint32Array;
 }
 
 /** Kernel mode counts as emulated above this, ns an instruction: the JIT is faster then. */
 export const SLOW_KERNEL_NS = 20;
+
+/** Of the addon's KVM objects. */
+const REVISION = 2;
 
 let known: KvmHost | null = null;
 
@@ -65,6 +79,20 @@ export function requireCapabilities(device: string, values: readonly number[]): 
   NEEDED.forEach((n, i) => {
     if (values[i] === 0) throw new VmxError('ERR_KVM_OLD', `${device} lacks '${n.name}', which Linux ${n.linux} brought: a newer host kernel is needed`);
   });
+}
+
+/** Who executes kernel mode. */
+export function engineKeepsKernel(kernel: 'auto' | 'kvm' | 'engine', host: Pick<KvmHost, 'kernelNsPerInsn' | 'shutdownKeepsState'>): boolean {
+  return kernel === 'auto' ? host.kernelNsPerInsn > SLOW_KERNEL_NS && host.shutdownKeepsState : kernel === 'engine';
+}
+
+/**
+ * Which interrupt controllers are to be the kernel's: none unless asked for (docs/adr/0016-kernel-irqchip.md), none where the host cannot do what was asked for, and where the engine has kernel
+ * mode, since interrupts are delivered there.
+ */
+export function chooseIrqchip(asked: 'auto' | IrqchipMode, host: Pick<KvmHost, 'irqchip'>, slow: boolean): IrqchipMode {
+  if (asked === 'auto' || asked === 'off' || slow) return 'off';
+  return host.irqchip[asked] ? asked : 'off';
 }
 
 /** @throws UsageError if KVM does not allow that many CPUs */
@@ -79,17 +107,22 @@ export function requireCpus(host: Pick<KvmHost, 'maxVcpus'>, cpus: number): void
 export function kvmHost(device = KVM_DEVICE): KvmHost {
   if (known !== null && known.device === device) return known;
   const native = loadNative();
-  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG, Cap.COALESCED_MMIO]);
+  if (native.kvmRevision !== REVISION) throw new VmxError('ERR_NO_ADDON', 'the native addon was built from older sources: build it with "npx node-gyp rebuild"');
+  const asked = Uint32Array.from([...NEEDED.map((n) => n.cap as number), Cap.MAX_VCPUS, Cap.EXIT_ON_EMULATION_FAILURE, Cap.SET_GUEST_DEBUG, Cap.COALESCED_MMIO, Cap.SPLIT_IRQCHIP, Cap.IRQCHIP, Cap.X2APIC_API, Cap.SIGNAL_MSI, Cap.IRQ_ROUTING, Cap.MP_STATE, Cap.DIRTY_LOG_RING, Cap.DIRTY_LOG_RING_ACQ_REL, Cap.IOEVENTFD, Cap.IRQFD, Cap.IRQFD_RESAMPLE, Cap.HYPERV_SYNIC2]);
   const { capabilities, cpuid } = native.kvmProbe(device, asked);
   requireCapabilities(device, capabilities);
   const maxVcpus = capabilities[NEEDED.length]!;
   const emulationFailureExits = capabilities[NEEDED.length + 1]! > 0;
   const coalescedPage = capabilities[NEEDED.length + 3]!;
   const breakpoints = capabilities[NEEDED.length + 2]! > 0;
+  const [split, full, ...apis] = capabilities.slice(NEEDED.length + 4, NEEDED.length + 10).map((c) => c > 0);
+  const dirtyRing = capabilities[NEEDED.length + 11]! > 0 ? Cap.DIRTY_LOG_RING_ACQ_REL : capabilities[NEEDED.length + 10]! > 0 ? Cap.DIRTY_LOG_RING : 0;
+  const [ioeventfd, irqfd, resample, synic] = capabilities.slice(NEEDED.length + 12) as [number, number, number, number];
+  const apic = apis.every((a) => a);
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
   const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, ioeventfd: ioeventfd > 0, irqfd: irqfd > 0 && resample > 0, synic: synic > 0, cpuid });
 }
 
 /** The guest's CPU model: what was asked for, as far as this host has it. */

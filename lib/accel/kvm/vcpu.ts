@@ -1,11 +1,13 @@
 /** One vCPU under KVM: its thread's mailbox, its state, and the devices' side of its exits. */
+import type { LapicState } from '../../devices/irq/lapic-state.js';
+import type { LocalApic } from '../../devices/irq/lapic.js';
 import { GuestFault } from '../../engine/cpu.js';
 import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
 import { VmxError } from '../../errors.js';
 import type { PhysicalMemory } from '../../memory/physical.js';
 import type { NativeAddon, NativeKvm, NativeMemory, NativeVcpu } from '../../native.js';
 import { Box, BoxStatus, COMMAND_RUN, HISTOGRAM_BUCKETS } from '../mailbox.js';
-import { Block, Exit, EXIT_NAMES, GuestDebug, Part, Ring, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
+import { Block, Exit, EXIT_NAMES, GuestDebug, MpState, Part, Ring, Run, SUBERROR_EMULATION, SUBERRORS } from './layout.js';
 import { StateBlock } from './state.js';
 
 /** What is left to do after an exit has been served. */
@@ -53,6 +55,8 @@ export class Vcpu {
   private toSet = 0;
   private wasSet = 0;
   private userOnly = false;
+  /** The local APIC's state as it was given to the kernel. */
+  private lent: LapicState | null = null;
   private left = false;
   /** TSC offset that KVM has. */
   private tscLo = 0;
@@ -68,6 +72,12 @@ export class Vcpu {
     cpuid: Uint32Array,
     /** The guest is run on the machine's own thread (`execute`): no other has to be woken for each exit. */
     private readonly here: boolean,
+    /** The local APIC that the kernel may have; null: it never does. */
+    private readonly apic: LocalApic | null,
+    /** A level-triggered interrupt of an I/O APIC outside of the kernel has ended. */
+    private readonly onEoi: (vector: number) => void,
+    /** The ring of written pages is full. */
+    private readonly onRingFull: () => void,
     /** Where the ring of collected writes is behind struct kvm_run, in bytes; 0: there is none. */
     private readonly ring: number,
   ) {
@@ -151,6 +161,56 @@ export class Vcpu {
     this.unfinished = false;
     // Not known before the first exit: interrupts wait for the window.
     this.run8[Run.READY_FOR_INTERRUPT] = 0;
+  }
+
+  /** As `enter`, with the local APIC, whose state is the kernel's at once. @param extInt see LocalApic.lend */
+  enterWithApic(flush: boolean, extInt: boolean): void {
+    const apic = this.apic!;
+    this.enter(false, flush);
+    const count = apic.timerCount;
+    this.lent = apic.lend(extInt);
+    this.state.saveApic(this.cpu, this.lent, count);
+    const set = this.toSet | Part.APIC;
+    this.toSet = 0;
+    this.command(0, set, 0);
+  }
+
+  /** The first half of leaving with the local APIC: what has been begun is finished. Other vCPUs may be told of interrupts by that. */
+  complete(): void {
+    this.finish();
+  }
+
+  /** The second half, when all vCPUs have completed: gets the state out of the kernel. */
+  fetch(): void {
+    this.state.prepareGet();
+    this.command(0, this.toSet, Part.ALL | Part.APIC);
+    this.toSet = 0;
+  }
+
+  /** The third, when the other controllers are back. @param now guest time, ns @returns true if interrupts are held off for the next instruction */
+  loadWithApic(now: number): boolean {
+    const { cpu, state } = this;
+    this.apic!.takeBack(state.loadApic(this.lent!, now));
+    this.lent = null;
+    const mp = state.mpState;
+    // SIPI has been taken into the registers by then.
+    cpu.waitSipi = mp === MpState.UNINITIALIZED || mp === MpState.INIT_RECEIVED;
+    const shadow = state.load(cpu);
+    cpu.halted = cpu.waitSipi || mp === MpState.HALTED;
+    return shadow;
+  }
+
+  /** The last exit was a kick. */
+  get isKick(): boolean {
+    return this.run32[Run.EXIT_REASON >> 2] === (Exit.INTR as number) && this.words[Box.ERROR] === 0;
+  }
+
+  /** It waits in the kernel for an interrupt. Between runs. */
+  get waits(): boolean {
+    const { kicked } = this;
+    this.command(0, 0, Part.MP_STATE);
+    this.kicked = kicked;
+    return this.state.mpState !== MpState.RUNNABLE;
   }
 
   /**
@@ -292,7 +352,7 @@ export class Vcpu {
     this.exits[reason < 40 ? reason : 39]!++;
     const { cpu } = this;
     const cr8 = this.run8[Run.CR8]!;
-    if (cr8 !== cpu.intc.getCr8()) cpu.intc.setCr8(cr8);
+    if (this.apic === null && cr8 !== cpu.intc.getCr8()) cpu.intc.setCr8(cr8);
     switch (reason as Exit) {
       case Exit.IO:
         this.unfinished = true;
@@ -310,6 +370,12 @@ export class Vcpu {
       case Exit.INTR:
       case Exit.IRQ_WINDOW_OPEN:
       case Exit.SET_TPR:
+        return Served.GO_ON;
+      case Exit.DIRTY_RING_FULL:
+        this.onRingFull();
+        return Served.GO_ON;
+      case Exit.IOAPIC_EOI:
+        this.onEoi(this.run8[Run.EOI_VECTOR]!);
         return Served.GO_ON;
       case Exit.HLT:
         return Served.HALT;
@@ -431,6 +497,11 @@ export class Vcpu {
       // KVM raises #GP.
       run8[Run.MSR_ERROR] = 1;
     }
+  }
+
+  /** See NativeVcpu.harvest. */
+  harvest(pairs: Uint32Array): number {
+    return this.thread.harvest(pairs);
   }
 
   /** What the mailbox counts (mailbox.ts). Times in ns. */

@@ -53,6 +53,7 @@ export function addInterruptControllers(p: Parts): void {
   }
   p.interruptSources.push(...lapics);
   const ioapic = p.add(new IoApic({ bus }));
+  p.irq = { apics: bus, lapics, ioapic, pic };
   p.gsi = [...ioapic.pins];
   p.isa = pic.irqs.map((line, n) => {
     const pin = ioapic.pins[n === 0 ? 2 : n]!;

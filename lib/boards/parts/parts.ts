@@ -3,6 +3,7 @@ import type { IoHandler, IrqLine } from '../../devices/device.js';
 import type { I8237 } from '../../devices/dma/i8237.js';
 import type { Ps2Mouse } from '../../devices/input/ps2-mouse.js';
 import type { ApicBus } from '../../devices/irq/apic-bus.js';
+import type { InterruptHardware } from '../../devices/irq/hardware.js';
 import type { FloppyInfo } from '../../boot/acpi.js';
 import type { Mc146818 } from '../../devices/timer/mc146818.js';
 import type { InterruptSource } from '../../engine/cpu.js';
@@ -41,6 +42,7 @@ export class Parts extends BusParts {
   gsi: readonly IrqLine[] = [];
   isa: readonly IrqLine[] = [];
   apics!: ApicBus;
+  irq!: InterruptHardware;
   dma!: I8237;
   rtc!: Mc146818;
   ps2Mouse!: Ps2Mouse;

@@ -21,7 +21,15 @@ export interface EoiListener {
   eoi(vector: number): void;
 }
 
+/** A hypervisor that has the local APICs: messages to them are delivered there. */
+export interface RemoteApics {
+  /** As ApicBus.send. */
+  send(dest: number, logical: boolean, wide: boolean, mode: DeliveryMode, vector: number, level: boolean): boolean;
+}
+
 export class ApicBus {
+  /** Who has the APICs' state while they are lent (LocalApic.lend). */
+  remote: RemoteApics | null = null;
   private readonly lapics: ApicTarget[] = [];
   private readonly eoiListeners: EoiListener[] = [];
   /** Where lowest-priority arbitration starts looking: equals take turns. */
@@ -37,6 +45,7 @@ export class ApicBus {
 
   /** Delivers a message to every APIC it addresses; true if one of them accepted it. */
   send(dest: number, logical: boolean, wide: boolean, mode: DeliveryMode, vector: number, level: boolean): boolean {
+    if (this.remote !== null) return this.remote.send(dest, logical, wide, mode, vector, level);
     if (mode === DeliveryMode.LOWEST) return this.sendLowest(dest, logical, wide, vector, level);
     let accepted = false;
     for (let i = 0; i < this.lapics.length; i++) {

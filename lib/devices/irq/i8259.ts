@@ -45,7 +45,7 @@ const enum Eoi {
 /** ELCR bits that can be set: IRQ 0, 1, 2, 8 and 13 are always edge-triggered. */
 const ELCR_MASK = [0xf8, 0xde] as const;
 
-interface ChipState {
+export interface ChipState {
   imr: number;
   irr: number;
   isr: number;
@@ -85,12 +85,12 @@ const CHIP: Schema<ChipState> = {
   rotateAeoi: bool,
 };
 
-interface State {
+export interface I8259State {
   master: ChipState;
   slave: ChipState;
 }
 
-const SCHEMA: Schema<State> = { master: struct(CHIP), slave: struct(CHIP) };
+const SCHEMA: Schema<I8259State> = { master: struct(CHIP), slave: struct(CHIP) };
 
 function initial(): ChipState {
   return {
@@ -300,6 +300,9 @@ export class I8259 implements Device {
   /** IRQ inputs 0..15. Input 2 is the cascade and ignores what is set. */
   readonly irqs: readonly IrqLine[];
 
+  /** A hypervisor that has the state: told of every change of an input. */
+  remote: ((irq: number, level: boolean) => void) | null = null;
+
   private readonly out: IrqLine;
 
   private readonly m = new Chip(true, () => this.syncIrq());
@@ -337,7 +340,29 @@ export class I8259 implements Device {
     this.out.set((this.level = this.m.request() >= 0));
   }
 
+  /** The registers and inputs. */
+  get state(): Readonly<I8259State> {
+    return { master: this.m.s, slave: this.sl.s };
+  }
+
+  /** The state, but for the inputs, is what a hypervisor has made of it. */
+  takeBack(s: I8259State): void {
+    // The cascade wire rises anew below if the slave asks.
+    this.m.s = { ...s.master, lines: this.m.s.lines & ~(1 << CASCADE_IRQ) };
+    this.sl.s = { ...s.slave, lines: this.sl.s.lines };
+    this.syncIrq();
+    this.out.set(this.level);
+  }
+
   setIrq(n: number, on: boolean): void {
+    if (this.remote !== null && n !== CASCADE_IRQ) {
+      const { s } = n >= 8 ? this.sl : this.m;
+      const lines = on ? s.lines | (1 << (n & 7)) : s.lines & ~(1 << (n & 7));
+      if (lines === s.lines) return;
+      s.lines = lines;
+      this.remote(n, on);
+      return;
+    }
     if (n >= 8) this.sl.setLine(n & 7, on);
     else if (n !== CASCADE_IRQ) this.m.setLine(n, on);
   }

@@ -35,7 +35,7 @@ const enum Rte {
   WRITABLE = 0x1afff,
 }
 
-interface State {
+export interface IoApicState {
   select: number;
   id: number;
   lo: number[];
@@ -44,7 +44,7 @@ interface State {
   pins: number;
 }
 
-const SCHEMA: Schema<State> = {
+const SCHEMA: Schema<IoApicState> = {
   select: u8,
   id: int(0, 15),
   lo: array(IOAPIC_PINS, int(0, 0x1ffff)),
@@ -72,7 +72,12 @@ export class IoApic implements Device, EoiListener {
   private readonly bus: ApicBus;
   private readonly version: number;
 
-  private s: State = initial();
+  /** A hypervisor that has the I/O APIC's state: told of every change of a pin. */
+  remote: ((pin: number, level: boolean) => void) | null = null;
+  /** A hypervisor that has the local APICs alone: told when a redirection entry has changed. */
+  onEntry: (() => void) | null = null;
+
+  private s: IoApicState = initial();
 
   constructor(o: IoApicOptions) {
     this.name = `ioapic${o.unit ?? ''}`;
@@ -97,10 +102,25 @@ export class IoApic implements Device, EoiListener {
     this.s = loadState(this.name, SCHEMA, VERSION, saved);
   }
 
+  /** The registers and pins. */
+  get state(): Readonly<IoApicState> {
+    return this.s;
+  }
+
+  /** The state, but for the pins, is what a hypervisor has made of it. What it has sent is with the local APICs. */
+  takeBack(s: Omit<IoApicState, 'pins'>): void {
+    this.s = { ...s, pins: this.s.pins };
+  }
+
   setPin(n: number, level: boolean): void {
     const bit = 1 << n;
     const rose = level && !(this.s.pins & bit);
+    const changed = rose || (!level && (this.s.pins & bit) !== 0);
     this.s.pins = level ? this.s.pins | bit : this.s.pins & ~bit;
+    if (this.remote !== null) {
+      if (changed) this.remote(n, level);
+      return;
+    }
     if (this.s.lo[n] & Rte.LEVEL) {
       if (level) this.serviceLevel(n);
     } else if (rose && !(this.s.lo[n] & Rte.MASKED)) {
@@ -183,17 +203,19 @@ export class IoApic implements Device, EoiListener {
     if (n < 0 || n >= IOAPIC_PINS) return;
     if (r & 1) {
       s.hi[n] = v;
+      this.onEntry?.();
       return;
     }
     let e = (v & Rte.WRITABLE) | (s.lo[n] & Rte.REMOTE_IRR);
     // Turning an entry to edge ends its level interrupt: drivers without an EOI register use that.
     if (!(e & Rte.LEVEL)) e &= ~Rte.REMOTE_IRR;
     s.lo[n] = e;
+    this.onEntry?.();
     if (e & Rte.LEVEL) this.serviceLevel(n);
   }
 }
 
-function initial(): State {
+function initial(): IoApicState {
   return {
     select: 0,
     id: 0,

@@ -45,6 +45,11 @@ export function initialTimer(): LapicTimerState {
   return { lvt: LvtBit.MASKED, initial: 0, divide: 0, start: 0, spent: true, deadlineLo: 0, deadlineHi: 0 };
 }
 
+/** Nanoseconds per count, of the divide configuration register. */
+export function timerDivisor(divide: number): number {
+  return 1 << (((((divide >> 1) & 4) | (divide & 3)) + 1) & 7);
+}
+
 export class LapicTimer {
   /** Replaced as a whole by reset and restore, after which `arm` is due. */
   s = initialTimer();
@@ -140,6 +145,11 @@ export class LapicTimer {
     if (this.mode === TimerMode.TSC_DEADLINE) this.arm();
   }
 
+  /** Somebody else counts from now on, until `arm`. */
+  stop(): void {
+    this.timer.disarm();
+  }
+
   /** Arms the host timer for the next interrupt the state asks for. */
   arm(): void {
     const s = this.s;
@@ -155,8 +165,7 @@ export class LapicTimer {
 
   /** Nanoseconds per count. */
   private divisor(): number {
-    const d = this.s.divide;
-    return 1 << (((((d >> 1) & 4) | (d & 3)) + 1) & 7);
+    return timerDivisor(this.s.divide);
   }
 
   /** Sets the start so that `left` counts remain now. */

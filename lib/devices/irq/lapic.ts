@@ -69,6 +69,9 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
   readonly lint0: IrqLine = { set: (level) => this.setLint0(level) };
   readonly lint1: IrqLine = { set: (level) => this.setLint1(level) };
 
+  /** Vectors (256 bits) that a hypervisor interface (Hyper-V's SynIC) ends by itself when they are delivered; null: none. Belongs to that interface. */
+  autoEoi: Int32Array | null = null;
+
   private readonly version: number;
   private readonly virtualWire: boolean;
   private readonly x2apicAllowed: boolean;
@@ -81,6 +84,10 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
   private irrTop = -1;
   private ready = false;
   private inError = false;
+  /** A hypervisor has the state: what is here is out of date but for the pins. */
+  private lent = false;
+  /** While it is: LINT0 asks for an ExtINT here. */
+  private lentExtInt = false;
 
   constructor(private readonly o: LapicOptions) {
     this.name = `lapic@${o.id}`;
@@ -136,6 +143,37 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     this.sync();
   }
 
+  // ---- hypervisors with local APICs of their own ----
+
+  /**
+   * A hypervisor has the APIC from now on, in the state returned; ApicBus.remote says where messages go.
+   * @param extInt the 8259A is not the hypervisor's: what it asks for at LINT0 is still delivered here
+   */
+  lend(extInt: boolean): LapicState {
+    this.timer.stop();
+    this.lent = true;
+    this.lentExtInt = extInt;
+    this.sync();
+    return this.s;
+  }
+
+  /** It is here again, in that state but for the pins; null: whatever it was, it is of no use any more (a reset follows). */
+  takeBack(s: LapicState | null): void {
+    this.lent = false;
+    if (s === null) return;
+    s.lint0 = this.s.lint0;
+    s.lint1 = this.s.lint1;
+    this.s = s;
+    this.adoptTimer();
+    this.baseChanged();
+    this.sync();
+  }
+
+  /** What the timer's current-count register reads. */
+  get timerCount(): number {
+    return this.timer.current();
+  }
+
   // ---- InterruptSource ----
 
   pending(): boolean {
@@ -144,7 +182,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
 
   acknowledge(): number {
     const s = this.s;
-    if (this.extIntWaiting()) {
+    if (this.lent ? this.ready : this.extIntWaiting()) {
       s.extMessage = false;
       // The 8259A answers with its spurious vector if the request went away; so there always is one.
       const v = this.o.extInt ? this.o.extInt.acknowledge() : -1;
@@ -154,7 +192,7 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
     if (!this.ready) return -1;
     const v = this.irrTop;
     clearBit(s.irr, v);
-    setBit(s.isr, v);
+    if (this.autoEoi === null || !testBit(this.autoEoi, v)) setBit(s.isr, v);
     this.sync();
     return v;
   }
@@ -347,6 +385,12 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
 
   /** Recomputes what the CPU is told from the state. */
   private sync(): void {
+    if (this.lent) {
+      const asked = this.ready;
+      this.ready = this.lentExtInt && this.s.lint0;
+      if (this.ready || asked) this.o.cpu.onIntrChange();
+      return;
+    }
     this.isrTop = highest(this.s.isr);
     this.irrTop = highest(this.s.irr);
     const before = this.ready;
@@ -391,6 +435,10 @@ export class LocalApic implements Device, InterruptSource, ApicTarget {
   private setLint0(level: boolean): void {
     const rose = level && !this.s.lint0;
     this.s.lint0 = level;
+    if (this.lent) {
+      this.sync();
+      return;
+    }
     const e = this.s.lvt[Lvt.LINT0];
     if ((e & 0x700) === 0 && e & LvtBit.LEVEL) this.serviceLint0();
     else if (rose && (e & 0x700) !== DeliveryMode.EXTINT << 8) this.deliverLvt(Lvt.LINT0);

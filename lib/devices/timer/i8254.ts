@@ -6,7 +6,7 @@
 import { nsToTicks, ticksToNs } from '../clock.js';
 import { bytePorts } from '../byte-io.js';
 import type { Device, DeviceClock, DeviceTimer, IoHandler, IrqLine, SavedState } from '../device.js';
-import { array, bool, int, loadState, saveState, struct, time, u16, u8, type Schema } from '../saved.js';
+import { array, bool, int, loadState, saveState, struct, u16, u8, type Schema } from '../saved.js';
 
 const VERSION = 1;
 export const PIT_HZ = 1193182;
@@ -71,6 +71,9 @@ interface ChannelState {
   status: number;
 }
 
+/** Ticks a paused counter may have counted: 119 years. */
+const MAX_ELAPSED = 2 ** 52;
+
 const CHANNEL: Schema<ChannelState> = {
   access: int(1, 3),
   mode: int(0, 5),
@@ -79,7 +82,8 @@ const CHANNEL: Schema<ChannelState> = {
   count: int(0, 65536),
   next: int(0, 65536),
   armed: bool,
-  origin: time,
+  // Before time zero where the clock went back while the gate was low.
+  origin: int(-MAX_ELAPSED, Number.MAX_SAFE_INTEGER),
   running: bool,
   paused: bool,
   low: int(-1, 255),
@@ -201,7 +205,7 @@ class Channel {
       case Mode.SOFT_STROBE:
         if (!s.running || s.paused === !on) return;
         s.paused = !on;
-        s.origin = now - s.origin;
+        s.origin = on ? now - Math.min(s.origin, MAX_ELAPSED) : Math.max(0, now - s.origin);
         return;
       case Mode.RATE:
       case Mode.SQUARE:

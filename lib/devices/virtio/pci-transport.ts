@@ -12,6 +12,8 @@ const ISR = 0x1000;
 const DEVICE = 0x2000;
 const NOTIFY = 0x3000;
 const BAR_SIZE = 0x4000;
+/** notify_off_multiplier. */
+const NOTIFY_STEP = 4;
 const NO_VECTOR = 0xffff;
 
 /** Offsets in the common configuration structure (4.1.4.3). */
@@ -39,14 +41,16 @@ export class VirtioPci extends PciFunction implements VirtioTransport {
     super(name, host, slot << 3, { vendor: 0x1af4, device: 0x1040 + dev.type, class: dev.pciClass, revision: 1, subsysVendor: 0x1af4, subsys: 0x1100, pin: 1 });
     this.v = new VirtioState(name, mem, dev, log, () => this.interrupt(this.configVector, Isr.CONFIG));
     this.vectors = this.addMsix(1, dev.queues + 1);
-    this.addBar(4, 'mem', BAR_SIZE, { read: (o, s) => this.barRead(o, s), write: (o, s, v) => this.barWrite(o, s, v) });
+    // Drivers write a queue's number in 16 bits (4.1.5.2).
+    const doorbells = Array.from({ length: dev.queues }, (_, q) => ({ offset: NOTIFY + q * NOTIFY_STEP, bytes: 2, match: -1, ring: () => this.notify(q) }));
+    this.addBar(4, 'mem', BAR_SIZE, { read: (o, s) => this.barRead(o, s), write: (o, s, v) => this.barWrite(o, s, v), doorbells });
     const cap = (type: number, offset: number, length: number, extra: readonly number[] = []): void => {
       this.addCapability(0x09, [16 + extra.length, type, 4, 0, 0, 0, ...le32(offset), ...le32(length), ...extra]);
     };
     cap(1, COMMON, 0x38);
     cap(3, ISR, 4);
     cap(4, DEVICE, 0x1000);
-    cap(2, NOTIFY, 0x1000, le32(4));
+    cap(2, NOTIFY, 0x1000, le32(NOTIFY_STEP));
     this.sealConfig();
     dev.attach(this);
   }
@@ -125,10 +129,13 @@ export class VirtioPci extends PciFunction implements VirtioTransport {
     }
   }
 
+  private notify(q: number): void {
+    if (q < this.v.queue.length && this.v.status & Status.DRIVER_OK && this.busMaster) this.dev.notify(q);
+  }
+
   private barWrite(offset: number, size: number, v: number): void {
     if (offset >= NOTIFY) {
-      const q = (offset - NOTIFY) >> 2;
-      if (q < this.v.queue.length && this.v.status & Status.DRIVER_OK && this.busMaster) this.dev.notify(q);
+      this.notify((offset - NOTIFY) >> 2);
     } else if (offset >= DEVICE) {
       this.dev.config.write(offset - DEVICE, size, v);
     } else if (offset < ISR) {

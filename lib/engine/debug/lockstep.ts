@@ -35,6 +35,7 @@ const VEC = Slot.VEC * 2;
 const VEC_END = Slot.TEMP * 2;
 const INSN = Slot.X_INSN * 2;
 const PC = Slot.PC * 2;
+const MODE = Slot.MODE * 2;
 
 /** What the interpreter did, one record of ENTRY words per event. */
 const enum Ev { LOAD = 1, STORE, LOAD_VEC, STORE_VEC, CALL, SEGCHK }
@@ -355,6 +356,9 @@ export class Lockstep implements BlockTool {
     this.stats.blocks++;
     this.save(V, info.vec);
     for (let i = Slot.TEMP * 2; i < tempEnd; i++) V[i] = POISON;
+    // A helper that changes the mode says so only if it does: it has to find what the interpreter found.
+    const mode = V[MODE]!;
+    const mmuIdx = V[MODE + 1]!;
     rec.n = 0;
     if (rec.diffs.length > 0) rec.diffs.length = 0;
     let thrown: unknown = null;
@@ -372,12 +376,18 @@ export class Lockstep implements BlockTool {
     this.stats.events += rec.n;
     const insn = V[INSN]!;
     this.swap(V, info.vec);
+    const nextMode = V[MODE]!;
+    const nextIdx = V[MODE + 1]!;
+    V[MODE] = mode;
+    V[MODE + 1] = mmuIdx;
     for (let i = Slot.TEMP * 2; i < tempEnd; i++) V[i] = POISON;
     this.replay(cpu, block, info, rec, thrown, code, insn);
     // The interpreter's result stands: undefined flags come from one executor only.
     if (info.undef.used || info.undef.leak !== 0) this.restore(V, this.post, info.vec);
     else for (let i = 0; i < HEAD_END; i++) V[i] = this.post[i]!;
     V[INSN] = insn;
+    V[MODE] = nextMode;
+    V[MODE + 1] = nextIdx;
     if (thrown !== null) {
       if (thrown instanceof GuestFault) Object.assign(thrown, this.raised);
       throw thrown;

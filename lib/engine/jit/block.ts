@@ -23,6 +23,9 @@ export class Block {
   heatEpoch = 0;
   /** Made of several blocks. */
   region = false;
+  /** Of a region: its page hints, and which of them it must not use, as bits by their order. */
+  hints: readonly number[] = [];
+  hintsOff = 0;
 
   /** Length of the host code from entryA on, cold paths included. */
   hostBytes = 0;

@@ -8,7 +8,7 @@ import { compileForInterp } from '../interp/compile.js';
 import { Interpreter } from '../interp/interp.js';
 import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
-import { ExitCode, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
+import { ExitCode, HINT_MISSES, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
@@ -77,6 +77,8 @@ const JC_MODE = Slot.JC_MODE * 2;
 /** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
 const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
+/** A hint that misses more often costs more than it saves: a miss may be a branch that the host did not predict. */
+const HINT_MISSES_PER_MS = 4000;
 /** Most blocks that come from the code cache together with the one that is needed. */
 const BRING_IN = 48;
 /** For code that nobody has jumped to yet: whether its second page may be fetched is not known. */
@@ -141,6 +143,9 @@ export class Engine {
   /** How often writes have hit a region, by page: code that patches itself stays blocks. */
   private readonly spoiled = new Map<number, number>();
   private readonly regionIr: IrBuilder;
+  /** Regions with page hints, and when their misses were last looked at. */
+  private hinted: Block[] = [];
+  private hintsSeen = 0;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
@@ -436,11 +441,34 @@ export class Engine {
     const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
     const b = this.jcBlocks[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
     if (b === null || V[e] !== lo || V[e + 1] !== V[Slot.PC * 2 + 1]! || b.mode !== cpu.mode || !b.valid || b.page2 >= 0) return;
-    if ((this.spoiled.get(b.ram - b.offset) ?? 0) >= 2) return;
+    if (this.hinted.length > 0) this.checkHints(cpu, host);
+    if (!b.valid || (this.spoiled.get(b.ram - b.offset) ?? 0) >= 2) return;
     if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
   }
 
-  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block): void {
+  /** Regions whose hints miss too often are made again without these. */
+  private checkHints(cpu: GuestCpu, host: HostCode): void {
+    // CPU time: on a busy host little of the time has been the guest's.
+    const now = process.cpuUsage().user / 1000;
+    const most = (now - this.hintsSeen) * HINT_MISSES_PER_MS;
+    this.hintsSeen = now;
+    const V = cpu.V;
+    const regions = this.hinted;
+    this.hinted = [];
+    for (const b of regions) {
+      if (!b.valid) continue;
+      let off = b.hintsOff;
+      b.hints.forEach((id, k) => {
+        const at = (HINT_MISSES >> 2) + id;
+        if (V[at]! > most) off |= 1 << k;
+      });
+      if (off === b.hintsOff || b.mmuIdx !== cpu.mmuIdx || b.mode !== cpu.mode || host.nearlyFull || this.consts.nearlyFull) this.hinted.push(b);
+      else this.makeRegion(cpu, host, b, off);
+    }
+    for (const b of regions) for (const id of b.hints) V[(HINT_MISSES >> 2) + id] = 0;
+  }
+
+  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block, hintsOff = 0): void {
     const t0 = performance.now();
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
@@ -472,11 +500,13 @@ export class Engine {
     block.from = region.from;
     block.to = region.to;
     block.region = true;
+    block.hintsOff = hintsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
     if (sites === null) return;
     this.invalidate(head);
     this.sites.add(block, sites);
     this.enterBlock(block, pageOff);
+    if (block.hints.length > 0) this.hinted.push(block);
     this.stats.regions++;
     this.stats.translateNs += (performance.now() - t0) * 1e6;
   }
@@ -833,6 +863,10 @@ export class Engine {
 
   private hit(b: Block, cpuStore: boolean): void {
     if (cpuStore && this.running(b)) throw this.restart;
+    if (b.region) {
+      const page = b.ram - b.offset;
+      this.spoiled.set(page, (this.spoiled.get(page) ?? 0) + 1);
+    }
     this.invalidate(b);
   }
 
@@ -858,11 +892,7 @@ export class Engine {
     b.valid = false;
     this.stats.invalidated++;
     // It may be running: its loop ends at the next look at PENDING.
-    if (b.region) {
-      for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
-      const page = b.ram - b.offset;
-      this.spoiled.set(page, (this.spoiled.get(page) ?? 0) + 1);
-    }
+    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
     const pageOff = b.ram - (b.ram % PAGE);
     this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
     if (b.page2 >= 0) {
@@ -919,6 +949,7 @@ export class Engine {
     this.pages.clear();
     this.emptied.clear();
     this.spoiled.clear();
+    this.hinted = [];
     this.sites.clear();
     for (const c of this.cpus) {
       for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i);

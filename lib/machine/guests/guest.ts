@@ -53,7 +53,7 @@ export interface Guest {
   /** Leaves ACPI S3. */
   resume(): void;
   /** Makes KVM run the CPUs; absent where it cannot. */
-  accelerate?(deps: Omit<KvmDeps, 'cpus'>): Accelerator;
+  accelerate?(deps: Omit<KvmDeps, 'cpus' | 'irq'>): Accelerator;
 }
 
 /** Told of what a trace shows besides blocks. */

@@ -5,6 +5,7 @@ import { kvmModel } from '../../accel/kvm/system.js';
 import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
 import { PcBoard } from '../../boards/pc.js';
 import { Q35Board } from '../../boards/q35.js';
+import { DeliveryMode } from '../../devices/irq/lapic.spec.js';
 import type { PortRegisters } from '../../devices/input/vmmouse.js';
 import { HIGH_RAM, ramLayout } from '../../boot/e820.js';
 import { X86Cpu } from '../../engine/guest/x86/cpu.js';
@@ -134,6 +135,14 @@ function build(env: GuestEnv): Guest {
   const lifter = x86Lifter(helpers, model, config.cpus);
   const hyperv = !model.features.has('hv') ? null : new HyperV({
     map: memory, tscKHz, apicKHz: APIC_KHZ, ticks: () => env.tsc?.ticks() ?? (clock.now() * tscKHz) / 1e6, tsc: () => cpus[0]!.tsc(), reset: () => env.board.reset(),
+    synic: (i) => ({
+      timer: (fire) => {
+        const t = env.board.clock.timer(fire);
+        return (delay) => (delay === Infinity ? t.disarm() : t.arm(env.board.clock.now() + delay));
+      },
+      interrupt: (vector) => void board.irq.lapics[i]!.accept(DeliveryMode.FIXED, vector, false),
+      autoEoi: (vectors) => (board.irq.lapics[i]!.autoEoi = vectors),
+    }),
   });
   env.states.forEach((state, index) => {
     const paravirt = hyperv?.cpu(index) ?? new PvClock({
@@ -167,7 +176,12 @@ function build(env: GuestEnv): Guest {
       for (const c of cpus) c.reset();
       start(board.resume());
     },
-    accelerate: (deps) => (accelerator = new KvmAccelerator({ ...deps, cpus })),
+    accelerate(deps) {
+      const { irqchip } = deps.options;
+      if (hyperv !== null && irqchip !== 'auto' && irqchip !== 'off') throw new UsageError(`--accel: irqchip=${irqchip} has no SynIC, which --cpu hv=on shows (use irqchip=off)`);
+      const options = hyperv === null ? deps.options : { ...deps.options, irqchip: 'off' as const };
+      return (accelerator = new KvmAccelerator({ ...deps, options, cpus, irq: board.irq }));
+    },
   };
 }
 

@@ -156,6 +156,22 @@ describe('8254', () => {
     expect(pit.ports.read(0, 1) & 0x40).toBe(0x40);
   });
 
+  it('keeps its count and its state when the clock goes back while the gate is low', () => {
+    const { pit, clock, go, p61 } = make();
+    p61.ports.write(0, 1, 1);
+    load(pit, 2, 0, 1000);
+    go(400);
+    p61.ports.write(0, 1, 0);
+    expect(count(pit, 2)).toBe(600);
+    clock.jump(-clock.now());
+    p61.ports.write(0, 1, 1);
+    expect(count(pit, 2)).toBe(600);
+    const saved = pit.save();
+    pit.restore(saved);
+    expect(pit.save()).toEqual(saved);
+    expect(count(pit, 2)).toBe(600);
+  });
+
   it('survives an absurd rate and fuzzing', () => {
     const { pit, clock, irq0 } = make();
     load(pit, 0, 2, 1);

@@ -3,6 +3,7 @@ import { X64Backend, type CompiledBlock } from '#lib/engine/host/x64/backend.js'
 import { resetReturns } from '#lib/engine/host/x64/stubs.js';
 import { HelperResult, type HelperFn } from '#lib/engine/helpers.js';
 import { IrBuilder } from '#lib/engine/ir/builder.js';
+import type { PassOptions } from '#lib/engine/ir/passes.js';
 import type { Region } from '#lib/engine/ir/region.js';
 import { verifyIr } from '#lib/engine/ir/verify.js';
 import { ExitCode, Slot, STATE_BYTES, Yield, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES } from '#lib/engine/state.js';
@@ -45,13 +46,13 @@ export class Jit {
   private cursor: number;
   private readonly limit: number;
 
-  constructor(features?: readonly string[], bytes = 0x40_0000) {
+  constructor(features?: readonly string[], bytes = 0x40_0000, passes?: PassOptions) {
     const n = addon!;
     const state = n.allocState(STATE_BYTES);
     const ram = n.allocRam(RAM_BYTES);
     const exec = n.allocExec(bytes);
     this.cpu = fakeCpu({ state, ram });
-    this.backend = new X64Backend(exec, { features: features ?? n.cpuFeatures() });
+    this.backend = new X64Backend(exec, { features: features ?? n.cpuFeatures(), passes });
     this.context = n.createContext(state, exec);
     this.cursor = this.backend.firstFree;
     this.limit = bytes;
@@ -96,12 +97,12 @@ export class Jit {
   }
 
   /** Compiles a region. */
-  region(r: Region): CompiledBlock {
+  region(r: Region, hintsOff = 0): CompiledBlock {
     const info = { mmuIdx: this.cpu.mmuIdx, mask32: false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: true, mode: 0 };
-    let c = this.backend.compileRegion(r, info, this.cursor, this.limit);
+    let c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff);
     if (c === null) {
       this.cursor = this.backend.firstFree;
-      c = this.backend.compileRegion(r, info, this.cursor, this.limit)!;
+      c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff)!;
     }
     this.cursor = c.end;
     return c;

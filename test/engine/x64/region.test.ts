@@ -6,10 +6,11 @@ import { compileForInterp } from '#lib/engine/interp/compile.js';
 import { Interpreter } from '#lib/engine/interp/interp.js';
 import { IrBuilder } from '#lib/engine/ir/builder.js';
 import { Op } from '#lib/engine/ir/ops.js';
+import type { PassOptions } from '#lib/engine/ir/passes.js';
 import { printIr } from '#lib/engine/ir/print.js';
 import { appendBlock, type Region, type RegionNode, targets } from '#lib/engine/ir/region.js';
 import { REC } from '#lib/engine/ir/ops.js';
-import { Cc, ExitCode, Fl, Slot } from '#lib/engine/state.js';
+import { Cc, dropHints, ExitCode, Fl, HINT_MISSES, Slot, Yield } from '#lib/engine/state.js';
 import { fakeCpu, Random, type FakeCpu } from '../fake-cpu.js';
 import { defineHelper, Generator, prepare, REGS } from './generator.js';
 import { canRun, Jit } from './jit.js';
@@ -92,9 +93,12 @@ function interpret(cpu: FakeCpu, blocks: readonly IrBuilder[]): ExitCode {
 }
 
 describe.skipIf(!canRun)('regions', () => {
-  for (let seed = 1; seed <= 8; seed++) {
-    it(`seed ${seed}`, () => {
-      const jit = new Jit();
+  // With everything, and without one of what regions have a share in.
+  const off: readonly (keyof PassOptions)[] = ['lazyFlags', 'pageHints', 'returns'];
+  for (let seed = 1; seed <= 8 + off.length; seed++) {
+    const without = off[seed - 9];
+    it(`seed ${seed}${without === undefined ? '' : `, without ${without}`}`, () => {
+      const jit = new Jit(undefined, undefined, without === undefined ? {} : { [without]: false });
       const a = jit.cpu;
       const b = fakeCpu();
       const helper = defineHelper(a);
@@ -153,6 +157,90 @@ describe.skipIf(!canRun)('regions', () => {
       }
     });
   }
+
+  describe('page hints', () => {
+    /** do { r10 += [r9]; (or [r9] = r10, r10 += 1) r9 += r11 } while (--FUEL) */
+    const loop = (jit: Jit, w: number, store: boolean, off = 0): ReturnType<Jit['region']> => {
+      const ir = new IrBuilder(jit.cpu.pool);
+      ir.begin();
+      ir.insn(at(0), at(0) + 4);
+      if (store) {
+        ir.st(w, 9, 10);
+        ir.alu(Op.ADD, 3, 10, 10, ir.k(1));
+      } else {
+        const t = ir.temp();
+        ir.ld(w, t, 9);
+        ir.alu(Op.ADD, 3, 10, 10, t);
+      }
+      ir.alu(Op.ADD, 3, 9, 9, 11);
+      ir.alu(Op.SUB, 2, FUEL, FUEL, ir.k(1), Fl.ALL);
+      ir.jcc(Cc.NE, at(0), EXIT);
+      return jit.region(region([ir], new IrBuilder(jit.cpu.pool)), off);
+    };
+    const run = (jit: Jit, code: ReturnType<Jit['region']>, from: number, step: number, count: number): bigint => {
+      const { cpu } = jit;
+      cpu.set(9, BigInt(from));
+      cpu.set(10, 0n);
+      cpu.set(11, BigInt(step));
+      cpu.set(FUEL, BigInt(count));
+      cpu.set(Slot.PCBASE, PAGE);
+      jit.run(code);
+      return cpu.get(10);
+    };
+    const setUp = (): Jit => {
+      const jit = new Jit();
+      for (let i = 0; i < 0x8000; i++) jit.cpu.map.ram8[i] = i * 7 + (i >> 8);
+      for (let k = 1; k < 8; k++) jit.cpu.mapPage(BigInt(k * 0x1000), k * 0x1000, true);
+      return jit;
+    };
+
+    it('follow an access from page to page, whatever its alignment', () => {
+      const jit = setUp();
+      const view = jit.cpu.map.ramView;
+      for (const w of [0, 1, 2, 3]) {
+        const code = loop(jit, w, false);
+        for (const [from, step, count] of [[0x1000, 1, 100], [0x1001, 8, 600], [0x1ff0, 4, 9], [0x1000, 4093, 6], [0x1000, 0x1000, 7], [0x3ffc, 1, 5]] as const) {
+          let want = 0n;
+          for (let i = 0; i < count; i++) {
+            for (let k = 0; k < 1 << w; k++) want += BigInt(view.getUint8(from + i * step + k)) << BigInt(8 * k);
+          }
+          expect(run(jit, code, from, step, count)).toBe(BigInt.asUintN(64, want));
+        }
+      }
+    });
+
+    it('are used: a loop within a page leaves its hint once', () => {
+      const jit = setUp();
+      const code = loop(jit, 3, false);
+      run(jit, code, 0x2000, 8, 500);
+      expect(code.hints).toHaveLength(1);
+      expect(jit.cpu.V[(HINT_MISSES >> 2) + code.hints![0]!]).toBe(1);
+      // Switched off, it is not asked.
+      const plain = loop(jit, 3, false, 1);
+      run(jit, plain, 0x3000, 8, 500);
+      expect(jit.cpu.V[(HINT_MISSES >> 2) + plain.hints![0]!]).toBe(0);
+    });
+
+    it('end with the translation they come from, and with the right to write', () => {
+      const jit = setUp();
+      const { cpu } = jit;
+      const load = loop(jit, 0, false);
+      const store = loop(jit, 0, true);
+      const before = run(jit, load, 0x2000, 1, 10);
+      run(jit, store, 0x2100, 1, 10);
+      expect(jit.yields[Yield.STORE]).toBe(0);
+      // The linear page is another one now, and read-only.
+      cpu.mapPage(0x2000n, 0x5000, false);
+      dropHints(cpu.V);
+      const after = run(jit, load, 0x2000, 1, 10);
+      let want = 0;
+      for (let i = 0; i < 10; i++) want += cpu.map.ram8[0x5000 + i]!;
+      expect(after).toBe(BigInt(want));
+      expect(after).not.toBe(before);
+      run(jit, store, 0x2100, 1, 10);
+      expect(jit.yields[Yield.STORE]).toBe(10);
+    });
+  });
 
   it('a pending request ends a loop at its head, with exact flags', () => {
     const jit = new Jit();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FlushKind } from '#lib/engine/cpu.js';
-import { Access, Slot, TLB_BASE, TLB_TABLE_BYTES } from '#lib/engine/state.js';
+import { Access, HINT_BASE, HINT_USED, Slot, TLB_BASE, TLB_TABLE_BYTES } from '#lib/engine/state.js';
 import { Cr0, Cr4, Efer } from '#lib/engine/guest/x86/defs.js';
 import { MMU_ALIGN, Mmu, X } from '#lib/engine/guest/x86/mode.js';
 import { Acc } from '#lib/engine/guest/x86/mmu.js';
@@ -232,6 +232,28 @@ describe('TLB', () => {
     expect(m.tlb(Mmu.USER, 0x40_0000).r).toBe(false);
     mmu.read8(0x40_0000, 0, Mmu.USER);
     expect(m.tlb(Mmu.USER, 0x40_0000)).toMatchObject({ r: true, w: false });
+  });
+
+  it('empties page hints whenever it takes something away', () => {
+    const m = paged(0x30_0067);
+    const { V } = m;
+    const { mmu } = m.cpu;
+    const gone = (what: () => void): boolean => {
+      V[HINT_USED >> 2] = 1;
+      V[HINT_BASE >> 2] = 0x40_0000;
+      V[(HINT_BASE >> 2) + 1] = 0;
+      what();
+      return V[HINT_BASE >> 2] === -1 && V[(HINT_BASE >> 2) + 1] === -1 && V[HINT_USED >> 2] === 0;
+    };
+    expect(gone(() => undefined)).toBe(false);
+    expect(gone(() => mmu.flushPage(0x40_0000, 0))).toBe(true);
+    expect(gone(() => mmu.flushNonGlobal())).toBe(true);
+    expect(gone(() => mmu.flushAll())).toBe(true);
+    expect(gone(() => mmu.switchContext(1, 2, true))).toBe(true);
+    V[T * 2] = 0x40_0000;
+    V[T * 2 + 1] = 0;
+    m.cpu.store(2, T, T + 1, Access.NORMAL);
+    expect(gone(() => mmu.noteCodePage(0x30_0000))).toBe(true);
   });
 
   it('drops what it must', () => {

@@ -1,11 +1,12 @@
 /**
- * The part of Microsoft's hypervisor interface that guests use to keep time: reference counter, reference TSC page, frequencies,
- * and what a guest insists on before it uses those (identity, hypercall page, VP index). Hypervisor Top Level Functional Specification
+ * The part of Microsoft's hypervisor interface that guests use to keep time: reference counter, reference TSC page, frequencies, synthetic
+ * timers with their interrupt controller (synic.ts), and what a guest insists on before it uses those (identity, hypercall page, VP index). Hypervisor Top Level Functional Specification
  * (TLFS) 6.0: 2.4 (CPUID leaves), 3.13 (hypercall page), 12.5-12.7 (reference time), 7.8.1 (VP index). The hypercall page
  * answers every call with HV_STATUS_INVALID_HYPERCALL_CODE: none is offered.
  */
 import type { PhysicalMap } from '../../cpu.js';
 import type { ParavirtMsrs } from './msr.js';
+import { Synic, SYNIC_HINTS, SYNIC_MISC, SYNIC_PRIVILEGES, type SynicOptions } from './synic.js';
 
 const enum HvMsr {
   GUEST_OS_ID = 0x4000_0000,
@@ -20,11 +21,11 @@ const enum HvMsr {
 }
 
 /** Partition privileges, leaf 0x40000003 EAX: reference counter, hypercall MSRs, VP index, reset, reference TSC, frequencies. */
-export const HV_PRIVILEGES = (1 << 1) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 9) | (1 << 11);
+export const HV_PRIVILEGES = (1 << 1) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 9) | (1 << 11) | SYNIC_PRIVILEGES;
 /** Leaf 0x40000003 EDX: the frequency MSRs exist. */
-export const HV_MISC = 1 << 8;
+export const HV_MISC = (1 << 8) | SYNIC_MISC;
 /** Leaf 0x40000004 EAX: do not treat late timer interrupts as a failure. */
-export const HV_HINTS = 1 << 5;
+export const HV_HINTS = (1 << 5) | SYNIC_HINTS;
 
 const PAGE = 4096;
 const ENABLE = 1;
@@ -39,6 +40,8 @@ export interface HyperVOptions {
   ticks: () => number;
   /** The time-stamp counter of CPU 0 as the guest reads it, below 2^53. */
   tsc: () => number;
+  /** What the SynIC of CPU `index` needs besides. */
+  synic: (index: number) => Pick<SynicOptions, 'timer' | 'interrupt' | 'autoEoi'>;
   /** The guest resets the machine. */
   reset: () => void;
 }
@@ -68,23 +71,25 @@ export class HyperV {
   cpu(index: number): ParavirtMsrs {
     let assistLo = 0;
     let assistHi = 0;
+    const synic = new Synic({ map: this.o.map, time: () => this.time(this.o.ticks()), ...this.o.synic(index) });
     return {
       readMsr: (msr, out) => {
         if (msr === (HvMsr.VP_INDEX as number)) this.put(out, BigInt(index));
         else if (msr === (HvMsr.VP_ASSIST_PAGE as number)) {
           out.lo = assistLo;
           out.hi = assistHi;
-        } else return this.read(msr, out);
+        } else return synic.read(msr, out) || this.read(msr, out);
         return true;
       },
       writeMsr: (msr, lo, hi) => {
-        if (msr !== (HvMsr.VP_ASSIST_PAGE as number)) return this.write(msr, lo, hi);
+        if (msr !== (HvMsr.VP_ASSIST_PAGE as number)) return synic.write(msr, lo, hi) || this.write(msr, lo, hi);
         assistLo = lo;
         assistHi = hi;
         return true;
       },
       reset: () => {
         assistLo = assistHi = 0;
+        synic.reset();
         if (index === 0) this.reset();
       },
     };

@@ -5,7 +5,7 @@
  * Access rights are given as an MMU index: Mmu.USER, Mmu.KERNEL (also implicit supervisor accesses: SMAP applies whatever
  * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
  */
-import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
@@ -121,6 +121,7 @@ export class X86Mmu {
     this.view = cpu.map.ramView;
     this.writeTagged = new Int32Array(cpu.map.codePages.length);
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+    initHints(this.V);
   }
 
   /** Takes over CR0, CR3, CR4 and EFER. Flushes nothing. */
@@ -491,6 +492,7 @@ export class X86Mmu {
 
   /** The caches that hold no global translations apart: dropped by every flush. */
   private dropXc(): void {
+    dropHints(this.V);
     if (this.wcUsed) this.wtagLo.fill(-1);
     this.wcUsed = false;
     if (this.xcUsed) this.xtagLo.fill(-1);
@@ -510,6 +512,7 @@ export class X86Mmu {
     const only = this.writeTagged[page >>> 12]!;
     if (only === 0) return;
     this.writeTagged[page >>> 12] = 0;
+    dropHints(this.V);
     if (only > 0) {
       if (this.writes(only, page)) this.dropWriteTag(only);
       return;

@@ -61,39 +61,59 @@ export class Asm {
 
   /** ModRM (and displacement) for register field `reg` and operand code `rm`. */
   modrm(reg: number, rm: number): void {
+    this.p = this.modrmAt(this.u8, this.p, reg, rm);
+  }
+
+  /** The same at position p. The hot encoders keep the cursor in a local: a call for each byte costs more than the byte. @returns where it ends */
+  private modrmAt(u: Uint8Array, p: number, reg: number, rm: number): number {
     const r = (reg & 7) << 3;
     if (rm < MEM) {
-      this.b(0xc0 | r | (rm & 7));
-      return;
+      u[p] = 0xc0 | r | (rm & 7);
+      return p + 1;
     }
     const disp = rm - MEM - STATE_BIAS;
     if (disp < 128) {
-      this.b(0x45 | r);
-      this.b(disp);
-    } else {
-      this.b(0x85 | r);
-      if (rm >= POOL_MEM) this.relocs.add(this.p, Reloc.POOL_DISP | (((rm - MEM) >> 3) << Reloc.SLOT_SHIFT));
-      this.d(disp);
+      u[p] = 0x45 | r;
+      u[p + 1] = disp;
+      return p + 2;
     }
+    u[p] = 0x85 | r;
+    if (rm >= POOL_MEM) this.relocs.add(p + 1, Reloc.POOL_DISP | (((rm - MEM) >> 3) << Reloc.SLOT_SHIFT));
+    u[p + 1] = disp;
+    u[p + 2] = disp >> 8;
+    u[p + 3] = disp >> 16;
+    u[p + 4] = disp >> 24;
+    return p + 5;
   }
 
   /** ModRM and SIB for [base + index << scale + disp]. index may be NO_INDEX. */
   modrmMem(reg: number, base: number, index: number, scale: number, disp: number): void {
+    this.p = this.modrmMemAt(this.u8, this.p, reg, base, index, scale, disp);
+  }
+
+  private modrmMemAt(u: Uint8Array, p: number, reg: number, base: number, index: number, scale: number, disp: number): number {
     const r = (reg & 7) << 3;
     const small = disp >= -128 && disp < 128;
     // RBP and R13 as a base have no form without a displacement.
     const mod = disp === 0 && (base & 7) !== R.RBP ? 0 : small ? 0x40 : 0x80;
     if (index >= 0) {
-      this.b(mod | r | 4);
-      this.b((scale << 6) | ((index & 7) << 3) | (base & 7));
+      u[p++] = mod | r | 4;
+      u[p++] = (scale << 6) | ((index & 7) << 3) | (base & 7);
     } else if ((base & 7) === R.RSP) {
-      this.b(mod | r | 4);
-      this.b(0x24);
+      u[p++] = mod | r | 4;
+      u[p++] = 0x24;
     } else {
-      this.b(mod | r | (base & 7));
+      u[p++] = mod | r | (base & 7);
     }
-    if (mod === 0x40) this.b(disp);
-    else if (mod === 0x80) this.d(disp);
+    if (mod === 0x40) u[p++] = disp;
+    else if (mod === 0x80) {
+      u[p] = disp;
+      u[p + 1] = disp >> 8;
+      u[p + 2] = disp >> 16;
+      u[p + 3] = disp >> 24;
+      p += 4;
+    }
+    return p;
   }
 
   /** Prefixes, for a form whose byte variant has the opcode one below. Byte registers 4..7 need an empty REX. */
@@ -105,17 +125,24 @@ export class Asm {
 
   /** op reg, r/m (or r/m, reg): `opc` is the opcode of the 16/32/64-bit variant, the byte variant is opc - 1. */
   op(w: number, opc: number, reg: number, rm: number): void {
-    const byte = w === 0;
-    this.prefix(w, reg, rm, byte, byte);
-    this.b(byte ? opc - 1 : opc);
-    this.modrm(reg, rm);
+    const u = this.u8;
+    let p = this.p;
+    if (w === 1) u[p++] = 0x66;
+    const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1) | (rm < MEM ? rm >> 3 : 0);
+    if (rex !== 0 || (w === 0 && ((reg >= 4 && reg < 8) || (rm >= 4 && rm < 8)))) u[p++] = 0x40 | rex;
+    u[p] = w === 0 ? opc - 1 : opc;
+    this.p = this.modrmAt(u, p + 1, reg, rm);
   }
 
   /** The same with an opcode extension digit. */
   opd(w: number, opc: number, digit: number, rm: number): void {
-    this.prefix(w, 0, rm, false, w === 0);
-    this.b(w === 0 ? opc - 1 : opc);
-    this.modrm(digit, rm);
+    const u = this.u8;
+    let p = this.p;
+    if (w === 1) u[p++] = 0x66;
+    const rex = (w === 3 ? 8 : 0) | (rm < MEM ? rm >> 3 : 0);
+    if (rex !== 0 || (w === 0 && rm >= 4 && rm < 8)) u[p++] = 0x40 | rex;
+    u[p] = w === 0 ? opc - 1 : opc;
+    this.p = this.modrmAt(u, p + 1, digit, rm);
   }
 
   /** Two-byte opcode 0F opc, no byte variant (CMOV, BSF, IMUL, BT, SHLD ...). */
@@ -138,10 +165,13 @@ export class Asm {
 
   /** op with memory operand [base + index << scale + disp]. */
   opm(w: number, opc: number, reg: number, base: number, index: number, scale: number, disp: number): void {
-    if (w === 1) this.b(0x66);
-    this.rexMem(w === 3 ? 8 : 0, reg, base, index, w === 0 && reg >= 4 && reg < 8);
-    this.b(w === 0 ? opc - 1 : opc);
-    this.modrmMem(reg, base, index, scale, disp);
+    const u = this.u8;
+    let p = this.p;
+    if (w === 1) u[p++] = 0x66;
+    const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1) | (index >= 0 ? (index & 8) >> 2 : 0) | (base >> 3);
+    if (rex !== 0 || (w === 0 && reg >= 4 && reg < 8)) u[p++] = 0x40 | rex;
+    u[p] = w === 0 ? opc - 1 : opc;
+    this.p = this.modrmMemAt(u, p + 1, reg, base, index, scale, disp);
   }
 
   private rexMem(w8: number, reg: number, base: number, index: number, force: boolean): void {
@@ -170,9 +200,15 @@ export class Asm {
   /** mov r/m, imm. For w = 3 the immediate is sign-extended. */
   movi(w: number, rm: number, imm: number): void {
     if (w >= 2 && rm < MEM && (w === 2 || imm >= 0)) {
-      if (rm >= 8) this.b(0x41);
-      this.b(0xb8 | (rm & 7));
-      this.d(imm);
+      const u = this.u8;
+      let p = this.p;
+      if (rm >= 8) u[p++] = 0x41;
+      u[p] = 0xb8 | (rm & 7);
+      u[p + 1] = imm;
+      u[p + 2] = imm >> 8;
+      u[p + 3] = imm >> 16;
+      u[p + 4] = imm >> 24;
+      this.p = p + 5;
       return;
     }
     this.opd(w, 0xc7, 0, rm);
@@ -398,9 +434,21 @@ export class Asm {
 
   /** jmp rel32 to `target` (an offset in the code buffer). */
   jmp(target: number): void {
-    this.b(0xe9);
-    this.noteTarget(this.p, target);
-    this.d(target - (this.p + 4));
+    this.rel32(0xe9, target);
+  }
+
+  /** A one-byte opcode and a rel32. */
+  private rel32(opc: number, target: number): void {
+    const u = this.u8;
+    const p = this.p;
+    const x = target - (p + 5);
+    u[p] = opc;
+    u[p + 1] = x;
+    u[p + 2] = x >> 8;
+    u[p + 3] = x >> 16;
+    u[p + 4] = x >> 24;
+    this.noteTarget(p + 1, target);
+    this.p = p + 5;
   }
 
   /** jcc rel32. */
@@ -420,10 +468,12 @@ export class Asm {
 
   /** jcc rel32 whose target is patched later. @returns the position of the rel32. */
   jccLater(cc: number): number {
-    this.b(0x0f);
-    this.b(0x80 | cc);
-    this.p += 4;
-    return this.p - 4;
+    const u = this.u8;
+    const p = this.p;
+    u[p] = 0x0f;
+    u[p + 1] = 0x80 | cc;
+    this.p = p + 6;
+    return p + 2;
   }
 
   /** Makes the rel32 at `pos` point to `target`. */
@@ -438,9 +488,7 @@ export class Asm {
   }
 
   call(target: number): void {
-    this.b(0xe8);
-    this.noteTarget(this.p, target);
-    this.d(target - (this.p + 4));
+    this.rel32(0xe8, target);
   }
 
   /** call rel32 whose target is patched later. @returns the position of the rel32. */

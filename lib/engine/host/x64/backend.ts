@@ -28,6 +28,7 @@ import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
 import { emitFop } from './emit-fop.js';
+import { emitColdHint, HintPlan } from './emit-hint.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
@@ -86,6 +87,8 @@ export interface CompiledBlock {
   entryB: number;
   /** First byte after the block, cold paths included. */
   end: number;
+  /** Of a region: its page hints (MMU index * HINTS + hint). */
+  hints?: readonly number[];
   /** Chain sites as triples: site id (= position of its rel32), target page offset (with SITE_CHANGES_MODE), unpatched target. */
   sites: number[];
 }
@@ -107,6 +110,9 @@ export class X64Backend {
   private readonly fma: boolean;
   private readonly avx: boolean;
   private readonly returns: boolean;
+  private readonly pageHints: boolean;
+  /** Number of hints given to regions so far: each gets the next ones. */
+  private nextHint = 0;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -119,6 +125,7 @@ export class X64Backend {
     this.fma = this.features.has('fma');
     this.avx = this.features.has('avx');
     this.returns = options.passes?.returns !== false;
+    this.pageHints = options.passes?.pageHints !== false;
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
@@ -185,9 +192,10 @@ export class X64Backend {
 
   /**
    * Compiles a region; `block` describes its first node.
+   * @param hintsOff page hints that it must not use, as bits by their order
    * @returns null if there is no room
    */
-  compileRegion(r: Region, block: BlockInfo, at: number, limit: number): CompiledBlock | null {
+  compileRegion(r: Region, block: BlockInfo, at: number, limit: number, hintsOff = 0): CompiledBlock | null {
     if (at + r.ir.n * REGION_ROOM_PER_OP + ROOM_FIXED > limit) return null;
     if (this.tableOf !== block.helpers) this.useTable(block.helpers);
     this.nativeFp = block.nativeFp;
@@ -195,11 +203,16 @@ export class X64Backend {
     const plan = new RegionPlan(r.nodes);
     e.pin(choosePins(r, this.pinned));
     // The first emission tells with which flags nodes are reached.
+    const hints = this.pageHints ? new HintPlan(block.mmuIdx, this.nextHint, hintsOff) : null;
+    e.hints = hints;
     this.region(r, plan, block, at);
     plan.choose(e);
     const c = this.region(r, plan, block, at);
     e.pin(this.pinned);
-    return c;
+    e.hints = null;
+    if (hints === null) return c;
+    this.nextHint += hints.ids.length;
+    return { ...c, hints: hints.ids };
   }
 
   private region(r: Region, plan: RegionPlan, block: BlockInfo, at: number): CompiledBlock {
@@ -214,6 +227,7 @@ export class X64Backend {
     const entryB = asm.p;
     const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: -1, mode: block.mode, returns: this.returns, sites: [] };
     plan.begin();
+    e.hints?.begin();
     emitRegionEntry(e, plan);
     r.nodes.forEach((node, k) => {
       startNode(e, plan, k);
@@ -226,7 +240,8 @@ export class X64Backend {
     });
     for (let q = 0; q < e.coldN; q++) {
       const c = q * COLD_REC;
-      if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
+      if (e.cold[c]! === memory.Cold.HINT) emitColdHint(e, c, block.mmuIdx);
+      else if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
       else this.cold(c, x, block);
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };

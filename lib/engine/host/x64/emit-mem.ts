@@ -7,6 +7,7 @@ import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
+import { emitHinted } from './emit-hint.js';
 import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
 
@@ -44,6 +45,8 @@ export const enum Cold {
   NO_RETURN,
   /** The return stack is full. BACK: where the call goes on. */
   FULL,
+  /** Of a region. The access is not in its hint's page: emit-hint.ts. INSN: bytes | 0x100 for a write, A, B, C: address, addend, scratch, D: hint. */
+  HINT,
   /** Of a region. A: page offset. The region is left for another block. */
   LEAVE,
   /** Of a region. A: page offset. PENDING was set. */
@@ -105,6 +108,13 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
   if (always) {
     probe.jump = asm.jmpLater();
     return;
+  }
+  if (e.hints !== null && (bytes & (bytes - 1)) === 0) {
+    const id = e.hints.of(e, a, write);
+    if (id >= 0) {
+      emitHinted(e, id, bytes, write);
+      return;
+    }
   }
   asm.movrr(2, t, addr);
   asm.shi(2, 5, t, TLB_SHIFT);

@@ -10,6 +10,7 @@ import type { ConstPool, IrBuilder } from '../../ir/builder.js';
 import type { RegionNode } from '../../ir/region.js';
 import { Cc, Fl, NONE, Slot, VEC_STRIDE } from '../../state.js';
 import { Alu, Asm, MEM, R, mem } from './asm.js';
+import type { HintPlan } from './emit-hint.js';
 
 /** Operand kinds per op, precomputed from the forms in the op table. */
 const enum Opnd { A = 1, B = 2, C = 4, DST = 8, DST_C = 16, DST_IMM = 32, VDST = 64 }
@@ -133,6 +134,8 @@ export class Emitter {
   recipeA: number = NONE;
   recipeB: number = NONE;
   inRegion = false;
+  /** Of a region: the page hints of its accesses, or null. */
+  hints: HintPlan | null = null;
   /** Index of a region's branch that reads flags, while its node is emitted. */
   branchAt = -1;
   /** In a region: register, usual slot and the region's slot of each register that is used for another slot. */

@@ -132,8 +132,9 @@ export class X64Host implements HostCode {
     info.spans = false;
     info.helpers = cpu.helpers;
     info.nativeFp = nativeFp;
-    const c = this.backend.compileRegion(r, info, this.next, this.limit);
+    const c = this.backend.compileRegion(r, info, this.next, this.limit, block.hintsOff);
     if (c === null) return null;
+    block.hints = c.hints ?? [];
     this.next = c.end;
     this.last = null;
     block.entryA = c.entryA;

@@ -1,0 +1,112 @@
+/**
+ * Page hints of regions (docs/adr/0031): a memory access remembers, in the state region, the page that it went to last and the addend of its TLB
+ * entry. As long as it stays in that page neither the entry's address nor the addend has to be computed: a comparison with memory, off the way
+ * from address to value, is all that is left of the probe. Any other page goes through the full probe on the cold path, which makes it the hint.
+ *
+ * A hint is good while the TLB has told that page's translation; the MMU empties all hints whenever it takes a translation or a right away
+ * (dropHints).
+ */
+import { F, Op, REC } from '../../ir/ops.js';
+import { Cc, HINT_BASE, HINT_BYTES, HINT_MISSES, HINT_TABLE_BYTES, HINT_USED, HINTS, NONE, Slot, STATE_BIAS, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
+import { Alu, NO_INDEX, R, Sh } from './asm.js';
+import { addCold, CF, Cold, landCold, probe, tlbDisp } from './emit-mem.js';
+import { COLD_REC, type Emitter } from './emitter.js';
+
+/** Reads have the first half of the hints of an MMU index, writes the second. */
+const HALF = HINTS / 2;
+/** How far back the address computation of a temporary is looked for. */
+const LOOK_BACK = 12;
+/** Most hints of a region that can be switched off one by one. */
+const MOST = 32;
+
+/** The hints of one region. Accesses through the same registers share one. */
+export class HintPlan {
+  /** Index (MMU index * HINTS + hint) of each, in the order of their first use. */
+  ids: number[] = [];
+  private readonly known = new Map<number, number>();
+
+  /**
+   * @param first number of the first hint
+   * @param off hints not to use, as bits by their order
+   */
+  constructor(readonly mmuIdx: number, private readonly first: number, private readonly off: number) {}
+
+  /** Before each emission. */
+  begin(): void {
+    this.ids = [];
+    this.known.clear();
+  }
+
+  /** Number of the hint for an access to the address in slot a, or -1. */
+  of(e: Emitter, a: number, write: boolean): number {
+    const key = registers(e, a) * 2 + Number(write);
+    let k = this.known.get(key);
+    if (k === undefined) {
+      if (this.ids.length >= MOST) return -1;
+      this.known.set(key, (k = this.ids.length));
+      this.ids.push(this.mmuIdx * HINTS + ((this.first + k) % HALF) + (write ? HALF : 0));
+    }
+    return (this.off >>> k) & 1 ? -1 : this.ids[k]!;
+  }
+}
+
+/** A number for the registers that the address in slot a is computed from. */
+function registers(e: Emitter, a: number): number {
+  if (a < Slot.TEMP || a >= Slot.TEMP_END) return a;
+  const ir = e.ir;
+  for (let i = e.i - 1; i >= 0 && i >= e.i - LOOK_BACK; i--) {
+    const p = i * REC;
+    if (ir[p + F.DST] !== a || (ir[p]! & 0xff) !== (Op.LEA as number)) continue;
+    const base = ir[p + F.A]!;
+    const index = ir[p + F.B]!;
+    if (base >= Slot.TEMP || index >= Slot.TEMP) break;
+    return index === NONE ? base : base === NONE ? index : 0x1_0000 + base * 0x1_0000 + index;
+  }
+  // Only this access.
+  return 0x4000_0000 + e.i;
+}
+
+/** The hinted probe, see emitProbe. bytes is a power of two: what is not aligned takes the cold path, since it may cross the page's end. */
+export function emitHinted(e: Emitter, id: number, bytes: number, write: boolean): void {
+  const asm = e.asm;
+  const { addr, addend, free } = probe;
+  const disp = hintDisp(id);
+  asm.movrr(3, free, addr);
+  asm.alui(3, Alu.AND, free, -4096 | (bytes - 1));
+  asm.opm(3, 0x3b, free, R.RBP, NO_INDEX, 0, disp);
+  probe.jump = 0;
+  const q = addCold(e, Cold.HINT, asm.jccLater(Cc.NE), bytes | (write ? 0x100 : 0), addr, addend, free, id);
+  asm.opm(3, 0x8b, addend, R.RBP, NO_INDEX, 0, disp + 8);
+  e.cold[q + CF.BACK] = asm.p;
+}
+
+const hintDisp = (id: number): number => HINT_BASE + Math.floor(id / HINTS) * HINT_TABLE_BYTES + (id % HINTS) * HINT_BYTES - STATE_BIAS;
+
+/** Another page: the full probe. If the TLB does not know it either, the access's own cold path, which is the next record, follows. */
+export function emitColdHint(e: Emitter, q: number, mmuIdx: number): void {
+  const C = e.cold;
+  const asm = e.asm;
+  const bytes = C[q + CF.INSN]! & 0xff;
+  const tag = C[q + CF.INSN]! & 0x100 ? TlbField.TAG_WRITE : TlbField.TAG_READ;
+  const addr = C[q + CF.A]!;
+  const t = C[q + CF.B]!;
+  const u = C[q + CF.C]!;
+  const id = C[q + CF.D]!;
+  landCold(e, q);
+  asm.movrr(2, t, addr);
+  asm.shi(2, Sh.SHR, t, TLB_SHIFT);
+  if (bytes > 1) asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
+  else asm.movrr(3, u, addr);
+  asm.alui(2, Alu.AND, t, TLB_OFFSETS);
+  asm.alui(3, Alu.AND, u, -4096);
+  asm.opm(3, 0x3b, u, R.RBP, t, 0, tlbDisp(mmuIdx, tag));
+  C[q + COLD_REC + CF.JUMP] = asm.jccLater(Cc.NE);
+  asm.opm(3, 0x8b, t, R.RBP, t, 0, tlbDisp(mmuIdx, TlbField.ADDEND));
+  const disp = hintDisp(id);
+  asm.opm(3, 0x89, u, R.RBP, NO_INDEX, 0, disp);
+  asm.opm(3, 0x89, t, R.RBP, NO_INDEX, 0, disp + 8);
+  asm.movi(2, u, 1);
+  asm.opm(2, 0x89, u, R.RBP, NO_INDEX, 0, HINT_USED + mmuIdx * 4 - STATE_BIAS);
+  asm.opm(2, 0x01, u, R.RBP, NO_INDEX, 0, HINT_MISSES + id * 4 - STATE_BIAS);
+  asm.jmp(C[q + CF.BACK]!);
+}
