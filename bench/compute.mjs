@@ -1,5 +1,5 @@
 // bench/compute: the guest benchmark set, vmx-accel against QEMU's TCG (and natively), interleaved in one run.
-//   node bench/compute.mjs [--arch x86_64|i386] [--only NAMES] [--rounds 3] [--reps 1] [--peers vmx,tcg,native] [--accel jit] [--memory 512]
+//   node bench/compute.mjs [--arch x86_64|i386|aarch64|riscv64] [--only NAMES] [--rounds 3] [--reps 1] [--peers vmx,tcg,native] [--accel jit] [--memory 512]
 //                          [--clock guest|cpu] [--kernel F] [--initrd F] [--vmx-arg ARG]... [--timeout 600] [--json FILE]
 // Each round boots the set once per peer and runs every program in it `reps` times. Seconds are those the programs print (the guest's clock), or
 // with --clock cpu, on a machine with other work, the CPU time of the process from one line of the guest's to the next (the first line of a
@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
-import { debianKernel } from '../scripts/guest-files.mjs';
+import { archOf, ARCH_NAMES, prebuilt } from './archs.mjs';
 
 const { values: o } = parseArgs({
   options: {
@@ -32,20 +32,15 @@ function usage(message) {
   process.exit(2);
 }
 
-/** What a guest architecture needs: Debian's kernel package, and how QEMU runs it. */
-const ARCHS = {
-  x86_64: { kernel: 'linux-image-cloud-amd64', qemu: 'qemu-system-x86_64', args: ['-cpu', 'max'] },
-  i386: { kernel: 'linux-image-686:i386', qemu: 'qemu-system-i386', args: ['-cpu', 'max'] },
-};
-const arch = ARCHS[o.arch];
-if (arch === undefined) usage(`--arch: ${o.arch} is none of ${Object.keys(ARCHS).join(', ')}`);
+const arch = archOf(o.arch);
+if (arch === undefined) usage(`--arch: ${o.arch} is none of ${ARCH_NAMES.join(', ')}`);
 if (!['guest', 'cpu'].includes(o.clock)) usage(`--clock: ${o.clock} is none of guest, cpu`);
 if (o.clock === 'cpu' && Number(o.reps) < 2) usage('--clock cpu: --reps has to be 2 or more');
 const peers = o.peers.split(',');
 for (const p of peers) if (!['vmx', 'tcg', 'native'].includes(p)) usage(`--peers: ${p} is none of vmx, tcg, native`);
-const initrd = o.initrd ?? fileURLToPath(new URL(`../../shared/guests/prebuilt/initramfs-${o.arch}.cpio.gz`, import.meta.url));
+const initrd = o.initrd ?? prebuilt(`initramfs-${arch.name}.cpio.gz`);
 if (!existsSync(initrd)) usage(`--initrd: no file ${initrd}`);
-const kernel = o.kernel ?? debianKernel(arch.kernel);
+const kernel = o.kernel ?? arch.kernel();
 if (!existsSync(kernel)) usage(`--kernel: no file ${kernel}`);
 
 /** A file of a cpio archive in the "newc" format (cpio(5)). */
@@ -68,16 +63,16 @@ const program = join(dir, 'bench');
 const image = fromArchive(initrd, 'bin/bench');
 if (image === null) usage(`--initrd: ${initrd} has no bin/bench`);
 writeFileSync(program, image, { mode: 0o755 });
-/** Group of each program, as far as this machine can run the set. */
+/** Group of each program, as far as this machine can run the set (QEMU's user emulation serves for other architectures). */
 const groups = new Map();
-const list = spawnSync(program, ['--list'], { encoding: 'utf8' });
+const list = spawnSync(arch.user ?? program, arch.user === undefined ? ['--list'] : [program, '--list'], { encoding: 'utf8' });
 if (list.status === 0) for (const l of list.stdout.split('\n')) if (/^\w/.test(l)) groups.set(l.split(/\s+/)[1], l.split(/\s+/)[0]);
 
-const append = `console=ttyS0 quiet bench=${o.only} reps=${o.reps}`;
+const append = `console=${arch.console} quiet bench=${o.only} reps=${o.reps}`;
 const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const commands = {
-  vmx: [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', append, '--no-reboot', ...o['vmx-arg']]],
-  tcg: [o.qemu ?? arch.qemu, ['-accel', 'tcg', ...arch.args, '-m', o.memory, '-nographic', '-no-reboot', '-kernel', kernel, '-initrd', initrd, '-append', append]],
+  vmx: [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', append, '--no-reboot', ...arch.vmx, ...o['vmx-arg']]],
+  tcg: [o.qemu ?? arch.qemu, ['-accel', 'tcg', ...arch.qemuArgs, '-m', o.memory, '-nographic', '-no-reboot', '-kernel', kernel, '-initrd', initrd, '-append', append]],
   native: [program, ['-r', o.reps, ...o.only.split(',')]],
 };
 
@@ -170,7 +165,7 @@ for (const p of others) {
 }
 if (o.json) {
   const result = {
-    bench: 'compute', date: new Date().toISOString().slice(0, 10), host: cpus()[0]?.model ?? '', node: process.version, arch: o.arch, accel: o.accel,
+    bench: 'compute', date: new Date().toISOString().slice(0, 10), host: cpus()[0]?.model ?? '', node: process.version, arch: arch.name, accel: o.accel,
     memory: o.memory, rounds: Number(o.rounds), reps: Number(o.reps), programs: rows, geomean: means,
   };
   writeFileSync(o.json, `${JSON.stringify(result, null, 2)}\n`);

@@ -10,6 +10,12 @@ import { gzipSync } from 'node:zlib';
 /** Where fetched files are kept. */
 export const cacheDir = fileURLToPath(new URL('../.demo/', import.meta.url));
 
+/** A file of the prebuilt guest set, if its folder lies beside the repository; null if not. */
+export function guestSet(name) {
+  const file = fileURLToPath(new URL(`../../shared/guests/prebuilt/${name}`, import.meta.url));
+  return existsSync(file) ? file : null;
+}
+
 /** A plain explanation for people whose machine cannot do this. */
 export class CannotFetch extends Error {}
 

@@ -1,7 +1,7 @@
 // Fetches what the boot tests need into .demo/ and writes their paths to .demo/guests.json; says plainly what could not be had.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, debianPackage, DESK_MODULES, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
+import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, debianPackage, DESK_MODULES, guestSet, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
 const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
@@ -9,7 +9,15 @@ const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
  * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
  * of old disks.
  */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64']);
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64']);
+
+/** Debian 12 has no riscv64; the guest set has a kernel and an initramfs with busybox. */
+function fromGuestSet(name) {
+  const file = guestSet(name);
+  if (file === null) throw new CannotFetch(`no ${name}: the folder shared/guests/prebuilt is not beside the repository, and Debian 12 has no riscv64`);
+  return file;
+}
+
 for (const [what, get] of [
   ['kernel', () => debianKernel()],
   ['initramfs', () => busyboxInitramfs()],
@@ -24,6 +32,8 @@ for (const [what, get] of [
   ['initramfsArm64Modules', () => busyboxInitramfs({ arch: 'arm64', kernel: debianKernel(ARM64_KERNEL), modules: VIRTIO_MODULES })],
   // GRUB's modules for UEFI on arm64: a folder.
   ['grubArm64', () => join(debianPackage('grub-efi-arm64-bin', 'arm64'), 'usr/lib/grub/arm64-efi')],
+  ['kernelRiscv64', () => fromGuestSet('Image-riscv64')],
+  ['initramfsRiscv64', () => fromGuestSet('initramfs-riscv64.cpio.gz')],
 ]) {
   try {
     found[what] = get();
@@ -35,7 +45,7 @@ for (const [what, get] of [
   }
 }
 mkdirSync(cacheDir, { recursive: true });
-// Debian 12 has no riscv64: kernelRiscv64 (an Image) and initramfsRiscv64 (with busybox, giving a shell) may be added to the list by hand.
+// What is in the list already stays: files of one's own may be named there.
 const list = join(cacheDir, 'guests.json');
 const known = existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : {};
 writeFileSync(list, `${JSON.stringify({ ...known, ...found }, null, 2)}\n`);

@@ -22,7 +22,7 @@ export interface Guests {
   initramfsArm64Modules?: string;
   /** GRUB's modules for UEFI on arm64. */
   grubArm64?: string;
-  /** A RISC-V kernel and busybox for it, added to the list by hand. */
+  /** A RISC-V kernel and busybox for it, from the guest set. */
   kernelRiscv64?: string;
   initramfsRiscv64?: string;
 }

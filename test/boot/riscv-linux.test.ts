@@ -11,7 +11,7 @@ const { kernelRiscv64 = '', initramfsRiscv64 = '' } = guests;
 
 function problem(): string | null {
   if (noAddon !== null) return noAddon;
-  if (!existsSync(kernelRiscv64) || !existsSync(initramfsRiscv64)) return 'no RISC-V guest: add kernelRiscv64 and initramfsRiscv64 to .demo/guests.json';
+  if (!existsSync(kernelRiscv64) || !existsSync(initramfsRiscv64)) return 'no RISC-V guest (kernelRiscv64, initramfsRiscv64 in .demo/guests.json): run node scripts/guests.mjs beside the guest set shared/guests';
   try {
     findOpenSbi();
     return null;

@@ -4,7 +4,7 @@
  */
 import { nsToTicks, ticksToNs } from '../clock.js';
 import type { Device, DeviceClock, DeviceTimer, IoHandler, IrqLine, SavedState } from '../device.js';
-import { array, finite, int, loadState, saveState, u32, type Schema } from '../saved.js';
+import { array, int, loadState, saveState, u32, type Schema } from '../saved.js';
 
 const VERSION = 1;
 export const ACLINT_BYTES = 0x1_0000;
@@ -41,7 +41,7 @@ export class Aclint implements Device {
   constructor(o: AclintOptions) {
     this.o = o;
     const n = o.msi.length;
-    this.schema = { msip: array(n, int(0, 1)), compareLo: array(n, u32), compareHi: array(n, u32), offset: finite };
+    this.schema = { msip: array(n, int(0, 1)), compareLo: array(n, u32), compareHi: array(n, u32), offset: int(-(2 ** 52), 2 ** 52) };
     this.timers = o.mti.map((_, i) => o.clock.timer(() => this.syncTimer(i)));
     this.s = this.fresh();
   }
@@ -51,9 +51,9 @@ export class Aclint implements Device {
     return { msip: new Array<number>(n).fill(0), compareLo: new Array<number>(n).fill(0xffff_ffff), compareHi: new Array<number>(n).fill(0xffff_ffff), offset: 0 };
   }
 
-  /** MTIME. */
+  /** MTIME. Not before zero, should the clock go back further than the guest had set it on. */
   time(): number {
-    return nsToTicks(this.o.clock.now(), this.o.timebaseHz) + this.s.offset;
+    return Math.max(0, nsToTicks(this.o.clock.now(), this.o.timebaseHz) + this.s.offset);
   }
 
   private syncTimer(i: number): void {

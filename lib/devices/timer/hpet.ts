@@ -272,7 +272,8 @@ export class Hpet implements Device {
     }
     this.sample();
     const d = Math.max(this.distance(t), atLeast);
-    const now = this.o.clock.now();
+    // The counter stands until a clock that went back has come to where it was.
+    const now = Math.max(this.o.clock.now(), this.s.since);
     if (d > MAX_DISTANCE) this.hostTimers[i].disarm();
     else this.hostTimers[i].arm(d <= 0 ? now : now + d * NS_PER_TICK - ((now - this.s.since) % NS_PER_TICK));
   }

@@ -373,6 +373,9 @@ export class I8254 implements Device {
   }
 
   save(): SavedState {
+    // A restore looks at the clock and takes a waiting count into effect: what is saved has done so, too.
+    const now = this.now();
+    for (const c of this.ch) c.settle(now);
     return saveState(SCHEMA, VERSION, { channels: this.ch.map((c) => c.s) });
   }
 

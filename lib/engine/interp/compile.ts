@@ -254,6 +254,7 @@ export function compileForInterp(b: IrBuilder, o: InterpOptions = {}): InterpBlo
         break;
       case Op.SETMODE:
         code = C.SETMODE;
+        if (sa < 0) a = -1;
         break;
       case Op.JMP:
         code = C.JMP;

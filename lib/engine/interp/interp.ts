@@ -978,7 +978,7 @@ export class Interpreter {
           continue;
         }
         case C.SETMODE:
-          V[Slot.MODE * 2] = code[p + R.IMM]!;
+          V[Slot.MODE * 2] = code[p + R.A]! < 0 ? code[p + R.IMM]! : V[code[p + R.A]!]!;
           V[Slot.MODE * 2 + 1] = code[p + R.C]!;
           continue;
 

@@ -298,6 +298,11 @@ export class IrBuilder {
     this.emit(Op.SETMODE, 0, 0, 0, NONE, NONE, NONE, mmuIdx, mode, 0);
   }
 
+  /** The mode is known at run time only: the low word of slot a. JMPI must follow. */
+  setModeFrom(a: number, mmuIdx: number): void {
+    this.emit(Op.SETMODE, 0, 0, 0, NONE, a, NONE, mmuIdx, 0, 0);
+  }
+
   /** Makes the terminator just written look at PENDING. Indirect jumps and exits do so anyway. */
   checkPending(): void {
     const p = (this.n - 1) * REC;

@@ -173,7 +173,7 @@ export const OPS: readonly OpInfo[] = (() => {
   t[Op.TIME] = info('time', 'd---l', Fx.FAULTS | Fx.EFFECT | Fx.READS_ALL, 'dst = the guest counter of the TIME slots (64 bits), or what helper aux (dst, imm) makes of it when TIME_SCALE is 0');
   t[Op.COPY] = info('copy', 'dsss-', Fx.EFFECT, 'copies up to c elements of w bits, ascending, from linear address b to a; dst = how many it did: 0 or more, as far as plain memory in the TLB goes; never faults');
   t[Op.FILL] = info('fill', 'dsss-', Fx.EFFECT, 'stores the low w bits of b to up to c elements from linear address a on; dst as for COPY');
-  t[Op.SETMODE] = info('setmode', '---ll', Fx.EFFECT, 'the mode is imm, the MMU index c from here on; a terminator other than EXIT must follow');
+  t[Op.SETMODE] = info('setmode', '-s-ll', Fx.EFFECT, 'the mode is imm, or the low word of slot a if there is one, the MMU index c from here on; a terminator other than EXIT must follow, JMPI if a slot gives the mode');
   t[Op.VOP] = info('vop', 'dsssl', Fx.VDST, 'table-driven vector op aux; pure but for its results and what its table entry says');
   t[Op.FOP] = info('fop', 'dsssl', Fx.EFFECT, 'scalar floating point: dst = FloatOp cc of a, b, c at width w, as helper aux does it with operand imm; rounding and sticky flags by MXCSR, NaN results canonical, single precision boxed');
   t[Op.JMP] = info('jmp', '---ll', Fx.TERM | Fx.EFFECT, 'go on at page offset imm (signed; outside 0..4095 is another page); c = 0 jump, 1 call. JMP, JCC, JNZ: aux = 1 asks for a look at PENDING whatever the direction');

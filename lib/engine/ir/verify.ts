@@ -41,7 +41,7 @@ const FW = new Map<Op, number>([
 const UNDEFINED_ONLY = new Set<Op>([Op.DIV, Op.IDIV, Op.CALL]);
 
 const DST_OPTIONAL = new Set<Op>([Op.ADD, Op.SUB, Op.AND, Op.CALL, Op.VOP]);
-const SOURCES_OPTIONAL = new Set<Op>([Op.LEA, Op.CALL, Op.CALLIF, Op.VOP]);
+const SOURCES_OPTIONAL = new Set<Op>([Op.LEA, Op.CALL, Op.CALLIF, Op.VOP, Op.SETMODE]);
 /** Ops that call a helper; they may raise, but whether one does is not known here. */
 const CALLS = new Set<Op>([Op.CALL, Op.CALLIF, Op.TIME]);
 
@@ -88,6 +88,7 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
   let insn = -1;
   let registerWritten = false;
   let afterMode = false;
+  let afterSlotMode = false;
   if (b.n === 0) fail(0, 'empty block');
   for (let i = 0; i < b.n; i++) {
     const p = i * REC;
@@ -102,7 +103,9 @@ export function verifyIr(b: IrBuilder, o: VerifyOptions = {}): void {
 
     if (!(info.fx & Fx.TERM) !== i < b.n - 1) fail(i, i < b.n - 1 ? 'terminator before the end' : 'no terminator at the end');
     if (afterMode && !(info.fx & Fx.TERM && op !== Op.EXIT)) fail(i, 'SETMODE must be followed by a jump');
+    if (afterSlotMode && op !== Op.JMPI) fail(i, 'SETMODE from a slot must be followed by JMPI');
     afterMode = op === Op.SETMODE;
+    afterSlotMode = afterMode && B[p + F.A]! !== NONE;
     const widths = WIDTHS.get(op);
     if (widths !== undefined && !((widths >> w) & 1)) fail(i, `width ${w}`);
     const literal = badLiteral(op, w, B[p + F.B]!, B[p + F.C]!, B[p + F.IMM]!);

@@ -105,6 +105,8 @@ export const arm64: GuestArch = {
   fpHelperBit: Mode.FP_SLOW,
   mask32: () => false,
   pinned: PINNED,
+  // CNTFRQ_EL0 is 1 GHz.
+  counterPerNs: 1,
   debug,
   translator: () => {
     const helpers = arm64Helpers();

@@ -1,6 +1,6 @@
 /** RISC-V guests: the board virt. */
 import { RISCV_RAM, type RiscvBoardHost, VirtRiscvBoard } from '../../boards/virt-riscv.js';
-import { RiscvCpu } from '../../engine/guest/riscv/cpu.js';
+import { RiscvCpu, TIMEBASE_HZ } from '../../engine/guest/riscv/cpu.js';
 import { Mode, X } from '../../engine/guest/riscv/defs.js';
 import { RISCV_PINNED, riscvHelpers, riscvLifter } from '../../engine/guest/riscv/guest.js';
 import { describeRiscvMode, riscvSlotName } from '../../engine/guest/riscv/names.js';
@@ -69,6 +69,7 @@ export const riscv: GuestArch = {
   fpHelperBit: Mode.SLOW_FRM,
   mask32: () => false,
   pinned: RISCV_PINNED,
+  counterPerNs: TIMEBASE_HZ / 1e9,
   debug,
   translator: () => {
     const helpers = riscvHelpers();

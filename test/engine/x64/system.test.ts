@@ -206,14 +206,17 @@ describe.skipIf(!canRun)('SETMODE', () => {
     const plain = jit.block((b) => b.jmp(0x100));
     expect(plain.sites[1]).toBe(0x100);
   });
-  it('sends an indirect jump to the other table, if that holds blocks of the mode', () => {
+  it.each(['a literal', 'a pinned register', 'a register in memory'])('sends an indirect jump to the other table, if that holds blocks of the mode: from %s', (from) => {
     const jit = new Jit();
     const { cpu } = jit;
     const target = 0xffff_ffff_8100_0020n;
     const c = jit.block((b) => {
-      b.setMode(0x123, 2);
+      if (from === 'a literal') b.setMode(0x123, 2);
+      else b.setModeFrom(from === 'a pinned register' ? R3 : UNPINNED, 2);
       b.jmpi(R0);
     });
+    // Only the low word counts.
+    for (const slot of [R3, UNPINNED]) cpu.set(slot, 0x7777_7777_0000_0123n);
     cpu.mmuIdx = 2;
     const there = jit.block((b) => {
       b.mov(3, R1, b.k(42));
@@ -222,6 +225,7 @@ describe.skipIf(!canRun)('SETMODE', () => {
     jit.cache(target, there);
     cpu.set(R0, target);
     expect(jit.run(c)).toBe(ExitCode.NEXT);
+    expect([cpu.V[Slot.MODE * 2], cpu.V[Slot.MODE * 2 + 1]]).toEqual([0x123, 2]);
     expect(cpu.get(Slot.PC)).toBe(target);
     cpu.V[Slot.JC_MODE * 2 + 2] = 0x123;
     expect(jit.run(c)).toBe(ExitCode.HALT);

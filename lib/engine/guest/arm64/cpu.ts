@@ -80,10 +80,9 @@ export class Arm64Cpu implements GuestCpu {
   readonly timer: GenericTimer;
   readonly mmu: Arm64Mmu;
   peers: readonly Arm64Cpu[];
-  trace: Arm64Trace | null = null;
+  private theTrace: Arm64Trace | null = null;
+  private shown = 0;
 
-  mode = 0;
-  mmuIdx = 0;
   halted = false;
   shutdown = false;
   onFlush: (kind: FlushKind, lo: number, hi: number) => void = () => undefined;
@@ -97,8 +96,6 @@ export class Arm64Cpu implements GuestCpu {
   tcrLo = 0;
   tcrHi = 0;
   osLock = 1;
-  pan = false;
-  uao = false;
   /** PSTATE.IL: the next instruction raises an Illegal Execution State exception. */
   illegal = false;
   /** The CPU is off (PSCI). */
@@ -137,6 +134,45 @@ export class Arm64Cpu implements GuestCpu {
   /** MPIDR_EL1 affinity: 16 CPUs per cluster, as GICv3 target lists want it. */
   get affinity(): number {
     return (this.index & 15) | ((this.index >> 4) << 8);
+  }
+
+  /** Generated code changes the mode (op SETMODE), so it lies in its slot. */
+  get mode(): number {
+    return this.V[Slot.MODE * 2]!;
+  }
+  set mode(m: number) {
+    this.V[Slot.MODE * 2] = m;
+  }
+  get mmuIdx(): number {
+    return this.V[Slot.MODE * 2 + 1]!;
+  }
+
+  get pan(): boolean {
+    return (this.V[A.PAN_UAO * 2]! & Ps.PAN) !== 0;
+  }
+  set pan(on: boolean) {
+    const V = this.V;
+    V[A.PAN_UAO * 2] = (V[A.PAN_UAO * 2]! & ~Ps.PAN) | (on ? Ps.PAN : 0);
+  }
+  get uao(): boolean {
+    return (this.V[A.PAN_UAO * 2]! & Ps.UAO) !== 0;
+  }
+  set uao(on: boolean) {
+    const V = this.V;
+    V[A.PAN_UAO * 2] = (V[A.PAN_UAO * 2]! & ~Ps.UAO) | (on ? Ps.UAO : 0);
+  }
+
+  get trace(): Arm64Trace | null {
+    return this.theTrace;
+  }
+  set trace(t: Arm64Trace | null) {
+    this.theTrace = t;
+    this.updateSlow();
+  }
+
+  /** Slot SLOW_TRAP anew. */
+  private updateSlow(): void {
+    this.V[A.SLOW_TRAP * 2] = (this.sctlr & Sctlr.SPAN) !== 0 || ((this.cpacr >>> 20) & 3) !== 3 || this.theTrace !== null ? 1 : 0;
   }
 
   // ---- reset and mode ------------------------------------------------------------------------------------------------
@@ -189,10 +225,14 @@ export class Arm64Cpu implements GuestCpu {
     } else if (fpen !== 3) m |= Mode.FP_TRAP;
     if (aligned) m |= Mode.ALIGN;
     if (this.V[A.FPCR * 2]! & FPCR_SLOW) m |= Mode.FP_SLOW;
-    const changed = m !== this.mode;
-    this.mode = m;
-    this.mmuIdx = mmuIndexOf(m);
-    if (changed && this.trace !== null) this.trace.modeChanged(this);
+    const { V } = this;
+    V[Slot.MODE * 2] = m;
+    V[Slot.MODE * 2 + 1] = mmuIndexOf(m);
+    this.updateSlow();
+    if (this.theTrace === null) return;
+    const changed = m !== this.shown;
+    this.shown = m;
+    if (changed) this.theTrace.modeChanged(this);
   }
 
   private refresh(): void {
@@ -339,6 +379,11 @@ export class Arm64Cpu implements GuestCpu {
     if (fiq && (d & Ps.F) === 0) this.enter(0x100, V[PC]!, V[PC + 1]!, 'fiq');
     else if (irq && (d & Ps.I) === 0) this.enter(0x80, V[PC]!, V[PC + 1]!, 'irq');
     this.updateIrq();
+  }
+
+  counterNow(): bigint {
+    this.timer.count(this);
+    return (BigInt(this.outHi >>> 0) << 32n) | BigInt(this.outLo >>> 0);
   }
 
   afterStep(): void {

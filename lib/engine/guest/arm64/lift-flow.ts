@@ -3,7 +3,7 @@ import { Op } from '../../ir/ops.js';
 import { NONE, Slot } from '../../state.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
-import { A, Mode } from './regs.js';
+import { A, Ec, Mode, mmuIndexOf, Ps } from './regs.js';
 import { SysAccess, sysreg, sysregKey } from './sysreg-table.js';
 import { row, type Row } from './table.js';
 
@@ -56,13 +56,60 @@ function br(c: LiftContext): void {
 
 function eret(c: LiftContext): void {
   if (!c.el1) return c.undefined();
-  c.callEnd(H.ERET);
+  if ((c.mode & (Mode.STEP | Mode.SPSEL)) !== Mode.SPSEL) c.callEnd(H.ERET);
+  else eretToEl0(c);
+}
+
+/** Modes between which SVC and ERET go inline have these bits in common. */
+const COMMON = Mode.ALIGN | Mode.FP_SLOW;
+
+/** ERET to EL0; the helper does returns to EL1 and illegal ones. */
+function eretToEl0(c: LiftContext): void {
+  const ir = c.b;
+  const [m, rare] = [ir.temp(), ir.temp()];
+  ir.alu(Op.AND, 2, m, A.SPSR_EL1, c.k(0x1f | Ps.IL | Ps.SS));
+  ir.alu(Op.OR, 2, rare, m, A.SLOW_TRAP);
+  ir.callIf(c.helper(H.ERET), 2, rare, NONE);
+  ir.mov(3, A.EXCL_ADDR, c.k(-1));
+  putNzcv(c, ir.temp(), A.SPSR_EL1);
+  ir.alu(Op.AND, 2, A.DAIF, A.SPSR_EL1, c.k(Ps.DAIF));
+  ir.alu(Op.AND, 2, A.PAN_UAO, A.SPSR_EL1, c.k(Ps.PAN | Ps.UAO));
+  ir.mov(3, A.SP_EL1, A.SP);
+  ir.mov(3, A.SP, A.SP_EL0);
+  ir.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, A.IRQ_LINE);
+  enterMode(c, c.mode & COMMON);
+  ir.jmpi(A.ELR_EL1, 0);
+}
+
+/** SVC at EL0 (D1.3.1). */
+function svcFromEl0(c: LiftContext): void {
+  const ir = c.b;
+  const imm = c.bits(5, 16);
+  ir.callIf(c.helper(H.SVC), 2, A.SLOW_TRAP, NONE, imm);
+  const [masks, pstate, target] = [ir.temp(), ir.temp(), ir.temp()];
+  ir.alu(Op.OR, 2, masks, A.DAIF, A.PAN_UAO);
+  ir.alu(Op.OR, 2, pstate, masks, getNzcv(c));
+  ir.mov(3, A.SPSR_EL1, pstate);
+  ir.mov(3, A.ESR_EL1, ir.k64((Ec.SVC64 << 26) | (1 << 25) | imm, 0));
+  c.lea(3, A.ELR_EL1, Slot.PCBASE, c.next);
+  ir.mov(3, A.SP_EL0, A.SP);
+  ir.mov(3, A.SP, A.SP_EL1);
+  ir.mov(3, A.DAIF, c.k(Ps.DAIF));
+  ir.mov(3, A.PAN_UAO, c.k(Ps.PAN));
+  c.lea(3, target, A.VBAR_EL1, 0x400);
+  enterMode(c, (c.mode & COMMON) | Mode.EL1 | Mode.SPSEL | Mode.PAN);
+  ir.jmpi(target, 0);
+}
+
+function enterMode(c: LiftContext, mode: number): void {
+  c.b.setMode(mode, mmuIndexOf(mode));
 }
 
 /** SVC, HVC, SMC, BRK, HLT. */
 function exception(c: LiftContext): void {
   const h = c.arg as H;
   if ((h === H.HVC || h === H.SMC) && !c.el1) return c.undefined();
+  if (h === H.SVC && !c.el1 && (c.mode & Mode.STEP) === 0) return svcFromEl0(c);
   c.callEnd(h, NONE, NONE, NONE, NONE, c.bits(5, 16));
 }
 
@@ -186,6 +233,21 @@ function mrs(c: LiftContext): void {
     ir.mov(3, c.dst(c.rd), ir.k64(r.constant[0], r.constant[1]));
     return;
   }
+  if (r.name === 'CNTVCT_EL0' || r.name === 'CNTPCT_EL0') {
+    const imm = key | (c.rd << 16);
+    if (!c.el1) {
+      // CNTKCTL_EL1.EL0VCTEN, EL0PCTEN: the helper traps.
+      const bit = r.name === 'CNTVCT_EL0' ? 2 : 1;
+      const [on, off] = [ir.temp(), ir.temp()];
+      ir.alu(Op.AND, 2, on, A.CNTKCTL_EL1, c.k(bit));
+      ir.alu(Op.XOR, 2, off, on, c.k(bit));
+      ir.callIf(c.helper(H.MRS), 2, off, NONE, imm);
+    }
+    const t = ir.temp();
+    ir.time(c.helper(H.MRS), t, imm);
+    ir.mov(3, c.dst(c.rd), t);
+    return;
+  }
   if (!write) {
     const t = ir.temp();
     c.call(H.MRS, t, NONE, NONE, NONE, key | (c.rd << 16));
@@ -213,6 +275,9 @@ function putNzcv(c: LiftContext, t: number, a: number): void {
   ir.emit(Op.PUTF, 0, 0, 63, NONE, t, NONE, NONE, 0, 0);
 }
 
+/** Block that DC ZVA clears (DCZID_EL0). */
+const ZVA_BYTES = 64;
+
 /** SYS, SYSL: cache, TLB and address translation operations. */
 function sys(c: LiftContext): void {
   if (c.arg === 1) return c.undefined();
@@ -221,7 +286,17 @@ function sys(c: LiftContext): void {
   const crm = c.bits(8, 4);
   const op2 = c.bits(5, 3);
   if (op1 === 3 && crn === 7 && crm === 4 && op2 === 1) {
-    c.call(H.DC_ZVA, NONE, c.x(c.rd), NONE, NONE, c.i);
+    if (!c.el1) {
+      c.call(H.DC_ZVA, NONE, c.x(c.rd), NONE, NONE, c.i);
+      return;
+    }
+    // Plain memory in the TLB inline, the rest by the helper.
+    const ir = c.b;
+    const [to, done, left] = [ir.temp(), ir.temp(), ir.temp()];
+    ir.alu(Op.AND, 3, to, c.x(c.rd), c.k(-ZVA_BYTES));
+    ir.bulk(Op.FILL, 3, done, to, c.k(0), c.k(ZVA_BYTES / 8));
+    ir.alu(Op.XOR, 2, left, done, c.k(ZVA_BYTES / 8));
+    ir.callIf(c.helper(H.DC_ZVA), 2, left, c.x(c.rd), c.i);
     return;
   }
   c.callEnd(H.SYS, NONE, c.x(c.rd), NONE, NONE, c.i);

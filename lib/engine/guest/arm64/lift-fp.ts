@@ -2,6 +2,7 @@
 import { Op } from '../../ir/ops.js';
 import { Fl, NONE, flagsToEflags } from '../../state.js';
 import type { LiftContext } from './lift-context.js';
+import { convert, fromInteger, fromVector, fused, hostSize, lowElement, relation, toVector, truncate } from './lift-host-fp.js';
 import { clearUpper } from './lift-simd.js';
 import { A, nzcvToFlags } from './regs.js';
 import { HOST_ARITH } from './simd/fp-ops.js';
@@ -17,6 +18,10 @@ const bitsOf = (es: number): number => 8 << es;
 /** Vd = the low element of t, zero above. */
 function setScalar(c: LiftContext, es: number, t: number): void {
   const d = c.v(c.rd);
+  if (hostSize(es)) {
+    toVector(c, es, d, t);
+    return;
+  }
   if (es === 3) c.b.mov(3, d, t);
   else c.b.zx(es, d, t);
   clearUpper(c, d);
@@ -38,8 +43,18 @@ function dp1(c: LiftContext): void {
   const n = c.v(c.rn);
   if (opcode < 3) {
     if (!c.fp()) return;
+    if (opcode === 0 && hostSize(es)) {
+      lowElement(c, es, c.v(c.rd), n);
+      return;
+    }
     if (opcode === 0) {
       setScalar(c, es, n);
+      return;
+    }
+    if (hostSize(es)) {
+      toVector(c, 3, A.SCRATCH_B, signBit(c, es, opcode === 1));
+      c.vop(opcode === 1 ? 'and' : 'eor', A.SCRATCH_B, n, A.SCRATCH_B, NONE, 1);
+      lowElement(c, es, c.v(c.rd), A.SCRATCH_B);
       return;
     }
     const t = ir.temp();
@@ -52,7 +67,8 @@ function dp1(c: LiftContext): void {
     const to = [2, 3, -1, 1][opcode & 3]!;
     if (to < 0 || to === es) return c.undefined();
     if (!c.fp()) return;
-    c.vop(`f.cvt.${bitsOf(es)}.${bitsOf(to)}`, c.v(c.rd), n);
+    if (hostSize(es) && hostSize(to)) convert(c, es, c.v(c.rd), n);
+    else c.vop(`f.cvt.${bitsOf(es)}.${bitsOf(to)}`, c.v(c.rd), n);
     return;
   }
   const name = ONE[opcode];
@@ -88,16 +104,19 @@ function dp2(c: LiftContext): void {
   else c.vop(`f.${TWO[c.arg]!}.${bitsOf(es)}`, c.v(c.rd), c.v(c.rn), c.v(c.rm));
 }
 
-const THREE = ['fmadd', 'fmsub', 'fnmadd', 'fnmsub'];
+const THREE = ['fmadd', 'fmsub', 'fnmadd', 'fnmsub'] as const;
 function dp3(c: LiftContext): void {
   const es = ftype(c);
   if (es < 0) return c.undefined();
   if (!c.fp()) return;
-  c.vop(`f.${THREE[(c.bits(21, 1) << 1) | c.bits(15, 1)]!}.${bitsOf(es)}`, c.v(c.rd), c.v(c.rn), c.v(c.rm), c.v(c.ra));
+  const name = THREE[(c.bits(21, 1) << 1) | c.bits(15, 1)]!;
+  if (hostSize(es)) fused(c, name, es, c.v(c.rd), c.v(c.rn), c.v(c.rm), c.v(c.ra));
+  else c.vop(`f.${name}.${bitsOf(es)}`, c.v(c.rd), c.v(c.rn), c.v(c.rm), c.v(c.ra));
 }
 
 /** Slot with the relation of Vn and Vm (or zero). */
 function relate(c: LiftContext, es: number, signaling: boolean, zero: boolean): number {
+  if (hostSize(es)) return relation(c, es, signaling, c.v(c.rn), zero ? A.ZERO : c.v(c.rm));
   const t = c.b.temp();
   c.vcall(`f.${signaling ? 'cmpe' : 'cmp'}.${bitsOf(es)}`, t, c.v(c.rn), zero ? NONE : c.v(c.rm));
   return t;
@@ -129,14 +148,26 @@ function condCompare(c: LiftContext): void {
   }
   // The comparison happens, and raises, only if the condition holds: NaN-free operands take its place otherwise.
   const cc = c.cc(cond);
-  const x = ir.vtemp();
-  const y = ir.vtemp();
-  ir.cmov(cc, 3, x, c.v(c.rn), c.k(0));
-  ir.cmov(cc, 3, y, c.v(c.rm), c.k(0));
   const taken = ir.temp();
-  ir.setcc(cc, taken);
-  const t = ir.temp();
-  c.vcall(`f.${signaling ? 'cmpe' : 'cmp'}.${bitsOf(es)}`, t, x, y);
+  let t: number;
+  if (hostSize(es)) {
+    const [a, b] = [fromVector(c, es, c.v(c.rn)), fromVector(c, es, c.v(c.rm))];
+    const [x, y] = [ir.temp(), ir.temp()];
+    ir.cmov(cc, 3, x, a, c.k(0));
+    ir.cmov(cc, 3, y, b, c.k(0));
+    ir.setcc(cc, taken);
+    toVector(c, es, A.SCRATCH_A, x);
+    toVector(c, es, A.SCRATCH_B, y);
+    t = relation(c, es, signaling, A.SCRATCH_A, A.SCRATCH_B);
+  } else {
+    const x = ir.vtemp();
+    const y = ir.vtemp();
+    ir.cmov(cc, 3, x, c.v(c.rn), c.k(0));
+    ir.cmov(cc, 3, y, c.v(c.rm), c.k(0));
+    ir.setcc(cc, taken);
+    t = ir.temp();
+    c.vcall(`f.${signaling ? 'cmpe' : 'cmp'}.${bitsOf(es)}`, t, x, y);
+  }
   const known = RELATION[nzcv];
   if (known !== undefined) {
     const r = ir.temp();
@@ -158,6 +189,11 @@ function csel(c: LiftContext): void {
   if (!c.fp()) return;
   const cond = c.bits(12, 4);
   const t = c.b.temp();
+  if (hostSize(es) && cond < 14) {
+    c.b.cmov(c.cc(cond), 3, t, fromVector(c, es, c.v(c.rn)), fromVector(c, es, c.v(c.rm)));
+    toVector(c, es, c.v(c.rd), t);
+    return;
+  }
   if (cond >= 14) c.b.mov(3, t, c.v(c.rn));
   else c.b.cmov(c.cc(cond), 3, t, c.v(c.rn), c.v(c.rm));
   setScalar(c, es, t);
@@ -168,8 +204,7 @@ function immediate(c: LiftContext): void {
   if (es < 0) return c.undefined();
   if (!c.fp()) return;
   const v = fpImmediate(c.bits(13, 8), bitsOf(es) as 16 | 32 | 64);
-  c.b.mov(3, c.v(c.rd), c.b.k64(v.lo, v.hi));
-  clearUpper(c, c.v(c.rd));
+  toVector(c, 3, c.v(c.rd), c.b.k64(v.lo, v.hi));
 }
 
 /** Rounding mode of rmode: nearest, up, down, zero, as MXCSR.RC has them. */
@@ -198,6 +233,7 @@ function convertInt(c: LiftContext): void {
     if (rmode !== 0 || (es === 3 && !sf) || (es === 2 && sf)) return c.undefined();
     if (!c.fp()) return;
     if (to) setScalar(c, es, c.x(c.rn));
+    else if (hostSize(es)) ir.mov(3, c.dst(c.rd), fromVector(c, es, c.v(c.rn)));
     else if (es === 3) ir.mov(3, c.dst(c.rd), c.v(c.rn));
     else ir.zx(es, c.dst(c.rd), c.v(c.rn));
     return;
@@ -207,11 +243,25 @@ function convertInt(c: LiftContext): void {
   if (opcode === 2 || opcode === 3) {
     if (rmode !== 0) return c.undefined();
     if (!c.fp()) return;
+    if (hostSize(es) && (opcode === 2 || !sf)) {
+      let x = c.x(c.rn);
+      if (opcode === 3) {
+        // Unsigned words are small long integers.
+        x = ir.temp();
+        ir.zx(2, x, c.x(c.rn));
+      }
+      fromInteger(c, es, c.v(c.rd), x, sf || opcode === 3);
+      return;
+    }
     c.vcall(`f.fromint.${bitsOf(es)}`, c.v(c.rd), c.x(c.rn), NONE, NONE, wide | (opcode === 2 ? 0x2000 : 0));
     return;
   }
   if (opcode >= 4 && rmode !== 0) return c.undefined();
   if (!c.fp()) return;
+  if (opcode === 0 && rmode === 3 && hostSize(es) && c.rd !== 31) {
+    truncate(c, es, c.rd, c.rn, sf);
+    return;
+  }
   toInt(c, es, (opcode >= 4 ? AWAY : RMODE[rmode]!), (opcode & 1) === 0, 0);
 }
 

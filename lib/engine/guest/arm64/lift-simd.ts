@@ -2,6 +2,8 @@
 import { Op } from '../../ir/ops.js';
 import { NONE } from '../../state.js';
 import type { LiftContext } from './lift-context.js';
+import { hostPacked, packedArith } from './lift-host-fp.js';
+import { hostVector } from './lift-host-simd.js';
 import { expandImm } from './simd/immediate.js';
 import { A } from './regs.js';
 import { row, type Row } from './table.js';
@@ -90,7 +92,9 @@ function runThree(c: LiftContext, t: Three): void {
   const q = c.bits(30, 1);
   if (((t.sizes >> es) & 1) === 0 || (es === 3 && q === 0)) return c.undefined();
   if (!c.fp()) return;
-  emit(c, `${t.name}.${bitsOf(es)}`, q, c.v(c.rd), c.v(c.rn), c.v(c.rm));
+  const [d, a, b] = [c.v(c.rd), c.v(c.rn), c.v(c.rm)];
+  if (hostVector(c, t.name, es, q, d, a, b)) return;
+  emit(c, `${t.name}.${bitsOf(es)}`, q, d, a, b);
 }
 
 function scalarThree(c: LiftContext): void {
@@ -117,12 +121,9 @@ function logic(c: LiftContext): void {
   if (name === 'orr' && a === b) {
     // MOV
     if (q !== 0) ir.emit(Op.MOVV, 4, 0, 0, d, a, NONE, NONE, 0, 0);
-    else {
-      ir.mov(3, d, a);
-      clearUpper(c, d);
-    }
+    else c.vop('n.low64', d, a);
   } else if (name === 'bic') emit(c, 'andn', q, d, b, a);
-  else emit(c, name, q, d, a, b);
+  else if (!hostVector(c, name, 0, q, d, a, b)) emit(c, name, q, d, a, b);
 }
 
 /** SDOT, UDOT. */
@@ -151,7 +152,8 @@ function fpThree(c: LiftContext): void {
   const name = FP_THREE[(c.bits(29, 1) << 4) | (c.bits(23, 1) << 3) | c.bits(11, 3)];
   if (name === undefined || (es === 3 && q === 0)) return c.undefined();
   if (!c.fp()) return;
-  emit(c, `vf.${name}.${bitsOf(es)}`, q, c.v(c.rd), c.v(c.rn), c.v(c.rm));
+  if (hostPacked(name, es, q)) packedArith(c, name, es, q, c.v(c.rd), c.v(c.rn), c.v(c.rm));
+  else emit(c, `vf.${name}.${bitsOf(es)}`, q, c.v(c.rd), c.v(c.rn), c.v(c.rm));
 }
 
 function fpThreeScalar(c: LiftContext): void {
@@ -227,12 +229,6 @@ const MISC: Readonly<Record<number, readonly [string, number, number]>> = {
 const WITH_ZERO = new Set(['scmgt', 'scmge', 'cmeq']);
 const ACCUMULATES = new Set(['suqadd', 'usqadd']);
 
-function zeroVector(c: LiftContext): number {
-  c.b.mov(3, A.SCRATCH_B, c.k(0));
-  c.b.mov(3, A.SCRATCH_B + 1, c.k(0));
-  return A.SCRATCH_B;
-}
-
 function misc(c: LiftContext): void {
   const es = c.bits(22, 2);
   const q = c.bits(30, 1);
@@ -244,7 +240,7 @@ function misc(c: LiftContext): void {
     const name = u === 0 ? (es === 0 ? 'cnt.8' : '') : es === 0 ? 'not' : es === 1 ? 'rbit.8' : '';
     if (name === '') return c.undefined();
     if (!c.fp()) return;
-    emit(c, name, q, d, a, a);
+    if (name !== 'not' || !hostVector(c, name, 0, q, d, a, a)) emit(c, name, q, d, a, a);
     return;
   }
   if (opcode === 0b10010 || opcode === 0b10100) {
@@ -271,9 +267,9 @@ function misc(c: LiftContext): void {
   if (!c.fp()) return;
   let b = a;
   if (WITH_ZERO.has(m[0])) {
-    b = zeroVector(c);
+    b = A.ZERO;
   }
-  emit(c, `${m[0]}.${bitsOf(es)}`, q, d, a, b);
+  if (!hostVector(c, m[0], es, q, d, a, b)) emit(c, `${m[0]}.${bitsOf(es)}`, q, d, a, b);
 }
 
 function miscScalar(c: LiftContext): void {
@@ -296,7 +292,7 @@ function miscScalar(c: LiftContext): void {
   if (!c.fp()) return;
   let b = NONE;
   if (WITH_ZERO.has(m[0])) {
-    b = zeroVector(c);
+    b = A.ZERO;
   } else b = a;
   emitScalar(c, `${m[0]}.${bitsOf(es)}`, es, d, a, b, ACCUMULATES.has(m[0]));
 }
@@ -359,7 +355,8 @@ function fpMiscBy(c: LiftContext, es: number): void {
     return;
   }
   if (!c.fp()) return;
-  emit(c, `vf.${name}.${bitsOf(es)}`, q, d, a);
+  if (hostPacked(name, es, q)) packedArith(c, name, es, q, d, a, a);
+  else emit(c, `vf.${name}.${bitsOf(es)}`, q, d, a);
 }
 
 function fpMiscScalar(c: LiftContext): void {
@@ -484,8 +481,8 @@ export function broadcast(c: LiftContext, d: number, es: number, x: number, q: n
     t = ir.temp();
     ir.mov(3, t, x);
   }
-  ir.mov(3, d, t);
-  ir.mov(3, d + 1, q !== 0 ? t : c.k(0));
+  c.vop('n.g64', d, t);
+  if (q !== 0) c.vop('n.halves', d, d, d);
 }
 
 function copy(c: LiftContext): void {
@@ -697,7 +694,8 @@ function byElement(c: LiftContext): void {
     return;
   }
   broadcast(c, t, es, x, 1);
-  if (kind === 'd') emit(c, name, q, d, a, t);
+  if (kind === 'f' && hostPacked(name, es, q)) packedArith(c, name, es, q, d, a, t);
+  else if (kind === 'd') emit(c, name, q, d, a, t);
   else if (kind === 'l') c.vop(`${name}.${bitsOf(es)}`, d, a, t, NONE, q);
   else emit(c, `${kind === 'f' ? 'vf.' : ''}${name}.${bitsOf(es)}`, q, d, a, t);
 }

@@ -44,12 +44,22 @@ export const enum A {
   DISR_EL1 = 85,
   OSDLR_EL1 = 86,
   CNTKCTL_EL1 = 87,
+  /** Low word not 0: SVC and ERET must be left to the helpers (SCTLR_EL1.SPAN, CPACR_EL1.FPEN, traces). */
+  SLOW_TRAP = 88,
+  /** PSTATE.PAN and UAO, as in SPSR_ELx. */
+  PAN_UAO = 89,
   /**
-   * Two vectors of scratch for lifted code that puts vector operands together from general values: temporaries are no place for
+   * Vectors of scratch for lifted code that puts vector operands together from general values: temporaries are no place for
    * that, as passes and back ends look at each slot of a temporary alone.
    */
   SCRATCH_A = 512,
   SCRATCH_B = 520,
+  SCRATCH_C = 528,
+  SCRATCH_D = 536,
+  /** A vector of zeros. */
+  ZERO = 544,
+  /** Relation that a comparison has found (simd/fp-host.ts). */
+  FP_RELATION = 552,
 }
 
 export const vreg = (r: number): number => Slot.VEC + r * VEC_STRIDE;

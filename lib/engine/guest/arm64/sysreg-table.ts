@@ -123,7 +123,8 @@ function defineAll(): void {
   def('REVIDR_EL1', [3, 0, 0, 0, 6], constant(0));
   // The identification space: everything not named reads as zero (AArch32 is not implemented).
   const named = new Map<string, Spec>([
-    ['4.0', { el1: RO, read: (c) => out(c, 0x0011_0011 | (c.gicSystemRegisters ? 0x0100_0000 : 0), 0) }],
+    // CSV3 and CSV2: nothing is speculated here, so kernels need no page tables of their own for user space, nor hardened branch predictors.
+    ['4.0', { el1: RO, read: (c) => out(c, 0x0011_0011 | (c.gicSystemRegisters ? 0x0100_0000 : 0), 0x1100_0000) }],
     ['5.0', constant(ID.DFR0[0], ID.DFR0[1])],
     ['6.0', constant(ID.ISAR0[0], ID.ISAR0[1])],
     ['6.1', constant(ID.ISAR1[0], ID.ISAR1[1])],

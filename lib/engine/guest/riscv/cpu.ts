@@ -59,15 +59,15 @@ export class RiscvCpu implements GuestCpu {
   readonly map: PhysicalMap;
   lifter: Lifter;
   readonly isDevice: (pa: number) => boolean;
-  mode = 0;
-  mmuIdx = 0;
   halted = false;
   shutdown = false;
   onFlush: (kind: FlushKind, lo: number, hi: number) => void = () => undefined;
-  priv = Priv.M;
+  /** In M and S: floating point has been used since the last trap or return. Kernels hardly do, and change FS often. */
+  usesFp = false;
   /** Interrupt lines from outside: MSI, MTI, MEI, SEI as bits of mip. */
   lines = 0;
-  trace: RiscvTrace | null = null;
+  private theTrace: RiscvTrace | null = null;
+  private shown = 0;
   readonly csr: Csrs;
   readonly mmu: RiscvMmu;
   readonly float: Float;
@@ -100,6 +100,30 @@ export class RiscvCpu implements GuestCpu {
     this.reset(0, 0);
   }
 
+  /** Generated code changes the mode (op SETMODE), so it lies in its slot. */
+  get mode(): number {
+    return this.V[Slot.MODE * 2]!;
+  }
+  get mmuIdx(): number {
+    return this.V[Slot.MODE * 2 + 1]!;
+  }
+  get priv(): Priv {
+    return this.V[Slot.MODE * 2]! & Mode.PRIV;
+  }
+  /** `updateMode` must follow. */
+  set priv(p: Priv) {
+    const V = this.V;
+    V[Slot.MODE * 2] = (V[Slot.MODE * 2]! & ~Mode.PRIV) | p;
+  }
+
+  get trace(): RiscvTrace | null {
+    return this.theTrace;
+  }
+  set trace(t: RiscvTrace | null) {
+    this.theTrace = t;
+    this.csr.updateSlow();
+  }
+
   /** @param lo @param hi where execution begins. */
   reset(lo: number, hi: number): void {
     const V = this.V;
@@ -109,6 +133,7 @@ export class RiscvCpu implements GuestCpu {
     V[Slot.MXCSR * 2] = 0x1f80;
     V[Slot.PENDING * 2] = 0;
     this.priv = Priv.M;
+    this.usesFp = false;
     this.halted = this.shutdown = false;
     this.csr.reset();
     this.mmu.pmp.reset();
@@ -135,11 +160,19 @@ export class RiscvCpu implements GuestCpu {
     }
     const fs = (ms & Ms.FS) >>> Ms.FS_SHIFT;
     const { frm } = this.csr;
-    const m = this.priv | (fs === 0 ? 0 : Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm)) | (fs === 3 ? Mode.FP_DIRTY : 0) | (idx << Mode.MMU_SHIFT) | (this.counts() ? Mode.COUNT : 0);
-    const changed = m !== this.mode;
-    this.mode = m;
-    this.mmuIdx = idx;
-    if (changed && this.trace !== null) this.trace.modeChanged(this);
+    const fp = Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm);
+    const count = this.counts() ? Mode.COUNT : 0;
+    const on = fs !== 0 && (this.priv === Priv.U || this.usesFp);
+    const m = this.priv | (on ? fp | (fs === 3 ? Mode.FP_DIRTY : 0) : 0) | (idx << Mode.MMU_SHIFT) | count;
+    const { V } = this;
+    V[X.U_MODE_OFF * 2] = count;
+    V[X.U_MODE_FP * 2] = fp | count;
+    V[Slot.MODE * 2] = m;
+    V[Slot.MODE * 2 + 1] = idx;
+    if (this.theTrace === null) return;
+    const changed = m !== this.shown;
+    this.shown = m;
+    if (changed) this.theTrace.modeChanged(this);
   }
 
   private counts(): boolean {
@@ -171,6 +204,11 @@ export class RiscvCpu implements GuestCpu {
   /** Cycles are counted as one a nanosecond. */
   cycles(): number {
     return this.clock.now();
+  }
+
+  /** `time`, if S and U may read it whatever else holds. */
+  counterNow(): bigint | null {
+    return this.csr.plain(Csr.MCOUNTEREN) & this.csr.plain(Csr.SCOUNTEREN) & 2 ? BigInt(Math.floor(this.time())) : null;
   }
 
   timeReached(lo: number, hi: number): boolean {
@@ -217,6 +255,8 @@ export class RiscvCpu implements GuestCpu {
   /** Sets or clears Pending.INTR; ends WFI when something is pending. */
   updateIntr(): void {
     const V = this.V;
+    const { csr } = this;
+    V[X.S_PENDING * 2] = csr.mip() & csr.mie & csr.mideleg ? Pending.INTR : 0;
     if (this.deliverable() !== 0) V[Slot.PENDING * 2]! |= Pending.INTR;
     else V[Slot.PENDING * 2]! &= ~Pending.INTR;
     if (this.halted && this.wakes()) {
@@ -302,6 +342,7 @@ export class RiscvCpu implements GuestCpu {
   /** Trap entry (vol. II, 3.1.6.1, 3.1.7, 12.1.1). */
   private trap(code: number, interrupt: boolean, epcLo: number, epcHi: number, tvalLo: number, tvalHi: number): void {
     const { csr, V } = this;
+    this.usesFp = false;
     const delegated = this.priv <= Priv.S && ((interrupt ? csr.mideleg : csr.medeleg) >>> code) & 1;
     const cause = interrupt ? 0x8000_0000 | 0 : 0;
     let ms = csr.mstatus;
@@ -335,6 +376,7 @@ export class RiscvCpu implements GuestCpu {
   /** MRET and SRET. */
   trapReturn(machine: boolean): void {
     const { csr, V } = this;
+    this.usesFp = false;
     let ms = csr.mstatus;
     if (machine) {
       const mpp = (ms & Ms.MPP) >>> Ms.MPP_SHIFT;

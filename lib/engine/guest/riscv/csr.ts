@@ -1,7 +1,7 @@
 /** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not). */
-import { Slot } from '../../state.js';
+import { dropTimeScale, NONE, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
-import { Csr, Env, Irq, Ms, Mode, Priv, S_IRQS, X } from './defs.js';
+import { Cause, Csr, Env, Irq, Ms, Mode, Priv, S_IRQS, X } from './defs.js';
 import { PMP_ENTRIES } from './pmp.js';
 
 /** Registers that only hold bits: number, writable bits of the low and the high word. */
@@ -13,14 +13,28 @@ const PLAIN: readonly (readonly [Csr, number, number])[] = [
 const PLAIN_AT = new Int8Array(4096).fill(-1);
 PLAIN.forEach(([n], i) => (PLAIN_AT[n] = i));
 
+const HAS_EFFECT: ReadonlySet<number> = new Set([Csr.MENVCFG, Csr.MCOUNTINHIBIT, Csr.MCOUNTEREN, Csr.SCOUNTEREN]);
+
+/** State slot of a register that only holds bits and whose writing has no effect beyond that, NONE for others. */
+export function plainSlot(n: number): number {
+  const p = PLAIN_AT[n]!;
+  return p < 0 || HAS_EFFECT.has(n) ? NONE : X.CSR + p;
+}
+/** Writable bits of such a register: low word, high word. */
+export function plainMask(n: number): readonly [number, number] {
+  const [, lo, hi] = PLAIN[PLAIN_AT[n]!]!;
+  return [lo, hi];
+}
+
 /** Exceptions that may be delegated: all but ECALL from M, and the reserved ones. */
 const MEDELEG = 0xb3ff;
 const MSTATUS = Ms.SIE | Ms.MIE | Ms.SPIE | Ms.MPIE | Ms.SPP | Ms.FS | Ms.MPRV | Ms.SUM | Ms.MXR | Ms.TVM | Ms.TW | Ms.TSR;
-const SSTATUS = Ms.SIE | Ms.SPIE | Ms.SPP | Ms.FS | Ms.SUM | Ms.MXR;
+/** sstatus: those of mstatus' bits that it has. */
+export const SSTATUS = Ms.SIE | Ms.SPIE | Ms.SPP | Ms.FS | Ms.SUM | Ms.MXR;
 /** SXL and UXL: 64 bits. */
 const MSTATUS_HI = 0xa;
-const SSTATUS_HI = 0x2;
-const SD_HI = 0x8000_0000 | 0;
+export const SSTATUS_HI = 0x2;
+export const SD_HI = 0x8000_0000 | 0;
 /** RV64 with A C D F I M S U. */
 const MISA_LO = (1 << 0) | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 8) | (1 << 12) | (1 << 18) | (1 << 20);
 const MISA_HI = 0x8000_0000 | 0;
@@ -32,63 +46,90 @@ export class Csrs {
   /** Result of `read`. */
   lo = 0;
   hi = 0;
-  mstatus = 0;
   mie = 0;
   /** Bits of mip that software sets: SSIP, SEIP, and STIP without Sstc. */
   soft = 0;
-  medeleg = 0;
+  private delegated = 0;
   mideleg = 0;
   satpLo = 0;
   satpHi = 0;
   mtvecLo = 0;
   mtvecHi = 0;
-  stvecLo = 0;
-  stvecHi = 0;
   frm = 0;
   stimecmpLo = -1;
   stimecmpHi = -1;
-  private readonly plainLo = new Int32Array(PLAIN.length);
-  private readonly plainHi = new Int32Array(PLAIN.length);
   /** What was added to the counters by writing them (ticks). */
   private cycleOffset = 0;
   /** Somebody has asked for the number of instructions: from now on they are counted. */
   counting = false;
 
-  constructor(private readonly cpu: RiscvCpu) {}
+  private readonly V: Int32Array;
+
+  constructor(private readonly cpu: RiscvCpu) {
+    this.V = cpu.V;
+  }
+
+  get mstatus(): number {
+    return this.V[X.MSTATUS * 2]!;
+  }
+  set mstatus(v: number) {
+    this.V[X.MSTATUS * 2] = v;
+    if ((v & Ms.TSR) !== 0 !== this.trapsSret) this.updateSlow();
+  }
+  get medeleg(): number {
+    return this.delegated;
+  }
+  set medeleg(v: number) {
+    this.delegated = v;
+    this.updateSlow();
+  }
+  get stvecLo(): number {
+    return this.V[X.STVEC * 2]!;
+  }
+  get stvecHi(): number {
+    return this.V[X.STVEC * 2 + 1]!;
+  }
+
+  private trapsSret = false;
+  /** Slot SLOW_TRAP anew. */
+  updateSlow(): void {
+    this.trapsSret = (this.mstatus & Ms.TSR) !== 0;
+    this.V[X.SLOW_TRAP * 2] = (this.delegated >>> Cause.ECALL_U) & 1 && !this.trapsSret && this.cpu.trace === null ? 0 : 1;
+  }
 
   reset(): void {
     this.mstatus = 0;
     this.mie = this.soft = this.medeleg = this.mideleg = this.satpLo = this.satpHi = 0;
-    this.mtvecLo = this.mtvecHi = this.stvecLo = this.stvecHi = this.frm = 0;
+    this.mtvecLo = this.mtvecHi = this.frm = 0;
+    this.V.fill(0, X.STVEC * 2, (X.CSR + PLAIN.length) * 2);
     this.stimecmpLo = this.stimecmpHi = -1;
-    this.plainLo.fill(0);
-    this.plainHi.fill(0);
     // Accessed and dirty bits are updated by hardware, as the device tree says (Svadu).
-    this.plainHi[PLAIN_AT[Csr.MENVCFG]!] = Env.ADUE_HI;
+    this.setPlain(Csr.MENVCFG, 0, Env.ADUE_HI);
     this.cycleOffset = 0;
     this.counting = false;
   }
 
   /** Word of a plain register. */
   plain(n: Csr): number {
-    return this.plainLo[PLAIN_AT[n]!]!;
+    return this.V[(X.CSR + PLAIN_AT[n]!) * 2]!;
   }
   plainHigh(n: Csr): number {
-    return this.plainHi[PLAIN_AT[n]!]!;
+    return this.V[(X.CSR + PLAIN_AT[n]!) * 2 + 1]!;
   }
   setPlain(n: Csr, lo: number, hi: number): void {
-    this.plainLo[PLAIN_AT[n]!] = lo;
-    this.plainHi[PLAIN_AT[n]!] = hi;
+    const at = (X.CSR + PLAIN_AT[n]!) * 2;
+    this.V[at] = lo;
+    this.V[at + 1] = hi;
   }
 
   get adue(): boolean {
-    return (this.plainHi[PLAIN_AT[Csr.MENVCFG]!]! & Env.ADUE_HI) !== 0;
+    return (this.plainHigh(Csr.MENVCFG) & Env.ADUE_HI) !== 0;
   }
   get pbmte(): boolean {
-    return (this.plainHi[PLAIN_AT[Csr.MENVCFG]!]! & Env.PBMTE_HI) !== 0;
+    return (this.plainHigh(Csr.MENVCFG) & Env.PBMTE_HI) !== 0;
   }
   get stce(): boolean {
-    return (this.plainHi[PLAIN_AT[Csr.MENVCFG]!]! & Env.STCE_HI) !== 0;
+    return (this.plainHigh(Csr.MENVCFG) & Env.STCE_HI) !== 0;
   }
 
   /** Pending interrupts. */
@@ -126,7 +167,7 @@ export class Csrs {
   read(n: number, write: boolean): boolean {
     if (!this.permitted(n, write)) return false;
     const p = PLAIN_AT[n]!;
-    if (p >= 0) return this.set(this.plainLo[p]!, this.plainHi[p]!);
+    if (p >= 0) return this.set(this.plain(n as Csr), this.plainHigh(n as Csr));
     const dirty = (this.mstatus & Ms.FS) === Ms.FS ? SD_HI : 0;
     switch (n as Csr) {
       case Csr.FFLAGS: return this.set(this.cpu.fflags, 0);
@@ -227,8 +268,8 @@ export class Csrs {
         this.mtvecHi = hi;
         break;
       case Csr.STVEC:
-        if (!(lo & 2)) this.stvecLo = lo;
-        this.stvecHi = hi;
+        if (!(lo & 2)) this.V[X.STVEC * 2] = lo;
+        this.V[X.STVEC * 2 + 1] = hi;
         break;
       case Csr.SATP:
         this.writeSatp(lo, hi);
@@ -275,13 +316,14 @@ export class Csrs {
 
   private writePlain(n: number, p: number, lo: number, hi: number): void {
     const [, maskLo, maskHi] = PLAIN[p]!;
-    this.plainLo[p] = lo & maskLo;
-    this.plainHi[p] = hi & maskHi;
+    this.setPlain(n as Csr, lo & maskLo, hi & maskHi);
     if (n === Csr.MENVCFG) {
       // Entries may mean something else now.
       this.cpu.mmu.flushAll();
       this.cpu.armTimer();
       this.cpu.updateIntr();
+    } else if (n === Csr.MCOUNTEREN || n === Csr.SCOUNTEREN) {
+      dropTimeScale(this.V);
     } else if (n === Csr.MCOUNTINHIBIT) {
       this.cpu.updateMode();
     }

@@ -11,6 +11,18 @@ export const enum X {
   RES_VALUE = 41,
   /** minstret, counted by blocks with Mode.COUNT. */
   INSTRET = 42,
+  /** mstatus, low word. */
+  MSTATUS = 68,
+  /** Pending.INTR if an interrupt that S-mode handles is pending and enabled, else 0: ORed into PENDING when it becomes deliverable. */
+  S_PENDING = 69,
+  /** Low word not 0: ECALL from U and SRET must be left to the helpers (ECALL_U not delegated, TSR, traces). */
+  SLOW_TRAP = 70,
+  /** The mode word of U-mode: with mstatus.FS Off, and with FS neither Off nor Dirty. */
+  U_MODE_OFF = 71,
+  U_MODE_FP = 72,
+  STVEC = 73,
+  /** First of the registers that only hold bits (csr.ts, PLAIN). */
+  CSR = 74,
   /** Floating-point register f0; f1..f31 follow. Plain 64-bit slots. */
   F = 256,
 }
@@ -26,7 +38,7 @@ export const enum Mode {
   /** Bits 2..4: frm. */
   FRM_SHIFT = 2,
   FRM = 7 << 2,
-  /** mstatus.FS is not Off. */
+  /** mstatus.FS is not Off. In M and S: and floating point has been used since the last trap or return (RiscvCpu.usesFp). */
   FP = 32,
   /** mstatus.FS is Dirty: floating point may write registers. */
   FP_DIRTY = 64,

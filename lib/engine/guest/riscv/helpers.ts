@@ -1,9 +1,9 @@
 /** Guest semantics as TypeScript functions, called from IR by number. */
 import { type HelperFn, HelperRegistry, HelperResult } from '../../helpers.js';
-import { Pending, Slot } from '../../state.js';
+import { NONE, Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
-import { Cause, Env, Ms, Priv } from './defs.js';
+import { Cause, Env, Ms, Priv, xreg } from './defs.js';
 
 const BLOCK = 64;
 
@@ -36,6 +36,25 @@ function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn
   if (cpu.mode === mode) return HelperResult.CONTINUE;
   cpu.retired();
   cpu.setPcToNext();
+  return HelperResult.DISPATCH;
+}
+
+/** CSR access of an instruction that must end its block here: one that code inlines in the usual case. a: slot of the operand. */
+function csrRare(cpu: RiscvCpu, _dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
+  const rd = (insn >>> 7) & 31;
+  if (csr(cpu, rd === 0 ? NONE : xreg(rd), a, NONE, NONE, insn) === HelperResult.CONTINUE) {
+    cpu.retired();
+    cpu.setPcToNext();
+  }
+  return HelperResult.DISPATCH;
+}
+
+/** A floating-point instruction in a mode without Mode.FP: illegal with mstatus.FS Off, otherwise the first one of M or S since a while. */
+function fpOff(cpu: RiscvCpu, _dst: number, _a: number, _b: number, _c: number, insn: number): HelperResult {
+  if ((cpu.csr.mstatus & Ms.FS) === 0 || cpu.priv === Priv.U) throw cpu.illegal(insn);
+  cpu.usesFp = true;
+  cpu.updateMode();
+  cpu.setPcToInsn();
   return HelperResult.DISPATCH;
 }
 
@@ -119,6 +138,8 @@ export function riscvHelpers(): HelperRegistry<RiscvCpu> {
   r.define('pause', pause);
   r.define('sfence_vma', fence);
   r.define('csr', csr);
+  r.define('csr_rare', csrRare);
+  r.define('fp_off', fpOff);
   r.define('fs_dirty', (cpu) => {
     cpu.csr.mstatus |= Ms.FS;
     cpu.updateMode();

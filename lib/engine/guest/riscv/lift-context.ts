@@ -6,7 +6,7 @@ import { freg, Mode, X, xreg } from './defs.js';
 
 /** Helpers that the lifter calls, by name; the registry must define them all. */
 export const HELPER_NAMES = [
-  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'pause', 'sfence_vma', 'csr', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8',
+  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'pause', 'sfence_vma', 'csr', 'csr_rare', 'fp_off', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8',
 ] as const;
 export type HelperName = (typeof HELPER_NAMES)[number];
 
@@ -19,6 +19,9 @@ export class LiftContext {
   raw = 0;
   /** Instructions of the block that X.INSTRET does not have yet. */
   uncounted = 0;
+  /** Register that a LUI of this block has set and nothing since (0: none), and its value. */
+  constantOf = 0;
+  constant = 0;
   /** Page offset of the instruction and of the next one. */
   start = 0;
   next = 0;
@@ -128,6 +131,13 @@ export class LiftContext {
     this.b.call(this.ids[name], dst, a, b, c, imm);
   }
 
+  /** dst = the counter `time`; the helper makes it where generated code may not. */
+  time(name: HelperName, dst: number, imm: number): void {
+    const t = this.b.temp();
+    this.b.time(this.ids[name], t, imm);
+    this.b.mov(3, dst, t);
+  }
+
   /** Floating point that hosts may do themselves; the helper `fop` does the same with the instruction. */
   fop(kind: FloatOp, w: number, dst: number, a: number, b: number, c: number): void {
     this.b.fop(kind, w, this.ids.fop, dst, a, b, c, this.insn);
@@ -155,13 +165,23 @@ export class LiftContext {
     this.leave('illegal', NONE, NONE, this.raw);
   }
 
+  /** There is no floating point in this mode; M and S may get another one. */
+  noFp(): void {
+    this.leave('fp_off', NONE, NONE, this.raw);
+  }
+
+  /** A helper (operand a = bb) if the low w bits of cond are not 0; it leaves the block. */
+  leaveIf(name: HelperName, w: number, cond: number, bb = NONE, imm = 0): void {
+    this.b.callIf(this.ids[name], w, cond, bb, imm);
+  }
+
   /**
    * Before a floating-point instruction. False: FS is Off, and the instruction has become an illegal one.
    * @param writes it changes floating-point state
    */
   fpReady(writes: boolean): boolean {
     if (!(this.mode & Mode.FP)) {
-      this.illegal();
+      this.noFp();
       return false;
     }
     // Comes back with another mode, to the same instruction.

@@ -85,7 +85,7 @@ function roundingOk(c: LiftContext): boolean {
 /** By helper. `toInt`: the result goes to an integer register. `round`: funct3 is a rounding mode. */
 const slow = (o: { toInt?: boolean; fromInt?: boolean; round?: boolean }): H => (c) => {
   if (!(c.mode & Mode.FP)) {
-    c.illegal();
+    c.noFp();
     return;
   }
   if (o.round === true && !roundingOk(c)) {

@@ -3,6 +3,7 @@ import { Op } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE } from '../../state.js';
 import { X } from './defs.js';
 import type { LiftContext } from './lift-context.js';
+import { ecall, inlineCsr, sret } from './lift-trap.js';
 import { M, row, type Row } from './table.js';
 
 type H = (c: LiftContext) => void;
@@ -93,7 +94,12 @@ const atomics = (w: number): Row[] => [
 ];
 
 /** The helper reads and writes the CSR; it leaves the block if the mode changes. */
-const csr: H = (c) => c.call('csr', c.rdNum === 0 ? NONE : c.rd, c.funct3 & 4 ? c.b.k(c.rs1Num) : c.rs1, NONE, NONE, c.insn);
+const csr: H = (c) => {
+  // RDTIME.
+  if ((c.insn & 0xffff_f07f) >>> 0 === 0xc010_2073 && c.rdNum !== 0) c.time('csr', c.rd, c.insn);
+  else if (!inlineCsr(c)) csrCall(c);
+};
+const csrCall: H = (c) => c.call('csr', c.rdNum === 0 ? NONE : c.rd, c.funct3 & 4 ? c.b.k(c.rs1Num) : c.rs1, NONE, NONE, c.insn);
 const system = (name: string, insn: number, h: H): Row => row(name, M.ALL, insn, 'i', h);
 const fence: H = (c) => c.leave('sfence_vma', c.rs1, c.rs2, c.insn);
 const cbo = (name: string, op: number, ext: 'zicbom' | 'zicboz'): Row => row(name, 0xfff0_7fff, 0x200f | (op << 20), ext, (c) => c.call('cbo', NONE, c.rs1, NONE, NONE, c.insn));
@@ -107,9 +113,9 @@ export const SYSTEM_ROWS: readonly Row[] = [
   row('csrrwi', M.I, 0x5073, 'i', csr),
   row('csrrsi', M.I, 0x6073, 'i', csr),
   row('csrrci', M.I, 0x7073, 'i', csr),
-  system('ecall', 0x0000_0073, (c) => c.leave('ecall')),
+  system('ecall', 0x0000_0073, ecall),
   system('ebreak', 0x0010_0073, (c) => c.leave('ebreak')),
-  system('sret', 0x1020_0073, (c) => c.leave('sret', NONE, NONE, c.insn)),
+  system('sret', 0x1020_0073, sret),
   system('mret', 0x3020_0073, (c) => c.leave('mret', NONE, NONE, c.insn)),
   system('wfi', 0x1050_0073, (c) => c.leave('wfi', NONE, NONE, c.insn)),
   // A FENCE by its encoding: before that row of the table.

@@ -13,6 +13,7 @@ import { type Ext, InsnTable, type Row } from './table.js';
 const PAGE = 4096;
 /** Opcodes that compute: OP-IMM, AUIPC, OP-IMM-32, OP, LUI, OP-32. */
 const PLAIN_OPS: ReadonlySet<number> = new Set([0x13, 0x17, 0x1b, 0x33, 0x37, 0x3b]);
+const LUI = 0x37;
 /** BRANCH, JALR, JAL. */
 const JUMPS: ReadonlySet<number> = new Set([0x63, 0x67, 0x6f]);
 
@@ -41,6 +42,7 @@ export class RiscvLifter implements Lifter {
     c.b = out;
     c.mode = mode;
     c.uncounted = 0;
+    c.constantOf = 0;
     for (let count = 1; ; count++) {
       const at = win.pos;
       // Instructions are 2-byte aligned, so the first half is always there.
@@ -69,6 +71,12 @@ export class RiscvLifter implements Lifter {
       if (row === null) c.unknown();
       else row.h(c);
       if (out.ended) return LiftResult.OK;
+      if (op === LUI) {
+        c.constantOf = c.rdNum;
+        c.constant = c.immU;
+      } else if (c.rdNum === c.constantOf) {
+        c.constantOf = 0;
+      }
       if (!jump) c.uncounted++;
       if (count >= maxInsns || c.next >= PAGE || out.full) {
         c.retire();

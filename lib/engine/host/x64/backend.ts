@@ -177,7 +177,7 @@ export class X64Backend {
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
     let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: -1, mode: block.mode, returns: this.returns, sites: [] };
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
     this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
       this.cold(q * COLD_REC, x, block);
@@ -225,7 +225,7 @@ export class X64Backend {
     asm.alui(3, Alu.AND, R.RAX, -4096);
     asm.store(3, mem(Slot.PCBASE), R.RAX);
     const entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: -1, mode: block.mode, returns: this.returns, sites: [] };
+    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
     plan.begin();
     e.hints?.begin();
     emitRegionEntry(e, plan);

@@ -10,6 +10,11 @@ import { emitPendingCheck, RETURNS_END, STACK_TOP, type Stubs } from './stubs.js
 
 const PAGE = 4096;
 
+/** The block's mode still holds. */
+export const SAME_MODE = -1;
+/** SETMODE has taken it from a slot: it is in slot MODE. */
+export const SLOT_MODE = -2;
+
 /** What terminators need to know of the block. */
 export interface FlowContext {
   stubs: Stubs;
@@ -17,7 +22,7 @@ export interface FlowContext {
   mask32: boolean;
   /** The block's mode. */
   mode: number;
-  /** Mode that SETMODE has set, or -1. */
+  /** Mode that SETMODE has set, SAME_MODE or SLOT_MODE. */
   newMode: number;
   /** Calls and returns use the return stack. */
   returns: boolean;
@@ -83,7 +88,7 @@ export function indirect(e: Emitter, p: number, x: FlowContext): void {
   if (hint === 1 && pushes(insn, x)) {
     jumpCache(e, insn, x, true);
     landReturn(e, insn, x);
-  } else if (hint === 2 && x.returns && x.newMode < 0) {
+  } else if (hint === 2 && x.returns && x.newMode === SAME_MODE) {
     popReturn(e, insn, x);
   } else {
     jumpCache(e, insn, x);
@@ -144,7 +149,11 @@ function site(e: Emitter, pos: number, target: number, insn: number): void {
 function jumpCache(e: Emitter, insn: number, x: FlowContext, call = false): void {
   e.asm.patch32(emitPendingCheck(e.asm), x.stubs.pendingPc);
   let other = 0;
-  if (x.newMode >= 0) {
+  if (x.newMode === SLOT_MODE) {
+    e.asm.load(2, R.RCX, mem(Slot.MODE));
+    e.asm.alu(2, Alu.CMP, R.RCX, mem(Slot.JC_MODE) + x.mmuIdx * 4);
+    other = e.asm.jccLater(Cc.NE);
+  } else if (x.newMode !== SAME_MODE) {
     // Another mode, another table, and nobody has looked whose blocks it holds.
     e.asm.alui(2, Alu.CMP, mem(Slot.JC_MODE) + x.mmuIdx * 4, x.newMode);
     other = e.asm.jccLater(Cc.NE);
@@ -173,7 +182,7 @@ function probe(e: Emitter, x: FlowContext, call = false): number {
 
 /** True if a call puts its return on the return stack: what follows is in the page, so that a chain site can lead there. */
 function pushes(insn: number, x: FlowContext): boolean {
-  return x.returns && x.newMode < 0 && insn >>> 16 < PAGE;
+  return x.returns && x.newMode === SAME_MODE && insn >>> 16 < PAGE;
 }
 
 /** Pushes the linear address after the call; the call pushes the host's. RAX is kept. */
@@ -257,7 +266,7 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
     asm.movi(2, R.RCX, pos);
     asm.notePosition();
     asm.jmp(x.stubs.chain);
-    x.sites.push(pos, x.newMode < 0 ? target : target | SITE_CHANGES_MODE, at);
+    x.sites.push(pos, x.newMode === SAME_MODE ? target : target | SITE_CHANGES_MODE, at);
   } else {
     asm.jmp(x.stubs.pendingOff);
   }

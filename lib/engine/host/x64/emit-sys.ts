@@ -3,7 +3,7 @@ import { F, Op } from '../../ir/ops.js';
 import { Cc, Fl, NONE, Slot, Yield } from '../../state.js';
 import { Alu, R, Sh, mem } from './asm.js';
 import { type Emitter, Fpu } from './emitter.js';
-import type { FlowContext } from './emit-flow.js';
+import { type FlowContext, SLOT_MODE } from './emit-flow.js';
 import { flushFip } from './emit-x87.js';
 import { CF, Cold, addCold, homeOperand, landCold, tlbDisp, words, yieldCall } from './emit-mem.js';
 import { testSlot } from './emit-move.js';
@@ -72,9 +72,18 @@ export function emitBulk(e: Emitter, p: number, op: number, w: number, mmuIdx: n
 export function emitSetMode(e: Emitter, p: number, x: FlowContext): void {
   const mode = e.ir[p + F.IMM]!;
   const idx = e.ir[p + F.C]!;
+  const slot = e.ir[p + F.A]!;
+  x.mmuIdx = idx;
+  if (slot !== NONE) {
+    const t = e.tmp();
+    e.movTo(t, slot, 2);
+    e.asm.store(2, mem(Slot.MODE), t);
+    e.asm.movi(2, mem(Slot.MODE) + 4, idx);
+    x.newMode = SLOT_MODE;
+    return;
+  }
   words(e, Slot.MODE, mode, idx, 0);
   x.newMode = mode;
-  x.mmuIdx = idx;
 }
 
 /** Cold paths of CALLIF and TIME. */

@@ -18,6 +18,8 @@ export interface SimdOp {
   readonly fn: Fn;
   readonly native?: NativeForm;
   readonly fp?: boolean;
+  /** Flags (`Fl` mask) it writes. */
+  readonly writesFlags?: number;
 }
 
 /** Element sizes: log2 of bytes. */

@@ -1,0 +1,210 @@
+/*
+ * Bare-metal checks of RISC-V privilege: delegation, ECALL and SRET, sstatus with its FS and SUM, interrupts that a return or sstatus lets
+ * in, counters. Prints "ok NAME" or "BAD NAME" for each, "done", and switches the machine off (test finisher).
+ */
+#define UART 0x10000000
+#define FINISHER 0x100000
+.macro say text
+  la a0, 9f
+  call puts
+  j 8f
+9: .asciz "\text"
+  .balign 4
+8:
+.endm
+/* Compares s2 with a 64-bit value. */
+.macro check name, want
+  li t0, \want
+  beq s2, t0, 7f
+  say "BAD \name\n"
+  j 6f
+7: say "ok \name\n"
+6:
+.endm
+
+.text
+.global _start
+_start:
+  la sp, stack_top
+  la t0, m_trap
+  csrw mtvec, t0
+  la t0, s_trap
+  csrw stvec, t0
+  li t0, -1
+  csrw pmpaddr0, t0
+  li t0, 0x1f
+  csrw pmpcfg0, t0
+  li t0, 1 << 8
+  csrw medeleg, t0
+  li t0, 2
+  csrw mideleg, t0
+  li t0, 7
+  csrw mcounteren, t0
+  csrw scounteren, t0
+  li t0, 1 << 11
+  csrw mstatus, t0
+  la t0, s_main
+  csrw mepc, t0
+  mret
+
+s_main:
+  csrr s2, sstatus
+  check sstatus_initial, 0x200000000
+  csrrsi s2, sstatus, 2
+  check sie_was_clear, 0x200000000
+  csrrci s2, sstatus, 2
+  check sie_was_set, 0x200000002
+  li t0, 0x1234
+  csrw sscratch, t0
+  mv s3, t0
+  li t0, 0x5678
+  csrrw t0, sscratch, t0
+  mv s2, t0
+  check swap_gives_the_old, 0x1234
+  csrr s2, sscratch
+  check swap_sets_the_new, 0x5678
+  li t0, -1
+  csrw sepc, t0
+  csrr s2, sepc
+  check sepc_is_even, -2
+
+  /* FS Dirty and SUM by a constant, by a register that is not one, and back. */
+  li t0, 0x46000
+  csrs sstatus, t0
+  csrr s2, sstatus
+  check fs_dirty_and_sum, 0x8000000200046000
+  li t1, 0x4048000000000000
+  fmv.d.x ft0, t1
+  fadd.d ft1, ft0, ft0
+  fmv.x.d s2, ft1
+  check floating_point_in_s, 0x4058000000000000
+  li t0, 0x46000
+  csrrc s2, sstatus, t0
+  check clear_gives_the_old, 0x8000000200046000
+  csrr s2, sstatus
+  check cleared, 0x200000000
+  li s10, 0
+  fmv.d.x ft0, t1
+  mv s2, s10
+  check fs_off_is_illegal, 2
+  la t2, values
+  ld s3, 0(t2)
+  csrs sstatus, s3
+  csrr s2, sstatus
+  check set_by_register, 0x200042000
+  csrc sstatus, s3
+  csrr s2, sstatus
+  check cleared_by_register, 0x200000000
+
+  /* To U with FS Initial. */
+  li s9, 0
+  la t0, u_main
+  csrw sepc, t0
+  li t0, 0x2020
+  csrw sstatus, t0
+  sret
+
+after_user:
+  mv s2, s5
+  check ecall_cause, 8
+  mv s2, s6
+  check ecall_status_fs_dirty_spie_clear, 0x8000000200006020
+  mv s2, s7
+  check ecall_address, 0
+  mv s2, s8
+  check floating_point_in_u, 0x4059000000000000
+  mv s2, s4
+  check time_runs, 1
+
+  /* An interrupt that waits is taken on the way to U, before its first instruction. */
+  csrw sstatus, zero
+  csrsi sie, 2
+  csrsi sip, 2
+  li s9, 2
+  la t0, u_waits
+  csrw sepc, t0
+  li s11, 0
+  sret
+u_waits:
+  li s11, 1
+  j .
+after_interrupt:
+  mv s2, s5
+  check interrupt_cause, 0x8000000000000001
+  mv s2, s7
+  check interrupt_address, 0
+  mv s2, s11
+  check interrupt_before_the_first, 0
+
+  /* And when sstatus.SIE is set in S. */
+  csrw sstatus, zero
+  csrsi sip, 2
+  li s9, 3
+  csrsi sstatus, 2
+s_next:
+  j .
+after_enable:
+  mv s2, s7
+  check interrupt_after_enable, 0
+  say "done\n"
+  li t0, FINISHER
+  li t1, 0x5555
+  sw t1, 0(t0)
+  j .
+
+u_main:
+  rdtime s3
+  li t1, 0x4049000000000000
+  fmv.d.x ft0, t1
+  fadd.d ft1, ft0, ft0
+  fmv.x.d s8, ft1
+1: rdtime s4
+  beq s3, s4, 1b
+  sltu s4, s3, s4
+u_ecall:
+  ecall
+  j .
+
+/* s9 tells what is expected: 0 ECALL, 2 interrupt on the way to U, 3 interrupt in S. s7 = sepc less the address expected. */
+.balign 4
+s_trap:
+  csrr s5, scause
+  csrr s6, sstatus
+  csrr s7, sepc
+  csrci sip, 2
+  li t0, 2
+  beq s9, t0, 2f
+  bgtu s9, t0, 3f
+  la t0, u_ecall
+  sub s7, s7, t0
+  j after_user
+2: la t0, u_waits
+  sub s7, s7, t0
+  j after_interrupt
+3: la t0, s_next
+  sub s7, s7, t0
+  j after_enable
+
+/* Nothing else comes here than illegal instructions: the next one. */
+.balign 4
+m_trap:
+  csrr s10, mcause
+  csrr t0, mepc
+  addi t0, t0, 4
+  csrw mepc, t0
+  mret
+
+puts:
+  li t0, UART
+1: lbu t1, 0(a0)
+  beqz t1, 2f
+  sb t1, 0(t0)
+  addi a0, a0, 1
+  j 1b
+2: ret
+
+.balign 8
+values: .quad 0x42000
+.balign 16
+.space 4096
+stack_top:
