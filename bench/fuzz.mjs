@@ -14,11 +14,13 @@ for (const k of ['ops', 'seed']) if (!/^\d+$/.test(o[k])) bad(`--${k}: '${o[k]}'
 
 const env = { ...process.env, VMX_FUZZ_OPS: o.ops, VMX_FUZZ_SEED: o.seed };
 if (o.device !== 'all') env.VMX_FUZZ_DEVICE = o.device;
-// Targets stand in the devices' tests; those of other devices return at once.
-const r = spawnSync('npx', ['vitest', 'run', 'test/devices', '--testTimeout=0', '--hookTimeout=0', '--reporter=dot'], { cwd: fileURLToPath(new URL('..', import.meta.url)), env, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] });
+// Targets stand in the devices' tests; those of other devices return at once. A target that runs for minutes keeps its process from
+// answering the test runner, which complains: that alone is no failure.
+const r = spawnSync('npx', ['vitest', 'run', 'test/devices', '--testTimeout=0', '--hookTimeout=0', '--reporter=dot', '--dangerouslyIgnoreUnhandledErrors'], { cwd: fileURLToPath(new URL('..', import.meta.url)), env, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] });
 const lines = r.stderr.split('\n').filter((l) => l.startsWith('fuzz: '));
 for (const l of lines) console.log(l);
-if (r.status !== 0) {
+const errors = (r.stdout + r.stderr).match(/Unhandled \w+ ⎯+\s+.*/g) ?? [];
+if (r.status !== 0 || errors.some((e) => !e.includes('Timeout calling "onTaskUpdate"'))) {
   console.error(r.stdout);
   console.error(r.stderr);
   process.exit(1);

@@ -1,6 +1,7 @@
 /**
- * KVM as the machine's accelerator. Interrupt controllers and timers are the board's own devices (no irqchip in the kernel), so
- * the same devices serve the engine and KVM, and a CPU can move between them after any instruction (docs/adr/0015-kvm-userspace-irqchip.md).
+ * KVM as the machine's accelerator. Interrupt controllers and timers are the board's own devices, so the same devices serve the engine and
+ * KVM, and a CPU can move between them after any instruction (docs/adr/0015-kvm-userspace-irqchip.md). With interrupt controllers in the
+ * kernel, which have to be asked for, all CPUs and controllers move together (docs/adr/0016-kernel-irqchip.md).
  *
  * The engine never executes while a vCPU does: its translations and its read-modify-write instructions count on being alone
  * with guest memory.
