@@ -23,7 +23,7 @@ export interface PassOptions {
   lazyFlags?: boolean;
   /** Loops that run often are compiled as one piece (docs/adr/0025). Default true. */
   regions?: boolean;
-  /** In regions: an access remembers the page it went to last (docs/adr/0031). Default true. */
+  /** In regions: an access remembers the page it went to last (docs/adr/0033). Default true. */
   pageHints?: boolean;
 }
 const ALL: PassOptions = {};

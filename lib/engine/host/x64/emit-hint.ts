@@ -1,5 +1,5 @@
 /**
- * Page hints of regions (docs/adr/0031): a memory access remembers, in the state region, the page that it went to last and the addend of its TLB
+ * Page hints of regions (docs/adr/0033): a memory access remembers, in the state region, the page that it went to last and the addend of its TLB
  * entry. As long as it stays in that page neither the entry's address nor the addend has to be computed: a comparison with memory, off the way
  * from address to value, is all that is left of the probe. Any other page goes through the full probe on the cold path, which makes it the hint.
  *
