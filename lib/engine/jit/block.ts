@@ -42,7 +42,8 @@ export class Block {
     readonly insns: number,
   ) {
     this.from = ram;
-    this.to = Math.min(ram + bytes, (ram & ~0xfff) + 0x1000);
+    // Offsets from 2 GiB on do not fit the operators of 32-bit integers.
+    this.to = Math.min(ram + bytes, ram - this.offset + 0x1000);
   }
 
   get offset(): number {
