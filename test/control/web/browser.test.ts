@@ -72,6 +72,7 @@ describe.skipIf(skipFor(noAddon ?? noChromium ?? (existsSync(freedos) ? null : '
     expect(Math.abs(last[1] - 120 * scale)).toBeLessThanOrEqual(2);
 
     // The buttons of the page.
+    await b.until("document.getElementById('state').textContent === 'running'");
     await b.evaluate("document.getElementById('pause').click()");
     await b.until("document.getElementById('state').textContent === 'paused'");
     expect(vm.state).toBe('paused');

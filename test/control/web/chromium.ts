@@ -79,7 +79,7 @@ export class Chromium {
   async until(expression: string, ms = 30_000): Promise<void> {
     const end = Date.now() + ms;
     while (!(await this.evaluate<boolean>(expression))) {
-      if (Date.now() > end) throw new Error(`the page does not come to ${expression}; log: ${this.log.join('\n')}`);
+      if (Date.now() > end) throw new Error(`the page does not come to ${expression}, it says: ${await this.evaluate<string>('document.body.innerText')}; log: ${this.log.join('\n')}`);
       await new Promise((r) => setTimeout(r, 50));
     }
   }
