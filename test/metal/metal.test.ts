@@ -77,7 +77,8 @@ describe.skipIf(why !== null)('bare metal', () => {
       });
     }
     const known = p.qemu ?? [];
-    test.skipIf(!qemu || known === 'skip').concurrent(`${p.name} on QEMU`, async () => {
+    // QEMU's CPUs are threads of their own: on a busy host one may wait longer for another than a program allows.
+    test.skipIf(!qemu || known === 'skip').concurrent(`${p.name} on QEMU`, { retry: 2 }, async () => {
       if (known === 'skip') return;
       const o = await runQemu(images.get(p.name)!, p.cpus);
       const name = (line: string): string => line.replace(/( \([a-z ]+\))? got .*$/, '');
