@@ -104,7 +104,8 @@ describe.skipIf(why !== null || skipFor(noGuests))('a shell on a terminal', () =
       { send: '\x1b[A\r' }, { expect: 'one-2' }, { expect: '~ # ' },
       // Left twice, then an insertion in the middle.
       { send: 'echo left-13\x1b[D2\r' }, { expect: 'left-123' }, { expect: '~ # ' },
-      { send: 'echo go-$((2 * 2)); sleep 1000\r' }, { expect: 'go-4' }, { send: '\x03' }, { expect: '~ # ' },
+      // A shell that has the terminal by the time it says so: Ctrl-C must not come while the first one starts it.
+      { send: "sh -c 'echo go-$((2 * 2)); exec sleep 1000'\r" }, { expect: 'go-4' }, { send: '\x03' }, { expect: '~ # ' },
       { send: 'poweroff -f\r' },
     ]);
     expect(r.missing).toBeUndefined();
