@@ -34,6 +34,8 @@ export interface PhysicalMap {
   readonly codeMap?: { readonly words: Int32Array; readonly address: number };
   /** Set by the engine: called before a write to a page whose codePages entry is set (DMA and slow-path stores). */
   onCodeWrite: (ramOffset: number, bytes: number) => void;
+  /** The same for writes that are no instruction's, such as a timer's message: does not throw. */
+  onDmaCodeWrite: (ramOffset: number, bytes: number) => void;
 }
 
 /** I/O ports (x86). size 1, 2 or 4; value is unsigned. Never throws. */

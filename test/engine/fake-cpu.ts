@@ -66,7 +66,7 @@ export function fakeCpu(memory?: FakeMemory): FakeCpu {
     index: 0, V, U8, stateAddress: memory?.state.address ?? 0, helpers: new HelperRegistry<never>(), pool, log, get, set, mode: 0, mmuIdx: 0, halted: false, shutdown: false,
     map: {
       ram8: new Uint8Array(ram), ram16: new Uint16Array(ram), ram32: new Int32Array(ram), ramView, ramAddress,
-      pageOffset: (pa) => pa, isRom: () => false, read: unexpected, write: unexpected, codePages: new Uint8Array(16), onCodeWrite: unexpected,
+      pageOffset: (pa) => pa, isRom: () => false, read: unexpected, write: unexpected, codePages: new Uint8Array(16), onCodeWrite: unexpected, onDmaCodeWrite: unexpected,
     },
     lifter: { lift: unexpected },
     fetchAddress: unexpected,

@@ -175,7 +175,7 @@ export class Engine {
   private readonly jcEmpty = new Int32Array(JC_TABLE_BYTES >> 2);
 
   constructor(
-    private readonly map: PhysicalMap & { onDmaCodeWrite: (ramOffset: number, bytes: number) => void },
+    private readonly map: PhysicalMap,
     readonly cpus: readonly GuestCpu[],
     private readonly o: EngineOptions,
   ) {

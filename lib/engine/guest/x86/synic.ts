@@ -267,7 +267,8 @@ export class Synic {
     const page = map.pageOffset(pa);
     if (page < 0 || map.isRom(pa)) return -1;
     const at = page + s * Message.BYTES;
-    if (map.codePages[page >>> 12]) map.onCodeWrite(at, Message.BYTES);
+    // Timers run between slices as well: what the last block was does not matter.
+    if (map.codePages[page >>> 12]) map.onDmaCodeWrite(at, Message.BYTES);
     return at;
   }
 }
