@@ -220,6 +220,19 @@ describe('Hyper-V', () => {
       expect(irqs.length).toBe(2);
     });
 
+    it('drops code where a message goes as a device does', () => {
+      const { map, t, pass, write } = setUp();
+      map.codePages[6] = 1;
+      write(SCONTROL, 1n);
+      write(SIMP, 0x6001n);
+      write(SINT2, 0x71n);
+      write(CONFIG0, (2n << 16n) | 1n);
+      write(COUNT0, BigInt(t.ns / 100) + 100n);
+      pass(20_000);
+      expect(map.dmaCodeWrites).toEqual([[MESSAGE, 256]]);
+      expect(map.codeWrites).toEqual([]);
+    });
+
     it('writes no message where there is no RAM, and none while it is off', () => {
       const { map, irqs, pass, t, write } = setUp();
       write(SINT2, 0x71n);

@@ -22,6 +22,8 @@ export class FakeMap implements PhysicalMap {
   readonly codePages = new Uint8Array(RAM >> 12);
   codeWrites: [number, number][] = [];
   onCodeWrite = (off: number, n: number): void => void this.codeWrites.push([off, n]);
+  readonly dmaCodeWrites: [number, number][] = [];
+  onDmaCodeWrite = (off: number, n: number): void => void this.dmaCodeWrites.push([off, n]);
   log: string[] = [];
   pageOffset(pa: number): number {
     return pa < RAM ? pa - (pa % 4096) : -1;
