@@ -8,7 +8,7 @@ import { compileForInterp } from '../interp/compile.js';
 import { Interpreter } from '../interp/interp.js';
 import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
-import { ExitCode, HINT_MISSES, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
+import { Attention, ExitCode, HINT_MISSES, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
@@ -147,6 +147,8 @@ export class Engine {
   /** Regions with page hints, and when their misses were last looked at. */
   private hinted: Block[] = [];
   private hintsSeen = 0;
+  /** When CPU time was last asked for, ms. */
+  private hintsAsked = 0;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
@@ -163,6 +165,7 @@ export class Engine {
    */
   private readonly jcPages: Uint16Array;
   private readonly jcNext: Uint16Array[];
+  /** All tables that no code has used yet share one. */
   private readonly jcBlocks: (Block | null)[][];
   /** Filled entries of each table. */
   private readonly jcLists: Uint16Array[];
@@ -197,8 +200,9 @@ export class Engine {
     this.jcBlocks = [];
     this.jcLists = [];
     this.jcCounts = new Int32Array(tables);
+    const noBlocks = new Array<Block | null>(JC_ENTRIES).fill(null);
     for (let i = 0; i < tables; i++) {
-      this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
+      this.jcBlocks.push(noBlocks);
       this.jcLists.push(new Uint16Array(JC_ENTRIES));
       this.jcNext.push(new Uint16Array(JC_ENTRIES));
     }
@@ -208,7 +212,6 @@ export class Engine {
       cpu.V[Slot.CODE_MAP * 2] = mapAt | 0;
       cpu.V[Slot.CODE_MAP * 2 + 1] = Math.floor(mapAt / 0x1_0000_0000);
       for (let i = 0; i < MMU_INDEXES; i++) cpu.V[JC_MODE + i] = -1;
-      for (let i = 0; i < MMU_INDEXES; i++) cpu.V.set(this.jcEmpty, (JC_BASE + i * JC_TABLE_BYTES) >> 2);
       cpu.onFlush = (kind, lo, hi) => this.flushed(cpu, kind, lo, hi);
       if (o.host) o.host.attach(cpu);
     }
@@ -449,6 +452,10 @@ export class Engine {
 
   /** Regions whose hints miss too often are made again without these. */
   private checkHints(cpu: GuestCpu, host: HostCode): void {
+    // Not more often than could be judged: asking for CPU time is a system call.
+    const wall = performance.now();
+    if (wall - this.hintsAsked < HINT_CHECK_MS) return;
+    this.hintsAsked = wall;
     // CPU time: on a busy host little of the time has been the guest's.
     const now = process.cpuUsage().user / 1000;
     // Which the host may tell in ticks only: a short while cannot be judged.
@@ -543,9 +550,26 @@ export class Engine {
   /** Code of the CPU's mode is about to run: its jump cache must not have entries of another one. */
   private useJumpTable(cpu: GuestCpu): void {
     const { V } = cpu;
-    if (V[JC_MODE + cpu.mmuIdx] === cpu.mode) return;
-    this.clearJumpCache(cpu, cpu.mmuIdx);
+    const before = V[JC_MODE + cpu.mmuIdx]!;
+    if (before === cpu.mode) return;
+    // No code has used the table yet: memory that nobody needs is not touched.
+    if (before === -1) this.beginTable(cpu, cpu.mmuIdx);
+    else this.clearJumpCache(cpu, cpu.mmuIdx);
     V[JC_MODE + cpu.mmuIdx] = cpu.mode;
+  }
+
+  private beginTable(cpu: GuestCpu, mmuIdx: number): void {
+    cpu.V.set(this.jcEmpty, (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2);
+    this.jcBlocks[cpu.index * MMU_INDEXES + mmuIdx] = new Array<Block | null>(JC_ENTRIES).fill(null);
+  }
+
+  /** Code for an MMU index that only a tool uses is not looked up through its table, but probes it. */
+  private beginToolTables(mmuIdx: number, mode: number): void {
+    for (const c of this.cpus) {
+      if (c.V[JC_MODE + mmuIdx] !== -1) continue;
+      this.beginTable(c, mmuIdx);
+      c.V[JC_MODE + mmuIdx] = mode;
+    }
   }
 
   private fillEntry(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, block: Block): void {
@@ -676,6 +700,7 @@ export class Engine {
     if (tool !== null) tool.lifted(cpu, this.ir, mode, pcOff, w.buf.subarray(start, w.pos), single);
     runPasses(this.ir, cpu.helpers, this.o.passes, (mode & this.o.fpHelperBit) !== 0);
     const mmuIdx = tool !== null && tool.mmuIdx >= 0 ? tool.mmuIdx : cpu.mmuIdx;
+    if (mmuIdx !== cpu.mmuIdx) this.beginToolTables(mmuIdx, mode);
     const block = new Block(pageOff + pcOff, mode, mmuIdx, bytes, this.ir.insns);
     block.page2 = page2;
     const mask32 = this.o.mask32(mode);
@@ -895,7 +920,7 @@ export class Engine {
     b.valid = false;
     this.stats.invalidated++;
     // It may be running: its loop ends at the next look at PENDING.
-    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
+    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
     const pageOff = b.ram - (b.ram % PAGE);
     this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
     if (b.page2 >= 0) {
