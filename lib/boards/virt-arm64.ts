@@ -200,6 +200,7 @@ export class VirtArm64Board implements Board {
       if (config.cpus > 1) n.text('enable-method', 'psci');
     }
     root.node('timer').text('compatible', 'arm,armv8-timer').flag('always-on').cells('interrupts', ...PPI_TIMERS.flatMap((n) => [GIC_PPI, n, LEVEL_HIGH]));
+    root.node('pmu').text('compatible', 'arm,armv8-pmuv3').cells('interrupts', GIC_PPI, PPI_PMU, LEVEL_HIGH);
     const msi = gicNode(root, MAP, this.gic, Phandle.GIC, Phandle.MSI);
     if (config.firmware !== null) {
       root.node('flash@0').text('compatible', 'cfi-flash').cells64('reg', MAP.flash.base, MAP.flash.bytes, MAP.flash.base + MAP.flash.bytes, MAP.flash.bytes).cells('bank-width', 4);

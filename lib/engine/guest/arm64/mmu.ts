@@ -254,7 +254,7 @@ export class Arm64Mmu {
       this.xflags[x] = this.flags;
       this.xcUsed = true;
     }
-    if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES) return off;
+    if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES || (this.cpu.debug.watching && this.cpu.debug.watches(lo, hi))) return off;
     const V = this.V;
     const n = (lo >>> 12) & IDX_MASK;
     const e = TLB_W + idx * TABLE_W + n * 8;
@@ -434,6 +434,11 @@ export class Arm64Mmu {
     return -1;
   }
 
+  private watch(lo: number, hi: number, n: number, write: boolean, idx: Mmu): void {
+    const { debug } = this.cpu;
+    if (debug.watching) debug.access(lo, hi, n, write, idx === Mmu.EL0 || idx === Mmu.EL0_ALIGN);
+  }
+
   /** n bytes (1..16) at hi:lo to this.buf. `size`: alignment that Device memory and alignment checks want. */
   private readBytes(lo: number, hi: number, n: number, idx: Mmu, acc: Acc, size: number): void {
     if (idx >= MMU_TABLES && (lo & (size - 1)) !== 0) this.abort(lo, hi, Fsc.ALIGNMENT, acc);
@@ -444,6 +449,7 @@ export class Arm64Mmu {
       const lo2 = this.add(lo, hi, first);
       pa2 = this.resolve(lo2, this.carryHi, acc, idx, 1);
     }
+    this.watch(lo, hi, n, acc === Acc.WRITE, idx);
     const B = this.buf;
     if (first >= n && n >= 4) {
       for (let i = 0; i < n; i += 4) this.buf32[i >> 2] = this.physRead(pa1 + i, 4);
@@ -462,6 +468,7 @@ export class Arm64Mmu {
       const lo2 = this.add(lo, hi, first);
       pa2 = this.resolve(lo2, this.carryHi, Acc.WRITE, idx, 1);
     }
+    this.watch(lo, hi, n, true, idx);
     const B = this.buf;
     if (first >= n && n >= 4) {
       for (let i = 0; i < n; i += 4) this.physWrite(pa1 + i, 4, this.buf32[i >> 2]!);
@@ -536,6 +543,7 @@ export class Arm64Mmu {
     if (idx >= MMU_TABLES) this.abort(lo, hi, Fsc.ALIGNMENT, Acc.WRITE);
     const pa = this.resolve(lo, hi, Acc.WRITE, idx, 1);
     if (this.flags & Pg.DEVICE) this.abort(lo, hi, Fsc.ALIGNMENT, Acc.WRITE);
+    this.watch(lo, hi, bytes, true, idx);
     const off = this.map.pageOffset(pa);
     if (off < 0 || this.map.isRom(pa)) return;
     const p = off + (pa % 4096);

@@ -4,7 +4,9 @@
  */
 import { NONE, Slot } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
+import { BREAKPOINTS, CONTEXT_AWARE, WATCHPOINTS } from './debug.js';
 import { A, Mode, flagsToNzcv } from './regs.js';
+import { defineDebugRegisters, definePmuRegisters } from './sysreg-debug.js';
 
 /** Rights of an exception level. */
 export const enum SysAccess {
@@ -36,7 +38,7 @@ export interface SysReg {
 }
 
 /** Controls that let EL0 access a register. */
-export const enum Trap { NONE = 0, UCT = 1, CNT = 2, UMA = 3, DZE = 4 }
+export const enum Trap { NONE = 0, UCT = 1, CNT = 2, UMA = 3, DZE = 4, PMU = 5 }
 
 /** Key of op0 op1 CRn CRm op2: bits 20..5 of MRS and MSR. */
 export const sysKey = (op0: number, op1: number, crn: number, crm: number, op2: number): number => (op0 << 14) | (op1 << 11) | (crn << 7) | (crm << 3) | op2;
@@ -46,7 +48,7 @@ export const sysregKey = (word: number): number => (word >>> 5) & 0xffff;
 
 const table = new Map<number, SysReg>();
 
-interface Spec {
+export interface Spec {
   el0?: number;
   el1?: number;
   slot?: number;
@@ -113,11 +115,11 @@ const ID = {
   MMFR1: [0x0010_0002, 0],
   /** UAO; high word: E0PD. */
   MMFR2: [0x0000_0010, 0x1000_0000],
-  /** Debug architecture v8, two breakpoints, two watchpoints. */
-  DFR0: [0x0010_1006, 0],
+  /** Debug architecture v8, PMUv3, numbers of breakpoints and watchpoints less one; high word: no FEAT_DoubleLock. */
+  DFR0: [((CONTEXT_AWARE - 1) << 28) | ((WATCHPOINTS - 1) << 20) | ((BREAKPOINTS - 1) << 12) | 0x106, 0xf0],
 } as const;
 
-/** Debug registers that Linux writes at start: they keep nothing and do nothing. */
+/** Keeps nothing and does nothing. */
 const ignored: Spec = { read: (c) => out(c, 0, 0), write: () => undefined };
 
 function defineAll(): void {
@@ -193,25 +195,8 @@ function defineAll(): void {
     def(`${name}_CVAL_EL0`, [3, 3, 14, crm, 2], { el0: SysAccess.RW, trap: Trap.CNT, read: (c) => c.timer.readCval(k, c), write: (c, lo, hi) => c.timer.writeCval(k, lo, hi) });
   }
 
-  def('MDSCR_EL1', [2, 0, 0, 2, 2], { slot: A.MDSCR_EL1 });
-  def('MDCCINT_EL1', [2, 0, 0, 2, 0], ignored);
-  def('OSDTRRX_EL1', [2, 0, 0, 0, 2], ignored);
-  def('OSDTRTX_EL1', [2, 0, 0, 3, 2], ignored);
-  def('OSECCR_EL1', [2, 0, 0, 6, 2], ignored);
-  def('MDRAR_EL1', [2, 0, 1, 0, 0], constant(0));
-  def('OSLAR_EL1', [2, 0, 1, 0, 4], { el1: SysAccess.WRITE, write: (c, lo) => (c.osLock = lo & 1) });
-  def('OSLSR_EL1', [2, 0, 1, 1, 4], { el1: RO, read: (c) => out(c, 8 | (c.osLock << 1), 0) });
-  def('OSDLR_EL1', [2, 0, 1, 3, 4], plain(A.OSDLR_EL1));
-  def('DBGPRCR_EL1', [2, 0, 1, 4, 4], ignored);
-  def('DBGCLAIMSET_EL1', [2, 0, 7, 8, 6], ignored);
-  def('DBGCLAIMCLR_EL1', [2, 0, 7, 9, 6], ignored);
-  def('DBGAUTHSTATUS_EL1', [2, 0, 7, 14, 6], constant(0));
-  for (let n = 0; n < 2; n++) {
-    def(`DBGBVR${n}_EL1`, [2, 0, 0, n, 4], ignored);
-    def(`DBGBCR${n}_EL1`, [2, 0, 0, n, 5], ignored);
-    def(`DBGWVR${n}_EL1`, [2, 0, 0, n, 6], ignored);
-    def(`DBGWCR${n}_EL1`, [2, 0, 0, n, 7], ignored);
-  }
+  defineDebugRegisters(def);
+  definePmuRegisters(def);
 
   // The GICv3 CPU interface (GIC architecture specification, 12.2): numbered by CRm and op2.
   const icc = (name: string, crn: number, crm: number, op2: number, el1: number): void => {
