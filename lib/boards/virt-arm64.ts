@@ -217,8 +217,15 @@ export class VirtArm64Board implements Board {
     root.node(`fw-cfg@${MAP.fwCfg.base.toString(16)}`).text('compatible', 'qemu,fw-cfg-mmio').cells64('reg', MAP.fwCfg.base, FW_CFG_MMIO_BYTES).flag('dma-coherent');
     const pci = pcieNode(root, PCIE, { parent: Phandle.GIC, addressCells: 2, cells: (n) => [GIC_SPI, SPI.pcie + n, LEVEL_HIGH] }, this.p.pirqOf);
     if (msi !== null) pci.cells('msi-map', 0, msi, 0, 0x1_0000);
-    root.node('chosen').text('stdout-path', `/${uart}`);
+    root.node('chosen').text('stdout-path', `/${uart}`).set('rng-seed', this.random(32)).set('kaslr-seed', this.random(8));
     return root;
+  }
+
+  /** Without a seed Linux has no random numbers until much later, and hashes for each one it needs (at every system call). */
+  private random(bytes: number): Uint8Array {
+    const seed = new Uint8Array(bytes);
+    this.host.random(seed);
+    return seed;
   }
 
   private primecell(root: FdtNode, name: string, compatible: string, base: number, spi: number, clocks: readonly string[]): FdtNode {

@@ -33,7 +33,7 @@ describe.skipIf(skipFor(missing))('ARM64 bare metal', () => {
     it(`system architecture on ${accel}`, async () => {
       const lines = await run(accel);
       expect(lines.filter((l) => l.startsWith('BAD'))).toEqual([]);
-      expect(lines.filter((l) => l.startsWith('ok')).length).toBe(25);
+      expect(lines.filter((l) => l.startsWith('ok')).length).toBe(27);
       expect(lines.at(-1)).toBe('done');
     }, 120_000);
   }

@@ -161,6 +161,22 @@ after_exec:
   bl esr
   check pan_off, 0
 
+  /* FEAT_E0PD: unprivileged accesses find nothing in the lower half, privileged ones do. */
+  mrs x9, tcr_el1
+  orr x0, x9, #(1 << 55)
+  msr tcr_el1, x0
+  isb
+  bl clear
+  ldtr x0, [x11]
+  bl esr
+  check e0pd_esr, 0x96000004
+  bl clear
+  ldr x0, [x11]
+  bl esr
+  check e0pd_privileged, 0
+  msr tcr_el1, x9
+  isb
+
   /* Address translation instructions. */
   at s1e1r, x11
   isb

@@ -29,7 +29,7 @@ export const enum Fsc { ADDRESS_SIZE = 0x00, TRANSLATION = 0x04, ACCESS_FLAG = 0
 
 const enum Tcr { EPD0 = 1 << 7, EPD1 = 1 << 23 }
 /** Bits of TCR_EL1's high word. */
-const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8 }
+const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8, E0PD0 = 1 << 23, E0PD1 = 1 << 24 }
 
 /** Bits of the high word of a descriptor. */
 const enum Hi { PXN = 1 << 21, UXN = 1 << 22, DBM = 1 << 19, PXN_TABLE = 1 << 27, UXN_TABLE = 1 << 28, AP_TABLE0 = 1 << 29, AP_TABLE1 = 1 << 30 }
@@ -141,6 +141,8 @@ export class Arm64Mmu {
     const vhi = tbi ? ((hi << 8) >> 8) : hi;
     const top = size >= 32 ? vhi >> (size - 32) : vhi === lo >> 31 ? lo >> size : 2;
     if (top !== (upper ? -1 : 0) || tcr & (upper ? Tcr.EPD1 : Tcr.EPD0)) this.abort(lo, hi, Fsc.TRANSLATION, acc);
+    // FEAT_E0PD: EL0 finds nothing in this half, at once.
+    if (tcrHi & (upper ? TcrHi.E0PD1 : TcrHi.E0PD0) && (idx === Mmu.EL0 || idx === Mmu.EL0_ALIGN)) this.abort(lo, hi, Fsc.TRANSLATION, acc);
     const tg = upper ? (tcr >>> 30) & 3 : (tcr >>> 14) & 3;
     // TG0: 0 4K, 1 64K, 2 16K. TG1: 1 16K, 2 4K, 3 64K.
     const gran = upper ? (tg === 1 ? 14 : tg === 3 ? 16 : 12) : tg === 1 ? 16 : tg === 2 ? 14 : 12;

@@ -93,6 +93,9 @@ const plain = (slot: number): Spec => ({ slot });
 const RO = SysAccess.READ;
 const constant = (lo: number, hi = 0): Spec => ({ el1: RO, constant: [lo | 0, hi | 0] });
 
+/** DCZID_EL0: DC ZVA clears 64 bytes. */
+export const DCZID = 4;
+
 /** MIDR_EL1: implementer 0 (software), part 051h, architecture by ID registers. */
 const MIDR = 0x000f_0510;
 
@@ -108,8 +111,8 @@ const ID = {
   MMFR0: [0x0010_0022, 0],
   /** HAFDBS 2, PAN. */
   MMFR1: [0x0010_0002, 0],
-  /** UAO. */
-  MMFR2: [0x0000_0010, 0],
+  /** UAO; high word: E0PD. */
+  MMFR2: [0x0000_0010, 0x1000_0000],
   /** Debug architecture v8, two breakpoints, two watchpoints. */
   DFR0: [0x0010_1006, 0],
 } as const;
@@ -144,7 +147,7 @@ function defineAll(): void {
   def('AIDR_EL1', [3, 1, 0, 0, 7], constant(0));
   def('CSSELR_EL1', [3, 2, 0, 0, 0], plain(A.CSSELR_EL1));
   def('CTR_EL0', [3, 3, 0, 0, 1], { el0: RO, el1: RO, trap: Trap.UCT, constant: [0xb444_c004 | 0, 0], read: (c) => out(c, 0xb444_c004 | 0, 0) });
-  def('DCZID_EL0', [3, 3, 0, 0, 7], { el0: RO | SysAccess.FREE, el1: RO, read: (c) => out(c, 4 | (c.zvaAllowed() ? 0 : 16), 0) });
+  def('DCZID_EL0', [3, 3, 0, 0, 7], { el0: RO | SysAccess.FREE, el1: RO, read: (c) => out(c, DCZID | (c.zvaAllowed() ? 0 : 16), 0) });
 
   def('SCTLR_EL1', [3, 0, 1, 0, 0], { read: (c) => out(c, c.sctlr, 0), write: (c, lo) => c.setSctlr(lo) });
   def('ACTLR_EL1', [3, 0, 1, 0, 1], ignored);
