@@ -38,6 +38,42 @@ _start:
   msr cpacr_el1, x0
   isb
 
+  /* --- floating point: underflow is found before rounding --- */
+  ldr w1, =0x1ffffffe                  /* product: 2^-126 (1 - 2^-46) */
+  ldr w2, =0x20000001
+  fmov s1, w1
+  fmov s2, w2
+  msr fpsr, xzr
+  fmul s0, s1, s2
+  mrs x20, fpsr
+  check fmul_ufc, 0x18
+  fmov w20, s0
+  check fmul_result, 0x00800000
+  msr fpsr, xzr
+  fmov s3, wzr
+  fnmsub s0, s1, s2, s3
+  mrs x20, fpsr
+  check fnmsub_ufc, 0x18
+  dup v1.4s, w1
+  fneg v1.4s, v1.4s
+  dup v2.4s, w2
+  msr fpsr, xzr
+  fmul v0.4s, v1.4s, v2.4s
+  mrs x20, fpsr
+  check fmul_vector_ufc, 0x18
+  ldr x1, =0x380fffffffffff80
+  fmov d1, x1
+  msr fpsr, xzr
+  fcvt s0, d1
+  mrs x20, fpsr
+  check fcvt_ufc, 0x18
+  ldr x1, =0x3810000000000000
+  fmov d1, x1
+  msr fpsr, xzr
+  fcvt s0, d1
+  mrs x20, fpsr
+  check fcvt_exact, 0
+
   /* --- the MMU: identity map of 1 GiB blocks; a page table for the gigabyte at 0x80000000 --- */
   adr x1, l1
   ldr x2, =0x00000000 | 0x405          /* devices: attribute 1 */

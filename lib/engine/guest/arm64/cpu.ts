@@ -189,6 +189,10 @@ export class Arm64Cpu implements GuestCpu {
     // Not the slots between them, which are the executors'.
     V.fill(0, A.FAR_EL1 * 2, Slot.X_NATIVE_XMM * 2);
     V.fill(0, Slot.VEC * 2, Slot.TEMP * 2);
+    V.fill(0x7fff_ffff, A.FP_ABS_32 * 2, A.FP_ABS_32 * 2 + 4);
+    V.set([-1, 0x7fff_ffff, -1, 0x7fff_ffff], A.FP_ABS_64 * 2);
+    V.fill(0x0080_0000, A.FP_MIN_32 * 2, A.FP_MIN_32 * 2 + 4);
+    V.set([0, 0x0010_0000, 0, 0x0010_0000], A.FP_MIN_64 * 2);
     V[Slot.FLAGS * 2] = nzcvToFlags(0);
     V[Slot.MXCSR * 2] = 0x1f80;
     V[DAIF] = Ps.DAIF;

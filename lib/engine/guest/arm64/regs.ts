@@ -59,6 +59,11 @@ export const enum A {
   ZERO = 544,
   /** Relation that a comparison has found (simd/fp-host.ts). */
   FP_RELATION = 552,
+  /** Vectors for the check of results (lift-host-fp.ts): all bits but the signs, and smallest normal numbers, of singles and of doubles. */
+  FP_ABS_32 = 560,
+  FP_ABS_64 = 568,
+  FP_MIN_32 = 576,
+  FP_MIN_64 = 584,
 }
 
 export const vreg = (r: number): number => Slot.VEC + r * VEC_STRIDE;
