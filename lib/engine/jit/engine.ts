@@ -147,6 +147,7 @@ export class Engine {
   /** Regions with page hints, and when their misses were last looked at. */
   private hinted: Block[] = [];
   private hintsSeen = 0;
+  private hintsAsked = 0;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
@@ -449,6 +450,10 @@ export class Engine {
 
   /** Regions whose hints miss too often are made again without these. */
   private checkHints(cpu: GuestCpu, host: HostCode): void {
+    // To ask for the CPU time is a system call.
+    const wall = performance.now();
+    if (wall - this.hintsAsked < HINT_CHECK_MS) return;
+    this.hintsAsked = wall;
     // CPU time: on a busy host little of the time has been the guest's.
     const now = process.cpuUsage().user / 1000;
     // Which the host may tell in ticks only: a short while cannot be judged.

@@ -4,6 +4,7 @@
  * address. ICMP echo is answered for these two addresses only: others need raw sockets.
  */
 import { UsageError } from '../../errors.js';
+import { listenProblem } from '../listen-error.js';
 import { be16, be32, ETH_HEADER, EtherType, IP_HEADER, IpProto, ipText, put16, put32 } from '../packet.js';
 import { type FrameInfo, FrameQueue, type NetBackend, type NicEnd } from '../port.js';
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpServer } from './dhcp.js';
@@ -32,6 +33,8 @@ export interface UserNetOptions {
   hostname?: string;
   /** 32 random bits. */
   random: () => number;
+  /** Something has been left to the event loop, which is to have its turn before the machine sleeps. */
+  idleTurn?: () => void;
 }
 
 const BROADCAST = 0xffff_ffff;
@@ -49,10 +52,12 @@ export class UserNet implements NetBackend {
   private readonly fragments = new Reassembly();
   private readonly packet: Packet = { b: new Uint8Array(0), src: 0, dst: 0, ip: 0, start: 0, end: 0 };
   private readonly restrict: boolean;
+  private readonly idleTurn: () => void;
 
   constructor(o: UserNetOptions) {
     this.addresses = { ...DEFAULT_ADDRESSES, ...o.addresses };
     this.restrict = o.restrict ?? false;
+    this.idleTurn = o.idleTurn ?? (() => {});
     this.link = new Link(this.queue, this.addresses);
     this.tcp = new Tcp(this.link, (ip) => this.hostAddress(ip), o.random);
     this.udp = new Udp(this.link, (ip) => this.hostAddress(ip));
@@ -69,9 +74,7 @@ export class UserNet implements NetBackend {
     try {
       return await (f.proto === 'tcp' ? this.tcp : this.udp).forward(f.host, f.port, guest, f.guestPort);
     } catch (e) {
-      const code = (e as NodeJS.ErrnoException).code;
-      const why = code === 'EADDRINUSE' ? 'it is in use' : code === 'EACCES' ? 'permission denied' : code === 'EADDRNOTAVAIL' ? 'this host has no such address' : (e as Error).message;
-      throw new UsageError(`--net: hostfwd: cannot listen at ${f.proto} ${f.host}:${f.port}: ${why}`, { cause: e });
+      throw new UsageError(`--net: hostfwd: cannot listen at ${f.proto} ${f.host}:${f.port}: ${listenProblem(e as NodeJS.ErrnoException, null)}`, { cause: e });
     }
   }
 
@@ -93,6 +96,8 @@ export class UserNet implements NetBackend {
   transmit(frame: Uint8Array, _info: Readonly<FrameInfo>): void {
     if (frame.length < ETH_HEADER) return;
     this.link.guestMac.set(frame.subarray(6, 12));
+    // Whatever it leads to: Node opens connections, sends datagrams and writes what has gathered only in the loop's turn.
+    this.idleTurn();
     const type = be16(frame, 12);
     if (type === EtherType.ARP) this.arp(frame);
     else if (type === EtherType.IPV4) this.ipv4(frame);
