@@ -5,6 +5,7 @@
  */
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import { be16, be32, IpProto, MTU, IP_HEADER, put16, put32, TCP_HEADER, TcpFlag } from '../packet.js';
+import { isIpv6 } from './ipv6-addresses.js';
 import { Link, type Packet } from './link.js';
 
 const MSS = MTU - IP_HEADER - TCP_HEADER;
@@ -333,7 +334,8 @@ class Connection {
   pump(): void {
     if (this.state !== State.OPEN) return;
     const card = this.tcp.link.queue;
-    const big = card.abilities.maxFrame > MTU + 14;
+    // Cards cut up IPv4 segments only.
+    const big = card.abilities.maxFrame > MTU + 14 && !isIpv6(this.guest);
     for (;;) {
       const flying = diff(this.sndNxt, this.sndUna);
       const left = this.out.bytes - flying;
