@@ -124,7 +124,7 @@ function virtCommand(test, peer, p, flat) {
   }
   return [process.execPath, [
     cli, 'boot', '--accel', o.accel, '--arch', arch.ours, '--machine', `virt${p.machine}`, '--cpus', String(test.smp), '--memory', `${memoryMiB(p.memory)}M`, '--serial', 'stdio', '--kernel', flat,
-    ...append.map((w) => w.replace(/^-append$/, '--append')),
+    ...(o.arch === 'arm64' ? ['--device', 'pci-testdev'] : []), ...append.map((w) => w.replace(/^-append$/, '--append')),
   ]];
 }
 

@@ -14,6 +14,7 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
   { name: 'isa-debug-exit', summary: 'a write of v ends the machine with status (v << 1) | 1', props: { iobase: 'port (default 0xf4)', iosize: 'bytes (default 4)' } },
   { name: 'isa-serial', summary: 'further serial port, COM2 to COM4, a stream to programs', props: { index: '1 to 3 (default: the next one)', name: "what programs know it by (default 'serial' and the index)" } },
   { name: 'pc-testdev', summary: 'ports used by kvm-unit-tests: echo, page flush, raise interrupts', props: {} },
+  { name: 'pci-testdev', summary: 'PCI device used by kvm-unit-tests: counts writes to its BARs', props: {} },
   { name: 'pvpanic', summary: 'lets the guest say that it has crashed', props: { bus: 'isa (default on PCs; port 505h), pci', action: 'what follows: none (default; programs are told), exit (with status 125)' } },
   { name: 'ramfb', summary: 'picture in guest memory, for UEFI firmware', props: {} },
   { name: 'virtio-balloon', summary: 'takes memory from the guest and gives it back to the host', props: {} },

@@ -200,6 +200,7 @@ export class VirtArm64Board implements Board {
       if (config.cpus > 1) n.text('enable-method', 'psci');
     }
     root.node('timer').text('compatible', 'arm,armv8-timer').flag('always-on').cells('interrupts', ...PPI_TIMERS.flatMap((n) => [GIC_PPI, n, LEVEL_HIGH]));
+    root.node('pmu').text('compatible', 'arm,armv8-pmuv3').cells('interrupts', GIC_PPI, PPI_PMU, LEVEL_HIGH);
     const msi = gicNode(root, MAP, this.gic, Phandle.GIC, Phandle.MSI);
     if (config.firmware !== null) {
       root.node('flash@0').text('compatible', 'cfi-flash').cells64('reg', MAP.flash.base, MAP.flash.bytes, MAP.flash.base + MAP.flash.bytes, MAP.flash.bytes).cells('bank-width', 4);
@@ -217,8 +218,15 @@ export class VirtArm64Board implements Board {
     root.node(`fw-cfg@${MAP.fwCfg.base.toString(16)}`).text('compatible', 'qemu,fw-cfg-mmio').cells64('reg', MAP.fwCfg.base, FW_CFG_MMIO_BYTES).flag('dma-coherent');
     const pci = pcieNode(root, PCIE, { parent: Phandle.GIC, addressCells: 2, cells: (n) => [GIC_SPI, SPI.pcie + n, LEVEL_HIGH] }, this.p.pirqOf);
     if (msi !== null) pci.cells('msi-map', 0, msi, 0, 0x1_0000);
-    root.node('chosen').text('stdout-path', `/${uart}`);
+    root.node('chosen').text('stdout-path', `/${uart}`).set('rng-seed', this.random(32)).set('kaslr-seed', this.random(8));
     return root;
+  }
+
+  /** Without a seed Linux has no random numbers until much later, and hashes for each one it needs (at every system call). */
+  private random(bytes: number): Uint8Array {
+    const seed = new Uint8Array(bytes);
+    this.host.random(seed);
+    return seed;
   }
 
   private primecell(root: FdtNode, name: string, compatible: string, base: number, spi: number, clocks: readonly string[]): FdtNode {

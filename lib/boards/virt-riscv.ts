@@ -58,6 +58,9 @@ const UART_HZ = 3_686_400;
 const FIRMWARE_BYTES = 0x20_0000;
 const PAGE = 4096;
 
+/** Registers and bits of the serial port that a look at it needs. */
+const enum Uart { RBR = 0, LSR = 5, DR = 1 }
+
 /** phandles. */
 const PLIC_HANDLE = 1;
 const TEST_HANDLE = 2;
@@ -68,6 +71,14 @@ export const RISCV_RAM: number = At.RAM;
 export interface RiscvBoardHost extends BoardHost {
   /** Sets or clears interrupt lines of a hart: bits of mip. */
   setLines(hart: number, mask: number, on: boolean): void;
+}
+
+/** Where the harts begin after a reset. */
+export interface RiscvStart {
+  /** Address of the reset vector, in M-mode. */
+  pc: number;
+  /** The machine's own SBI: the kernel begins in S-mode at `entry`, and no code runs in M-mode. */
+  supervisor: { entry: number; tree: number } | null;
 }
 
 export class VirtRiscvBoard implements Board {
@@ -150,20 +161,27 @@ export class VirtRiscvBoard implements Board {
     for (const close of this.p.onClose) close();
   }
 
-  /** Devices in their reset state, firmware and kernel in memory. @returns where the harts begin. */
-  reset(): number {
+  /** A byte that waits in the serial port, taken from its registers as firmware would; -1: none. */
+  serialByte(): number {
+    return this.uart.ports.read(Uart.LSR, 1) & Uart.DR ? this.uart.ports.read(Uart.RBR, 1) : -1;
+  }
+
+  /** Devices in their reset state, firmware and kernel in memory. */
+  reset(): RiscvStart {
     for (const d of this.devices) d.reset();
     const { config, memory } = this.host;
     if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on riscv64 so far');
-    const firmware = config.firmware === null ? null : readFileSync(config.firmware.code);
+    const ours = config.firmware?.kind === 'sbi';
+    const firmware = config.firmware === null || ours ? null : readFileSync(config.firmware.code);
     if (firmware !== null && !memory.writeFrom(At.RAM, firmware)) throw new UsageError(`--firmware: ${config.firmware!.code} does not fit into memory (--memory)`);
     const booted = loadTreeBoot({
+      // Kernels without a header are linked for where OpenSBI would leave room.
       memory, ram: { base: At.RAM, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
-      firmwareBytes: firmware === null ? 0 : FIRMWARE_BYTES, flatOffset: 0, tree: this.tree(),
+      firmwareBytes: config.firmware === null ? 0 : FIRMWARE_BYTES, flatOffset: 0, tree: this.tree(),
     });
     this.addHtif(booted);
     this.writeRom(firmware === null ? booted.entry : At.RAM, booted);
-    return At.MROM;
+    return { pc: At.MROM, supervisor: ours ? { entry: booted.entry, tree: booted.dtb } : null };
   }
 
   /**

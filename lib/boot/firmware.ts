@@ -8,11 +8,11 @@ import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UsageError } from '../errors.js';
 
-export type FirmwareKind = 'bios' | 'uefi' | 'opensbi';
+export type FirmwareKind = 'bios' | 'uefi' | 'opensbi' | 'sbi';
 
 export interface FirmwareConfig {
   kind: FirmwareKind;
-  /** ROM image or UEFI code volume. */
+  /** ROM image or UEFI code volume; of kind 'sbi', which is the machine's own, ''. */
   code: string;
   /** Initial contents of the variable store, for UEFI with a volume of its own; null if `code` holds everything. */
   varsTemplate: string | null;
@@ -100,11 +100,10 @@ const OPENSBI_FILES: readonly string[] = [
   '/usr/local/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin', '/opt/homebrew/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin',
 ];
 
-/** OpenSBI, with dynamic information. @throws UsageError if it is not installed */
-export function findOpenSbi(files: readonly string[] = OPENSBI_FILES): FirmwareConfig {
+/** OpenSBI, with dynamic information; null if it is not installed. */
+export function findOpenSbi(files: readonly string[] = OPENSBI_FILES): FirmwareConfig | null {
   const code = files.find((f) => existsSync(f));
-  if (code === undefined) throw new UsageError('--firmware: OpenSBI is not installed (Debian: apt install opensbi); name its fw_dynamic.bin with --firmware FILE');
-  return { kind: 'opensbi', code, varsTemplate: null, vars: null };
+  return code === undefined ? null : { kind: 'opensbi', code, varsTemplate: null, vars: null };
 }
 
 /** Sizes of ROM images: whole pages, 64 KiB to 16 MiB. */

@@ -1,6 +1,6 @@
 /** `vmx-accel doctor`: what this host offers, and what to do where something is missing. */
 import type { CommandModule } from 'yargs';
-import { engineKeepsKernel, type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { apicKeepsInService, engineKeepsKernel, type KvmHost, kvmHost, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { VmxError } from '../errors.js';
 import { loadNative } from '../native.js';
 
@@ -27,6 +27,7 @@ function kvmDetails(h: KvmHost): Check[] {
   const chips = (['split', 'full'] as const).filter((c) => h.irqchip[c]);
   return [
     detail('irqchip', chips.length > 0, `${chips.join(' and ')}: interrupt controllers in the kernel, if asked for${slow ? ' together with kernel=kvm' : ''} (irqchip=)`, 'interrupt controllers are the devices\' own (irqchip=off): every access to a local APIC exits'),
+    ...(h.irqchip.full ? [detail('local apic', apicKeepsInService(h), 'the kernel\'s keeps an interrupt in service until its EOI', 'the kernel\'s ends an interrupt as it delivers it: with irqchip=split or full some come twice')] : []),
     detail('ioeventfd', h.ioeventfd, 'a virtio doorbell need not exit (ioeventfd=on)', 'every virtio doorbell exits'),
     detail('irqfd', h.irqfd, 'with resampling', 'no interrupts by eventfd; nothing here needs them'),
     detail('dirty ring', h.dirtyRing > 0, h.kernelNsPerInsn > SLOW_KERNEL_NS ? 'there, but the dirty log is used: this KVM emulates many instructions at a time (dirty=ring)' : 'vCPUs note the pages that they write', 'written pages are found by the dirty log'),

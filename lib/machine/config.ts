@@ -332,17 +332,21 @@ function chooseAavmf(o: MachineOptions, want: string, disks: readonly DiskConfig
   return fw;
 }
 
-/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel; none: the kernel begins in M-mode. */
+const OWN_SBI: FirmwareConfig = { kind: 'sbi', code: '', varsTemplate: null, vars: null };
+
+/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel, or the machine's own SBI; none: the kernel begins in M-mode. */
 function chooseVirtFirmware(o: MachineOptions, arch: ArchName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
   const want = o.firmware ?? 'auto';
   if (arch === 'aarch64') return chooseAavmf(o, want, disks, notes);
   if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
   if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
   if (want === 'none') return null;
+  if (want === 'sbi') return OWN_SBI;
   if (want !== 'auto' && want !== 'opensbi') return { kind: 'opensbi', code: want, varsTemplate: null, vars: null };
   const fw = findOpenSbi();
-  if (want === 'auto') notes.push(`firmware: OpenSBI (${fw.code})`);
-  return fw;
+  if (fw === null && want === 'opensbi') throw new UsageError('--firmware: OpenSBI is not installed (Debian: apt install opensbi); name its fw_dynamic.bin with --firmware FILE, or use --firmware sbi');
+  if (want === 'auto') notes.push(fw === null ? 'firmware: the built-in SBI (OpenSBI is not installed)' : `firmware: OpenSBI (${fw.code})`);
+  return fw ?? OWN_SBI;
 }
 
 /** Guest architecture and board. */

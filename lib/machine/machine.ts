@@ -3,7 +3,7 @@
  * timers and the event loop.
  */
 import { type Accelerator, Turn } from '../accel/accelerator.js';
-import { engineKeepsKernel, type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
+import { apicKeepsInService, engineKeepsKernel, type KvmHost, kvmHost, requireCpus, SLOW_KERNEL_NS } from '../accel/kvm/system.js';
 import { TscClock } from '../accel/kvm/tsc-clock.js';
 import type { Board, BoardHost } from '../boards/board.js';
 import { TimerQueue } from '../devices/clock.js';
@@ -239,6 +239,7 @@ export class Machine {
       const slow = engineKeepsKernel(kernel, host);
       if ((irqchip === 'split' || irqchip === 'full') && slow) this.notes.push(`accel: irqchip=off: the engine has kernel mode here, with it the interrupts (kernel=kvm leaves both to KVM)`);
       else if ((irqchip === 'split' || irqchip === 'full') && !host.irqchip[irqchip]) this.notes.push(`accel: irqchip=off: this KVM has no ${irqchip} irqchip`);
+      else if ((irqchip === 'split' || irqchip === 'full') && host.irqchip.full && !apicKeepsInService(host)) this.notes.push(`accel: irqchip=${irqchip}: this KVM's local APIC ends an interrupt as it delivers it; some will come twice (irqchip=off is right)`);
       if (dirty === 'ring' && host.dirtyRing === 0) this.notes.push('accel: dirty=log: this KVM has no dirty rings');
       if (ioeventfd === 'on' && !host.ioeventfd) this.notes.push('accel: ioeventfd=off: this KVM has none');
       return host;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AccelStats } from '#lib/accel/accelerator.js';
 import { MemorySlots } from '#lib/accel/kvm/slots.js';
-import { chooseIrqchip, NEEDED, requireCapabilities, requireCpus } from '#lib/accel/kvm/system.js';
+import { apicKeepsInService, chooseIrqchip, NEEDED, requireCapabilities, requireCpus } from '#lib/accel/kvm/system.js';
 import type { PhysicalMemory } from '#lib/memory/physical.js';
 import { loadNative, type NativeKvm } from '#lib/native.js';
 import { noAddon, skipFor } from '../boot/guests.js';
@@ -113,6 +113,10 @@ describe.skipIf(skipFor(noAddon ?? noKvm))('with KVM', () => {
   it.skipIf(!softKvm)('says so when interrupt controllers stay out of the kernel', async () => {
     const r = await boot('--accel', 'kvm,irqchip=split');
     expect(r).toMatchObject({ status: 0, stdout: 'up', stderr: 'vmx-accel: accel: irqchip=off: the engine has kernel mode here, with it the interrupts (kernel=kvm leaves both to KVM)\n' });
+    if (kvm?.irqchip.split === true && kvm.irqchip.full && !apicKeepsInService(kvm)) {
+      const decreed = await boot('--accel', 'kvm,kernel=kvm,irqchip=split');
+      expect(decreed.stderr).toBe('vmx-accel: accel: irqchip=split: this KVM\'s local APIC ends an interrupt as it delivers it; some will come twice (irqchip=off is right)\n');
+    }
     const hv = await boot('--accel', 'kvm,kernel=kvm,irqchip=full', '--cpu', 'max,hv=on');
     expect(hv).toMatchObject({ status: 2, stdout: '', stderr: 'vmx-accel: --accel: irqchip=full has no SynIC, which --cpu hv=on shows (use irqchip=off)\n' });
   }, MINUTE);
@@ -121,7 +125,7 @@ describe.skipIf(skipFor(noAddon ?? noKvm))('with KVM', () => {
     const r = await run(['doctor']);
     expect(r.status).toBe(0);
     expect(r.stdout).toMatch(/^ok {3}kvm +available: up to \d+ CPUs, TSC \d+ MHz; kernel mode /m);
-    for (const name of ['irqchip', 'ioeventfd', 'irqfd', 'dirty ring', 'breakpoints', 'coalesced mmio', 'emulation exits', 'nested paging', 'tsc offset', 'hyper-v']) expect(r.stdout).toMatch(new RegExp(`^(ok  |none) kvm ${name} +[A-Za-z].*$`, 'm'));
+    for (const name of ['irqchip', 'ioeventfd', 'irqfd', 'dirty ring', 'breakpoints', 'coalesced mmio', 'emulation exits', 'nested paging', 'tsc offset', 'hyper-v', ...(kvm?.irqchip.full === true ? ['local apic'] : [])]) expect(r.stdout).toMatch(new RegExp(`^(ok  |none) kvm ${name} +[A-Za-z].*$`, 'm'));
   }, MINUTE);
 
   it.skipIf(skipFor(missingTools()) || !softKvm)('counts in --stats how often and why it fell back, and at which instructions', async () => {

@@ -21,6 +21,8 @@ describe.skipIf(skipFor(noAddon ?? missing))('64-bit Arm Linux', () => {
     expect((await c.run('seq 1 5000 | gzip | gunzip | md5sum')).output).toBe('a5a208cd26b07cadade3450fe14d1d93  -');
     expect((await c.run("awk 'BEGIN { for (i = 1; i <= 1000; i++) s += 1 / i; printf \"%.12f\\n\", s }'")).output).toBe('7.485470860550');
     expect((await c.run('grep Features /proc/cpuinfo')).output).toMatch(/^Features\s*: fp asimd (evtstrm )?aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc asimddp$/);
+    // The board's seed: without it the kernel has no random numbers yet, and computes one at length for each system call.
+    expect((await c.run("dmesg | grep -c 'random: crng init done'")).output).toBe('1');
     c.type('poweroff -f\n');
     expect(await vm.wait()).toMatchObject({ reason: 'power-off', status: 0 });
   }, 10 * MINUTES);

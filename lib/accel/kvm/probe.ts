@@ -13,7 +13,19 @@ const LOOP_AT = 0x1000;
 const SHUTDOWN_CODE = [0x0f, 0x0b];
 const SHUTDOWN_AT = 0x1100;
 const MARK = 0x1234_5678;
-
+/**
+ * mov dword [FEE000F0h], 1FFh (the local APIC is on); mov dword [FEE00300h], 44040h (vector 40h to itself); sti; mov ecx, 1000; 1: dec ecx; jnz 1b; xor eax, eax;
+ * out 80h, al: no interrupt has come.
+ */
+const SEND_CODE = [0xc7, 5, 0xf0, 0, 0xe0, 0xfe, 0xff, 1, 0, 0, 0xc7, 5, 0, 3, 0xe0, 0xfe, 0x40, 0x40, 4, 0, 0xfb, 0xb9, 0xe8, 3, 0, 0, 0x49, 0x75, 0xfd, 0x31, 0xc0, 0xe6, 0x80];
+const SEND_AT = 0x1200;
+/** mov eax, [FEE00120h] (in service, vectors 40h to 5Fh); out 80h, al. */
+const HANDLER_CODE = [0xa1, 0x20, 1, 0xe0, 0xfe, 0xe6, 0x80];
+const HANDLER_AT = 0x1300;
+const PROBE_VECTOR = 0x40;
+const GDT = 0x6000;
+const IDT = 0x6100;
+const STACK = 0x7000;
 
 /** Long mode in ring 3: mov eax, [WINDOW]; ud2. The tables map the code's page to itself and WINDOW to one of two pages. */
 const LOOK_AT = 0x2000;
@@ -73,8 +85,8 @@ class Probe {
   }
 }
 
-/** Times a loop of 32-bit code in ring 0; then looks at a shutdown, at the TSC's offset and at page tables that change. */
-export function measure(device: string, cpuid: Uint32Array): Measured {
+/** Runs `use` with a vCPU of a machine of its own that has the probes' code in RAM; `before` is done to the machine before it has the vCPU. */
+function withProbe<T>(device: string, cpuid: Uint32Array, before: (vm: NativeKvm) => void, use: (p: Probe, tscKHz: number) => T): T {
   const native = loadNative();
   const vm: NativeKvm = native.kvmCreate(device);
   const ram = native.allocRam(0x1_0000);
@@ -85,34 +97,18 @@ export function measure(device: string, cpuid: Uint32Array): Measured {
     code.set(LOOP_CODE, LOOP_AT);
     code.set(SHUTDOWN_CODE, SHUTDOWN_AT);
     code.set(LOOK_CODE, LOOK_AT);
+    code.set(SEND_CODE, SEND_AT);
+    code.set(HANDLER_CODE, HANDLER_AT);
     vm.setSlot(0, 0, 0x1_0000, ram, 0, 0);
-    vm.filterMsrs(ALLOWED_MSRS);
+    before(vm);
     const created = vm.createVcpu(0, context.id, cpuid);
     try {
       const p = new Probe(device, created, new DataView(ram.buffer));
-      const { words } = p;
       p.command(0, 0, Part.SREGS | Part.REGS);
       p.segments(0, false);
-      words[(Block.SREGS + 224) >> 2]! |= 1;
-      words[(Block.REGS + 128) >> 2] = LOOP_AT;
-      words[(Block.REGS + 136) >> 2] = 2;
-      const from = native.now();
-      p.command(COMMAND_RUN, Part.SREGS | Part.REGS, 0);
-      const ns = native.now() - from;
-      if (p.exit !== (Exit.HLT as number)) throw new VmxError('ERR_KVM', `${device} does not execute protected-mode code: exit ${p.exit}`);
-      words[(Block.SREGS + 208 + 8) >> 2] = 0;
-      words[(Block.REGS + 8) >> 2] = MARK;
-      words[(Block.REGS + 128) >> 2] = SHUTDOWN_AT;
-      p.command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
-      const shutdownKeepsState = p.exit === (Exit.SHUTDOWN as number) && words[(Block.REGS + 8) >> 2] === MARK && words[(Block.REGS + 128) >> 2] === SHUTDOWN_AT;
-      // An offset that is taken and not kept does nothing.
-      words[Block.TSC_OFFSET >> 2] = MARK;
-      words[(Block.TSC_OFFSET >> 2) + 1] = -1;
-      p.command(0, Part.TSC_OFFSET, 0);
-      words[Block.TSC_OFFSET >> 2] = 0;
-      p.command(0, 0, Part.TSC_OFFSET);
-      const tscOffsets = words[Block.TSC_OFFSET >> 2] === MARK;
-      return { nsPerInsn: ns / (2 * LOOPS), tscKHz: created.tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations: keepsTranslations(p) };
+      p.words[(Block.SREGS + 224) >> 2]! |= 1;
+      p.words[(Block.REGS + 136) >> 2] = 2;
+      return use(p, created.tscKHz);
     } finally {
       created.vcpu.dispose();
       native.free(created.run);
@@ -124,6 +120,57 @@ export function measure(device: string, cpuid: Uint32Array): Measured {
     native.free(state);
     native.free(ram);
   }
+}
+
+/** Times a loop of 32-bit code in ring 0; then looks at a shutdown, at the TSC's offset and at page tables that change. */
+export function measure(device: string, cpuid: Uint32Array): Measured {
+  return withProbe(device, cpuid, (vm) => vm.filterMsrs(ALLOWED_MSRS), (p, tscKHz) => {
+    const native = loadNative();
+    const { words } = p;
+    words[(Block.REGS + 128) >> 2] = LOOP_AT;
+    const from = native.now();
+    p.command(COMMAND_RUN, Part.SREGS | Part.REGS, 0);
+    const ns = native.now() - from;
+    if (p.exit !== (Exit.HLT as number)) throw new VmxError('ERR_KVM', `${device} does not execute protected-mode code: exit ${p.exit}`);
+    words[(Block.SREGS + 208 + 8) >> 2] = 0;
+    words[(Block.REGS + 8) >> 2] = MARK;
+    words[(Block.REGS + 128) >> 2] = SHUTDOWN_AT;
+    p.command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
+    const shutdownKeepsState = p.exit === (Exit.SHUTDOWN as number) && words[(Block.REGS + 8) >> 2] === MARK && words[(Block.REGS + 128) >> 2] === SHUTDOWN_AT;
+    // An offset that is taken and not kept does nothing.
+    words[Block.TSC_OFFSET >> 2] = MARK;
+    words[(Block.TSC_OFFSET >> 2) + 1] = -1;
+    p.command(0, Part.TSC_OFFSET, 0);
+    words[Block.TSC_OFFSET >> 2] = 0;
+    p.command(0, 0, Part.TSC_OFFSET);
+    const tscOffsets = words[Block.TSC_OFFSET >> 2] === MARK;
+    return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations: keepsTranslations(p) };
+  });
+}
+
+/**
+ * Whether the kernel's local APIC keeps an interrupt in service until the guest's EOI, as Intel's SDM (volume 3, "Interrupt Acceptance for Fixed Interrupts") has it. One that ends it
+ * at delivery delivers level-triggered interrupts twice, and one more time to a CPU that moves within its handler.
+ */
+export function keepsInService(device: string, cpuid: Uint32Array): boolean {
+  return withProbe(device, cpuid, (vm) => vm.createIrqchip(0, false), (p) => {
+    const { ram, words } = p;
+    // GDT: the code segment that the gate loads. IDT: the gate.
+    ram.setUint32(GDT + 8, 0xffff, true);
+    ram.setUint32(GDT + 12, 0x00cf_9b00, true);
+    ram.setUint32(IDT + PROBE_VECTOR * 8, (8 << 16) | HANDLER_AT, true);
+    ram.setUint32(IDT + PROBE_VECTOR * 8 + 4, 0x8e00, true);
+    for (const [at, base, limit] of [[192, GDT, 15], [208, IDT, 0x7ff]] as const) {
+      words[(Block.SREGS + at) >> 2] = base;
+      words[(Block.SREGS + at + 4) >> 2] = 0;
+      words[(Block.SREGS + at + 8) >> 2] = limit;
+    }
+    words[(Block.REGS + 128) >> 2] = SEND_AT;
+    words[(Block.REGS + 48) >> 2] = STACK;
+    p.command(COMMAND_RUN, Part.SREGS | Part.REGS, Part.REGS);
+    if (p.exit !== (Exit.IO as number)) throw new VmxError('ERR_KVM', `${device}: its local APIC does not deliver an interrupt: exit ${p.exit}`);
+    return (words[Block.REGS >> 2]! & 1) !== 0;
+  });
 }
 
 /** Changes a page table behind KVM's back between two stays in user mode, with all that `Vcpu.enter` does otherwise. True unless the change is seen. */

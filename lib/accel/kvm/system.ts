@@ -7,7 +7,7 @@ import { UsageError, VmxError } from '../../errors.js';
 import { loadNative } from '../../native.js';
 import type { IrqchipMode } from './irqchip.js';
 import { Cap } from './layout.js';
-import { measure } from './probe.js';
+import { keepsInService, measure } from './probe.js';
 
 export const KVM_DEVICE = '/dev/kvm';
 
@@ -93,6 +93,14 @@ export function engineKeepsKernel(kernel: 'auto' | 'kvm' | 'engine', host: Pick<
 export function chooseIrqchip(asked: 'auto' | IrqchipMode, host: Pick<KvmHost, 'irqchip'>, slow: boolean): IrqchipMode {
   if (asked === 'auto' || asked === 'off' || slow) return 'off';
   return host.irqchip[asked] ? asked : 'off';
+}
+
+let inService: { device: string; keeps: boolean } | null = null;
+
+/** What `keepsInService` finds out; kept (per thread), as it costs a machine. For hosts with `irqchip.full`. */
+export function apicKeepsInService(host: Pick<KvmHost, 'device' | 'cpuid'>): boolean {
+  if (inService?.device !== host.device) inService = { device: host.device, keeps: keepsInService(host.device, host.cpuid) };
+  return inService.keeps;
 }
 
 /** @throws UsageError if KVM does not allow that many CPUs */

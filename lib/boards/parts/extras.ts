@@ -1,6 +1,7 @@
 /** Devices asked for with --device, and virtio devices in general. */
 import { IsaDebugExit } from '../../devices/misc/isa-debug-exit.js';
 import { PcTestDev, TESTDEV_IRQS, TESTDEV_MEMORY } from '../../devices/misc/pc-testdev.js';
+import { PciTestDev } from '../../devices/misc/pci-testdev.js';
 import { VmMouse, VMMOUSE_PORT } from '../../devices/input/vmmouse.js';
 import { I6300Esb } from '../../devices/misc/i6300esb.js';
 import { type PanicEvent, PvPanic, PVPANIC_PORT, PvPanicPci } from '../../devices/misc/pvpanic.js';
@@ -83,6 +84,7 @@ export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption)
     const action = choiceProp(o, 'action', ['reset', 'poweroff', 'none']);
     p.addPci(new I6300Esb('i6300esb', p.pciHost, p.freeSlot(), { clock: p.host.clock, onExpired: () => p.host.watchdog(action) }));
   },
+  'pci-testdev': (p) => p.addPci(new PciTestDev('pci-testdev', p.pciHost, p.freeSlot())),
   'virtio-vsock': (p, o) => {
     if (p.controls.vsock !== null) throw new UsageError('--device: a machine has one virtio-vsock');
     const cid = intProp(o, 'cid', 3, 0xffff_fffe);

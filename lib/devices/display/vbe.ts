@@ -216,7 +216,7 @@ export class BochsVbe implements Device {
     // A row in planes is whole bytes.
     const unit = r[Dispi.BPP] === 4 ? 7 : 0;
     const least = (r[Dispi.XRES]! + unit) & ~unit;
-    let width = Math.max((r[Dispi.VIRT_WIDTH]! + unit) & ~unit, least);
+    let width = Math.max(Math.min((r[Dispi.VIRT_WIDTH]! + unit) & ~unit, 0xffff & ~unit), least);
     const bytes = this.rowBytes(width) * yres;
     if (bytes > vram) width = Math.max(least, Math.floor((width * vram) / bytes) & ~7);
     r[Dispi.VIRT_WIDTH] = width;

@@ -43,9 +43,9 @@ export class GoldfishRtc implements Device {
     this.timer = o.clock.timer(() => this.ring());
   }
 
-  /** Nanoseconds since the epoch: beyond 2^53, so read as whole microseconds. */
+  /** Nanoseconds since the epoch: beyond 2^53, so read as whole microseconds. A counter of 64 bits: before the epoch is far in the future. */
   private now(): bigint {
-    return BigInt(Math.floor((this.o.wallClock() + this.s.offset) * 1000)) * 1000n;
+    return BigInt.asUintN(64, BigInt(Math.floor((this.o.wallClock() + this.s.offset) * 1000)) * 1000n);
   }
 
   /** Nanoseconds to the alarm, negative when it is over. */

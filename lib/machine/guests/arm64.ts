@@ -32,8 +32,8 @@ const debug: GuestDebug = {
   },
 };
 
-/** Interrupt numbers of the EL1 physical and virtual timers. */
-const TIMER_PPI = [30, 27];
+/** Interrupt numbers of the EL1 physical and virtual timers and of the performance monitors. */
+const TIMER_PPI = [30, 27, 23];
 
 function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
@@ -54,7 +54,7 @@ function build(env: GuestEnv): Guest {
   const helpers = arm64Helpers();
   const lifter = arm64Lifter(helpers);
   env.states.forEach((state, index) => {
-    const timers = [0, 1].map((k) => env.board.clock.timer(() => cpus[index]!.timer.update(k)));
+    const timers = [0, 1, 2].map((k) => env.board.clock.timer(() => (k === 2 ? cpus[index]!.pmu.expired() : cpus[index]!.timer.update(k))));
     cpus.push(
       new Arm64Cpu({
         index, state, map: memory, helpers, lifter, gicSystemRegisters: board.gic.v3 !== null, peers: cpus,

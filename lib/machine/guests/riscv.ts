@@ -9,6 +9,7 @@ import { Pending, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import { hex64 } from '../debug/hex.js';
 import { riscvGdb } from './riscv-gdb.js';
+import { Sbi } from './riscv-sbi.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 /** From here on RAM is mapped by another table (see PhysicalMemory). */
@@ -56,9 +57,11 @@ function build(env: GuestEnv): Guest {
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((other) => other !== c && !other.halted);
+  const sbi = config.firmware?.kind === 'sbi' ? new Sbi(cpus, { ...env.board, hurryTo: (i) => env.hurryTo(i), write: (b) => env.board.serialOutput(b), read: () => board.serialByte() }) : null;
   const reset = (): void => {
-    const start = board.reset();
-    for (const c of cpus) c.reset(start, 0);
+    const { pc, supervisor } = board.reset();
+    for (const c of cpus) c.reset(pc, 0);
+    if (sbi !== null && supervisor !== null) sbi.boot(supervisor.entry, supervisor.tree);
   };
   return { cpus, board, reset, resume: reset };
 }

@@ -126,6 +126,10 @@ describe('standard VGA on PCI', () => {
     dispi(5, 256);
     expect(get(5)).toBe(3);
     dispi(4, 0);
+    // In planes a row is whole bytes, and still a number of 16 bits.
+    for (const [i, v] of [[1, 8], [2, 8], [3, 4], [4, 1], [6, 0xffff]] as const) dispi(i, v);
+    expect(get(6)).toBe(0xfff8);
+    dispi(4, 0);
     dispi(1, 0);
     dispi(4, 1);
     expect(get(4) & 1).toBe(0);

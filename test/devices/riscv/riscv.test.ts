@@ -111,6 +111,12 @@ describe('goldfish RTC', () => {
     expect(irq.level).toBe(false);
   });
 
+  it('reads as unsigned words before the epoch', () => {
+    const clock = new ManualClock(0);
+    const d = new GoldfishRtc({ clock, wallClock: () => -1, irq: new TestLine() });
+    expect([d.mmio.read(0, 4), d.mmio.read(4, 4)]).toEqual([2 ** 32 - 1_000_000, 0xffff_ffff]);
+  });
+
   it('survives anything', () => {
     fuzzDevice(({ clock, line }) => {
       const device = new GoldfishRtc({ clock, wallClock: () => 1_700_000_000_000 + clock.now() / 1e6, irq: line() });

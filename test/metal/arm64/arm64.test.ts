@@ -1,4 +1,4 @@
-/** Bare-metal checks of the ARM64 system architecture: exceptions, page tables, timers, interrupts. */
+/** Bare-metal checks of the ARM64 system architecture: exceptions, page tables, timers, interrupts; self-hosted debug, performance monitors. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,10 +15,10 @@ const dir = mkdtempSync(join(tmpdir(), 'vmx-metal-arm64-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 /** Assembles, links, and runs the program. @returns its lines. */
-async function run(accel: 'jit' | 'interp'): Promise<string[]> {
-  const object = join(dir, 'system.o');
-  const kernel = join(dir, 'system.elf');
-  execFileSync(cc!, ['-c', '-march=armv8.2-a', '-o', object, fileURLToPath(new URL('system.S', import.meta.url))], { stdio: 'pipe' });
+async function run(program: string, accel: 'jit' | 'interp'): Promise<string[]> {
+  const object = join(dir, `${program}.o`);
+  const kernel = join(dir, `${program}.elf`);
+  execFileSync(cc!, ['-c', '-march=armv8.2-a', '-o', object, fileURLToPath(new URL(`${program}.S`, import.meta.url))], { stdio: 'pipe' });
   execFileSync('aarch64-linux-gnu-ld', ['-N', '--no-warn-rwx-segments', '-Ttext=0x40080000', '-e', '_start', '-o', kernel, object], { stdio: 'pipe' });
   await using vm = await VirtualMachine.create({ kernel, memory: '64M', accel });
   let text = '';
@@ -30,10 +30,10 @@ async function run(accel: 'jit' | 'interp'): Promise<string[]> {
 
 describe.skipIf(skipFor(missing))('ARM64 bare metal', () => {
   for (const accel of ['jit', 'interp'] as const) {
-    it(`system architecture on ${accel}`, async () => {
-      const lines = await run(accel);
+    it.each([['system', 33], ['debug', 28]] as const)(`%s.S on ${accel}`, async (program, checks) => {
+      const lines = await run(program, accel);
       expect(lines.filter((l) => l.startsWith('BAD'))).toEqual([]);
-      expect(lines.filter((l) => l.startsWith('ok')).length).toBe(25);
+      expect(lines.filter((l) => l.startsWith('ok')).length).toBe(checks);
       expect(lines.at(-1)).toBe('done');
     }, 120_000);
   }

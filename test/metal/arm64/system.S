@@ -2,25 +2,7 @@
  * Bare-metal checks of the ARM64 system architecture: exceptions and their syndromes, page tables, PAN, timers, interrupts. Prints
  * "ok NAME" or "BAD NAME got X want Y" for each, "done", and switches the machine off (PSCI).
  */
-#define UART 0x09000000
-.macro print s
-  adr x0, 9f
-  bl puts
-  b 8f
-9: .asciz "\s"
-  .balign 4
-8:
-.endm
-/* Compares x20 with a 64-bit value. */
-.macro check name, want
-  ldr x21, =\want
-  adr x22, 9f
-  bl verdict
-  b 8f
-9: .asciz "\name"
-  .balign 4
-8:
-.endm
+#include "check.h"
 
 .text
 .global _start
@@ -55,6 +37,42 @@ _start:
   mov x0, #(3 << 20)
   msr cpacr_el1, x0
   isb
+
+  /* --- floating point: underflow is found before rounding --- */
+  ldr w1, =0x1ffffffe                  /* product: 2^-126 (1 - 2^-46) */
+  ldr w2, =0x20000001
+  fmov s1, w1
+  fmov s2, w2
+  msr fpsr, xzr
+  fmul s0, s1, s2
+  mrs x20, fpsr
+  check fmul_ufc, 0x18
+  fmov w20, s0
+  check fmul_result, 0x00800000
+  msr fpsr, xzr
+  fmov s3, wzr
+  fnmsub s0, s1, s2, s3
+  mrs x20, fpsr
+  check fnmsub_ufc, 0x18
+  dup v1.4s, w1
+  fneg v1.4s, v1.4s
+  dup v2.4s, w2
+  msr fpsr, xzr
+  fmul v0.4s, v1.4s, v2.4s
+  mrs x20, fpsr
+  check fmul_vector_ufc, 0x18
+  ldr x1, =0x380fffffffffff80
+  fmov d1, x1
+  msr fpsr, xzr
+  fcvt s0, d1
+  mrs x20, fpsr
+  check fcvt_ufc, 0x18
+  ldr x1, =0x3810000000000000
+  fmov d1, x1
+  msr fpsr, xzr
+  fcvt s0, d1
+  mrs x20, fpsr
+  check fcvt_exact, 0
 
   /* --- the MMU: identity map of 1 GiB blocks; a page table for the gigabyte at 0x80000000 --- */
   adr x1, l1
@@ -161,6 +179,22 @@ after_exec:
   bl esr
   check pan_off, 0
 
+  /* FEAT_E0PD: unprivileged accesses find nothing in the lower half, privileged ones do. */
+  mrs x9, tcr_el1
+  orr x0, x9, #(1 << 55)
+  msr tcr_el1, x0
+  isb
+  bl clear
+  ldtr x0, [x11]
+  bl esr
+  check e0pd_esr, 0x96000004
+  bl clear
+  ldr x0, [x11]
+  bl esr
+  check e0pd_privileged, 0
+  msr tcr_el1, x9
+  isb
+
   /* Address translation instructions. */
   at s1e1r, x11
   isb
@@ -239,10 +273,7 @@ back:
   mrs x20, cntv_ctl_el0
   check timer_masked, 7
 
-  print "done\n"
-  ldr x0, =0x84000008
-  hvc #0
-  b .
+  finish
 
 /* Runs at EL0, if it may. */
 user:
@@ -262,52 +293,7 @@ clear:
   str xzr, [x19]
   ret
 
-/* x20: value, x21: wanted, x22: name. */
-verdict:
-  mov x29, x30
-  cmp x20, x21
-  b.ne 1f
-  adr x0, t_ok
-  bl puts
-  mov x0, x22
-  bl puts
-  b 2f
-1: adr x0, t_bad
-  bl puts
-  mov x0, x22
-  bl puts
-  adr x0, t_got
-  bl puts
-  mov x0, x20
-  bl hex
-2: adr x0, t_nl
-  bl puts
-  ret x29
-t_ok: .asciz "ok "
-t_bad: .asciz "BAD "
-t_got: .asciz " got "
-t_nl: .asciz "\n"
-.balign 4
-puts:
-  ldr x27, =UART
-1: ldrb w26, [x0], #1
-  cbz w26, 2f
-  strb w26, [x27]
-  b 1b
-2: ret
-hex:
-  ldr x27, =UART
-  mov x25, #60
-1: lsr x26, x0, x25
-  and x26, x26, #15
-  cmp x26, #10
-  add x24, x26, #48
-  add x23, x26, #87
-  csel x24, x24, x23, lo
-  strb w24, [x27]
-  subs x25, x25, #4
-  b.ge 1b
-  ret
+check_functions
 
 sync:
   stp x18, x19, [sp, #-16]!

@@ -5,8 +5,10 @@
 import { type CodeWindow, FlushKind, type GuestCpu, GuestFault, type Lifter, type PhysicalMap } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import { Pending, STATE_BYTES, Slot } from '../../state.js';
+import { Debug } from './debug.js';
 import { divide } from './divide.js';
 import { Arm64Mmu, Fsc } from './mmu.js';
+import { Pmu } from './pmu.js';
 import { A, Ec, Mode, Ps, flagsToNzcv, mmuIndexOf, nzcvToFlags } from './regs.js';
 import { GenericTimer, type TimerWiring } from './timer.js';
 
@@ -65,7 +67,7 @@ const FPCR_SLOW = 0x0708_0000;
 const RMODE: readonly number[] = [0, 2, 1, 3];
 
 /** Exception classes that report an address. GuestFault.vector is the EC here, errorCode the ISS. */
-const FAULTS_WITH_FAR = new Set<number>([Ec.IABT_LOWER, Ec.IABT_SAME, Ec.DABT_LOWER, Ec.DABT_SAME, Ec.PC_ALIGN]);
+const FAULTS_WITH_FAR = new Set<number>([Ec.IABT_LOWER, Ec.IABT_SAME, Ec.DABT_LOWER, Ec.DABT_SAME, Ec.PC_ALIGN, Ec.WATCHPOINT_LOWER, Ec.WATCHPOINT_SAME]);
 
 export class Arm64Cpu implements GuestCpu {
   readonly index: number;
@@ -78,6 +80,8 @@ export class Arm64Cpu implements GuestCpu {
   readonly intc: ArmInterrupts;
   readonly gicSystemRegisters: boolean;
   readonly timer: GenericTimer;
+  readonly pmu: Pmu;
+  readonly debug: Debug;
   readonly mmu: Arm64Mmu;
   peers: readonly Arm64Cpu[];
   private theTrace: Arm64Trace | null = null;
@@ -95,7 +99,6 @@ export class Arm64Cpu implements GuestCpu {
   ttbr1Hi = 0;
   tcrLo = 0;
   tcrHi = 0;
-  osLock = 1;
   /** PSTATE.IL: the next instruction raises an Illegal Execution State exception. */
   illegal = false;
   /** The CPU is off (PSCI). */
@@ -125,6 +128,8 @@ export class Arm64Cpu implements GuestCpu {
     this.intc = o.intc;
     this.gicSystemRegisters = o.gicSystemRegisters;
     this.timer = new GenericTimer(o.timer);
+    this.pmu = new Pmu(this, { now: () => this.timer.now(), arm: (t) => o.timer.arm(2, t), line: (level) => o.timer.line(2, level) });
+    this.debug = new Debug(this);
     this.peers = o.peers ?? [this];
     this.log = o.log ?? ((): void => undefined);
     this.mmu = new Arm64Mmu(this);
@@ -172,7 +177,7 @@ export class Arm64Cpu implements GuestCpu {
 
   /** Slot SLOW_TRAP anew. */
   private updateSlow(): void {
-    this.V[A.SLOW_TRAP * 2] = (this.sctlr & Sctlr.SPAN) !== 0 || ((this.cpacr >>> 20) & 3) !== 3 || this.theTrace !== null ? 1 : 0;
+    this.V[A.SLOW_TRAP * 2] = (this.sctlr & Sctlr.SPAN) !== 0 || ((this.cpacr >>> 20) & 3) !== 3 || this.theTrace !== null || this.pmu.timed ? 1 : 0;
   }
 
   // ---- reset and mode ------------------------------------------------------------------------------------------------
@@ -184,6 +189,10 @@ export class Arm64Cpu implements GuestCpu {
     // Not the slots between them, which are the executors'.
     V.fill(0, A.FAR_EL1 * 2, Slot.X_NATIVE_XMM * 2);
     V.fill(0, Slot.VEC * 2, Slot.TEMP * 2);
+    V.fill(0x7fff_ffff, A.FP_ABS_32 * 2, A.FP_ABS_32 * 2 + 4);
+    V.set([-1, 0x7fff_ffff, -1, 0x7fff_ffff], A.FP_ABS_64 * 2);
+    V.fill(0x0080_0000, A.FP_MIN_32 * 2, A.FP_MIN_32 * 2 + 4);
+    V.set([0, 0x0010_0000, 0, 0x0010_0000], A.FP_MIN_64 * 2);
     V[Slot.FLAGS * 2] = nzcvToFlags(0);
     V[Slot.MXCSR * 2] = 0x1f80;
     V[DAIF] = Ps.DAIF;
@@ -192,11 +201,12 @@ export class Arm64Cpu implements GuestCpu {
     this.sctlr = SCTLR_RES1;
     this.cpacr = 0;
     this.ttbr0Lo = this.ttbr0Hi = this.ttbr1Lo = this.ttbr1Hi = this.tcrLo = this.tcrHi = 0;
-    this.osLock = 1;
     this.pan = this.uao = this.illegal = this.event = false;
     this.halted = this.shutdown = false;
     this.mode = Mode.EL1 | Mode.SPSEL;
     this.timer.reset();
+    this.debug.reset();
+    this.pmu.reset();
     this.mmu.flushAll();
     V[PC] = V[PC + 1] = 0;
     this.updateMode(true, true);
@@ -216,6 +226,8 @@ export class Arm64Cpu implements GuestCpu {
 
   /** Recomputes `mode` and `mmuIdx` for exception level and stack pointer selection given. */
   private updateMode(el1: boolean, spsel: boolean): void {
+    // Counters that run by the clock may have filters.
+    if (this.pmu.timed && el1 !== ((this.mode & Mode.EL1) !== 0)) this.pmu.sync();
     let m = 0;
     const aligned = (this.sctlr & Sctlr.M) === 0 || (this.sctlr & Sctlr.A) !== 0;
     const fpen = (this.cpacr >>> 20) & 3;
@@ -225,6 +237,7 @@ export class Arm64Cpu implements GuestCpu {
     } else if (fpen !== 3) m |= Mode.FP_TRAP;
     if (aligned) m |= Mode.ALIGN;
     if (this.V[A.FPCR * 2]! & FPCR_SLOW) m |= Mode.FP_SLOW;
+    if (this.debug.active || this.pmu.stepping) m |= Mode.STEP;
     const { V } = this;
     V[Slot.MODE * 2] = m;
     V[Slot.MODE * 2 + 1] = mmuIndexOf(m);
@@ -235,7 +248,8 @@ export class Arm64Cpu implements GuestCpu {
     if (changed) this.theTrace.modeChanged(this);
   }
 
-  private refresh(): void {
+  /** The mode word anew. */
+  refresh(): void {
     this.updateMode((this.mode & Mode.EL1) !== 0, (this.mode & Mode.SPSEL) !== 0);
   }
 
@@ -386,8 +400,12 @@ export class Arm64Cpu implements GuestCpu {
     return (BigInt(this.outHi >>> 0) << 32n) | BigInt(this.outLo >>> 0);
   }
 
+  /** The word of the instruction that is stepped, for the performance monitors. */
+  private stepWord = 0;
+
   afterStep(): void {
-    // No debug events without software step.
+    this.debug.stepDone();
+    this.pmu.retired(this.stepWord);
   }
 
   /** Another CPU may want the turn (WFE, YIELD). */
@@ -404,7 +422,7 @@ export class Arm64Cpu implements GuestCpu {
     const V = this.V;
     const el1 = (this.mode & Mode.EL1) !== 0;
     return (
-      flagsToNzcv(V[Slot.FLAGS * 2]!) | V[DAIF]! | (this.pan ? Ps.PAN : 0) | (this.uao ? Ps.UAO : 0) | (this.illegal ? Ps.IL : 0) |
+      flagsToNzcv(V[Slot.FLAGS * 2]!) | V[DAIF]! | (this.pan ? Ps.PAN : 0) | (this.uao ? Ps.UAO : 0) | (this.illegal ? Ps.IL : 0) | (this.debug.ss ? Ps.SS : 0) |
       (el1 ? 4 | (this.mode & Mode.SPSEL ? 1 : 0) : 0)
     );
   }
@@ -419,6 +437,7 @@ export class Arm64Cpu implements GuestCpu {
     this.selectSp(this.spSlot, A.SP_EL1);
     V[DAIF] = Ps.DAIF;
     this.illegal = false;
+    this.debug.ss = false;
     this.uao = false;
     if ((this.sctlr & Sctlr.SPAN) === 0) this.pan = true;
     // The local monitor is not cleared by entry, but by return (ERET).
@@ -463,6 +482,13 @@ export class Arm64Cpu implements GuestCpu {
     return this.fault(lower ? Ec.DABT_LOWER : Ec.DABT_SAME, fsc | (write ? 0x40 : 0) | this.cacheMaintenance);
   }
 
+  /** Watchpoint exception for an access at hi:lo. */
+  watchpoint(lo: number, hi: number, iss: number): GuestFault {
+    this.faultFarLo = lo;
+    this.faultFarHi = hi;
+    return this.fault((this.mode & Mode.EL1) === 0 ? Ec.WATCHPOINT_LOWER : Ec.WATCHPOINT_SAME, iss);
+  }
+
   /** ISS.CM (and WnR) while a cache or address translation instruction translates. */
   cacheMaintenance = 0;
 
@@ -484,6 +510,7 @@ export class Arm64Cpu implements GuestCpu {
     const lo = V[A.ELR_EL1 * 2]!;
     const hi = V[A.ELR_EL1 * 2 + 1]!;
     const m = spsr & 0x1f;
+    const debugged = this.debug.enabledNow;
     V.fill(-1, A.EXCL_ADDR * 2, A.EXCL_ADDR * 2 + 2);
     V[Slot.FLAGS * 2] = nzcvToFlags(spsr);
     V[DAIF] = spsr & Ps.DAIF;
@@ -500,6 +527,7 @@ export class Arm64Cpu implements GuestCpu {
     this.uao = (spsr & Ps.UAO) !== 0;
     this.selectSp(this.spSlot, m === 5 ? A.SP_EL1 : A.SP_EL0);
     this.updateMode(m !== 0, m === 5);
+    this.debug.returned(spsr, debugged);
     V[PC] = lo;
     V[PC + 1] = hi;
     this.updateIrq();
@@ -545,6 +573,8 @@ export class Arm64Cpu implements GuestCpu {
   fetchAddress(): number {
     const V = this.V;
     this.restartAt();
+    const stepping = (this.mode & Mode.STEP) !== 0;
+    if (stepping) this.debug.step();
     if (this.illegal) throw this.fault(Ec.ILLEGAL_STATE, 0);
     let hi = V[PC + 1]!;
     const tag = hi >>> 24;
@@ -564,6 +594,10 @@ export class Arm64Cpu implements GuestCpu {
     }
     const pa = this.mmu.fetch(V[PC]!, hi);
     if (this.map.pageOffset(pa) < 0) throw this.abort(V[PC]!, hi, Fsc.EXTERNAL, true, false);
+    if (stepping) {
+      this.debug.breakpoint(V[PC]!, hi);
+      this.stepWord = this.map.ramView.getInt32(this.map.pageOffset(pa) + (pa % 4096), true);
+    }
     return pa;
   }
 

@@ -4,6 +4,7 @@ import { Access, NONE, Pending, Slot } from '../../state.js';
 import { type Arm64Cpu, Sctlr } from './cpu.js';
 import { HELPER_NAMES } from './helper-names.js';
 import { A, Ec, Mmu, Mode, vreg } from './regs.js';
+import { pmuAllowed } from './sysreg-debug.js';
 import { SysAccess, Trap, sysreg } from './sysreg-table.js';
 import { Acc } from './mmu.js';
 import { crc32 } from './crc32.js';
@@ -35,6 +36,7 @@ const fpTrap: Fn = (c) => {
 /** The preferred return address of SVC, HVC and SMC is the next instruction. */
 const svc: Fn = (c, _d, _a, _b, _c, imm) => {
   c.nextPc();
+  c.debug.stepDone();
   c.takeSync(Ec.SVC64, imm, c.outLo, c.outHi);
   return DISPATCH;
 };
@@ -94,6 +96,9 @@ function checkEl0(c: Arm64Cpu, key: number, trap: Trap, free: boolean, rt: numbe
       else allowed = (k & (crm === 2 ? 0x200 : 0x100)) !== 0;
       break;
     }
+    case Trap.PMU:
+      allowed = pmuAllowed(c, key, read);
+      break;
     default:
       break;
   }

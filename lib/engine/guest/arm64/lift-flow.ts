@@ -4,7 +4,7 @@ import { NONE, Slot } from '../../state.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
 import { A, Ec, Mode, mmuIndexOf, Ps } from './regs.js';
-import { SysAccess, sysreg, sysregKey } from './sysreg-table.js';
+import { DCZID, SysAccess, sysreg, sysregKey } from './sysreg-table.js';
 import { row, type Row } from './table.js';
 
 /** B, BL. */
@@ -229,6 +229,10 @@ function mrs(c: LiftContext): void {
     else ir.mov(3, c.dst(c.rd), r.slot);
     return;
   }
+  if (r.name === 'DCZID_EL0' && c.el1) {
+    ir.mov(3, c.dst(c.rd), c.k(DCZID));
+    return;
+  }
   if (r.constant !== null && !write && c.el1) {
     ir.mov(3, c.dst(c.rd), ir.k64(r.constant[0], r.constant[1]));
     return;
@@ -299,6 +303,8 @@ function sys(c: LiftContext): void {
     ir.callIf(c.helper(H.DC_ZVA), 2, left, c.x(c.rd), c.i);
     return;
   }
+  // Caches are coherent, and the code map sees writes to code: cache maintenance by EL1 has nothing to do, not even a check of the address.
+  if (c.el1 && crn === 7 && op1 === 3 && op2 === 1 && (crm === 5 || crm === 10 || crm === 11 || crm === 14)) return;
   c.callEnd(H.SYS, NONE, c.x(c.rd), NONE, NONE, c.i);
 }
 

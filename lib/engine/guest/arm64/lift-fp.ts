@@ -2,7 +2,7 @@
 import { Op } from '../../ir/ops.js';
 import { Fl, NONE, flagsToEflags } from '../../state.js';
 import type { LiftContext } from './lift-context.js';
-import { convert, fromInteger, fromVector, fused, hostSize, lowElement, relation, toVector, truncate } from './lift-host-fp.js';
+import { convert, fromInteger, fromVector, fused, hostSize, lowElement, recheck, relation, toVector, truncate } from './lift-host-fp.js';
 import { clearUpper } from './lift-simd.js';
 import { A, nzcvToFlags } from './regs.js';
 import { HOST_ARITH } from './simd/fp-ops.js';
@@ -78,17 +78,12 @@ function dp1(c: LiftContext): void {
   else c.vop(`f.${name}.${bitsOf(es)}`, c.v(c.rd), n);
 }
 
-/** Vd = Vn op Vm (op an index of HOST_ARITH) on the host's FPU; a NaN result is made again by the helper. */
+/** Vd = Vn op Vm (op an index of HOST_ARITH) on the host's FPU; results that the host may be wrong about are made again by the helper. */
 function hostArith(c: LiftContext, k: number, es: number): void {
   const ir = c.b;
-  const bits = bitsOf(es);
   const r = A.SCRATCH_A;
-  const [sign, nan] = [ir.temp(), ir.temp()];
-  c.vop(`n.f${HOST_ARITH[k]!}.${bits}`, r, c.v(c.rn), k === SQRT ? NONE : c.v(c.rm));
-  c.vop(`n.unord.${bits}`, A.SCRATCH_B, r, r, NONE, 3);
-  c.vop(`n.sign.${bits}`, sign, A.SCRATCH_B);
-  ir.alu(Op.AND, 2, nan, sign, c.k(1));
-  ir.callIf(c.vopId('fp.redo'), 2, nan, NONE, k | (es << 3) | (c.rn << 5) | (c.rm << 10));
+  c.vop(`n.f${HOST_ARITH[k]!}.${bitsOf(es)}`, r, c.v(c.rn), k === SQRT ? NONE : c.v(c.rm));
+  ir.callIf(c.vopId('fp.redo'), 2, recheck(c, es, false), NONE, k | (es << 3) | (c.rn << 5) | (c.rm << 10));
   if (es === 3) c.vop('n.low64', c.v(c.rd), r);
   else c.vop('n.low32', c.v(c.rd), r, r, NONE, 0x0e);
 }

@@ -31,19 +31,28 @@ export function lowElement(c: LiftContext, es: number, d: number, a: number): vo
   else c.vop('n.low32', d, a, a, NONE, 0x0e);
 }
 
-/** A.SCRATCH_A has a result: where one of its elements is a NaN the helper makes it again. */
-function fixNaN(c: LiftContext, es: number, packed: boolean, literal: number): void {
+/**
+ * General register that is not 0 if an element of A.SCRATCH_A is one that the host and Arm disagree about: a NaN, or the smallest normal
+ * number (either sign). Arm finds underflow before rounding, the host after it: what rounds up to that number is underflow to Arm alone.
+ */
+export function recheck(c: LiftContext, es: number, packed: boolean): number {
   const ir = c.b;
   const bits = bitsOf(es);
   const sign = ir.temp();
-  c.vop(`n.${packed ? 'vunord' : 'unord'}.${bits}`, A.SCRATCH_C, A.SCRATCH_A, A.SCRATCH_A, NONE, 3);
+  c.vop('and', A.SCRATCH_C, A.SCRATCH_A, es === 3 ? A.FP_ABS_64 : A.FP_ABS_32, NONE, 1);
+  c.vop(`n.${packed ? 'v' : ''}recheck.${bits}`, A.SCRATCH_C, A.SCRATCH_C, es === 3 ? A.FP_MIN_64 : A.FP_MIN_32, NONE, EQUAL_OR_UNORDERED);
   c.vop(`n.sign.${bits}`, sign, A.SCRATCH_C);
-  let nan = sign;
-  if (!packed) {
-    nan = ir.temp();
-    ir.alu(Op.AND, 2, nan, sign, c.k(1));
-  }
-  ir.callIf(c.vopId('fp.again'), 2, nan, NONE, literal);
+  if (packed) return sign;
+  const low = ir.temp();
+  ir.alu(Op.AND, 2, low, sign, c.k(1));
+  return low;
+}
+/** Predicate of VCMPPS: EQ_UQ. */
+const EQUAL_OR_UNORDERED = 8;
+
+/** A.SCRATCH_A has a result: where the host may be wrong about it the helper makes it again. */
+function fixResult(c: LiftContext, es: number, packed: boolean, literal: number): void {
+  c.b.callIf(c.vopId('fp.again'), 2, recheck(c, es, packed), NONE, literal);
 }
 
 const again = (name: RedoName, es: number, packed: boolean, a: number, b: number, addend: number, q: number): number =>
@@ -75,7 +84,7 @@ export function packedArith(c: LiftContext, name: RedoName, es: number, q: numbe
     else c.b.emit(Op.MOVV, 4, 0, 0, A.SCRATCH_A, d, NONE, NONE, 0, 0);
   }
   c.vop(`n.vf${name}.${bitsOf(es)}`, A.SCRATCH_A, a, one ? NONE : b, accumulates ? A.SCRATCH_A : NONE, 1);
-  fixNaN(c, es, true, again(name, es, true, a, one ? a : b, d, q));
+  fixResult(c, es, true, again(name, es, true, a, one ? a : b, d, q));
   if (q === 0) c.vop('n.low64', d, A.SCRATCH_A);
   else c.b.emit(Op.MOVV, 4, 0, 0, d, A.SCRATCH_A, NONE, NONE, 0, 0);
 }
@@ -84,7 +93,7 @@ export function packedArith(c: LiftContext, name: RedoName, es: number, q: numbe
 export function fused(c: LiftContext, name: RedoName, es: number, d: number, a: number, b: number, addend: number): void {
   c.b.emit(Op.MOVV, 4, 0, 0, A.SCRATCH_A, addend, NONE, NONE, 0, 0);
   c.vop(`n.${name}.${bitsOf(es)}`, A.SCRATCH_A, a, b, A.SCRATCH_A);
-  fixNaN(c, es, false, again(name, es, false, a, b, addend, 0));
+  fixResult(c, es, false, again(name, es, false, a, b, addend, 0));
   lowElement(c, es, d, A.SCRATCH_A);
 }
 
@@ -120,7 +129,13 @@ export function fromInteger(c: LiftContext, es: number, d: number, x: number, wi
   c.vop(`n.itof.${bitsOf(es)}.${wide ? 64 : 32}`, d, A.ZERO, x);
 }
 
-/** FCVT between single and double. */
+/** FCVT between single and double. Only to single can a result be tiny. */
 export function convert(c: LiftContext, es: number, d: number, a: number): void {
-  c.vop(`n.fcvt.${bitsOf(es)}`, d, A.ZERO, a);
+  if (es === 2) {
+    c.vop('n.fcvt.32', d, A.ZERO, a);
+    return;
+  }
+  c.vop('n.fcvt.64', A.SCRATCH_A, A.ZERO, a);
+  c.b.callIf(c.vopId('fp.narrow'), 2, recheck(c, 2, false), NONE, vectorNumber(a));
+  lowElement(c, 2, d, A.SCRATCH_A);
 }

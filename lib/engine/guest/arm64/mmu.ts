@@ -29,7 +29,7 @@ export const enum Fsc { ADDRESS_SIZE = 0x00, TRANSLATION = 0x04, ACCESS_FLAG = 0
 
 const enum Tcr { EPD0 = 1 << 7, EPD1 = 1 << 23 }
 /** Bits of TCR_EL1's high word. */
-const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8 }
+const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8, E0PD0 = 1 << 23, E0PD1 = 1 << 24 }
 
 /** Bits of the high word of a descriptor. */
 const enum Hi { PXN = 1 << 21, UXN = 1 << 22, DBM = 1 << 19, PXN_TABLE = 1 << 27, UXN_TABLE = 1 << 28, AP_TABLE0 = 1 << 29, AP_TABLE1 = 1 << 30 }
@@ -141,6 +141,8 @@ export class Arm64Mmu {
     const vhi = tbi ? ((hi << 8) >> 8) : hi;
     const top = size >= 32 ? vhi >> (size - 32) : vhi === lo >> 31 ? lo >> size : 2;
     if (top !== (upper ? -1 : 0) || tcr & (upper ? Tcr.EPD1 : Tcr.EPD0)) this.abort(lo, hi, Fsc.TRANSLATION, acc);
+    // FEAT_E0PD: EL0 finds nothing in this half, at once.
+    if (tcrHi & (upper ? TcrHi.E0PD1 : TcrHi.E0PD0) && (idx === Mmu.EL0 || idx === Mmu.EL0_ALIGN)) this.abort(lo, hi, Fsc.TRANSLATION, acc);
     const tg = upper ? (tcr >>> 30) & 3 : (tcr >>> 14) & 3;
     // TG0: 0 4K, 1 64K, 2 16K. TG1: 1 16K, 2 4K, 3 64K.
     const gran = upper ? (tg === 1 ? 14 : tg === 3 ? 16 : 12) : tg === 1 ? 16 : tg === 2 ? 14 : 12;
@@ -252,7 +254,7 @@ export class Arm64Mmu {
       this.xflags[x] = this.flags;
       this.xcUsed = true;
     }
-    if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES) return off;
+    if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES || (this.cpu.debug.watching && this.cpu.debug.watches(lo, hi))) return off;
     const V = this.V;
     const n = (lo >>> 12) & IDX_MASK;
     const e = TLB_W + idx * TABLE_W + n * 8;
@@ -432,6 +434,11 @@ export class Arm64Mmu {
     return -1;
   }
 
+  private watch(lo: number, hi: number, n: number, write: boolean, idx: Mmu): void {
+    const { debug } = this.cpu;
+    if (debug.watching) debug.access(lo, hi, n, write, idx === Mmu.EL0 || idx === Mmu.EL0_ALIGN);
+  }
+
   /** n bytes (1..16) at hi:lo to this.buf. `size`: alignment that Device memory and alignment checks want. */
   private readBytes(lo: number, hi: number, n: number, idx: Mmu, acc: Acc, size: number): void {
     if (idx >= MMU_TABLES && (lo & (size - 1)) !== 0) this.abort(lo, hi, Fsc.ALIGNMENT, acc);
@@ -442,6 +449,7 @@ export class Arm64Mmu {
       const lo2 = this.add(lo, hi, first);
       pa2 = this.resolve(lo2, this.carryHi, acc, idx, 1);
     }
+    this.watch(lo, hi, n, acc === Acc.WRITE, idx);
     const B = this.buf;
     if (first >= n && n >= 4) {
       for (let i = 0; i < n; i += 4) this.buf32[i >> 2] = this.physRead(pa1 + i, 4);
@@ -460,6 +468,7 @@ export class Arm64Mmu {
       const lo2 = this.add(lo, hi, first);
       pa2 = this.resolve(lo2, this.carryHi, Acc.WRITE, idx, 1);
     }
+    this.watch(lo, hi, n, true, idx);
     const B = this.buf;
     if (first >= n && n >= 4) {
       for (let i = 0; i < n; i += 4) this.physWrite(pa1 + i, 4, this.buf32[i >> 2]!);
@@ -534,6 +543,7 @@ export class Arm64Mmu {
     if (idx >= MMU_TABLES) this.abort(lo, hi, Fsc.ALIGNMENT, Acc.WRITE);
     const pa = this.resolve(lo, hi, Acc.WRITE, idx, 1);
     if (this.flags & Pg.DEVICE) this.abort(lo, hi, Fsc.ALIGNMENT, Acc.WRITE);
+    this.watch(lo, hi, bytes, true, idx);
     const off = this.map.pageOffset(pa);
     if (off < 0 || this.map.isRom(pa)) return;
     const p = off + (pa % 4096);

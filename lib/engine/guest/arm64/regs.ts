@@ -42,7 +42,6 @@ export const enum A {
   MDSCR_EL1 = 83,
   CSSELR_EL1 = 84,
   DISR_EL1 = 85,
-  OSDLR_EL1 = 86,
   CNTKCTL_EL1 = 87,
   /** Low word not 0: SVC and ERET must be left to the helpers (SCTLR_EL1.SPAN, CPACR_EL1.FPEN, traces). */
   SLOW_TRAP = 88,
@@ -60,6 +59,11 @@ export const enum A {
   ZERO = 544,
   /** Relation that a comparison has found (simd/fp-host.ts). */
   FP_RELATION = 552,
+  /** Vectors for the check of results (lift-host-fp.ts): all bits but the signs, and smallest normal numbers, of singles and of doubles. */
+  FP_ABS_32 = 560,
+  FP_ABS_64 = 568,
+  FP_MIN_32 = 576,
+  FP_MIN_64 = 584,
 }
 
 export const vreg = (r: number): number => Slot.VEC + r * VEC_STRIDE;
@@ -108,6 +112,10 @@ export const enum Ec {
   DABT_LOWER = 0x24,
   DABT_SAME = 0x25,
   SP_ALIGN = 0x26,
+  BREAKPOINT_LOWER = 0x30,
+  STEP_LOWER = 0x32,
+  WATCHPOINT_LOWER = 0x34,
+  WATCHPOINT_SAME = 0x35,
   BRK = 0x3c,
 }
 

@@ -4,7 +4,9 @@
  */
 import { NONE, Slot } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
+import { BREAKPOINTS, CONTEXT_AWARE, WATCHPOINTS } from './debug.js';
 import { A, Mode, flagsToNzcv } from './regs.js';
+import { defineDebugRegisters, definePmuRegisters } from './sysreg-debug.js';
 
 /** Rights of an exception level. */
 export const enum SysAccess {
@@ -36,7 +38,7 @@ export interface SysReg {
 }
 
 /** Controls that let EL0 access a register. */
-export const enum Trap { NONE = 0, UCT = 1, CNT = 2, UMA = 3, DZE = 4 }
+export const enum Trap { NONE = 0, UCT = 1, CNT = 2, UMA = 3, DZE = 4, PMU = 5 }
 
 /** Key of op0 op1 CRn CRm op2: bits 20..5 of MRS and MSR. */
 export const sysKey = (op0: number, op1: number, crn: number, crm: number, op2: number): number => (op0 << 14) | (op1 << 11) | (crn << 7) | (crm << 3) | op2;
@@ -46,7 +48,7 @@ export const sysregKey = (word: number): number => (word >>> 5) & 0xffff;
 
 const table = new Map<number, SysReg>();
 
-interface Spec {
+export interface Spec {
   el0?: number;
   el1?: number;
   slot?: number;
@@ -93,6 +95,9 @@ const plain = (slot: number): Spec => ({ slot });
 const RO = SysAccess.READ;
 const constant = (lo: number, hi = 0): Spec => ({ el1: RO, constant: [lo | 0, hi | 0] });
 
+/** DCZID_EL0: DC ZVA clears 64 bytes. */
+export const DCZID = 4;
+
 /** MIDR_EL1: implementer 0 (software), part 051h, architecture by ID registers. */
 const MIDR = 0x000f_0510;
 
@@ -108,13 +113,13 @@ const ID = {
   MMFR0: [0x0010_0022, 0],
   /** HAFDBS 2, PAN. */
   MMFR1: [0x0010_0002, 0],
-  /** UAO. */
-  MMFR2: [0x0000_0010, 0],
-  /** Debug architecture v8, two breakpoints, two watchpoints. */
-  DFR0: [0x0010_1006, 0],
+  /** UAO; high word: E0PD. */
+  MMFR2: [0x0000_0010, 0x1000_0000],
+  /** Debug architecture v8, PMUv3, numbers of breakpoints and watchpoints less one; high word: no FEAT_DoubleLock. */
+  DFR0: [((CONTEXT_AWARE - 1) << 28) | ((WATCHPOINTS - 1) << 20) | ((BREAKPOINTS - 1) << 12) | 0x106, 0xf0],
 } as const;
 
-/** Debug registers that Linux writes at start: they keep nothing and do nothing. */
+/** Keeps nothing and does nothing. */
 const ignored: Spec = { read: (c) => out(c, 0, 0), write: () => undefined };
 
 function defineAll(): void {
@@ -144,7 +149,7 @@ function defineAll(): void {
   def('AIDR_EL1', [3, 1, 0, 0, 7], constant(0));
   def('CSSELR_EL1', [3, 2, 0, 0, 0], plain(A.CSSELR_EL1));
   def('CTR_EL0', [3, 3, 0, 0, 1], { el0: RO, el1: RO, trap: Trap.UCT, constant: [0xb444_c004 | 0, 0], read: (c) => out(c, 0xb444_c004 | 0, 0) });
-  def('DCZID_EL0', [3, 3, 0, 0, 7], { el0: RO | SysAccess.FREE, el1: RO, read: (c) => out(c, 4 | (c.zvaAllowed() ? 0 : 16), 0) });
+  def('DCZID_EL0', [3, 3, 0, 0, 7], { el0: RO | SysAccess.FREE, el1: RO, read: (c) => out(c, DCZID | (c.zvaAllowed() ? 0 : 16), 0) });
 
   def('SCTLR_EL1', [3, 0, 1, 0, 0], { read: (c) => out(c, c.sctlr, 0), write: (c, lo) => c.setSctlr(lo) });
   def('ACTLR_EL1', [3, 0, 1, 0, 1], ignored);
@@ -190,25 +195,8 @@ function defineAll(): void {
     def(`${name}_CVAL_EL0`, [3, 3, 14, crm, 2], { el0: SysAccess.RW, trap: Trap.CNT, read: (c) => c.timer.readCval(k, c), write: (c, lo, hi) => c.timer.writeCval(k, lo, hi) });
   }
 
-  def('MDSCR_EL1', [2, 0, 0, 2, 2], { slot: A.MDSCR_EL1 });
-  def('MDCCINT_EL1', [2, 0, 0, 2, 0], ignored);
-  def('OSDTRRX_EL1', [2, 0, 0, 0, 2], ignored);
-  def('OSDTRTX_EL1', [2, 0, 0, 3, 2], ignored);
-  def('OSECCR_EL1', [2, 0, 0, 6, 2], ignored);
-  def('MDRAR_EL1', [2, 0, 1, 0, 0], constant(0));
-  def('OSLAR_EL1', [2, 0, 1, 0, 4], { el1: SysAccess.WRITE, write: (c, lo) => (c.osLock = lo & 1) });
-  def('OSLSR_EL1', [2, 0, 1, 1, 4], { el1: RO, read: (c) => out(c, 8 | (c.osLock << 1), 0) });
-  def('OSDLR_EL1', [2, 0, 1, 3, 4], plain(A.OSDLR_EL1));
-  def('DBGPRCR_EL1', [2, 0, 1, 4, 4], ignored);
-  def('DBGCLAIMSET_EL1', [2, 0, 7, 8, 6], ignored);
-  def('DBGCLAIMCLR_EL1', [2, 0, 7, 9, 6], ignored);
-  def('DBGAUTHSTATUS_EL1', [2, 0, 7, 14, 6], constant(0));
-  for (let n = 0; n < 2; n++) {
-    def(`DBGBVR${n}_EL1`, [2, 0, 0, n, 4], ignored);
-    def(`DBGBCR${n}_EL1`, [2, 0, 0, n, 5], ignored);
-    def(`DBGWVR${n}_EL1`, [2, 0, 0, n, 6], ignored);
-    def(`DBGWCR${n}_EL1`, [2, 0, 0, n, 7], ignored);
-  }
+  defineDebugRegisters(def);
+  definePmuRegisters(def);
 
   // The GICv3 CPU interface (GIC architecture specification, 12.2): numbered by CRm and op2.
   const icc = (name: string, crn: number, crm: number, op2: number, el1: number): void => {

@@ -5,9 +5,9 @@ import type { Arm64Cpu } from './cpu.js';
 export interface TimerWiring {
   /** ns since machine start. */
   now(): number;
-  /** Calls `expired` at time `deadline` (ns); Infinity disarms. k: 0 physical, 1 virtual. */
+  /** Calls `expired` at time `deadline` (ns); Infinity disarms. k: 0 physical, 1 virtual, 2 performance monitors. */
   arm(k: number, deadline: number): void;
-  /** Level of the timer's interrupt. */
+  /** Level of the interrupt of k. */
   line(k: number, level: boolean): void;
 }
 
@@ -35,7 +35,8 @@ export class GenericTimer {
     }
   }
 
-  private now(): number {
+  /** Guest time, whole ns. */
+  now(): number {
     return Math.floor(this.wiring.now());
   }
 

@@ -3,7 +3,7 @@ import { FlushKind, type GuestClock, type GuestCpu, GuestFault, type Lifter, typ
 import type { HelperRegistry } from '../../helpers.js';
 import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
 import { Csrs, INHIBIT_IR, slowFrm } from './csr.js';
-import { Cause, Csr, Env, Irq, Mmu, Mode, Ms, Priv, X } from './defs.js';
+import { Cause, Csr, Env, Irq, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
 import { divide } from './divide.js';
 import { Float } from './float.js';
 import { RiscvMmu } from './mmu.js';
@@ -47,6 +47,8 @@ const PC = Slot.PC * 2;
 const PRIORITY: readonly (readonly [Irq, number])[] = [[Irq.MEI, 11], [Irq.MSI, 3], [Irq.MTI, 7], [Irq.SEI, 9], [Irq.SSI, 1], [Irq.STI, 5]];
 /** fflags from and to the exception flags of MXCSR. */
 const NX = 1, UF = 2, OF = 4, DZ = 8, NV = 16;
+/** pmpcfg: naturally aligned power of two, read, write, execute. */
+const PMP_ALL = 0x1f;
 /** Different illegal instructions logged. */
 const MAX_LOGGED = 100;
 
@@ -66,6 +68,8 @@ export class RiscvCpu implements GuestCpu {
   usesFp = false;
   /** Interrupt lines from outside: MSI, MTI, MEI, SEI as bits of mip. */
   lines = 0;
+  /** Answers ECALL from S-mode in place of firmware in M-mode; null: that traps. */
+  onSbi: (() => void) | null = null;
   private theTrace: RiscvTrace | null = null;
   private shown = 0;
   readonly csr: Csrs;
@@ -144,6 +148,29 @@ export class RiscvCpu implements GuestCpu {
     V[PC] = lo;
     V[PC + 1] = hi;
     this.restartAt();
+    this.updateIntr();
+  }
+
+  /**
+   * As firmware hands a hart over: in S-mode without translation, everything delegated but ECALL from S, a0 the hart's number, a1 as given
+   * (RISC-V SBI Specification 2.0, chapter 9).
+   */
+  startSupervisor(pcLo: number, pcHi: number, argLo: number, argHi: number): void {
+    this.reset(pcLo, pcHi);
+    const { csr } = this;
+    this.mmu.pmp.setAddr(0, -1, -1);
+    this.mmu.pmp.setCfg(0, PMP_ALL);
+    csr.write(Csr.MEDELEG, ~(1 << Cause.ECALL_S), 0);
+    csr.write(Csr.MIDELEG, S_IRQS, 0);
+    csr.write(Csr.MCOUNTEREN, 7, 0);
+    // Linux leaves it as it finds it, and its vDSO reads time.
+    csr.write(Csr.SCOUNTEREN, 7, 0);
+    csr.write(Csr.MENVCFG, Env.CBIE | Env.CBCFE | Env.CBZE, Env.ADUE_HI | Env.PBMTE_HI | Env.STCE_HI);
+    this.priv = Priv.S;
+    this.updateMode();
+    this.mmu.flushAll();
+    this.setReg(Slot.GPR + 10, this.index, 0);
+    this.setReg(Slot.GPR + 11, argLo, argHi);
     this.updateIntr();
   }
 

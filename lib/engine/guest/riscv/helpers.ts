@@ -116,6 +116,12 @@ export function riscvHelpers(): HelperRegistry<RiscvCpu> {
     throw cpu.unknown(insn);
   });
   r.define('ecall', (cpu) => {
+    if (cpu.priv === Priv.S && cpu.onSbi !== null) {
+      cpu.retired();
+      cpu.setPcToNext();
+      cpu.onSbi();
+      return HelperResult.DISPATCH;
+    }
     throw cpu.fault(cpu.priv === Priv.M ? Cause.ECALL_M : cpu.priv === Priv.S ? Cause.ECALL_S : Cause.ECALL_U);
   });
   r.define('ebreak', (cpu) => {

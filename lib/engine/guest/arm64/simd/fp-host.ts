@@ -1,6 +1,7 @@
 /**
  * Floating-point operations that the host's FPU does: each is one host instruction and the TypeScript function of the instruction it serves.
- * Host and Arm agree but where a result is a NaN: the lifter (lift-host-fp.ts) looks for those and has `fp.redo` do the operation again.
+ * Host and Arm agree but where a result is a NaN or the smallest normal number: the lifter (lift-host-fp.ts) looks for those and has `fp.again`
+ * do the operation again.
  * With FPCR.FZ, DN, AHP or FZ16 none of this is used natively (`fp`).
  */
 import { type HelperResult, HelperResult as R, type NativeForm } from '../../../helpers.js';
@@ -37,6 +38,7 @@ const PACKED_FUSED: readonly (readonly [RedoName, number])[] = [['mla', 0xb8], [
 const SCALAR_FUSED: readonly (readonly [RedoName, number])[] = [['fmadd', 0xb9], ['fmsub', 0xbd], ['fnmadd', 0xbf], ['fnmsub', 0xbb]];
 const fma = (opcode: number, es: 2 | 3): NativeForm => sse('fma', opcode, { map: 2, w: es === 3 ? 1 : 0, feature: 'fma', vexOnly: true });
 const WHOLE = 1;
+const found = new Int32Array(4);
 
 for (const es of SIZES) {
   const bits = bitsOf(es);
@@ -50,20 +52,26 @@ for (const es of SIZES) {
   }
   for (const [name, opcode] of SCALAR_FUSED) fp(`n.${name}.${bits}`, named(`f.${name}.${bits}`), fma(opcode, es));
 
-  /** Ones in lanes of a that are NaNs. */
-  fp(
-    `n.vunord.${bits}`,
-    (cpu, d, a) => {
-      const v = views(cpu);
-      const step = es === 3 ? 2 : 1;
-      for (let i = 0; i < 4; i += step) {
-        const nan = es === 3 ? Number.isNaN(v.f64[a + (i >> 1)]!) : Number.isNaN(v.f32[(a << 1) + i]!);
-        for (let k = 0; k < step; k++) cpu.V[d * 2 + i + k] = nan ? -1 : 0;
-      }
-      return R.CONTINUE;
-    },
-    sse('rvmi', 0xc2, { pp: packedPp(es) }),
-  );
+  /** Ones in lanes of a, none of them negative, that are NaNs or equal b's; the scalar form: in the lowest lane, a's others above it. */
+  for (const packed of [true, false]) {
+    fp(
+      `n.${packed ? 'v' : ''}recheck.${bits}`,
+      (cpu, d, a, b) => {
+        const v = views(cpu);
+        const lanes = es === 3 ? v.f64 : v.f32;
+        const [A_, B] = es === 3 ? [a, b] : [a << 1, b << 1];
+        const words = 1 << (es - 2);
+        for (let w = 0; w < 4; w++) {
+          const i = w >> (es - 2);
+          const x = lanes[A_ + i]!;
+          found[w] = packed || w < words ? (Number.isNaN(x) || x === lanes[B + i]! ? -1 : 0) : v.i32[(a << 1) + w]!;
+        }
+        cpu.V.set(found, d * 2);
+        return R.CONTINUE;
+      },
+      sse('rvmi', 0xc2, { pp: packed ? packedPp(es) : scalarPp(es) }),
+    );
+  }
 
   // FCMP, FCMPE as UCOMIS, COMIS: CF ZF PF.
   for (const signaling of [false, true]) {
@@ -123,6 +131,8 @@ OPS.push({
     return named(`${imm & 0x20 ? 'vf' : 'f'}.${name}.${bits}`)(cpu, A.SCRATCH_A, a, b, NONE, (imm >> 24) & 1);
   },
 });
+/** FCVT from double to single done again: the literal is the register. */
+OPS.push({ name: 'fp.narrow', fn: (cpu, _d, _a, _b, _c, imm) => named('f.cvt.64.32')(cpu, A.SCRATCH_A, vectorAt(imm), NONE, NONE, 0) });
 /** The conversion done again: literal register | element size << 6 | 64 bits << 8 | general register << 9. */
 OPS.push({
   name: 'fp.toint',

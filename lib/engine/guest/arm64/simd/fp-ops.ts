@@ -286,17 +286,7 @@ HOST_ARITH.forEach((name, k) => {
   for (const es of [2, 3] as const) op(`n.f${name}.${bitsOf(es)}`, named(`f.${name}.${bitsOf(es)}`), sse(name === 'sqrt' ? 'rm' : 'rvm', HOST_OPCODES[k]!, { pp: es === 3 ? 3 : 2 }));
 });
 for (const es of [2, 3] as const) {
-  // CMPUNORD of a scalar with itself, then its sign mask in a general register.
-  op(
-    `n.unord.${bitsOf(es)}`,
-    (cpu, d, a) => {
-      const v = views(cpu);
-      const nan = es === 3 ? Number.isNaN(v.f64[a]) : Number.isNaN(v.f32[a << 1]);
-      for (let i = 0; i < 4; i++) v.i32[(d << 1) + i] = i < es - 1 && nan ? -1 : 0;
-      return 0;
-    },
-    sse('rvmi', 0xc2, { pp: es === 3 ? 3 : 2 }),
-  );
+  // Signs of the elements in a general register.
   op(
     `n.sign.${bitsOf(es)}`,
     (cpu, d, a) => {
