@@ -110,6 +110,8 @@ export class Machine {
   /** Rounds with short slices that are left. */
   private hurry = 0;
   private turnWanted = false;
+  /** The same, once no CPU has anything to do. */
+  private idleTurn = false;
   private pausing: (() => void)[] = [];
   private paused = false;
   private resumed: (() => void) | null = null;
@@ -339,6 +341,7 @@ export class Machine {
       exit: (status) => this.end({ reason: 'exit', status, message: `the guest ended with status ${status}` }),
       currentCpu: () => (this.accelerator !== null && this.accelerator.serving >= 0 ? this.accelerator.serving : (this.engine.active?.index ?? 0)),
       log: (m) => this.log(m),
+      idleTurn: () => (this.idleTurn = true),
       releaseRam: (pa, bytes) => this.releaseRam(pa, bytes),
       port: (name, client) => this.streams.port(name, client),
       panicked: (event, exit) => {
@@ -583,7 +586,7 @@ export class Machine {
   /** Sleeps if all CPUs are halted, and lets the event loop turn if it has work. */
   private async between(ctx: NativeContext, halted: boolean): Promise<void> {
     const now = this.native.now();
-    let turn = this.loopCalls() || this.turnWanted || now - this.lastTurn > TURN_NS;
+    let turn = this.loopCalls() || this.turnWanted || (halted && this.idleTurn) || now - this.lastTurn > TURN_NS;
     if (halted && !turn && !this.wakeWanted && (this.suspended || this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0))) {
       const deadline = this.timers.nextDeadline();
       if (this.virtual !== null && deadline !== Infinity) {
@@ -600,7 +603,7 @@ export class Machine {
       turn = ctx.wait(0) === 1;
     }
     if (turn) {
-      this.turnWanted = false;
+      this.turnWanted = this.idleTurn = false;
       this.turns++;
       this.lastTurn = now;
       await new Promise<void>((resolve) => setImmediate(resolve));

@@ -37,6 +37,8 @@ export class BusParts {
   pirq: PciIrqSink = { set: () => {} };
   /** PCI interrupt of pin 1..4 of a device on bus 0; the usual swizzle unless the board says otherwise. */
   pirqOf = (slot: number, pin: number): number => (slot + pin - 1) & 3;
+  /** All ports are PCI's, from port 0 on: set by the board. */
+  portZero = false;
   /** Where message-signalled interrupts go: set by the board. */
   msi: (address: number, data: number, devfn: number) => void = () => {};
   /** Device numbers on bus 0 that belong to parts which come later or are optional. */
@@ -65,8 +67,12 @@ export class BusParts {
   /** What functions of a bus need of the board. @param pirq PCI interrupt of pin 1..4 of a device there. */
   private hostFor(pirq: (slot: number, pin: number) => number): PciHost {
     const levels = new Map<number, boolean>();
+    const portZero = (): boolean => this.portZero;
     return {
       bus: this.memory,
+      get portZero() {
+        return portZero();
+      },
       intx: (devfn, pin, level) => {
         const key = devfn * 4 + (pin - 1);
         if ((levels.get(key) ?? false) === level) return;

@@ -21,6 +21,7 @@ export function addPcie(p: BusParts, map: PcieMap, irqs: readonly IrqLine[]): vo
     read: (offset, size) => p.memory.portIn(offset, size),
     write: (offset, size, value) => p.memory.portOut(offset, size, value),
   });
+  p.portZero = true;
   p.pirq = { set: (n, level) => irqs[n]!.set(level) };
   p.addPci(new GenericHostBridge(p.pciHost));
 }

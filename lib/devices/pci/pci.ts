@@ -64,6 +64,8 @@ const MSI_64 = 0x80;
 /** What a function needs of the board. */
 export interface PciHost {
   bus: IoBus;
+  /** All ports are PCI's: a BAR may lie at port 0. */
+  readonly portZero?: boolean;
   /** Level of an INTx pin (1..4) of function `devfn` (device number << 3 | function number); functions of a device may share a pin. */
   intx(devfn: number, pin: number, level: boolean): void;
   /** A message-signalled interrupt: a 32-bit write to `address` by function `devfn`. */
@@ -283,8 +285,8 @@ export class PciFunction implements Device {
     const low = this.bar32(n);
     if (b.kind === 'rom' && !(low & ROM_ENABLE)) return -1;
     const at = b.kind === 'io' ? low - (low % 4) : low - (low % 16) + (b.kind === 'mem64' ? this.bar32(n + 1) * 0x1_0000_0000 : 0);
-    // While a guest sizes a BAR the value is all ones: nothing sensible decodes there. Address 0 counts as unassigned.
-    if (at === 0 || at + b.size > (b.kind === 'io' ? 0x1_0000 : b.kind === 'mem64' ? 2 ** 52 : 0xffff_ffff)) return -1;
+    // While a guest sizes a BAR the value is all ones: nothing sensible decodes there. Address 0 counts as unassigned, with an exception.
+    if ((at === 0 && !(b.kind === 'io' && this.host.portZero === true)) || at + b.size > (b.kind === 'io' ? 0x1_0000 : b.kind === 'mem64' ? 2 ** 52 : 0xffff_ffff)) return -1;
     return at;
   }
 

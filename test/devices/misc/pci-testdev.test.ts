@@ -38,6 +38,13 @@ describe('pci-testdev', () => {
     expect(tests(placeBar(host, d, 1, 'port', AT.port))).toEqual(['byte', 'word', 'dword']);
   });
 
+  it('may be at port 0 where all ports are PCI\'s', () => {
+    const host = new TestPciHost();
+    expect(placeBar(host, new PciTestDev('pci-testdev', host, 3), 1, 'port', 0)).toBeUndefined();
+    const all = Object.assign(new TestPciHost(), { portZero: true });
+    expect(tests(placeBar(all, new PciTestDev('pci-testdev', all, 3), 1, 'port', 0))).toEqual(['byte', 'word', 'dword']);
+  });
+
   it('keeps the selected test and its count', () => {
     const { d, host } = device();
     const mem = placeBar(host, d, 0, 'mmio', AT.mmio);
