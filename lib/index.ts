@@ -27,3 +27,4 @@ export { WebConsole, type WebConsoleOptions } from './control/web/console.js';
 export { PortServer } from './control/port-server.js';
 export { GdbServer } from './control/gdb/server.js';
 export { QmpServer } from './control/qmp/server.js';
+export { QmpClient, QmpError, type QmpEvent } from './control/qmp/client.js';

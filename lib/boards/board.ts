@@ -45,6 +45,8 @@ export interface BoardHost {
   /** Index of the CPU that executes. */
   currentCpu(): number;
   log(message: string): void;
+  /** The event loop is to have its turn before the machine sleeps: something has been left to it that no descriptor announces. */
+  idleTurn(): void;
   /** Gives guest memory back to the host: page multiples; it is zero from then on. What is no RAM is left alone. */
   releaseRam(pa: number, bytes: number): void;
   /** A stream to programs, which find it by its name. @throws UsageError if the name is taken. */

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type Endpoint, endpointText, parseEndpoint } from '../control/endpoint.js';
 import { UsageError } from '../errors.js';
+import { suggestion } from '../suggest.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
 import { VERSION } from './version.js';
 
@@ -49,7 +50,7 @@ export function parseDisplay(text: string): Display | null {
   if (text === 'none') return null;
   const [what, ...options] = text.split(',') as [string, ...string[]];
   const [, name, place] = /^([a-z]+)(?::(.*))?$/.exec(what) ?? [];
-  if (name === undefined || !Object.hasOwn(KINDS, name) || (name === 'term' && text !== name)) throw new UsageError(`--display: '${text}' is not available (${USAGE})`);
+  if (name === undefined || !Object.hasOwn(KINDS, name) || (name === 'term' && text !== name)) throw new UsageError(`--display: '${text}' is not available (${USAGE})${suggestion(name ?? what, ['none', ...Object.keys(KINDS)])}`);
   const kind = name as keyof typeof KINDS;
   const known: readonly string[] = KINDS[kind];
   const given = new Map<string, string>();

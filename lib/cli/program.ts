@@ -34,6 +34,10 @@ const LOAD: Readonly<Record<string, () => Promise<Add>>> = {
     const { aotCommand } = await import('./aot.js');
     return (y) => y.command(aotCommand);
   },
+  ctl: async () => {
+    const { ctlCommand } = await import('./ctl.js');
+    return (y) => y.command(ctlCommand);
+  },
 };
 const COMMANDS = Object.keys(LOAD);
 

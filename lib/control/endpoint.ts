@@ -2,6 +2,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { UsageError } from '../errors.js';
+import { listenProblem } from '../net/listen-error.js';
 
 export type Endpoint = { kind: 'unix'; path: string } | { kind: 'tcp'; host: string; port: number };
 
@@ -48,7 +49,7 @@ async function removeStale(path: string): Promise<void> {
 export async function listenAt(server: Server, e: Endpoint, option: string): Promise<Endpoint> {
   if (e.kind === 'unix') await removeStale(e.path);
   await new Promise<void>((resolve, reject) => {
-    const failed = (err: NodeJS.ErrnoException): void => reject(new UsageError(`${option}: cannot listen at ${endpointText(e)}: ${reason(err)}`, { cause: err }));
+    const failed = (err: NodeJS.ErrnoException): void => reject(new UsageError(`${option}: cannot listen at ${endpointText(e)}: ${listenProblem(err, e.kind === 'unix' ? e.path : null)}`, { cause: err }));
     server.once('error', failed);
     server.listen(e.kind === 'unix' ? { path: e.path } : { host: e.host, port: e.port }, () => {
       server.off('error', failed);
@@ -61,21 +62,4 @@ export async function listenAt(server: Server, e: Endpoint, option: string): Pro
   }
   const at = server.address();
   return at !== null && typeof at === 'object' ? { ...e, port: at.port } : e;
-}
-
-function reason(e: NodeJS.ErrnoException): string {
-  switch (e.code) {
-    case 'EADDRINUSE':
-      return 'it is in use';
-    case 'EACCES':
-      return 'permission denied';
-    case 'ENOENT':
-      return 'there is no such folder';
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'this host has no such address';
-    default:
-      return e.message;
-  }
 }

@@ -1,6 +1,7 @@
 /** A port of the guest (virtio-serial, a further serial port) at a socket of the host: one client at a time, bytes as they are. */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { UsageError } from '../errors.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
 import { type Endpoint, listenAt } from './endpoint.js';
 
@@ -15,7 +16,13 @@ export class PortServer {
 
   /** Starts listening. @throws UsageError that names the option if that is impossible, or if the machine has no such port. */
   static async listen(vm: VirtualMachine, name: string, endpoint: Endpoint, option = '--port'): Promise<PortServer> {
-    const s = new PortServer(vm.port(name));
+    let stream;
+    try {
+      stream = vm.port(name);
+    } catch (e) {
+      throw e instanceof UsageError ? new UsageError(`${option}: ${e.message}`, { cause: e }) : e;
+    }
+    const s = new PortServer(stream);
     s.at = await listenAt(s.server, endpoint, option);
     // The machine decides how long the process lives.
     s.server.unref();

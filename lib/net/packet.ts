@@ -4,17 +4,20 @@ export const ETH_HEADER = 14;
 export const MTU = 1500;
 export const MAX_FRAME = ETH_HEADER + MTU;
 export const IP_HEADER = 20;
+export const IPV6_HEADER = 40;
 export const UDP_HEADER = 8;
 export const TCP_HEADER = 20;
 
 export const enum EtherType {
   IPV4 = 0x0800,
   ARP = 0x0806,
+  IPV6 = 0x86dd,
 }
 export const enum IpProto {
   ICMP = 1,
   TCP = 6,
   UDP = 17,
+  ICMPV6 = 58,
 }
 /** TCP header flags (RFC 9293, 3.1). */
 export const enum TcpFlag {

@@ -52,6 +52,20 @@ describe.skipIf(skipFor(noGuests))('Linux on the user network', () => {
     expect(out).toContain(createHash('md5').update(Buffer.concat(uploaded)).digest('hex'));
   });
 
+  it('speaks IPv6', async () => {
+    const server = createHttp((_q, r) => r.end('over IPv6'));
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '::1', resolve));
+    try {
+      // The guest makes its address of the prefix that the router advertises, and looks whether it is free.
+      expect((await c.run('i=0; until ip -6 addr show dev eth0 scope site | grep -q "inet6 fec0:.* dynamic" || [ $i -gt 30 ]; do i=$((i+1)); sleep 1; done; sleep 2; ip -6 addr')).output).toMatch(/inet6 fec0:/);
+      expect((await c.run('ping6 -c 2 fec0::2')).output).toContain('2 packets received');
+      expect((await c.run(`wget -q -O - 'http://[fec0::2]:${(server.address() as AddressInfo).port}/'`)).output).toContain('over IPv6');
+      expect((await c.run('nslookup localhost fec0::3')).output).toContain('127.0.0.1');
+    } finally {
+      server.close();
+    }
+  });
+
   it('is refused where nobody listens', async () => {
     expect((await c.run('wget -O - http://10.0.2.2:1/')).output).toContain('refused');
   });

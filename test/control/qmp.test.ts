@@ -192,6 +192,7 @@ describe.skipIf(skipFor(noAddon))('QMP', () => {
 
   it('refuses an address that is in use', async () => {
     await expect(QmpServer.listen(vm, parseEndpoint(`unix:${path}`, '--qmp'), '1.2.3')).rejects.toThrow(`--qmp: cannot listen at unix:${path}: it is in use`);
+    await expect(QmpServer.listen(vm, parseEndpoint('unix:/missing/folder/x', '--qmp'), '1.2.3')).rejects.toThrow('--qmp: cannot listen at unix:/missing/folder/x: there is no such folder');
     for (const bad of ['nonsense', 'tcp:', 'tcp:70000', 'unix:', 'tcp:host:x']) expect(() => parseEndpoint(bad, '--qmp')).toThrow(/^--qmp: /);
     expect(parseEndpoint('tcp:[::1]:5', '--qmp')).toEqual({ kind: 'tcp', host: '::1', port: 5 });
   });

@@ -4,10 +4,11 @@
  */
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ETH_HEADER, foldSum, IP_HEADER, IpProto, pseudoSum, put16, put32, sumBytes, TCP_HEADER, UDP_HEADER, writeIpv4 } from '#lib/net/packet.js';
+import { ETH_HEADER, foldSum, IP_HEADER, IPV6_HEADER, IpProto, pseudoSum, put16, put32, sumBytes, TCP_HEADER, UDP_HEADER, writeIpv4 } from '#lib/net/packet.js';
+import { ipv6Bytes } from '#lib/net/user/ipv6-addresses.js';
 import { UserNet } from '#lib/net/user/user-net.js';
 import { randomFrom } from '../devices/fuzz.js';
-import { DNS, GUEST, HOST, TestGuest } from './guest.js';
+import { DNS, GUEST, HOST, ipv6Frame, TestGuest } from './guest.js';
 
 const MESSAGES = Number(process.env.VMX_FUZZ_MESSAGES ?? 4000);
 const SEED = Number(process.env.VMX_FUZZ_SEED ?? 1);
@@ -136,6 +137,79 @@ describe('damaged frames', () => {
     guest.frames.length = 0;
     guest.sendIp(IpProto.ICMP, HOST, sealIcmp(Uint8Array.from([8, 0, 0, 0, 0x77, 0x66, 0, 1, 9, 9, 9, 9])));
     expect((await guest.next((r) => r.proto === IpProto.ICMP && r.body[4] === 0x77 && r.body[5] === 0x66)).body[0]).toBe(0);
+    net.close();
+  }, 0x7fff_0000);
+
+  it('of IPv6 do neither', async () => {
+    const random = randomFrom(SEED);
+    const server = createServer((s) => {
+      sockets.push(s);
+      s.on('error', () => s.destroy());
+      s.write('hello');
+    });
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '::1', resolve));
+    sockets.push({ destroy: () => server.close() });
+    const { port } = server.address() as AddressInfo;
+    const net = new UserNet({ random });
+    const guest = new TestGuest(net);
+    const [host, dns, router, nodes] = ['fec0::2', 'fec0::3', 'fe80::2', 'ff02::1'].map(ipv6Bytes) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+    const self = ipv6Bytes('fec0::5054:ff:fe12:3456');
+    const make = (): Uint8Array => {
+      const src = random() % 8 === 0 ? ipv6Bytes(`fec0::${(random() & 0xffff).toString(16)}`) : self;
+      switch (random() % 6) {
+        case 0:
+          return ipv6Frame(src, nodes, IpProto.ICMPV6, Uint8Array.from([133, 0, 0, 0, 0, 0, 0, 0]));
+        case 1:
+          return ipv6Frame(random() & 1 ? src : new Uint8Array(16), nodes, IpProto.ICMPV6, Uint8Array.from([135, 0, 0, 0, 0, 0, 0, 0, ...[host, dns, router, self][random() & 3]!, 1, 1, 1, 2, 3, 4, 5, 6]));
+        case 2:
+          return ipv6Frame(src, [host, dns, router][random() % 3]!, IpProto.ICMPV6, Uint8Array.from([128, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]));
+        case 3: {
+          // Extension headers in a row, with lengths that may lie.
+          const headers = Array.from({ length: random() % 7 }, () => [[0, 60, 43, 44, 59][random() % 5]!, random() % 4 === 0 ? random() & 255 : 0, 1, 4, 0, 0, 0, 0]).flat();
+          return ipv6Frame(src, host, 0, Uint8Array.from([...headers, IpProto.ICMPV6, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0, 1, 2, 3, 4]));
+        }
+        case 4: {
+          const query = [random(), random(), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 9, ...Buffer.from('localhost'), 0, 0, 1, 0, 1];
+          const b = new Uint8Array(UDP_HEADER + query.length);
+          put16(b, 0, 1024 + (random() % 64));
+          put16(b, 2, 53);
+          put16(b, 4, b.length);
+          b.set(query, UDP_HEADER);
+          return ipv6Frame(src, dns, IpProto.UDP, b);
+        }
+        default: {
+          const b = new Uint8Array(TCP_HEADER + (random() % 64));
+          put16(b, 0, 40_000 + (random() % 64));
+          put16(b, 2, port);
+          put32(b, 4, random() & 1 ? 1000 : random());
+          put32(b, 8, random());
+          b[12] = 5 << 4;
+          b[13] = [0x02, 0x10, 0x18, 0x11, 0x04, random() & 0x3f][random() % 6]!;
+          put16(b, 14, random());
+          return ipv6Frame(src, host, IpProto.TCP, b);
+        }
+      }
+    };
+    const ports = ETH_HEADER + IPV6_HEADER;
+    for (let sent = 0; sent < MESSAGES; sent++) {
+      const f = make();
+      for (let n = random() % 4; n > 0; n--) {
+        // Destinations and ports stay, as above; so does what follows, for a TCP segment read as UDP has ports, too.
+        const at = ETH_HEADER + (random() % (f.length - ETH_HEADER));
+        if (at !== ETH_HEADER + 6 && (at < ETH_HEADER + 24 || at >= ports + 4)) f[at] = random();
+      }
+      guest.send(random() % 32 === 0 ? f.subarray(0, ETH_HEADER + (random() % (f.length - ETH_HEADER))) : f);
+      guest.full = random() % 64 === 0;
+      guest.frames.length = 0;
+      if (sent % 64 === 0) await new Promise((r) => setImmediate(r));
+      expect(net.usage.tcp + net.usage.udp).toBeLessThan(MAX_OPEN);
+    }
+    // And it still works.
+    guest.full = false;
+    net.room();
+    guest.frames.length = 0;
+    guest.send(ipv6Frame(self, host, IpProto.ICMPV6, Uint8Array.from([128, 0, 0, 0, 9, 9, 9, 9])));
+    expect(guest.frames.at(-1)?.subarray(ports).at(0)).toBe(129);
     net.close();
   }, 0x7fff_0000);
 });

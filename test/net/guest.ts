@@ -1,5 +1,5 @@
 /** The guest's end of a cable, for tests: builds and takes apart frames, and speaks just enough TCP. */
-import { be16, be32, ETH_HEADER, EtherType, foldSum, IP_HEADER, IpProto, MAX_FRAME, parseIp, pseudoSum, put16, put32, sumBytes, TCP_HEADER, TcpFlag, UDP_HEADER, writeIpv4 } from '#lib/net/packet.js';
+import { be16, be32, ETH_HEADER, EtherType, foldSum, IP_HEADER, IPV6_HEADER, IpProto, MAX_FRAME, parseIp, pseudoSum, put16, put32, sumBytes, TCP_HEADER, TcpFlag, UDP_HEADER, writeIpv4 } from '#lib/net/packet.js';
 import { type FrameInfo, type NetBackend, type NicEnd, PLAIN_FRAME } from '#lib/net/port.js';
 
 export const ip = (text: string): number => parseIp(text)!;
@@ -87,6 +87,21 @@ export function udp(srcPort: number, dstPort: number, data: Uint8Array): Uint8Ar
   put16(b, 4, b.length);
   b.set(data, UDP_HEADER);
   return b;
+}
+
+/** A frame with an IPv6 packet. `next`: what follows the header. */
+export function ipv6Frame(src: Uint8Array, dst: Uint8Array, next: number, body: Uint8Array, hopLimit = 255): Uint8Array {
+  const f = new Uint8Array(ETH_HEADER + IPV6_HEADER + body.length);
+  f.set(MAC, 6);
+  put16(f, 12, EtherType.IPV6);
+  f[ETH_HEADER] = 0x60;
+  put16(f, ETH_HEADER + 4, body.length);
+  f[ETH_HEADER + 6] = next;
+  f[ETH_HEADER + 7] = hopLimit;
+  f.set(src, ETH_HEADER + 8);
+  f.set(dst, ETH_HEADER + 24);
+  f.set(body, ETH_HEADER + IPV6_HEADER);
+  return f;
 }
 
 /** Checks all checksums on the way. */

@@ -1,8 +1,13 @@
 /** A TAP interface: the host's kernel is at the other end, and answers. */
 import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
+import { createServer as createHttp } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { noAddon, hostTool, skipFor } from '../boot/guests.js';
+import { VirtualMachine } from '#lib/index.js';
+import { Console } from '../boot/console.js';
+import { guests, noAddon, noGuests, hostTool, skipFor } from '../boot/guests.js';
 import { parseNet } from '#lib/machine/net-config.js';
 import { type FrameInfo, type NicEnd } from '#lib/net/port.js';
 import { TapLink } from '#lib/net/tap-link.js';
@@ -73,6 +78,31 @@ describe.skipIf(skipFor(noAddon ?? noTap() ?? hostTool('ip')))('TAP', () => {
     again.open();
     again.close();
   });
+
+  it.skipIf(skipFor(noGuests))('carries Linux to the host and back', async () => {
+    const blob = randomBytes(1 << 20);
+    const http = createHttp((_q, r) => r.end(blob));
+    await using vm = await VirtualMachine.create({ kernel: guests.kernel, initrd: guests.initramfsModules, append: 'console=ttyS0 quiet', net: [`tap,ifname=${NAME}`] });
+    try {
+      execFileSync('ip', ['addr', 'add', '198.51.100.1/24', 'dev', NAME]);
+      execFileSync('ip', ['link', 'set', NAME, 'up']);
+      await new Promise<void>((resolve, reject) => http.once('error', reject).listen(0, '198.51.100.1', resolve));
+      const c = new Console(vm);
+      vm.start();
+      await c.until('~ # ');
+      await c.run('ifconfig eth0 198.51.100.2 up');
+      expect((await c.run('ping -c 2 198.51.100.1')).output).toContain('2 packets received');
+      expect((await c.run(`wget -q -O - http://198.51.100.1:${(http.address() as AddressInfo).port}/ | md5sum`)).output).toContain(createHash('md5').update(blob).digest('hex'));
+      await c.run('(nc -l -p 23 -e /bin/cat) & sleep 1');
+      const s = connect(23, '198.51.100.2');
+      s.end('over the bridge');
+      const parts: Buffer[] = [];
+      for await (const d of s) parts.push(d as Buffer);
+      expect(Buffer.concat(parts).toString()).toBe('over the bridge');
+    } finally {
+      http.close();
+    }
+  }, 300_000);
 
   it('refuses a name that is none', () => {
     expect(() => parseNet('tap', 0)).toThrow('tap needs ifname=');

@@ -6,6 +6,7 @@ import { UsageError } from '../../errors.js';
 import type { NetConfig } from '../../machine/net-config.js';
 import { PcapCapture } from '../../net/pcap.js';
 import type { NetBackend } from '../../net/port.js';
+import { listenProblem } from '../../net/listen-error.js';
 import { SocketLink } from '../../net/socket-link.js';
 import { TapLink } from '../../net/tap-link.js';
 import { type HostForward, UserNet } from '../../net/user/user-net.js';
@@ -26,7 +27,7 @@ export function connectNet(host: BoardHost, c: NetConfig): NetConnection {
   const wrap = (b: NetBackend): NetBackend => (c.pcap === null ? b : new PcapCapture(c.pcap, b, (m) => host.log(m)));
   if (c.link.kind === 'user') {
     const { hostfwd, restrict, hostname } = c.link;
-    const net = new UserNet({ restrict, hostname: hostname ?? undefined, random: () => random32(host) });
+    const net = new UserNet({ restrict, hostname: hostname ?? undefined, random: () => random32(host), idleTurn: () => host.idleTurn() });
     return {
       backend: wrap(net),
       open: async () => {
@@ -47,7 +48,7 @@ export function connectNet(host: BoardHost, c: NetConfig): NetConnection {
       if (!listen) link.connect();
       else {
         await link.listen().catch((e: NodeJS.ErrnoException) => {
-          throw new UsageError(`--net: cannot listen at ${'path' in address ? address.path : `${address.host}:${address.port}`}: ${e.code === 'EADDRINUSE' ? 'it is in use' : e.message}`, { cause: e });
+          throw new UsageError(`--net: cannot listen at ${'path' in address ? address.path : `${address.host}:${address.port}`}: ${listenProblem(e, 'path' in address ? address.path : null)}`, { cause: e });
         });
       }
     },

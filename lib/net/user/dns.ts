@@ -5,6 +5,7 @@
 import { createSocket } from 'node:dgram';
 import { getServers, lookup } from 'node:dns';
 import { be16, put16, put32 } from '../packet.js';
+import { ipv6Bytes } from './ipv6-addresses.js';
 
 export const DNS_PORT = 53;
 const HEADER = 12;
@@ -68,20 +69,6 @@ function response(query: Uint8Array, end: number, rcode: Rcode, answers: readonl
     at += 12 + a.data.length;
   }
   return r;
-}
-
-/** 16 bytes of an IPv6 address in text. */
-function ipv6Bytes(text: string): Uint8Array {
-  const out = new Uint8Array(16);
-  const v4 = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
-  const t = v4 === null ? text : `${v4[1]}${((Number(v4[2]) << 8) | Number(v4[3])).toString(16)}:${((Number(v4[4]) << 8) | Number(v4[5])).toString(16)}`;
-  const [head, tail] = (t.split('%')[0] ?? '').split('::');
-  const words = (s: string | undefined): number[] => (s === undefined || s === '' ? [] : s.split(':').map((w) => Number.parseInt(w, 16)));
-  const first = words(head);
-  const last = words(tail);
-  first.forEach((w, i) => put16(out, i * 2, w));
-  last.forEach((w, i) => put16(out, 16 - (last.length - i) * 2, w));
-  return out;
 }
 
 export class DnsProxy {

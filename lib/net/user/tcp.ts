@@ -5,6 +5,7 @@
  */
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import { be16, be32, IpProto, MTU, IP_HEADER, put16, put32, TCP_HEADER, TcpFlag } from '../packet.js';
+import { isIpv6 } from './ipv6-addresses.js';
 import { Link, type Packet } from './link.js';
 
 const MSS = MTU - IP_HEADER - TCP_HEADER;
@@ -19,6 +20,8 @@ const MAX_RTO_MS = 10_000;
 const MAX_RETRIES = 8;
 const CONNECT_MS = 75_000;
 const PERSIST_MS = 500;
+/** Bytes for the host that are gathered before they are written, at most. */
+const GATHER = 64 * 1024;
 
 const enum State {
   /** The guest's SYN waits for the host's connection. */
@@ -98,6 +101,9 @@ class Connection {
   private ackNow = false;
   /** What has been acknowledged last. */
   private acked = 0;
+  /** Bytes went to the host in this turn of the event loop, and how many are held back until the next. */
+  private wrote = false;
+  private held = 0;
   /** The window last told was too small to be useful. */
   private windowClosed = false;
   private duplicates = 0;
@@ -281,13 +287,40 @@ class Connection {
     if (fresh < length - old) this.ackNow = true;
     if (fresh > 0) {
       this.rcvNxt = (this.rcvNxt + fresh) >>> 0;
-      if (!this.guestEnded && !this.socket.destroyed) this.socket.write(b.slice(from + old, from + old + fresh));
+      if (!this.guestEnded && !this.socket.destroyed) this.toHost(b.slice(from + old, from + old + fresh));
     }
     if (fin && fresh === length - old && !this.guestEnded) {
       this.rcvNxt = (this.rcvNxt + 1) >>> 0;
       this.guestEnded = true;
       this.socket.end();
     }
+  }
+
+  /**
+   * The first bytes of a turn of the event loop are written at once, further ones together in the next turn: with small segments the
+   * system calls would cost more than all the rest.
+   */
+  private toHost(bytes: Uint8Array): void {
+    if (!this.wrote) {
+      this.wrote = true;
+      this.tcp.later(this);
+    } else {
+      if (this.held === 0) this.socket.cork();
+      this.held += bytes.length;
+    }
+    this.socket.write(bytes);
+    if (this.held >= GATHER) this.release();
+  }
+
+  private release(): void {
+    if (this.held > 0) this.socket.uncork();
+    this.held = 0;
+  }
+
+  /** The event loop's turn. */
+  turned(): void {
+    this.wrote = false;
+    this.release();
   }
 
   private hostData(chunk: Uint8Array): void {
@@ -301,7 +334,8 @@ class Connection {
   pump(): void {
     if (this.state !== State.OPEN) return;
     const card = this.tcp.link.queue;
-    const big = card.abilities.maxFrame > MTU + 14;
+    // Cards cut up IPv4 segments only.
+    const big = card.abilities.maxFrame > MTU + 14 && !isIpv6(this.guest);
     for (;;) {
       const flying = diff(this.sndNxt, this.sndUna);
       const left = this.out.bytes - flying;
@@ -429,6 +463,7 @@ class Connection {
     if (this.state === State.CLOSED) return;
     if (tell) this.segment(TcpFlag.RST | TcpFlag.ACK, this.sndNxt, 0, 0);
     this.close();
+    this.release();
     this.socket.destroy();
   }
 
@@ -445,6 +480,8 @@ export class Tcp {
   private count = 0;
   /** Connections that have had segments since the last flush. */
   private readonly touched = new Set<Connection>();
+  /** Connections that have written to the host in this turn of the event loop. */
+  private readonly writers = new Set<Connection>();
   private turn: NodeJS.Immediate | null = null;
   private readonly servers: Server[] = [];
   /** Accepted connections get ports of their own on the guest's side, for two hosts may use the same one. */
@@ -538,11 +575,22 @@ export class Tcp {
   /** Acknowledges what came in since the last time, at once or, as with a single small segment, when the event loop has its turn: the guest is idle by then. */
   flush(): void {
     for (const c of this.touched) if (!c.flush(false)) this.touched.delete(c);
-    if (this.touched.size === 0 || this.turn !== null) return;
-    this.turn = setImmediate(() => {
+    if (this.touched.size > 0) this.schedule();
+  }
+
+  /** Calls c.turned() in the event loop's next turn. */
+  later(c: Connection): void {
+    this.writers.add(c);
+    this.schedule();
+  }
+
+  private schedule(): void {
+    this.turn ??= setImmediate(() => {
       this.turn = null;
       for (const c of this.touched) c.flush(true);
       this.touched.clear();
+      for (const c of this.writers) c.turned();
+      this.writers.clear();
     });
   }
 
@@ -565,6 +613,7 @@ export class Tcp {
   /** For connections that have ended. */
   forget(c: Connection): void {
     this.touched.delete(c);
+    this.writers.delete(c);
     const m = this.peers.get(c.remote);
     if (m?.delete(ports(c.remotePort, c.guestPort)) !== true) return;
     this.count--;

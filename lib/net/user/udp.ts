@@ -1,6 +1,7 @@
 /** UDP of the user network: a host socket for each port the guest sends from, and ports of the host that lead to the guest. */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { be16, parseIp, UDP_HEADER } from '../packet.js';
+import { ipv6Bytes, isIpv6, Own } from './ipv6-addresses.js';
 import type { Link, Packet } from './link.js';
 
 const MAX_FLOWS = 512;
@@ -55,7 +56,7 @@ export class Udp {
     }
     const address = this.hostAddress(p.dst);
     if (address === null) {
-      this.link.sendUnreachable(p, 13);
+      this.link.sendUnreachable(p, 'prohibited');
       return true;
     }
     const peer = this.peers.get(`${p.dst}:${dstPort}:${srcPort}`);
@@ -78,7 +79,7 @@ export class Udp {
   }
 
   private open(guest: number, guestPort: number, key: number): Socket {
-    const socket = createSocket('udp4');
+    const socket = createSocket(isIpv6(guest) ? 'udp6' : 'udp4');
     socket.on('message', (m: Buffer, from: RemoteInfo) => {
       const flow = this.flows.get(key);
       if (flow !== undefined) flow.usedAt = this.now();
@@ -90,6 +91,8 @@ export class Udp {
 
   /** How the guest knows an address of the host's side. */
   private guestView(address: string): number {
+    if (address === '::1') return Own.HOST;
+    if (address.includes(':')) return this.link.ipv6.number(ipv6Bytes(address));
     const ip = parseIp(address) ?? 0;
     return ip >>> 24 === 127 ? this.link.addresses.host : ip;
   }

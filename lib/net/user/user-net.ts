@@ -4,11 +4,14 @@
  * address. ICMP echo is answered for these two addresses only: others need raw sockets.
  */
 import { UsageError } from '../../errors.js';
+import { listenProblem } from '../listen-error.js';
 import { be16, be32, ETH_HEADER, EtherType, IP_HEADER, IpProto, ipText, put16, put32 } from '../packet.js';
 import { type FrameInfo, FrameQueue, type NetBackend, type NicEnd } from '../port.js';
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpServer } from './dhcp.js';
 import { DNS_PORT, DnsProxy } from './dns.js';
 import { DEFAULT_ADDRESSES, Link, macOf, type Packet, type UserAddresses } from './link.js';
+import { Ipv6 } from './ipv6.js';
+import { isIpv6, Own } from './ipv6-addresses.js';
 import { Reassembly } from './reassembly.js';
 import { Tcp } from './tcp.js';
 import { Udp, type UdpService } from './udp.js';
@@ -32,6 +35,8 @@ export interface UserNetOptions {
   hostname?: string;
   /** 32 random bits. */
   random: () => number;
+  /** Something has been left to the event loop, which is to have its turn before the machine sleeps. */
+  idleTurn?: () => void;
 }
 
 const BROADCAST = 0xffff_ffff;
@@ -47,15 +52,19 @@ export class UserNet implements NetBackend {
   private readonly dhcp: DhcpServer;
   private readonly dns = new DnsProxy();
   private readonly fragments = new Reassembly();
+  private readonly ipv6: Ipv6;
   private readonly packet: Packet = { b: new Uint8Array(0), src: 0, dst: 0, ip: 0, start: 0, end: 0 };
   private readonly restrict: boolean;
+  private readonly idleTurn: () => void;
 
   constructor(o: UserNetOptions) {
     this.addresses = { ...DEFAULT_ADDRESSES, ...o.addresses };
     this.restrict = o.restrict ?? false;
+    this.idleTurn = o.idleTurn ?? (() => {});
     this.link = new Link(this.queue, this.addresses);
     this.tcp = new Tcp(this.link, (ip) => this.hostAddress(ip), o.random);
     this.udp = new Udp(this.link, (ip) => this.hostAddress(ip));
+    this.ipv6 = new Ipv6(this.link, this.link.ipv6, (p, proto) => this.dispatch(p, proto));
     this.dhcp = new DhcpServer(this.addresses, o.hostname ?? null);
   }
 
@@ -69,9 +78,7 @@ export class UserNet implements NetBackend {
     try {
       return await (f.proto === 'tcp' ? this.tcp : this.udp).forward(f.host, f.port, guest, f.guestPort);
     } catch (e) {
-      const code = (e as NodeJS.ErrnoException).code;
-      const why = code === 'EADDRINUSE' ? 'it is in use' : code === 'EACCES' ? 'permission denied' : code === 'EADDRNOTAVAIL' ? 'this host has no such address' : (e as Error).message;
-      throw new UsageError(`--net: hostfwd: cannot listen at ${f.proto} ${f.host}:${f.port}: ${why}`, { cause: e });
+      throw new UsageError(`--net: hostfwd: cannot listen at ${f.proto} ${f.host}:${f.port}: ${listenProblem(e as NodeJS.ErrnoException, null)}`, { cause: e });
     }
   }
 
@@ -84,6 +91,7 @@ export class UserNet implements NetBackend {
   private hostAddress(ip: number): string | null {
     const a = this.addresses;
     if (this.restrict) return null;
+    if (isIpv6(ip)) return Ipv6.hostAddress(ip, this.link.ipv6);
     if (ip === a.host || ip === a.dns) return '127.0.0.1';
     // The rest of the network, loopback, multicast and reserved addresses are not there.
     if ((ip & a.mask) >>> 0 === a.network || ip >>> 24 === 127 || ip >>> 24 === 0 || ip >>> 28 >= 14) return null;
@@ -93,9 +101,12 @@ export class UserNet implements NetBackend {
   transmit(frame: Uint8Array, _info: Readonly<FrameInfo>): void {
     if (frame.length < ETH_HEADER) return;
     this.link.guestMac.set(frame.subarray(6, 12));
+    // Whatever it leads to: Node opens connections, sends datagrams and writes what has gathered only in the loop's turn.
+    this.idleTurn();
     const type = be16(frame, 12);
     if (type === EtherType.ARP) this.arp(frame);
     else if (type === EtherType.IPV4) this.ipv4(frame);
+    else if (type === EtherType.IPV6) this.ipv6.input(frame, this.packet);
   }
 
   flush(): void {
@@ -140,6 +151,8 @@ export class UserNet implements NetBackend {
     p.end = end;
     p.src = be32(f, ip + 12);
     p.dst = be32(f, ip + 16);
+    // Numbers that IPv6 addresses have here.
+    if (isIpv6(p.src) || isIpv6(p.dst)) return;
     if ((be16(f, ip + 6) & 0x3fff) !== 0) {
       const whole = this.fragments.add(p);
       if (whole === null) return;
@@ -168,10 +181,10 @@ export class UserNet implements NetBackend {
   private service(p: Packet, port: number): UdpService | null {
     const a = this.addresses;
     if (port === DHCP_SERVER_PORT && (p.dst === BROADCAST || p.dst === a.host)) return (data) => this.bootp(data);
-    if (port === DNS_PORT && p.dst === a.dns && !this.restrict) {
+    if (port === DNS_PORT && (p.dst === a.dns || p.dst === (Own.DNS as number)) && !this.restrict) {
       return (data, q, srcPort) => {
-        const guest = q.src;
-        this.dns.handle(data, (m) => this.link.sendUdp(a.dns, DNS_PORT, guest, srcPort, m));
+        const { src: guest, dst: server } = q;
+        this.dns.handle(data, (m) => this.link.sendUdp(server, DNS_PORT, guest, srcPort, m));
       };
     }
     // Broadcasts and multicasts have no other listeners.
@@ -191,7 +204,7 @@ export class UserNet implements NetBackend {
     const n = end - start;
     if (n < 8 || b[start] !== 8) return;
     if (p.dst !== this.addresses.host && p.dst !== this.addresses.dns) {
-      this.link.sendUnreachable(p, 1);
+      this.link.sendUnreachable(p, 'host');
       return;
     }
     const r = this.link.buffer;

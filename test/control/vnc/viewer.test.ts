@@ -1,4 +1,4 @@
-/** A viewer of Debian's packages (gvnccapture, of gtk-vnc) sees what the screenshot shows. */
+/** Viewers of Debian's packages (gvnccapture and gvncviewer, of gtk-vnc) show what the screenshot shows, type and point. */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,11 +6,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { PNG } from 'pngjs';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { UsageError, VirtualMachine, VncServer } from '#lib/index.js';
-import { hostTool, noAddon, skipFor } from '../../boot/guests.js';
+import { guests, hostTool, noAddon, noGuests, skipFor } from '../../boot/guests.js';
+import { noViewer, Viewer } from './gvncviewer.js';
 
 const freedos = process.env.VMX_FREEDOS ?? fileURLToPath(new URL('../../../../shared/guests/freedos722.img', import.meta.url));
+const MINUTES = 60_000;
 /** Viewers count displays from this port on. */
 const FIRST_PORT = 5900;
 
@@ -40,11 +42,93 @@ async function capture(vm: VirtualMachine): Promise<void> {
   }
 }
 
-describe.skipIf(skipFor(noAddon ?? hostTool('gvnccapture') ?? (existsSync(freedos) ? null : 'no FreeDOS floppy')))('gvnccapture', () => {
-  it('shows FreeDOS dot by dot', async () => {
-    await using vm = await VirtualMachine.create({ floppies: [`${freedos},snapshot`] });
-    vm.start();
-    await vm.screen.waitForText('A:\\>', { timeout: 120_000 });
+const noFreedos = existsSync(freedos) ? null : 'no FreeDOS floppy';
+const kernel = guests.kernelGeneric ?? '';
+const initrd = guests.initramfsDesk ?? '';
+const noLinux = noGuests ?? (existsSync(kernel) && existsSync(initrd) ? null : 'no kernel with all drivers: run node scripts/guests.mjs');
+
+async function startFreedos(): Promise<VirtualMachine> {
+  const vm = await VirtualMachine.create({ floppies: [`${freedos},snapshot`] });
+  vm.start();
+  await vm.screen.waitForText('A:\\>', { timeout: 2 * MINUTES });
+  return vm;
+}
+
+async function startLinux(): Promise<VirtualMachine> {
+  const vm = await VirtualMachine.create({ kernel, initrd, append: 'console=ttyS0 console=tty0 quiet', vga: 'std', devices: ['virtio-tablet'] });
+  vm.start();
+  await vm.screen.waitForText('~ #', { timeout: 5 * MINUTES });
+  return vm;
+}
+
+describe.skipIf(skipFor(noAddon ?? hostTool('gvnccapture')))('gvnccapture', () => {
+  it.skipIf(skipFor(noFreedos))('shows FreeDOS dot by dot', async () => {
+    await using vm = await startFreedos();
     await capture(vm);
-  }, 300_000);
+  }, 5 * MINUTES);
+
+  it.skipIf(skipFor(noLinux))('shows a Linux console dot by dot', async () => {
+    await using vm = await startLinux();
+    await capture(vm);
+  }, 10 * MINUTES);
+});
+
+describe.skipIf(skipFor(noAddon ?? noViewer))('gvncviewer', () => {
+  let viewer: Viewer | null = null;
+  afterEach(async () => {
+    await viewer?.close();
+    viewer = null;
+  });
+
+  /** What the window shows while the machine stands still is what the library says. */
+  async function samePicture(vm: VirtualMachine, v: Viewer): Promise<void> {
+    await vm.pause();
+    const { width, height, rgba } = await vm.screen.picture();
+    const want = Buffer.from(rgba.filter((_, i) => i % 4 !== 3));
+    await expect.poll(async () => (await v.picture(width, height))?.rgb.equals(want), { timeout: 30_000, interval: 200 }).toBe(true);
+    await vm.resume();
+  }
+
+  it.skipIf(skipFor(noFreedos))('shows FreeDOS, types and points', async () => {
+    await using vm = await startFreedos();
+    // FreeDOS has no tablet: what arrives at the machine's mouse is looked at.
+    const moved = [0, 0];
+    const { move } = vm.mouse;
+    vm.mouse.move = (dx, dy, wheel): Promise<void> => {
+      moved[0]! += dx;
+      moved[1]! += dy;
+      return move.call(vm.mouse, dx, dy, wheel);
+    };
+    viewer = await Viewer.open(await listen(vm));
+    await samePicture(vm, viewer);
+    await viewer.type('ver');
+    await vm.screen.waitForText(/A:\\>ver\s+Free[^]*A:\\>/i, { timeout: MINUTES });
+    await samePicture(vm, viewer);
+    // A click catches the mouse, then ways count.
+    await viewer.do('mousemove', '300', '200', 'click', '1', 'sleep', '1');
+    for (let i = 0; i < 5; i++) await viewer.do('mousemove_relative', '--', '20', '10', 'sleep', '0.2');
+    await expect.poll(() => moved[0]! > 0 && moved[1]! > 0, { timeout: 20_000 }).toBe(true);
+  }, 5 * MINUTES);
+
+  it.skipIf(skipFor(noLinux))('shows a Linux console, types and points', async () => {
+    await using vm = await startLinux();
+    viewer = await Viewer.open(await listen(vm));
+    await viewer.type('echo linux on the screen');
+    await vm.screen.waitForText(/^linux on the screen$/m, { timeout: MINUTES });
+    await samePicture(vm, viewer);
+    const { width, height } = await vm.screen.picture();
+    const area = (await viewer.area(width, height))!;
+    // The guest reads where its tablet points: struct input_event as words, whose ninth to eleventh are type, code and value.
+    await viewer.type("cd /sys/class/input; timeout 60 head -c 240 /dev/input/$(grep -l tablet event*/device/name | cut -d/ -f1) | od -An -v -tu2 -w24");
+    await viewer.do('sleep', '2');
+    for (let i = 1; i <= 8; i++) await viewer.do('mousemove', String(area.x + 20 * i), String(area.y + 10 * i), 'sleep', '0.2');
+    const text = await vm.screen.waitForText(/( +\d+){12}\n~ # ?$/m, { timeout: MINUTES });
+    const values = (code: number): number[] => [...text.matchAll(new RegExp(`^(?: +\\d+){8} +3 +${code} +(\\d+) +0$`, 'gm'))].map((m) => Number(m[1]));
+    // What the tablet says is the place in the picture, of 32768 in each direction. The first movement may come before the guest looks.
+    const xs = values(0).map((v) => Math.round((v * (width - 1)) / 32767));
+    const ys = values(1).map((v) => Math.round((v * (height - 1)) / 32767));
+    expect(xs.length).toBeGreaterThan(2);
+    expect(xs.map((x) => x % 20)).toEqual(xs.map(() => 0));
+    expect(ys).toEqual(xs.slice(0, ys.length).map((x) => x / 2));
+  }, 10 * MINUTES);
 });
