@@ -9,6 +9,7 @@
         "native/block/file.cc",
         "native/memory/region.cc",
         "native/memory/mapping.cc",
+        "native/memory/ahead.cc",
         "native/exec/context.cc",
         "native/exec/guard.cc",
         "native/exec/host.cc",

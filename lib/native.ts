@@ -33,12 +33,12 @@ export interface NativeContext {
    */
   run(entry: number): number;
   /**
-   * Arms the deadline: at monotonic time `ns` (process clock of `now`) a native thread stores 1 to the high word of
+   * Arms the deadline: at monotonic time `ns` (process clock of `now`) a native thread sets `Attention.DEADLINE` in the high word of
    * PENDING, once. Infinity disarms. Re-arming replaces; it costs a system call only when the deadline moves forward
    * beyond what the thread's timer is set to.
    */
   setDeadline(ns: number): void;
-  /** Sets the high word of PENDING now and ends a `wait`. Other threads use `NativeAddon.kick`. */
+  /** Sets `Attention.LOOK` in the high word of PENDING now and ends a `wait`. Other threads use `NativeAddon.kick`. */
   kick(): void;
   /**
    * Blocks until monotonic time `ns`, the deadline, a kick, or until this thread's event loop has something to do:
@@ -49,7 +49,7 @@ export interface NativeContext {
    */
   wait(ns: number): number;
   /**
-   * While set, the helper thread also watches the event loop's descriptor and sets PENDING (high word) when something
+   * While set, the helper thread also watches the event loop's descriptor and sets `Attention.LOOK` in PENDING's high word when something
    * arrives there. Each arrival counts once: after clearing the word ask `wait(0)`, or call watchLoop(true) again,
    * which looks anew (one system call). JavaScript timers are not seen; arm the deadline for them.
    */
@@ -80,6 +80,11 @@ export interface NativeAddon {
    * Gives pages of RAM back to the host; they read as zero from then on. offset, bytes: page multiples. False if this host cannot.
    */
   discard(memory: NativeMemory, offset: number, bytes: number): boolean;
+  /**
+   * A thread backs pages with memory of the host before they are needed; executable memory with huge pages. offset, bytes: page
+   * multiples (executable memory: of 2 MiB). Only speed.
+   */
+  backAhead(memory: NativeMemory | NativeExec, offset: number, bytes: number): void;
   createContext(state: NativeMemory, exec: NativeExec | null): NativeContext;
   /** Kicks the context with that id, whichever thread it belongs to. False if there is none (any more). */
   kick(id: number): boolean;

@@ -7,6 +7,7 @@
 #include "exec/context.h"
 #include "exec/host.h"
 #include "kvm/kvm_binding.h"
+#include "memory/ahead.h"
 #include "memory/mapping.h"
 
 namespace vmx {
@@ -137,20 +138,37 @@ Napi::Value AllocExec(const Napi::CallbackInfo& info) {
   return WrapMemory(env, rw, rx, bytes);
 }
 
-/** discard(memory, offset, bytes): page multiples within the memory. */
-Napi::Value DiscardPages(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  std::shared_ptr<Region> region = FindRegion(env, info[0]);
-  double offset = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : -1;
-  double bytes = info[2].IsNumber() ? info[2].As<Napi::Number>().DoubleValue() : -1;
+/** Arguments (memory, offset, bytes): page multiples within the memory. The region, or null with a pending exception. */
+std::shared_ptr<Region> PagesArgument(const Napi::CallbackInfo& info, const char* who, size_t* offset, size_t* bytes) {
+  std::shared_ptr<Region> region = FindRegion(info.Env(), info[0]);
+  double o = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : -1;
+  double n = info[2].IsNumber() ? info[2].As<Napi::Number>().DoubleValue() : -1;
   const double page = static_cast<double>(PageSize());
   // Written so that NaN fails.
-  bool aligned = std::fmod(offset, page) == 0 && std::fmod(bytes, page) == 0;
-  if (!region || region->exec() || !aligned || !(offset >= 0) || !(bytes > 0) ||
-      !(offset + bytes <= static_cast<double>(region->bytes()))) {
-    return Throw(env, "ERR_INVALID_ARG", "discard: not whole pages of a memory");
+  bool aligned = std::fmod(o, page) == 0 && std::fmod(n, page) == 0;
+  if (!region || !aligned || !(o >= 0) || !(n > 0) || !(o + n <= static_cast<double>(region->bytes()))) {
+    Throw(info.Env(), "ERR_INVALID_ARG", std::string(who) + ": not whole pages of a memory");
+    return nullptr;
   }
-  return Napi::Boolean::New(env, Discard(region->base() + static_cast<size_t>(offset), static_cast<size_t>(bytes)));
+  *offset = static_cast<size_t>(o);
+  *bytes = static_cast<size_t>(n);
+  return region;
+}
+
+/** discard(memory, offset, bytes): not of executable memory. */
+Napi::Value DiscardPages(const Napi::CallbackInfo& info) {
+  size_t offset, bytes;
+  std::shared_ptr<Region> region = PagesArgument(info, "discard", &offset, &bytes);
+  if (!region) return info.Env().Undefined();
+  if (region->exec()) return Throw(info.Env(), "ERR_INVALID_ARG", "discard: executable memory");
+  return Napi::Boolean::New(info.Env(), Discard(region->base() + offset, bytes));
+}
+
+Napi::Value BackPagesAhead(const Napi::CallbackInfo& info) {
+  size_t offset, bytes;
+  std::shared_ptr<Region> region = PagesArgument(info, "backAhead", &offset, &bytes);
+  if (region) BackAhead(region->base() + offset, region->exec() ? region->exec() + offset : nullptr, bytes);
+  return info.Env().Undefined();
 }
 
 Napi::Value Free(const Napi::CallbackInfo& info) {
@@ -222,6 +240,7 @@ Napi::Value Init(const Napi::CallbackInfo& info) {
   addon.Set("allocState", Napi::Function::New<AllocPlain<MapState>>(env, "allocState"));
   addon.Set("allocExec", Napi::Function::New<AllocExec>(env, "allocExec"));
   addon.Set("discard", Napi::Function::New<DiscardPages>(env, "discard"));
+  addon.Set("backAhead", Napi::Function::New<BackPagesAhead>(env, "backAhead"));
   addon.Set("free", Napi::Function::New<Free>(env, "free"));
   addon.Set("createContext", Napi::Function::New<CreateContext>(env, "createContext"));
   addon.Set("kick", Napi::Function::New<Kick>(env, "kick"));

@@ -24,7 +24,7 @@ export const enum Slot {
   PCBASE = 1,
   /** Linear address of the next instruction; valid only outside blocks (after an exit, before an entry). */
   PC = 2,
-  /** Low word: requests set by the JavaScript thread (`Pending`). High word: set to 1 by native threads only. */
+  /** Low word: requests set by the JavaScript thread (`Pending`). High word: `Attention`, set by native threads. */
   PENDING = 3,
   /** Low word: page offset of the current instruction | offset of the next one << 16. High word: `Yield` kind. */
   X_INSN = 4,
@@ -204,6 +204,14 @@ export const enum Pending {
   EVENT = 4,
   /** Leave the run loop: pause, stop, accelerator switch. */
   STOP = 8,
+}
+
+/** Bits of the high word of PENDING, by which native threads make generated code leave at the next check. */
+export const enum Attention {
+  /** The deadline of the slice has come. */
+  DEADLINE = 1,
+  /** The event loop may have something to do: a descriptor of it is ready, or another thread has kicked the context. */
+  LOOK = 2,
 }
 
 /** Kinds of yield: generated code stops in the middle of a block and may be resumed after it. */

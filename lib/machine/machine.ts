@@ -12,7 +12,7 @@ import { CODE_GRANULE } from '../engine/cpu.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
+import { Attention, Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec, type NativeMemory } from '../native.js';
@@ -66,6 +66,7 @@ const TURN_NS = 10_000_000;
 const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
 const PAGE = 4096;
+const HUGE_PAGE = 2 << 20;
 /** CPUID 80000007 EDX: the host's time-stamp counter runs at one rate, always. */
 const INVARIANT_TSC = 0x100;
 /** Exits of a hypervisor may follow each other this long before timers and the event loop get their turn, ns. */
@@ -139,6 +140,7 @@ export class Machine {
     const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
     this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
     const ram = (this.ram = native.allocRam(config.memory + extraBytes(config)));
+    if (engineName === 'jit') this.backAhead(ram);
     this.streams = new MachineStreams((id, m) => host.stream(id, m));
     const map = native.allocState(Math.ceil((config.memory + extraBytes(config)) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
@@ -168,7 +170,7 @@ export class Machine {
     });
     this.cpus = this.guest.cpus;
     this.board = this.guest.board;
-    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned, passOptions(config.debug.disablePasses ?? []));
+    const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned, passOptions(config.debug.disablePasses ?? []), (at, offset, bytes) => native.backAhead(at, offset, bytes));
     this.generated = host64;
     this.engine = new Engine(this.memory, this.cpus, {
       host: engineName === 'interp' ? null : host64,
@@ -207,6 +209,15 @@ export class Machine {
     this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
+  }
+
+  /** Has memory cleared that the guest uses first, while the board is being built. */
+  private backAhead(ram: NativeMemory): void {
+    for (const [from, to] of this.arch.usedFirst?.(this.config) ?? []) {
+      const first = Math.floor(from / HUGE_PAGE) * HUGE_PAGE;
+      const last = Math.min(Math.ceil(to / HUGE_PAGE) * HUGE_PAGE, this.config.memory);
+      if (first >= 0 && last > first) this.native.backAhead(ram, first, last - first);
+    }
   }
 
   get contextId(): number {
@@ -493,10 +504,18 @@ export class Machine {
   }
 
   private clearRequests(): void {
-    for (const c of this.cpus) {
-      c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~Pending.STOP;
-      c.V[Slot.PENDING * 2 + 1] = 0;
-    }
+    for (const c of this.cpus) c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~Pending.STOP;
+    if (!this.loopCalls()) return;
+    // It has become so just now: the next slice ends at once.
+    this.turnWanted = true;
+    this.cpus[0]!.V[Slot.PENDING * 2 + 1]! |= Attention.LOOK;
+  }
+
+  /** Takes back what native threads have asked for. @returns true if it is a turn of the event loop */
+  private loopCalls(): boolean {
+    let why = 0;
+    for (const c of this.cpus) why |= Atomics.exchange(c.V, Slot.PENDING * 2 + 1, 0);
+    return (why & Attention.LOOK) !== 0;
   }
 
   /** Rounds as long as a hypervisor's exits follow each other closely. @returns true if there is nothing to do but wait. */
@@ -567,7 +586,7 @@ export class Machine {
   /** Sleeps if all CPUs are halted, and lets the event loop turn if it has work. */
   private async between(ctx: NativeContext, halted: boolean): Promise<void> {
     const now = this.native.now();
-    let turn = this.turnWanted || (halted && this.idleTurn) || now - this.lastTurn > TURN_NS;
+    let turn = this.loopCalls() || this.turnWanted || (halted && this.idleTurn) || now - this.lastTurn > TURN_NS;
     if (halted && !turn && !this.wakeWanted && (this.suspended || this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0))) {
       const deadline = this.timers.nextDeadline();
       if (this.virtual !== null && deadline !== Infinity) {
@@ -579,7 +598,8 @@ export class Machine {
         turn = ctx.wait(Math.min(until, now + LONG_NS)) === 1;
         this.haltedNs += this.native.now() - now;
       }
-    } else if (!turn) {
+    } else if (!turn && this.accelerator !== null) {
+      // Which has perhaps cleared what native threads have asked for.
       turn = ctx.wait(0) === 1;
     }
     if (turn) {

@@ -54,8 +54,8 @@ Context* FindContext(double id) {
   return it == d.contexts.end() ? nullptr : it->second;
 }
 
-void Context::Raise() {
-  pending_high_->store(1, std::memory_order_seq_cst);
+void Context::Raise(Why why) {
+  pending_high_->fetch_or(why, std::memory_order_seq_cst);
   std::lock_guard<std::mutex> lock(blocked_mutex_);
   if (blocked_in_) blocked_in_->Interrupt();
 }
@@ -170,7 +170,7 @@ class Helper {
       int n = epoll_wait(epoll_fd_, events, 2, -1);
       for (int i = 0; i < n; i++) {
         if (events[i].data.u32 == kLoop) {
-          context_->Raise();
+          context_->Raise(Context::kLook);
         } else {
           OnTimer();
         }
@@ -269,7 +269,7 @@ uint64_t Context::Expire() {
   while (deadline <= MonotonicNs()) {
     // The exchange fails if the deadline was replaced meanwhile; then the new one counts.
     if (deadline_.compare_exchange_strong(deadline, kNever, std::memory_order_seq_cst)) {
-      Raise();
+      Raise(kDeadline);
       deadline = deadline_.load(std::memory_order_seq_cst);
     }
   }
@@ -277,7 +277,7 @@ uint64_t Context::Expire() {
 }
 
 void Context::Kick() {
-  Raise();
+  Raise(kLook);
   // Pairs with Wait, which announces itself before it looks at PENDING: one of the two sees the other.
   if (!waiting_.load(std::memory_order_seq_cst)) return;
   uint64_t one = 1;

@@ -62,8 +62,10 @@ class Context {
   bool disposed() const { return !state_; }
   double id() const { return id_; }
 
-  /** Sets the high word of PENDING. */
-  void Raise();
+  /** Why the high word of PENDING is set: the deadline, or anything that JavaScript's event loop may have to look at. */
+  enum Why : uint32_t { kDeadline = 1, kLook = 2 };
+  /** Sets the bit in the high word of PENDING. */
+  void Raise(Why why);
   /** The helper's timer went off: raises if the deadline has come. Returns the time to sleep until. */
   uint64_t Expire();
 

@@ -39,7 +39,9 @@ export interface CodeCacheStats {
 }
 
 /** Words of payload after which a chunk is closed. */
-const CHUNK_WORDS = 1 << 16;
+const CHUNK_WORDS = 1 << 18;
+/** Entries after the one found last that are tried before the table: an earlier run met blocks in nearly the same order. */
+const AHEAD = 6;
 const PAGE = 4096;
 
 /** RAM offset of the page after the one a block lies in: asked for only if the block's first part matches. */
@@ -68,8 +70,13 @@ export class CodeCache {
   private readonly bytes: (Uint8Array | null)[] = [];
   private readonly loaders: ((() => Int32Array | null) | null)[] = [];
   private U8: Uint8Array = new Uint8Array(0);
+  /** Guest RAM of the last `find`, to be read in words. */
+  private ram: Uint8Array = this.U8;
+  private ramView = new DataView(this.U8.buffer);
   /** Of the last `find`. */
   private hash = 0;
+  /** Entry found last. */
+  private last = 0;
 
   /** The chunk that is being filled. */
   private out = new RecordWriter();
@@ -77,8 +84,13 @@ export class CodeCache {
   private outChunk = -1;
 
   constructor(private readonly store: CacheStore, private readonly pool: ConstPool) {
+    const found: ChunkIndex[] = [];
     store.open((index, load) => {
-      const chunk = this.newChunk(null, load);
+      this.newChunk(null, load);
+      found.push(index);
+    });
+    this.reserve(found.reduce((n, index) => n + (index.length >> 1), 0));
+    found.forEach((index, chunk) => {
       for (let i = 0; i < index.length; i += 2) this.enter(index[i]!, chunk, index[i + 1]!);
     });
     this.stats.known = this.entries;
@@ -89,6 +101,14 @@ export class CodeCache {
     this.bytes.push(payload === null ? null : new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength));
     this.loaders.push(load);
     return this.payloads.length - 1;
+  }
+
+  /** Makes room for n entries at once. */
+  private reserve(n: number): void {
+    while (this.hashes.length < n) this.growEntries();
+    let length = this.table.length;
+    while (length < n * 2) length *= 2;
+    if (length > this.table.length) this.table = new Int32Array(length);
   }
 
   private enter(hash: number, chunk: number, offset: number): void {
@@ -129,12 +149,24 @@ export class CodeCache {
    * @returns true if there is; W, at and page2 tell where
    */
   find(ram: Uint8Array, pageOff: number, offset: number, mode: number, second: SecondPage): boolean {
+    if (ram !== this.ram) {
+      this.ram = ram;
+      this.ramView = new DataView(ram.buffer, ram.byteOffset, ram.byteLength);
+    }
     const h = (this.hash = blockHash(offset, mode, blockPrefix(ram, pageOff + offset, PAGE - offset)));
+    const { hashes } = this;
+    const end = Math.min(this.last + 1 + AHEAD, this.entries);
+    for (let n = this.last + 1; n < end; n++) {
+      if (hashes[n] !== h || !this.open(n) || !this.matches(ram, pageOff, offset, mode, second)) continue;
+      this.last = n;
+      return true;
+    }
     const mask = this.table.length - 1;
     for (let i = h & mask; this.table[i] !== 0; i = (i + 1) & mask) {
       const n = this.table[i]! - 1;
-      if (this.hashes[n] !== h || !this.open(n)) continue;
-      if (this.matches(ram, pageOff, offset, mode, second)) return true;
+      if (hashes[n] !== h || !this.open(n) || !this.matches(ram, pageOff, offset, mode, second)) continue;
+      this.last = n;
+      return true;
     }
     return false;
   }
@@ -183,7 +215,14 @@ export class CodeCache {
     const spans = (place & RecFlag.SPANS) !== 0;
     const head = spans ? PAGE - offset : total;
     const guest = guestAt(W, at) * 4;
-    if (!this.same(ram, pageOff + offset, guest, 0, head)) return false;
+    const whole = head >> 2;
+    const { ramView } = this;
+    const word = guest >> 2;
+    for (let k = 0; k < whole; k++) {
+      const differ = ramView.getInt32(pageOff + offset + k * 4, true) ^ W[word + k]!;
+      if (differ !== 0 && !this.symbolsCover(k * 4, differ)) return false;
+    }
+    if (!this.same(ram, pageOff + offset + whole * 4, guest + whole * 4, whole * 4, head)) return false;
     this.page2 = -1;
     if (spans) {
       // The bytes so far decide that the instruction needs more: to ask for them is what the decoder would do, too.
@@ -199,6 +238,14 @@ export class CodeCache {
     const n = to - from;
     for (let k = 0; k < n; k++) {
       if (ram[pos + k] !== U8[guest + k] && !this.inSymbol(from + k)) return false;
+    }
+    return true;
+  }
+
+  /** True if the bytes of the word at `at` that are not zero in `differ` belong to upper halves of symbols. */
+  private symbolsCover(at: number, differ: number): boolean {
+    for (let k = 0; k < 4; k++) {
+      if (((differ >>> (8 * k)) & 0xff) !== 0 && !this.inSymbol(at + k)) return false;
     }
     return true;
   }

@@ -2,20 +2,20 @@
  * The run loop: finds or translates the block at PC, executes it on the interpreter or as generated code, and does what
  * the block left to do: memory slow paths, helpers, exceptions, interrupts, chaining, invalidation.
  */
-import { CODE_GRANULE, type CodeWindow, FlushKind, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
+import { CODE_GRANULE, type CodeWindow, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
 import { HelperResult, type HelperInfo } from '../helpers.js';
 import { compileForInterp } from '../interp/compile.js';
 import { Interpreter } from '../interp/interp.js';
 import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
-import { ExitCode, HINT_MISSES, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot, Yield } from '../state.js';
+import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey, PageBlocks } from './block.js';
 import { ChainSites } from './chain-sites.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
-import { JumpContexts } from './jump-contexts.js';
+import { JumpCache } from './jump-cache.js';
 import { findLoop, Heat } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
@@ -72,8 +72,6 @@ export interface EngineStats {
 class Restart extends Error {}
 
 const PAGE = 4096;
-const JC_PAGES = 4096;
-const JC_MODE = Slot.JC_MODE * 2;
 /** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
 const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
@@ -86,8 +84,6 @@ const BRING_IN = 48;
 const noSecondPage = (): number => -1;
 /** Words of the code map per page. */
 const MAP_WORDS = PAGE / CODE_GRANULE / 32;
-/** Index in `jcPages` of the page that holds the address. */
-const pageMark = (table: number, lo: number): number => table * JC_PAGES + ((lo >>> 12) & (JC_PAGES - 1));
 
 /**
  * A debugging tool that takes part in translation and may execute blocks itself (docs/DEBUGGING.md). With one attached
@@ -147,33 +143,15 @@ export class Engine {
   /** Regions with page hints, and when their misses were last looked at. */
   private hinted: Block[] = [];
   private hintsSeen = 0;
+  /** When CPU time was last asked for, ms. */
   private hintsAsked = 0;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
   /** Of the block linked last: row of a chain site that leads to no block yet, and the page offset it wants, in turn. */
   private readonly openSites: number[] = [];
-  private readonly jcNonGlobal: Uint8Array;
-  /** By table: it may hold entries of global pages. */
-  private readonly jcGlobal: Uint8Array;
-  private readonly jcUsed: Uint8Array;
+  private readonly jumps: JumpCache;
   private stops: Stops | null = null;
-  /**
-   * Per table and page number modulo JC_PAGES: first entry (plus 1, 0 = none) of the list of filled entries for such pages, linked by
-   * `jcNext`.
-   */
-  private readonly jcPages: Uint16Array;
-  private readonly jcNext: Uint16Array[];
-  private readonly jcBlocks: (Block | null)[][];
-  /** Filled entries of each table. */
-  private readonly jcLists: Uint16Array[];
-  private readonly jcCounts: Int32Array;
-  private readonly jcSaved = new JumpContexts();
-  /**
-   * An empty table. The key is an address that is canonical in no paging mode; should a guest jump there all the same,
-   * the entry leads to code that leaves with NEXT, and the fetch raises the exception.
-   */
-  private readonly jcEmpty = new Int32Array(JC_TABLE_BYTES >> 2);
 
   constructor(
     private readonly map: PhysicalMap,
@@ -183,34 +161,16 @@ export class Engine {
     this.ir = new IrBuilder(this.consts);
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
-    const tables = cpus.length * MMU_INDEXES;
-    this.jcNonGlobal = new Uint8Array(tables);
-    this.jcGlobal = new Uint8Array(tables);
-    this.jcUsed = new Uint8Array(tables);
-    this.jcPages = new Uint16Array(tables * JC_PAGES);
-    this.jcNext = [];
-    const miss = o.host === null ? 0 : o.host.missAddress;
-    for (let i = 0; i < this.jcEmpty.length; i += 4) {
-      this.jcEmpty[i + 1] = 0x4000_0000;
-      this.jcEmpty[i + 2] = miss | 0;
-      this.jcEmpty[i + 3] = Math.floor(miss / 0x1_0000_0000);
-    }
-    this.jcBlocks = [];
-    this.jcLists = [];
-    this.jcCounts = new Int32Array(tables);
-    for (let i = 0; i < tables; i++) {
-      this.jcBlocks.push(new Array<Block | null>(JC_ENTRIES).fill(null));
-      this.jcLists.push(new Uint16Array(JC_ENTRIES));
-      this.jcNext.push(new Uint16Array(JC_ENTRIES));
-    }
+    this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null);
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
       const mapAt = map.codeMap?.address ?? 0;
       cpu.V[Slot.CODE_MAP * 2] = mapAt | 0;
       cpu.V[Slot.CODE_MAP * 2 + 1] = Math.floor(mapAt / 0x1_0000_0000);
-      for (let i = 0; i < MMU_INDEXES; i++) cpu.V[JC_MODE + i] = -1;
-      for (let i = 0; i < MMU_INDEXES; i++) cpu.V.set(this.jcEmpty, (JC_BASE + i * JC_TABLE_BYTES) >> 2);
-      cpu.onFlush = (kind, lo, hi) => this.flushed(cpu, kind, lo, hi);
+      cpu.onFlush = (kind, lo, hi) => {
+        o.host?.forgetReturns(cpu, false);
+        this.jumps.flushed(cpu, kind, lo, hi);
+      };
       if (o.host) o.host.attach(cpu);
     }
     map.onCodeWrite = (off, n) => this.codeWrite(off, n, true);
@@ -409,7 +369,7 @@ export class Engine {
             const id = V[Slot.X_ADDR * 2]!;
             const { flushes } = s;
             // It is reached by the jump from now on: the jump cache need not know it.
-            this.useJumpTable(cpu);
+            this.jumps.use(cpu);
             const target = this.find(cpu, false);
             // Looking up may have dropped all code: then another site may have this number.
             if (s.flushes === flushes && this.sites.chain(id, target)) s.chained++;
@@ -438,11 +398,8 @@ export class Engine {
   private sample(cpu: GuestCpu, host: HostCode): void {
     if (this.o.passes.regions === false || this.tool !== null || this.onBlock !== null || this.stops !== null || this.ir.flagless) return;
     const V = cpu.V;
-    const lo = V[Slot.PC * 2]!;
-    const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
-    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
-    const b = this.jcBlocks[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
-    if (b === null || V[e] !== lo || V[e + 1] !== V[Slot.PC * 2 + 1]! || b.mode !== cpu.mode || !b.valid || b.page2 >= 0) return;
+    const b = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    if (b === null || b.mode !== cpu.mode || b.page2 >= 0) return;
     if (this.hinted.length > 0) this.checkHints(cpu, host);
     if (!b.valid || (this.spoiled.get(b.ram - b.offset) ?? 0) >= 2) return;
     if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
@@ -450,7 +407,7 @@ export class Engine {
 
   /** Regions whose hints miss too often are made again without these. */
   private checkHints(cpu: GuestCpu, host: HostCode): void {
-    // To ask for the CPU time is a system call.
+    // Not more often than could be judged: asking for CPU time is a system call.
     const wall = performance.now();
     if (wall - this.hintsAsked < HINT_CHECK_MS) return;
     this.hintsAsked = wall;
@@ -530,84 +487,13 @@ export class Engine {
     const V = cpu.V;
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
-    const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
-    this.useJumpTable(cpu);
-    const idx = (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
-    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + idx * 16) >> 2;
-    const cached = this.jcBlocks[table]![idx]!;
-    if (cached !== null && V[e] === lo && V[e + 1] === hi && cached.valid) return cached;
+    this.jumps.use(cpu);
+    const cached = this.jumps.get(cpu, lo, hi);
+    if (cached !== null) return cached;
     const block = this.find(cpu, false);
     // Translating may have flushed everything: only now is the entry ours to fill.
-    V[JC_MODE + cpu.mmuIdx] = cpu.mode;
-    if (cpu.fetchGlobal) this.jcGlobal[table] = 1;
-    else this.jcNonGlobal[table] = 1;
-    this.fillEntry(V, e, table, idx, lo, hi, block);
+    this.jumps.put(cpu, lo, hi, block);
     return block;
-  }
-
-  /** Code of the CPU's mode is about to run: its jump cache must not have entries of another one. */
-  private useJumpTable(cpu: GuestCpu): void {
-    const { V } = cpu;
-    if (V[JC_MODE + cpu.mmuIdx] === cpu.mode) return;
-    this.clearJumpCache(cpu, cpu.mmuIdx);
-    V[JC_MODE + cpu.mmuIdx] = cpu.mode;
-  }
-
-  private fillEntry(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, block: Block): void {
-    const blocks = this.jcBlocks[table]!;
-    if (blocks[idx] !== null) this.unlinkEntry(table, idx, V[e]!);
-    // An entry that has been dropped is still in the list.
-    else if (this.jcCounts[table]! < JC_ENTRIES) this.jcLists[table]![this.jcCounts[table]!++] = idx;
-    const mark = pageMark(table, lo);
-    this.jcNext[table]![idx] = this.jcPages[mark]!;
-    this.jcPages[mark] = idx + 1;
-    V[e] = lo;
-    V[e + 1] = hi;
-    if (this.o.host !== null) {
-      const host = this.onBlock === null ? this.o.host.address + block.entryA : this.o.host.missAddress;
-      V[e + 2] = host | 0;
-      V[e + 3] = Math.floor(host / 0x1_0000_0000);
-    }
-    blocks[idx] = block;
-    this.jcUsed[table] = 1;
-    this.noteEntry(block, (table << 16) | idx);
-  }
-
-  /** Takes a filled entry, for linear address lo, out of the list of its page. */
-  private unlinkEntry(table: number, idx: number, lo: number): void {
-    const next = this.jcNext[table]!;
-    const mark = pageMark(table, lo);
-    let at = this.jcPages[mark]! - 1;
-    if (at === idx) {
-      this.jcPages[mark] = next[idx]!;
-      return;
-    }
-    while (at >= 0 && next[at]! - 1 !== idx) at = next[at]! - 1;
-    if (at >= 0) next[at] = next[idx]!;
-  }
-
-  /**
-   * Remembers that a jump cache entry points to the block. Entries come and go with every flush, so one that no longer points
-   * here gives its place to the new one.
-   */
-  private noteEntry(b: Block, where: number): void {
-    if (b.jc === where) return;
-    if (b.jc < 0 || !this.pointsTo(b, b.jc)) {
-      b.jc = where;
-      return;
-    }
-    const more = (b.jcMore ??= []);
-    let free = -1;
-    for (let i = 0; i < more.length; i++) {
-      if (more[i] === where) return;
-      if (free < 0 && !this.pointsTo(b, more[i]!)) free = i;
-    }
-    if (free >= 0) more[free] = where;
-    else more.push(where);
-  }
-
-  private pointsTo(b: Block, where: number): boolean {
-    return this.jcBlocks[where >>> 16]![where & 0xffff] === b;
   }
 
   /** Block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
@@ -681,6 +567,7 @@ export class Engine {
     if (tool !== null) tool.lifted(cpu, this.ir, mode, pcOff, w.buf.subarray(start, w.pos), single);
     runPasses(this.ir, cpu.helpers, this.o.passes, (mode & this.o.fpHelperBit) !== 0);
     const mmuIdx = tool !== null && tool.mmuIdx >= 0 ? tool.mmuIdx : cpu.mmuIdx;
+    if (mmuIdx !== cpu.mmuIdx) this.jumps.beginFor(mmuIdx, mode);
     const block = new Block(pageOff + pcOff, mode, mmuIdx, bytes, this.ir.insns);
     block.page2 = page2;
     const mask32 = this.o.mask32(mode);
@@ -900,7 +787,7 @@ export class Engine {
     b.valid = false;
     this.stats.invalidated++;
     // It may be running: its loop ends at the next look at PENDING.
-    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1] = 1;
+    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
     const pageOff = b.ram - (b.ram % PAGE);
     this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
     if (b.page2 >= 0) {
@@ -909,24 +796,7 @@ export class Engine {
       if (i >= 0) tails!.splice(i, 1);
     }
     if (b.incoming !== 0) this.sites.unchain(b);
-    this.unlist(b, b.jc);
-    if (b.jcMore !== null) for (const where of b.jcMore) this.unlist(b, where);
-    b.jc = -1;
-    b.jcMore = null;
-  }
-
-  /** Clears a jump cache entry if it points to the block. */
-  private unlist(b: Block, where: number): void {
-    if (where < 0 || !this.pointsTo(b, where)) return;
-    this.jcBlocks[where >>> 16]![where & 0xffff] = null;
-    this.dropEntry(where >>> 16, where & 0xffff);
-  }
-
-  private dropEntry(table: number, idx: number): void {
-    const V = this.cpus[Math.floor(table / MMU_INDEXES)]!.V;
-    const e = (JC_BASE + (table % MMU_INDEXES) * JC_TABLE_BYTES + idx * 16) >> 2;
-    this.unlinkEntry(table, idx, V[e]!);
-    this.emptyEntry(V, e);
+    this.jumps.drop(b);
   }
 
   /** Changes between generated code and the interpreter (null). Between slices only. */
@@ -959,116 +829,11 @@ export class Engine {
     this.spoiled.clear();
     this.hinted = [];
     this.sites.clear();
-    for (const c of this.cpus) {
-      for (let i = 0; i < MMU_INDEXES; i++) this.clearJumpCache(c, i);
-      this.o.host?.forgetReturns(c, true);
-    }
-    this.jcSaved.clear();
+    this.jumps.clear();
+    if (this.o.host !== null) for (const c of this.cpus) this.o.host.forgetReturns(c, true);
     this.consts.reset();
     if (this.o.host !== null) this.o.host.reset();
     if (this.tool !== null) this.tool.flushed();
-  }
-
-  private clearJumpCache(cpu: GuestCpu, mmuIdx: number): void {
-    const table = cpu.index * MMU_INDEXES + mmuIdx;
-    if (this.jcUsed[table] === 0) return;
-    this.jcUsed[table] = 0;
-    this.jcNonGlobal[table] = 0;
-    this.jcGlobal[table] = 0;
-    const base = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
-    const { V } = cpu;
-    const blocks = this.jcBlocks[table]!;
-    const n = this.jcCounts[table]!;
-    this.jcCounts[table] = 0;
-    if (n === JC_ENTRIES) {
-      // The list may have overflowed.
-      V.set(this.jcEmpty, base);
-      blocks.fill(null);
-      this.jcPages.fill(0, table * JC_PAGES, (table + 1) * JC_PAGES);
-      return;
-    }
-    const list = this.jcLists[table]!;
-    for (let i = 0; i < n; i++) {
-      const idx = list[i]!;
-      this.emptyEntry(V, base + idx * 4);
-      blocks[idx] = null;
-    }
-    this.jcPages.fill(0, table * JC_PAGES, (table + 1) * JC_PAGES);
-  }
-
-  private emptyEntry(V: Int32Array, e: number): void {
-    const { jcEmpty } = this;
-    V[e] = jcEmpty[0]!;
-    V[e + 1] = jcEmpty[1]!;
-    V[e + 2] = jcEmpty[2]!;
-    V[e + 3] = jcEmpty[3]!;
-  }
-
-  /** FlushKind.SWITCH. */
-  private switched(cpu: GuestCpu, from: number, to: number): void {
-    const { V } = cpu;
-    for (let i = 0; i < MMU_INDEXES; i++) {
-      const table = cpu.index * MMU_INDEXES + i;
-      const nonGlobal = this.jcNonGlobal[table] !== 0;
-      const e = (JC_BASE + i * JC_TABLE_BYTES) >> 2;
-      if (from >= 0) {
-        // Entries of global pages would miss what is flushed meanwhile; tables of user code have none.
-        const n = nonGlobal && this.jcGlobal[table] === 0 ? this.jcCounts[table]! : 0;
-        this.jcSaved.save(table, from, V[JC_MODE + i]!, this.jcLists[table]!, n, this.jcBlocks[table]!, V, e);
-      }
-      if (nonGlobal) this.clearJumpCache(cpu, i);
-      if (to < 0) continue;
-      const saved = this.jcSaved.of(table, to);
-      // What is there is global and of the mode the table is in.
-      if (saved === null || (this.jcUsed[table] !== 0 && V[JC_MODE + i] !== saved.mode)) continue;
-      V[JC_MODE + i] = saved.mode;
-      for (let k = 0; k < saved.n; k++) {
-        const block = saved.blocks[k]!;
-        const idx = saved.entries[k]!;
-        if (!block.valid || this.jcBlocks[table]![idx] !== null) continue;
-        this.jcNonGlobal[table] = 1;
-        this.fillEntry(V, e + idx * 4, table, idx, saved.lo[k]!, saved.hi[k]!, block);
-      }
-    }
-  }
-
-  /** Empties the entries for the linear page `page` (low word). */
-  private dropPage(V: Int32Array, table: number, mmuIdx: number, page: number): void {
-    const blocks = this.jcBlocks[table]!;
-    const next = this.jcNext[table]!;
-    const base = (JC_BASE + mmuIdx * JC_TABLE_BYTES) >> 2;
-    for (let k = this.jcPages[pageMark(table, page)]! - 1; k >= 0; ) {
-      const after = next[k]! - 1;
-      if ((V[base + k * 4]! & ~0xfff) === page) {
-        blocks[k] = null;
-        this.dropEntry(table, k);
-      }
-      k = after;
-    }
-  }
-
-  private flushed(cpu: GuestCpu, kind: FlushKind, lo: number, hi: number): void {
-    this.o.host?.forgetReturns(cpu, false);
-    if (kind === FlushKind.PAGE) {
-      const page = lo & ~0xfff;
-      const before = (page - PAGE) | 0;
-      for (let i = 0; i < MMU_INDEXES; i++) {
-        const table = cpu.index * MMU_INDEXES + i;
-        if (this.jcUsed[table] === 0) continue;
-        this.dropPage(cpu.V, table, i, page);
-        this.dropPage(cpu.V, table, i, before);
-      }
-      void hi;
-      return;
-    }
-    if (kind === FlushKind.SWITCH) {
-      this.switched(cpu, lo, hi);
-      return;
-    }
-    for (let i = 0; i < MMU_INDEXES; i++) {
-      const table = cpu.index * MMU_INDEXES + i;
-      if (kind === FlushKind.ALL || this.jcNonGlobal[table] !== 0) this.clearJumpCache(cpu, i);
-    }
   }
 }
 

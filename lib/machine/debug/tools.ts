@@ -7,7 +7,7 @@ import type { Block } from '../../engine/jit/block.js';
 import type { BlockHook, BlockTool, Engine } from '../../engine/jit/engine.js';
 import type { HostCode } from '../../engine/jit/host-code.js';
 import type { PassOptions } from '../../engine/ir/passes.js';
-import { Slot } from '../../engine/state.js';
+import { Attention, Slot } from '../../engine/state.js';
 import { UsageError } from '../../errors.js';
 import type { DebugOptions } from '../config.js';
 import type { GuestArch, MachineCpu } from '../guests/guest.js';
@@ -132,7 +132,7 @@ export function attachTools(t: ToolHost): Tools {
   if (clock !== null) {
     hooks.push((cpu, b) => {
       // As the deadline thread does it.
-      if (clock.advance(b.insns)) cpu.V[Slot.PENDING * 2 + 1] = 1;
+      if (clock.advance(b.insns)) cpu.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
     });
   }
   engine.tool = combine(tools);

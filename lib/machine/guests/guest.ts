@@ -117,6 +117,8 @@ export interface GuestTranslator {
 }
 
 export interface GuestArch {
+  /** Offsets in guest RAM, from and to, where a kernel that is loaded directly lies and begins to work: memory is backed ahead there. */
+  readonly usedFirst?: (config: MachineConfig) => readonly (readonly [number, number])[];
   readonly name: ArchName;
   /** Mode bit that asks for blocks of one instruction. */
   readonly stepBit: number;

@@ -158,12 +158,14 @@ export class OpcodeTable {
   readonly groups: Uint16Array[] = [];
   /** Human-readable descriptions of overlapping rows. */
   readonly conflicts: string[] = [];
+  /** Group that a row has made of a group, by both their numbers. */
+  private readonly grown = new Map<number, number>();
 
   constructor(rows: readonly Row[]) {
     const filler = row(0, 0, 'undefined', () => undefined);
     this.rows = [filler, ...rows];
     for (let i = 1; i < this.rows.length; i++) this.add(i, this.rows[i]!);
-    this.compact();
+    this.grown.clear();
     if (this.conflicts.length > 0) throw new Error(`opcode tables overlap:\n${this.conflicts.slice(0, 20).join('\n')}`);
   }
 
@@ -196,58 +198,31 @@ export class OpcodeTable {
       else cells[cell] = r.modrm ? id | CELL_MODRM : id;
       return;
     }
-    let g: Uint16Array;
-    if (old === 0) {
-      g = new Uint16Array(256);
-      cells[cell] = this.groups.length | CELL_GROUP | CELL_MODRM;
-      this.groups.push(g);
-    } else if ((old & CELL_GROUP) === 0) {
+    if (old !== 0 && (old & CELL_GROUP) === 0) {
       this.conflict(id, old);
       return;
-    } else {
-      g = this.groups[old & 0xffff]!;
     }
+    const g = this.withRow(old === 0 ? -1 : old & 0xffff, id, r);
+    if (g >= 0) cells[cell] = g | CELL_GROUP | CELL_MODRM;
+  }
+
+  /** Number of the group that is group `from` (-1: an empty one) and the row. Rows that share their cells share their groups so. */
+  private withRow(from: number, id: number, r: Row): number {
+    const key = (from + 1) * 0x1_0000 + id;
+    let n = this.grown.get(key);
+    if (n !== undefined) return n;
+    const g = from < 0 ? new Uint16Array(256) : this.groups[from]!.slice();
     for (const m of modrmBytes(r)) {
       if (g[m] !== 0) {
         this.conflict(id, g[m]!);
-        return;
+        return -1;
       }
       g[m] = id;
     }
-  }
-
-  /** Groups that hold one row for all ModRM bytes become a plain row. Equal groups are shared. */
-  private compact(): void {
-    const seen = new Map<number, number[]>();
-    const kept: Uint16Array[] = [];
-    for (const cells of [this.legacy, this.vex]) {
-      for (let c = 0; c < cells.length; c++) {
-        const v = cells[c]!;
-        if ((v & CELL_GROUP) === 0) continue;
-        const g = this.groups[v & 0xffff]!;
-        let hash = 0;
-        let uniform = true;
-        for (let m = 0; m < 256; m++) {
-          hash = Math.imul(hash ^ g[m]!, 0x0100_0193);
-          if (g[m] !== g[0]) uniform = false;
-        }
-        if (uniform) {
-          cells[c] = g[0]! | CELL_MODRM;
-          continue;
-        }
-        let same = seen.get(hash);
-        if (same === undefined) seen.set(hash, (same = []));
-        let n = same.find((k) => kept[k]!.every((x, m) => x === g[m]));
-        if (n === undefined) {
-          n = kept.length;
-          kept.push(g);
-          same.push(n);
-        }
-        cells[c] = n | CELL_GROUP | CELL_MODRM;
-      }
-    }
-    this.groups.length = 0;
-    this.groups.push(...kept);
+    n = this.groups.length;
+    this.groups.push(g);
+    this.grown.set(key, n);
+    return n;
   }
 
   private conflict(id: number, old: number): void {

@@ -17,6 +17,8 @@ import { dropReturns, resetReturns } from './stubs.js';
 
 /** Room kept free so that any single block fits. */
 const RESERVE = 1024 * 1024;
+/** Code memory is backed in pieces of so many bytes (whole huge pages), each before the one ahead of it is full. */
+const AHEAD = 4 << 20;
 
 export class X64Host implements HostCode {
   readonly address: number;
@@ -29,6 +31,8 @@ export class X64Host implements HostCode {
   private readonly limit: number;
   private readonly u8: Uint8Array;
   private next: number;
+  /** Code memory is backed so far, or about to be. */
+  private backed = 0;
   private readonly images: CodeImages;
   private last: CompiledBlock | null = null;
   private readonly placed: number[] = [];
@@ -36,11 +40,13 @@ export class X64Host implements HostCode {
 
   /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
   constructor(
-    exec: NativeExec,
+    private readonly exec: NativeExec,
     private readonly contexts: readonly NativeContext[],
     features: readonly string[],
     pinned?: readonly number[],
     passes: PassOptions = {},
+    /** Backs memory ahead of use (`NativeAddon.backAhead`). */
+    private readonly prepare?: (exec: NativeExec, offset: number, bytes: number) => void,
   ) {
     const missing = X64Backend.missingFeatures(features);
     if (missing.length > 0) throw new VmxError('ERR_HOST_CPU', `the JIT needs host CPU features that are missing: ${missing.join(', ')} (use --accel interp)`);
@@ -55,6 +61,7 @@ export class X64Host implements HostCode {
     this.next = this.backend.firstFree;
     this.images = new CodeImages(this.u8);
     this.identity = this.describe(features);
+    this.backAhead();
   }
 
   /** The stubs stand for the calling convention, the pinned registers and the layout of the state region. */
@@ -69,6 +76,14 @@ export class X64Host implements HostCode {
 
   get used(): number {
     return this.next;
+  }
+
+  /** Has code memory made ready before `next` gets there. */
+  private backAhead(): void {
+    while (this.backed < this.next + AHEAD && this.backed + AHEAD <= this.limit) {
+      this.prepare?.(this.exec, this.backed, AHEAD);
+      this.backed += AHEAD;
+    }
   }
 
   attach(cpu: GuestCpu): void {
@@ -116,6 +131,7 @@ export class X64Host implements HostCode {
     }
     if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
     this.next = c.end;
+    if (c.end + AHEAD > this.backed) this.backAhead();
     this.last = c;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
@@ -155,6 +171,7 @@ export class X64Host implements HostCode {
     block.entryB = start + W[at + Rec.ENTRY_B]!;
     block.hostBytes = W[at + Rec.CODE]!;
     this.next = start + block.hostBytes;
+    if (this.next + AHEAD > this.backed) this.backAhead();
     return this.placed;
   }
 
