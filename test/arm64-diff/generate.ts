@@ -123,6 +123,8 @@ export class Generator {
       // A register offset from itself leaves the data area.
       if ((row.value & 0x3b20_0c00) === 0x3820_0800 && rs === rn) continue;
       if ((row.value & 0x3e80_0000) === 0x0c80_0000 && rs === rn) continue;
+      // BFCVTN: QEMU's CPU has FEAT_BF16.
+      if ((w & 0xbfff_fc00) === 0x0ea1_6800) continue;
       return w;
     }
   }

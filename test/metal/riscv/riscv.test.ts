@@ -31,7 +31,7 @@ describe.skipIf(skipFor(missing))('RISC-V bare metal', () => {
     it(`traps and sstatus on ${accel}`, async () => {
       const lines = await run(accel);
       expect(lines.filter((l) => !l.startsWith('ok'))).toEqual(['done']);
-      expect(lines.length).toBe(23);
+      expect(lines.length).toBe(24);
     }, 120_000);
   }
 });

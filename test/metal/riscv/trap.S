@@ -34,6 +34,28 @@ _start:
   csrw pmpaddr0, t0
   li t0, 0x1f
   csrw pmpcfg0, t0
+
+  /* The PLIC asserts SEIP for the serial port while another bit of mip is set: SEIP must not stay. */
+  li t0, 0x0c000028                    /* priority of source 10 */
+  li t1, 1
+  sw t1, 0(t0)
+  li t0, 0x0c002080                    /* enable for S-mode */
+  li t1, 1 << 10
+  sw t1, 0(t0)
+  li t0, UART
+  li t1, 2                             /* transmitter empty */
+  sb t1, 1(t0)
+1: csrr t1, mip
+  andi t1, t1, 0x200
+  beqz t1, 1b
+  csrsi mip, 2
+  csrci mip, 2
+  sb zero, 1(t0)
+  csrr s2, mip
+  check seip_follows_line, 0
+  li t0, 0x0c002080
+  sw zero, 0(t0)
+
   li t0, 1 << 8
   csrw medeleg, t0
   li t0, 2

@@ -3,7 +3,7 @@ import { type HelperFn, HelperRegistry, HelperResult } from '../../helpers.js';
 import { NONE, Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
-import { Cause, Env, Ms, Priv, xreg } from './defs.js';
+import { Cause, Csr, Env, Ms, Priv, xreg } from './defs.js';
 
 const BLOCK = 64;
 
@@ -20,9 +20,11 @@ function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn
   if (write) {
     const aLo = V[a * 2]!;
     const aHi = V[a * 2 + 1]!;
+    // What an interrupt controller asserts reads as set in mip, and is not written back: it would stay (vol. II, 3.1.9).
+    const old = n === Csr.MIP ? cpu.csr.soft : lo;
     if (kind === 1) cpu.csr.write(n, aLo, aHi);
-    else if (kind === 2) cpu.csr.write(n, lo | aLo, hi | aHi);
-    else cpu.csr.write(n, lo & ~aLo, hi & ~aHi);
+    else if (kind === 2) cpu.csr.write(n, old | aLo, hi | aHi);
+    else cpu.csr.write(n, old & ~aLo, hi & ~aHi);
     cpu.setReg(dst, lo, hi);
     if (cpu.mode !== mode || n === 0x180) {
       cpu.retired();

@@ -268,7 +268,8 @@ export function fptoint(f: FpFormat, a: bigint, bits: number, signed: boolean, r
 export function fpfromint(f: FpFormat, v: bigint, fbits: number): bigint {
   if (v === 0n) return 0n;
   if (fbits === 0) return softFromInt(f, v, st);
-  return roundPack(f, v < 0n, v < 0n ? -v : v, -fbits, st);
+  // A half-precision result may be tiny.
+  return withFlush(f, () => roundPack(f, v < 0n, v < 0n ? -v : v, -fbits, st));
 }
 
 /** FPConvert between formats, alternative half precision included. */
