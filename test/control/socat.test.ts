@@ -22,6 +22,7 @@ const EXCHANGE = (iso: string, png: string): [string, Message[]][] => [
   ['{ "execute": "query-status", "id": "a" }', [{ return: { running: false, status: 'prelaunch' }, id: 'a' }]],
   ['{"execute":"cont"}', [{ return: {} }]],
   ['{"execute":"query-block"}', [{ return: [{ device: 'cdrom0', removable: true, locked: false, tray_open: false }] }]],
+  ['{"execute":"query-pci"}', [{ return: [{ bus: 0 }] }]],
   [`{"execute":"blockdev-change-medium","arguments":{"id":"cdrom0","filename":"${iso}"}}`, [{ event: 'DEVICE_TRAY_MOVED', data: { 'tray-open': true } }, { event: 'DEVICE_TRAY_MOVED', data: { 'tray-open': false } }, { return: {} }]],
   ['{"execute":"eject","arguments":{"id":"cdrom0"}}', [{ event: 'DEVICE_TRAY_MOVED', data: { device: 'cdrom0', id: 'cdrom0', 'tray-open': true } }, { return: {} }]],
   ['{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"ctrl"},{"type":"qcode","data":"alt"},{"type":"qcode","data":"delete"}]}}', [{ return: {} }]],

@@ -114,6 +114,7 @@ export class UserNet implements NetBackend {
   }
 
   room(): void {
+    if (!this.queue.congested) return;
     this.queue.room();
     if (!this.queue.congested) this.tcp.room();
   }

@@ -10,6 +10,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { UsageError, VirtualMachine, VncServer } from '#lib/index.js';
 import { guests, hostTool, noAddon, noGuests, skipFor } from '../../boot/guests.js';
 import { noViewer, Viewer } from './gvncviewer.js';
+import { READ_TABLET, TABLET_READ, tabletPlaces } from './tablet.js';
 
 const freedos = process.env.VMX_FREEDOS ?? fileURLToPath(new URL('../../../../shared/guests/freedos722.img', import.meta.url));
 const MINUTES = 60_000;
@@ -118,15 +119,11 @@ describe.skipIf(skipFor(noAddon ?? noViewer))('gvncviewer', () => {
     await samePicture(vm, viewer);
     const { width, height } = await vm.screen.picture();
     const area = (await viewer.area(width, height))!;
-    // The guest reads where its tablet points: struct input_event as words, whose ninth to eleventh are type, code and value.
-    await viewer.type("cd /sys/class/input; timeout 60 head -c 240 /dev/input/$(grep -l tablet event*/device/name | cut -d/ -f1) | od -An -v -tu2 -w24");
+    await viewer.type(READ_TABLET);
     await viewer.do('sleep', '2');
     for (let i = 1; i <= 8; i++) await viewer.do('mousemove', String(area.x + 20 * i), String(area.y + 10 * i), 'sleep', '0.2');
-    const text = await vm.screen.waitForText(/( +\d+){12}\n~ # ?$/m, { timeout: MINUTES });
-    const values = (code: number): number[] => [...text.matchAll(new RegExp(`^(?: +\\d+){8} +3 +${code} +(\\d+) +0$`, 'gm'))].map((m) => Number(m[1]));
-    // What the tablet says is the place in the picture, of 32768 in each direction. The first movement may come before the guest looks.
-    const xs = values(0).map((v) => Math.round((v * (width - 1)) / 32767));
-    const ys = values(1).map((v) => Math.round((v * (height - 1)) / 32767));
+    // The first movement may come before the guest looks.
+    const { xs, ys } = tabletPlaces(await vm.screen.waitForText(TABLET_READ, { timeout: MINUTES }), width, height);
     expect(xs.length).toBeGreaterThan(2);
     expect(xs.map((x) => x % 20)).toEqual(xs.map(() => 0));
     expect(ys).toEqual(xs.slice(0, ys.length).map((x) => x / 2));

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseEndpoint, VirtualMachine, WebConsole, type Endpoint } from '#lib/index.js';
 import { guests, noAddon, noGuests, skipFor } from '../../boot/guests.js';
+import { READ_TABLET, TABLET_READ, tabletPlaces } from '../vnc/tablet.js';
 import { Chromium, noChromium } from './chromium.js';
 
 const freedos = process.env.VMX_FREEDOS ?? fileURLToPath(new URL('../../../../shared/guests/freedos722.img', import.meta.url));
@@ -87,10 +88,10 @@ describe.skipIf(skipFor(noAddon ?? noChromium ?? (existsSync(freedos) ? null : '
 });
 
 const kernel = guests.kernelGeneric ?? '';
-const initrd = guests.initramfsStorage ?? '';
+const initrd = guests.initramfsDesk ?? '';
 describe.skipIf(skipFor(noGuests ?? noChromium ?? (existsSync(kernel) && existsSync(initrd) ? null : 'no kernel with all drivers: run node scripts/guests.mjs')))('a browser', () => {
   it('shows a Linux console, and the serial one', async () => {
-    await using vm = await VirtualMachine.create({ kernel, initrd, append: 'console=ttyS0 console=tty0 quiet', vga: 'std' });
+    await using vm = await VirtualMachine.create({ kernel, initrd, append: 'console=ttyS0 console=tty0 quiet', vga: 'std', devices: ['virtio-tablet'] });
     vm.start();
     await vm.screen.waitForText('~ #', { timeout: 5 * MINUTES });
     const b = await openConsole(vm);
@@ -98,6 +99,20 @@ describe.skipIf(skipFor(noGuests ?? noChromium ?? (existsSync(kernel) && existsS
     await b.type('echo linux on the screen\n');
     await vm.screen.waitForText(/^linux on the screen$/m);
     await samePicture(vm, b);
+    await vm.keyboard.type(`${READ_TABLET}\n`);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    const at = await b.evaluate<{ x: number; y: number; width: number }>(`(({ x, y, width }) => ({ x, y, width }))(${CANVAS}.getBoundingClientRect())`);
+    for (let i = 1; i <= 8; i++) {
+      await b.mouse('mouseMoved', at.x + 20 * i, at.y + 10 * i);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    const { width, height } = await vm.screen.picture();
+    const { xs, ys } = tabletPlaces(await vm.screen.waitForText(TABLET_READ, { timeout: MINUTES }), width, height);
+    // The page scales the picture.
+    const scale = width / at.width;
+    expect(xs.length).toBeGreaterThan(2);
+    for (const places of [xs.map((v) => v / 20 / scale), ys.map((v) => v / 10 / scale)]) for (const v of places) expect(Math.abs(v - Math.round(v))).toBeLessThan(0.2);
+    expect(Math.round(xs.at(-1)! / 20 / scale) - Math.round(xs[0]! / 20 / scale)).toBe(xs.length - 1);
     await b.evaluate("document.getElementById('tab-serial').click()");
     await vm.keyboard.type('echo serial-works > /dev/ttyS0\n');
     await b.until("document.getElementById('terminal').textContent.includes('serial-works')");
