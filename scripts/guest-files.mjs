@@ -110,6 +110,9 @@ export const DESK_MODULES = [
   'virtio_gpu', 'virtio_net', 'virtio_blk', 'virtio_scsi', 'sd_mod',
 ];
 
+/** USB: controller, keyboards and pointers, disks and CD-ROMs. */
+export const USB_MODULES = ['xhci_pci', 'usbhid', 'hid-generic', 'evdev', 'usb-storage', 'sd_mod', 'sr_mod', 'isofs'];
+
 /** Every file below dir. */
 function walk(dir) {
   return readdirSync(dir, { withFileTypes: true, recursive: true })

@@ -1,7 +1,7 @@
 // Fetches what the boot tests need into .demo/ and writes their paths to .demo/guests.json; says plainly what could not be had.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, debianPackage, DESK_MODULES, guestSet, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
+import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, debianPackage, DESK_MODULES, USB_MODULES, guestSet, STORAGE_MODULES, VIRTIO_MODULES } from './guest-files.mjs';
 
 const found = {};
 const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
@@ -9,7 +9,7 @@ const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
  * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
  * of old disks.
  */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64']);
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'initramfsUsb', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64']);
 
 /** Debian 12 has no riscv64; the guest set has a kernel and an initramfs with busybox. */
 function fromGuestSet(name) {
@@ -25,6 +25,7 @@ for (const [what, get] of [
   ['kernelGeneric', () => debianKernel('linux-image-amd64')],
   ['initramfsStorage', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: STORAGE_MODULES, name: 'storage' })],
   ['initramfsDesk', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: DESK_MODULES, name: 'desk' })],
+  ['initramfsUsb', () => busyboxInitramfs({ kernel: debianKernel('linux-image-amd64'), modules: USB_MODULES, name: 'usb' })],
   ['kernel386', () => debianKernel('linux-image-686:i386')],
   ['initramfs386', () => busyboxInitramfs({ arch: 'i386' })],
   ['kernelArm64', () => debianKernel(ARM64_KERNEL)],

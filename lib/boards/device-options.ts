@@ -17,6 +17,9 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
   { name: 'pci-testdev', summary: 'PCI device used by kvm-unit-tests: counts writes to its BARs', props: {} },
   { name: 'pvpanic', summary: 'lets the guest say that it has crashed', props: { bus: 'isa (default on PCs; port 505h), pci', action: 'what follows: none (default; programs are told), exit (with status 125)' } },
   { name: 'ramfb', summary: 'picture in guest memory, for UEFI firmware', props: {} },
+  { name: 'usb-kbd', summary: 'USB keyboard; guests with a driver use it in place of the PS/2 keyboard', props: {} },
+  { name: 'usb-mouse', summary: 'USB mouse with a wheel', props: {} },
+  { name: 'usb-tablet', summary: 'USB pointer with absolute positions, which nearly every system has a driver for', props: {} },
   { name: 'virtio-balloon', summary: 'takes memory from the guest and gives it back to the host', props: {} },
   { name: 'virtio-console', summary: 'second console, written to the log of the debug console', props: {} },
   { name: 'virtio-gpu', summary: '2D display with a cursor; guests without a driver see nothing of it (--vga virtio has a VGA, too)', props: {} },
@@ -32,7 +35,7 @@ export const DEVICE_MODELS: readonly DeviceModel[] = [
 /** What other options add, by the names people know: as in `--device e1000`. */
 const ELSEWHERE: readonly (readonly [RegExp, string])[] = [
   [/^(e1000|rtl8139|virtio-net)(-pci)?$/, '--net user,model='],
-  [/^(virtio-blk|nvme|virtio-scsi|ahci|ide-hd|scsi-hd)(-pci)?$/, '--disk FILE,if='],
+  [/^(virtio-blk|nvme|virtio-scsi|ahci|ide-hd|scsi-hd|usb-storage)(-pci)?$/, '--disk FILE,if='],
   [/^virtio-9p(-pci)?$/, '--share FOLDER,tag=NAME'],
   [/^(VGA|std-?vga|virtio-vga)$/i, '--vga '],
 ];

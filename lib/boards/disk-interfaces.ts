@@ -17,6 +17,7 @@ export const DISK_INTERFACES: readonly DiskInterface[] = [
   { name: 'nvme', media: ['disk'], boards: ['pc', 'q35'], limit: 8 },
   { name: 'ide', media: ['disk', 'cdrom'], boards: ['pc', 'q35'], limit: 4 },
   { name: 'ahci', media: ['disk', 'cdrom'], boards: ['pc', 'q35'], limit: 6 },
+  { name: 'usb', media: ['disk', 'cdrom'], boards: ['pc', 'q35', 'virt'], limit: 8 },
   { name: 'floppy', media: ['floppy'], boards: ['pc', 'q35'], limit: 2 },
 ];
 

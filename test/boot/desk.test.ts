@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VirtualMachine } from '#lib/index.js';
 import { Console } from './console.js';
+import { inputEvents } from './input-events.js';
 import { guests, hostTool, noGuests, skipFor } from './guests.js';
 
 const MINUTES = 60_000;
@@ -45,20 +46,7 @@ describe.skipIf(skipFor(missing))("Linux's drivers", () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  /** Events that an input device reports while `act` runs: type, code, value. */
-  async function events(name: string, count: number, act: () => Promise<void>): Promise<number[][]> {
-    // VMMouse has two, the absolute one first.
-    const node = /event\d+/.exec((await c.run(`grep -l '${name}' /sys/class/input/event*/device/name`)).output)![0];
-    c.type(`timeout 20 head -c ${count * 24} /dev/input/${node} > /tmp/events & sleep 1; echo "<<"ready">>"\n`);
-    await c.until('<<ready>>');
-    await act();
-    const { output } = await c.run('wait; od -An -v -tx1 -w24 /tmp/events');
-    return output
-      .split('\n')
-      .filter((l) => /^( [0-9a-f]{2}){24}$/.test(l))
-      .map((l) => Buffer.from(l.replaceAll(' ', ''), 'hex'))
-      .map((b) => [b.readUInt16LE(16), b.readUInt16LE(18), b.readInt32LE(20)]);
-  }
+  const events = (name: string, count: number, act: () => Promise<void>): Promise<number[][]> => inputEvents(c, name, count, act);
 
   it('virtio-input: keyboard, mouse and tablet get what programs send', async () => {
     expect(await events('virtio keyboard', 8, () => vm.keyboard.type('A'))).toEqual([[1, 42, 1], [0, 0, 0], [1, 30, 1], [0, 0, 0], [1, 30, 0], [0, 0, 0], [1, 42, 0], [0, 0, 0]]);

@@ -13,6 +13,7 @@ export interface Guests {
   initramfsStorage?: string;
   /** With the drivers of input devices, displays, shared folders, sockets and so on, for the same kernel. */
   initramfsDesk?: string;
+  initramfsUsb?: string;
   /** 32-bit kernel without PAE, and busybox for it; not everybody can fetch them. */
   kernel386?: string;
   initramfs386?: string;

@@ -4,6 +4,7 @@
  */
 import type { Device } from '../../devices/device.js';
 import { type OptionalSource, type ScreenSource, SwitchedSource } from '../../display/screen-source.js';
+import type { Xhci } from '../../devices/usb/xhci.js';
 import { InputRouter } from '../../devices/input/router.js';
 import type { FwCfg } from '../../devices/firmware/fw-cfg.js';
 import { type PciBridgeFunction, PciBus, type PciFunction, type PciHost } from '../../devices/pci/pci.js';
@@ -54,6 +55,8 @@ export class BusParts {
   readonly nets: NetConnection[] = [];
   /** Drives, in the order of the configuration. */
   readonly drives: Drive[] = [];
+  /** The USB controller, once a device needs one. */
+  usb: Xhci | null = null;
   /** Files to close at the end. */
   readonly onClose: (() => void)[] = [];
   /** Devices asserting each PCI interrupt. */

@@ -11,6 +11,7 @@ import { attachAhci, attachIde } from './storage/ata.js';
 import { attachFloppy } from './storage/floppy.js';
 import { attachNvme } from './storage/nvme.js';
 import { attachScsi } from './storage/scsi.js';
+import { attachUsb } from './storage/usb.js';
 import { attachVirtioBlk } from './storage/virtio-blk.js';
 
 /** By `if`; lib/boards/disk-interfaces.ts says which boards have them. */
@@ -18,6 +19,7 @@ const ATTACH: Readonly<Partial<Record<DiskIf, Attach>>> = {
   virtio: attachVirtioBlk,
   nvme: attachNvme,
   scsi: attachScsi,
+  usb: attachUsb,
 };
 
 /** Those that only PCs have. */

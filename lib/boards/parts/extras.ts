@@ -6,6 +6,7 @@ import { VmMouse, VMMOUSE_PORT } from '../../devices/input/vmmouse.js';
 import { I6300Esb } from '../../devices/misc/i6300esb.js';
 import { type PanicEvent, PvPanic, PVPANIC_PORT, PvPanicPci } from '../../devices/misc/pvpanic.js';
 import { RamFb, RAMFB_BYTES, RAMFB_FILE } from '../../devices/display/ramfb.js';
+import { UsbKeyboard, UsbMouse, UsbTablet } from '../../devices/usb/hid.js';
 import { VirtioGpu } from '../../devices/virtio/gpu.js';
 import { VirtioBalloon } from '../../devices/virtio/balloon.js';
 import { MAX_PORTS, VirtioConsole, VirtioSerial } from '../../devices/virtio/console.js';
@@ -21,6 +22,7 @@ import { Pc } from './map.js';
 import type { BusParts } from './bus-parts.js';
 import { Parts } from './parts.js';
 import { addIsaSerial } from './serial.js';
+import { addUsb } from './usb.js';
 
 /** Puts a virtio device on bus 0: disks, whose place firmware is told. */
 export function addVirtio(p: BusParts, name: string, dev: VirtioDevice): VirtioPci {
@@ -102,6 +104,21 @@ export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption)
     const fb = p.add(new RamFb(p.memory));
     p.fw.addFile(RAMFB_FILE, new Uint8Array(RAMFB_BYTES), (data) => fb.configure(data));
     p.pictures.push(fb);
+  },
+  'usb-kbd': (p) => {
+    const keyboard = new UsbKeyboard();
+    addUsb(p, keyboard, '--device');
+    p.input.addKeyboard(keyboard);
+  },
+  'usb-mouse': (p) => {
+    const mouse = new UsbMouse();
+    addUsb(p, mouse, '--device');
+    p.input.addPointer(mouse, 'USB mouse');
+  },
+  'usb-tablet': (p) => {
+    const tablet = new UsbTablet();
+    addUsb(p, tablet, '--device');
+    p.input.addTablet(tablet, 'USB tablet');
   },
   'virtio-keyboard': (p) => {
     const keyboard = new VirtioKeyboard();

@@ -31,7 +31,7 @@ describe.skipIf(skipFor(missing))('RISC-V bare metal', () => {
     it(`traps and sstatus on ${accel}`, async () => {
       const lines = await run(accel);
       expect(lines.filter((l) => !l.startsWith('ok'))).toEqual(['done']);
-      expect(lines.length).toBe(24);
+      expect(lines.length).toBe(30);
     }, 120_000);
   }
 });

@@ -22,6 +22,13 @@
 6:
 .endm
 
+.macro wide insn:vararg
+  .option push
+  .option norvc
+  \insn
+  .option pop
+.endm
+
 .text
 .global _start
 _start:
@@ -76,6 +83,37 @@ s_main:
   check sie_was_clear, 0x200000000
   csrrci s2, sstatus, 2
   check sie_was_set, 0x200000002
+
+  /* Floating-point registers that are only moved: illegal with FS Off; a store leaves FS Initial, a load makes it Dirty. */
+  li s10, 0
+  wide fsd f0, -16(sp)
+  mv s2, s10
+  check fsd_off, 2
+  li t0, 0x2000
+  csrs sstatus, t0
+  wide fsd f0, -16(sp)
+  csrr s2, sstatus
+  check fsd_initial, 0x200002000
+  wide fld f0, -16(sp)
+  csrr s2, sstatus
+  check fld_dirty, 0x8000000200006000
+  li t0, 0x6000
+  csrc sstatus, t0
+  /* SUM by a register that was set in another block, and another bit in its place. */
+  li s4, 1 << 18
+  j 1f
+1: csrs sstatus, s4
+  csrr s2, sstatus
+  check sum_set, 0x200040000
+  csrc sstatus, s4
+  li s4, 1 << 19
+  j 1f
+1: csrs sstatus, s4
+  csrr s2, sstatus
+  check mxr_set, 0x200080000
+  csrc sstatus, s4
+  csrr s2, sstatus
+  check mxr_clear, 0x200000000
   li t0, 0x1234
   csrw sscratch, t0
   mv s3, t0

@@ -2,7 +2,7 @@
 import type { IrBuilder } from '../../ir/builder.js';
 import { type FloatOp, Op } from '../../ir/ops.js';
 import { Access, ExitCode, NONE, Slot } from '../../state.js';
-import { freg, Mode, X, xreg } from './defs.js';
+import { freg, Mode, Ms, Priv, X, xreg } from './defs.js';
 
 /** Helpers that the lifter calls, by name; the registry must define them all. */
 export const HELPER_NAMES = [
@@ -178,8 +178,18 @@ export class LiftContext {
   /**
    * Before a floating-point instruction. False: FS is Off, and the instruction has become an illegal one.
    * @param writes it changes floating-point state
+   * @param moves it only moves registers: a kernel that saves and restores them stays in the mode it is in
    */
-  fpReady(writes: boolean): boolean {
+  fpReady(writes: boolean, moves = false): boolean {
+    if (moves && (this.mode & (Mode.FP | Mode.PRIV | Mode.STEP | Mode.COUNT)) === Priv.S) {
+      const { b } = this;
+      const [fs, off] = [b.temp(), b.temp()];
+      b.alu(Op.AND, 2, fs, X.MSTATUS, b.k(Ms.FS));
+      b.alu3(Op.SELNZ, 2, off, fs, b.k(0), b.k(1));
+      this.leaveIf('fp_off', 2, off, NONE, this.raw);
+      if (writes) b.alu(Op.OR, 2, X.MSTATUS, X.MSTATUS, b.k(Ms.FS));
+      return true;
+    }
     if (!(this.mode & Mode.FP)) {
       this.noFp();
       return false;

@@ -24,7 +24,7 @@ function single(c: LiftContext, s: number): number {
 }
 
 const load = (w: 2 | 3): H => (c) => {
-  if (!c.fpReady(true)) return;
+  if (!c.fpReady(true, true)) return;
   const addr = c.address(c.immI);
   if (w === 3) {
     c.load(3, c.frd, addr);
@@ -36,7 +36,7 @@ const load = (w: 2 | 3): H => (c) => {
 };
 
 const store = (w: 2 | 3): H => (c) => {
-  if (!c.fpReady(false)) return;
+  if (!c.fpReady(false, true)) return;
   c.b.st(w, c.address(c.immS), c.frs2);
 };
 

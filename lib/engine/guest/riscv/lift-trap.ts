@@ -70,7 +70,14 @@ function sstatus(c: LiftContext, priv: Priv): boolean {
   const writes = kind === Kind.WRITE || c.rs1Num !== 0;
   const operand = immediate ? b.k(c.rs1Num) : c.rs1;
   // Bits that SET and CLEAR may change, as far as known.
-  const known = immediate ? c.rs1Num : c.constantOf !== 0 && c.constantOf === c.rs1Num ? c.constant : -1;
+  let known = immediate ? c.rs1Num : c.constantOf !== 0 && c.constantOf === c.rs1Num ? c.constant : -1;
+  if (writes && kind !== Kind.WRITE && known === -1 && (c.mode & Mode.MMU) === (kind === Kind.SET ? Mmu.S : Mmu.S_SUM) << Mode.MMU_SHIFT) {
+    // Access to user memory that begins or ends: the register has held SUM since another block.
+    const other = b.temp();
+    b.alu(Op.XOR, 3, other, operand, b.k(Ms.SUM));
+    c.leaveIf('csr_rare', 3, other, operand, c.insn);
+    known = Ms.SUM;
+  }
   if (writes && kind !== Kind.WRITE && known !== -1 && (known & Ms.MXR) !== 0) return false;
   const old = b.temp();
   b.alu(Op.AND, 2, old, X.MSTATUS, b.k(SSTATUS));
