@@ -198,7 +198,7 @@ export function loadNative(): NativeAddon {
   try {
     const load = createRequire(import.meta.url)('node-gyp-build') as (directory: string) => AddonModule;
     const addon = load(root).init(VmxError);
-    if (!('seekExtent' in addon)) throw new VmxError('ERR_NO_ADDON', 'it was built from older sources');
+    if (!('backAhead' in addon)) throw new VmxError('ERR_NO_ADDON', 'it was built from older sources');
     loaded = addon;
   } catch (cause) {
     throw new VmxError(

@@ -32,6 +32,10 @@ export interface PhysicalMap {
    * Absent: as if all were set.
    */
   readonly codeMap?: { readonly words: Int32Array; readonly address: number };
+  /** By stretches of 2 MiB of RAM: whether the CPU has been given a page to write to. Absent: nobody wants to know. */
+  readonly written?: Uint8Array;
+  /** `written` is 0 for the stretch and becomes 1. */
+  firstWrite?(stretch: number): void;
   /** Set by the engine: called before a write to a page whose codePages entry is set (DMA and slow-path stores). */
   onCodeWrite: (ramOffset: number, bytes: number) => void;
   /** The same for writes that are no instruction's, such as a timer's message: does not throw. */

@@ -67,6 +67,8 @@ const LONG_NS = 1e9;
 const LOGS_PER_SECOND = 20;
 const PAGE = 4096;
 const HUGE_PAGE = 2 << 20;
+/** So many huge pages are backed ahead of writes that go through memory in a row. */
+const SEQUENCE = 3;
 /** CPUID 80000007 EDX: the host's time-stamp counter runs at one rate, always. */
 const INVARIANT_TSC = 0x100;
 /** Exits of a hypervisor may follow each other this long before timers and the event loop get their turn, ns. */
@@ -140,11 +142,11 @@ export class Machine {
     const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
     this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
     const ram = (this.ram = native.allocRam(config.memory + extraBytes(config)));
-    if (engineName === 'jit') this.backAhead(ram);
     this.streams = new MachineStreams((id, m) => host.stream(id, m));
     const map = native.allocState(Math.ceil((config.memory + extraBytes(config)) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
     arch.mapRam(this.memory, config);
+    if (engineName === 'jit') this.backAhead(ram);
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
     this.clock = this.virtual ?? tscClock ?? new HostClock(() => native.now());
@@ -218,6 +220,16 @@ export class Machine {
       const last = Math.min(Math.ceil(to / HUGE_PAGE) * HUGE_PAGE, this.config.memory);
       if (first >= 0 && last > first) this.native.backAhead(ram, first, last - first);
     }
+    // A kernel that unpacks itself moves 16 MiB downwards and writes 50 MiB upwards.
+    const asked = new Uint8Array(Math.floor(this.config.memory / HUGE_PAGE));
+    this.memory.onSequence = (stretch, step): void => {
+      for (let k = 1; k <= SEQUENCE; k++) {
+        const s = stretch + k * step;
+        if (asked[s] !== 0 || this.memory.written[s] !== 0) continue;
+        asked[s] = 1;
+        this.native.backAhead(ram, s * HUGE_PAGE, HUGE_PAGE);
+      }
+    };
   }
 
   get contextId(): number {

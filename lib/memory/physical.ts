@@ -9,6 +9,8 @@ import type { Doorbell, GuestMemory, IoBus, IoHandler } from '../devices/device.
 import { VmxError } from '../errors.js';
 
 const PAGE = 4096;
+/** What one entry of `written` stands for. */
+const STRETCH = 2 << 20;
 /** Flat table: 2^20 pages. */
 const LOW_PAGES = 1 << 20;
 const UNMAPPED = -1;
@@ -31,6 +33,9 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   readonly ramView: DataView;
   readonly ramAddress: number;
   readonly codePages: Uint8Array;
+  readonly written: Uint8Array;
+  /** The CPU has begun to write to a stretch of 2 MiB after the two before (or behind) it: it is likely to go on so, `step` (1, -1) by step. */
+  onSequence: (stretch: number, step: number) => void = () => {};
   onCodeWrite: (ramOffset: number, bytes: number) => void = () => {};
   /** As onCodeWrite, for writes by devices: must not throw. */
   onDmaCodeWrite: (ramOffset: number, bytes: number) => void = () => {};
@@ -56,6 +61,14 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     this.ramView = new DataView(buffer);
     this.ramAddress = address;
     this.codePages = new Uint8Array(buffer.byteLength / PAGE);
+    this.written = new Uint8Array(Math.ceil(buffer.byteLength / STRETCH));
+  }
+
+  firstWrite(stretch: number): void {
+    const { written } = this;
+    written[stretch] = 1;
+    if (written[stretch - 1] === 1 && written[stretch - 2] === 1) this.onSequence(stretch, 1);
+    else if (written[stretch + 1] === 1 && written[stretch + 2] === 1) this.onSequence(stretch, -1);
   }
 
   /** Maps [pa, pa+bytes) to ram offset `offset`. Page multiples. */

@@ -260,6 +260,7 @@ export class Arm64Mmu {
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
+    if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
     const host = this.map.ramAddress + off;

@@ -335,6 +335,7 @@ export class X86Mmu {
     V[e] = pageLo;
     V[e + 1] = hi;
     if (write) this.noteWriteTag(off >>> 12, e);
+    if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
     const host = this.map.ramAddress + off;

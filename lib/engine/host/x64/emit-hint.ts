@@ -4,7 +4,7 @@
  * from address to value, is all that is left of the probe. Any other page goes through the full probe on the cold path, which makes it the hint.
  *
  * A hint is good while the TLB has told that page's translation; the MMU empties all hints whenever it takes a translation or a right away
- * (dropHints).
+ * (dropHints). Accesses that are not aligned are told from others on the cold path.
  */
 import { F, Op, REC } from '../../ir/ops.js';
 import { Cc, HINT_BASE, HINT_BYTES, HINT_MISSES, HINT_TABLE_BYTES, HINT_USED, HINTS, NONE, Slot, STATE_BIAS, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
@@ -92,7 +92,23 @@ export function emitColdHint(e: Emitter, q: number, mmuIdx: number): void {
   const t = C[q + CF.B]!;
   const u = C[q + CF.C]!;
   const id = C[q + CF.D]!;
+  const disp = hintDisp(id);
   landCold(e, q);
+  if (bytes > 1) {
+    // An access that is not aligned, but whose ends both lie in the hint's page.
+    asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
+    asm.movrr(3, t, addr);
+    asm.alui(3, Alu.AND, u, -4096);
+    asm.alui(3, Alu.AND, t, -4096);
+    asm.opm(3, 0x3b, u, R.RBP, NO_INDEX, 0, disp);
+    const otherPage = asm.jccLater(Cc.NE);
+    asm.alu(3, Alu.CMP, t, u);
+    const crosses = asm.jccLater(Cc.NE);
+    asm.opm(3, 0x8b, t, R.RBP, NO_INDEX, 0, disp + 8);
+    asm.jmp(C[q + CF.BACK]!);
+    asm.patch32(otherPage, asm.p);
+    asm.patch32(crosses, asm.p);
+  }
   asm.movrr(2, t, addr);
   asm.shi(2, Sh.SHR, t, TLB_SHIFT);
   if (bytes > 1) asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
@@ -102,7 +118,6 @@ export function emitColdHint(e: Emitter, q: number, mmuIdx: number): void {
   asm.opm(3, 0x3b, u, R.RBP, t, 0, tlbDisp(mmuIdx, tag));
   C[q + COLD_REC + CF.JUMP] = asm.jccLater(Cc.NE);
   asm.opm(3, 0x8b, t, R.RBP, t, 0, tlbDisp(mmuIdx, TlbField.ADDEND));
-  const disp = hintDisp(id);
   asm.opm(3, 0x89, u, R.RBP, NO_INDEX, 0, disp);
   asm.opm(3, 0x89, t, R.RBP, NO_INDEX, 0, disp + 8);
   asm.movi(2, u, 1);
