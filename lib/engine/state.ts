@@ -257,6 +257,8 @@ export const enum Access {
   SYSTEM = 2,
   /** Access with user rights although the CPU runs in supervisor mode. */
   USER = 4,
+  /** With USER: those rights are MMU index 0's, so that generated code finds the page in that table. */
+  TABLE0 = 8,
 }
 
 /** EFLAGS positions of the arithmetic flags, and the compact mask used in the `fw` field of IR ops. */

@@ -58,7 +58,8 @@ function badLiteral(op: Op, w: number, b: number, c: number, imm: number): strin
     case Op.ST:
     case Op.LDV:
     case Op.STV:
-      return c < 0 || c > 7 || (c & 6) === 6 ? `access flags ${c}` : null;
+      // TABLE0 only goes with USER.
+      return c < 0 || c > 15 || (c & 6) === 6 || (c & 12) === 8 ? `access flags ${c}` : null;
     case Op.SEGCHK:
       return b < 0 || b > 5 || c < 0 || c > 1 || imm < 1 ? `segment ${b}, write ${c}, bytes ${imm}` : null;
     case Op.CHKALIGN:

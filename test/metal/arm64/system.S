@@ -179,6 +179,31 @@ after_exec:
   bl esr
   check pan_off, 0
 
+  /* Unprivileged accesses have EL0's rights, whatever EL1 has just been allowed. */
+  bl clear
+  ldtr x0, [x11]
+  ldtr x0, [x11]
+  bl esr
+  check ldtr_user_page, 0
+  ldr x0, [x10]
+  ldtr x0, [x10]
+  bl esr
+  check ldtr_kernel_page, 0x9600000f
+  bl clear
+  str x0, [x10]
+  sttr x0, [x10]
+  bl esr
+  check sttr_kernel_page, 0x9600004f
+  bl clear
+  mov x0, #0x77
+  sttr x0, [x11, #32]
+  sttr x0, [x11, #40]
+  bl esr
+  check sttr_user_page, 0
+  adr x5, page
+  ldr x20, [x5, #40]
+  check sttr_value, 0x77
+
   /* FEAT_E0PD: unprivileged accesses find nothing in the lower half, privileged ones do. */
   mrs x9, tcr_el1
   orr x0, x9, #(1 << 55)

@@ -36,7 +36,9 @@ export function load(c: LiftContext, size: number, kind: Kind, rt: number, addr:
 
 /** Access flags of LDTR and STTR. */
 function unprivileged(c: LiftContext): Access {
-  return c.el1 && (c.mode & Mode.UAO) === 0 ? Access.USER : Access.NORMAL;
+  if (!c.el1 || (c.mode & Mode.UAO) !== 0) return Access.NORMAL;
+  // Linux copies to and from user space with these. The index that checks alignment has no table.
+  return c.mode & Mode.ALIGN ? Access.USER : ((Access.USER | Access.TABLE0) as Access);
 }
 
 function single(c: LiftContext, addr: number, acc: Access = Access.NORMAL): boolean {

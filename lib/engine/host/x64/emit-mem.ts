@@ -93,9 +93,10 @@ export const probe = { addr: 0, addend: 0, free: 0, jump: 0 };
 
 /**
  * Emits the TLB probe for `bytes` bytes at the address in slot `a`. Afterwards host address = probe.addr + probe.addend;
- * probe.free is a scratch register. Clobbers host flags. `always`: emits an unconditional jump to the miss path.
+ * probe.free is a scratch register. Clobbers host flags. `always`: emits an unconditional jump to the miss path. `hints`: page hints, which are
+ * those of the running MMU index, may be used.
  */
-export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, write: boolean, always: boolean): void {
+export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, write: boolean, always: boolean, hints = true): void {
   const asm = e.asm;
   e.save(Fl.ALL);
   e.hostF = 0;
@@ -109,7 +110,7 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
     probe.jump = asm.jmpLater();
     return;
   }
-  if (e.hints !== null && (bytes & (bytes - 1)) === 0) {
+  if (hints && e.hints !== null && (bytes & (bytes - 1)) === 0) {
     const id = e.hints.of(e, a, write);
     if (id >= 0) {
       emitHinted(e, id, bytes, write);
@@ -128,14 +129,17 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
 }
 
 const SLOW = Access.SYSTEM | Access.USER;
+/** No table holds what an access with these flags may do. */
+const untabled = (acc: number): boolean => (acc & SLOW) !== 0 && (acc & Access.TABLE0) === 0;
 
 export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void {
   const ir = e.ir;
   const asm = e.asm;
   const dst = ir[p + F.DST]!;
   const acc = ir[p + F.C]!;
-  const slow = (acc & SLOW) !== 0;
-  emitProbe(e, mmuIdx, ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow);
+  const slow = untabled(acc);
+  const table0 = (acc & Access.TABLE0) !== 0;
+  emitProbe(e, table0 ? 0 : mmuIdx, ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow, !table0);
   const pd = dst >= 0 && dst < Slot.TEMP ? e.regOf(dst) : -1;
   const r = pd >= 0 ? pd : probe.addend;
   const narrow = pd >= 0 && w < 2;
@@ -154,11 +158,12 @@ export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): voi
   const asm = e.asm;
   const val = ir[p + F.B]!;
   const acc = ir[p + F.C]!;
-  const slow = (acc & SLOW) !== 0;
+  const slow = untabled(acc);
+  const table0 = (acc & Access.TABLE0) !== 0;
   e.save(Fl.ALL);
   // The value's register must not be chosen for the probe.
   if (e.regOf(val) >= 0) e.operand(val);
-  emitProbe(e, mmuIdx, ir[p + F.A]!, 1 << w, true, slow);
+  emitProbe(e, table0 ? 0 : mmuIdx, ir[p + F.A]!, 1 << w, true, slow, !table0);
   if (e.isImm(val, w)) {
     const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, -1, e.klo(val), w | (acc << 8));
     if (!slow) asm.moviMem(w, probe.addend, probe.addr, e.klo(val));
