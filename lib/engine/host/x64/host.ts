@@ -17,8 +17,9 @@ import { dropReturns, resetReturns } from './stubs.js';
 
 /** Room kept free so that any single block fits. */
 const RESERVE = 1024 * 1024;
-/** Code memory is backed in pieces of so many bytes (whole huge pages), each before the one ahead of it is full. */
-const AHEAD = 4 << 20;
+/** Code memory is backed in pieces of so many bytes (a huge page), each when no more than MARGIN is left of the one before. */
+const PIECE = 2 << 20;
+const MARGIN = 512 << 10;
 
 export class X64Host implements HostCode {
   readonly address: number;
@@ -80,9 +81,9 @@ export class X64Host implements HostCode {
 
   /** Has code memory made ready before `next` gets there. */
   private backAhead(): void {
-    while (this.backed < this.next + AHEAD && this.backed + AHEAD <= this.limit) {
-      this.prepare?.(this.exec, this.backed, AHEAD);
-      this.backed += AHEAD;
+    while (this.backed < this.next + MARGIN && this.backed + PIECE <= this.limit) {
+      this.prepare?.(this.exec, this.backed, PIECE);
+      this.backed += PIECE;
     }
   }
 
@@ -131,7 +132,7 @@ export class X64Host implements HostCode {
     }
     if (c === null) throw new VmxError('ERR_INTERNAL', 'a block does not fit into the code cache');
     this.next = c.end;
-    if (c.end + AHEAD > this.backed) this.backAhead();
+    if (c.end + MARGIN > this.backed) this.backAhead();
     this.last = c;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
@@ -171,7 +172,7 @@ export class X64Host implements HostCode {
     block.entryB = start + W[at + Rec.ENTRY_B]!;
     block.hostBytes = W[at + Rec.CODE]!;
     this.next = start + block.hostBytes;
-    if (this.next + AHEAD > this.backed) this.backAhead();
+    if (this.next + MARGIN > this.backed) this.backAhead();
     return this.placed;
   }
 
