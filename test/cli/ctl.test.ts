@@ -32,23 +32,27 @@ describe.skipIf(noAddon !== null)('ctl', () => {
     writeFileSync(kernel, tinyKernel('up', { kind: 'spin' }));
     const at = `unix:${join(dir, 'vm.sock')}`;
     const vm: Running = start(['boot', '--kernel', kernel, '--qmp', at, '--vga', 'std', '--memory', '64M']);
-    await vm.shown('up');
-    const ctl = (...args: string[]): ReturnType<typeof run> => run(['ctl', at, ...args]);
-    const events = start(['ctl', at, 'events']);
-    expect(JSON.parse((await ctl('query-status')).stdout)).toMatchObject({ running: true, status: 'running' });
-    const file = join(dir, 'screen.png');
-    expect(await ctl('screendump', `filename=${file}`, 'format=png')).toEqual({ status: 0, stdout: '', stderr: '' });
-    expect(readFileSync(file).subarray(1, 4).toString()).toBe('PNG');
-    expect(await ctl('monitor', 'info', 'status')).toEqual({ status: 0, stdout: 'VM status: running\n', stderr: '' });
-    expect((await ctl('keys', 'ctrl-c', 'a')).status).toBe(0);
-    expect(await ctl('query-statu')).toEqual({ status: 2, stdout: '', stderr: "vmx-accel: ctl: the machine has no command 'query-statu' (did you mean query-status?); query-commands lists them\n" });
-    expect((await ctl('keys', 'no-such')).stderr).toMatch(/^vmx-accel: ctl: keys: .*\n$/);
-    expect(await ctl('stop', 'x')).toMatchObject({ status: 2, stderr: "vmx-accel: ctl: 'x' is not NAME=VALUE\n" });
-    expect(await ctl('stop')).toEqual({ status: 0, stdout: '', stderr: '' });
-    expect(await ctl('quit')).toEqual({ status: 0, stdout: '', stderr: '' });
-    expect((await vm.result).status).toBe(0);
-    const seen = (await events.result).stdout.trim().split('\n').map((l) => (JSON.parse(l) as { event: string }).event);
-    expect(seen).toEqual(['STOP', 'SHUTDOWN']);
+    try {
+      await vm.shown('up');
+      const ctl = (...args: string[]): ReturnType<typeof run> => run(['ctl', at, ...args]);
+      const events = start(['ctl', at, 'events']);
+      expect(JSON.parse((await ctl('query-status')).stdout)).toMatchObject({ running: true, status: 'running' });
+      const file = join(dir, 'screen.png');
+      expect(await ctl('screendump', `filename=${file}`, 'format=png')).toEqual({ status: 0, stdout: '', stderr: '' });
+      expect(readFileSync(file).subarray(1, 4).toString()).toBe('PNG');
+      expect(await ctl('monitor', 'info', 'status')).toEqual({ status: 0, stdout: 'VM status: running\n', stderr: '' });
+      expect((await ctl('keys', 'ctrl-c', 'a')).status).toBe(0);
+      expect(await ctl('query-statu')).toEqual({ status: 2, stdout: '', stderr: "vmx-accel: ctl: the machine has no command 'query-statu' (did you mean query-status?); query-commands lists them\n" });
+      expect((await ctl('keys', 'no-such')).stderr).toMatch(/^vmx-accel: ctl: keys: .*\n$/);
+      expect(await ctl('stop', 'x')).toMatchObject({ status: 2, stderr: "vmx-accel: ctl: 'x' is not NAME=VALUE\n" });
+      expect(await ctl('stop')).toEqual({ status: 0, stdout: '', stderr: '' });
+      expect(await ctl('quit')).toEqual({ status: 0, stdout: '', stderr: '' });
+      expect((await vm.result).status).toBe(0);
+      const seen = (await events.result).stdout.trim().split('\n').map((l) => (JSON.parse(l) as { event: string }).event);
+      expect(seen).toEqual(['STOP', 'SHUTDOWN']);
+    } finally {
+      vm.child.kill();
+    }
   }, 2 * MINUTE);
 
   it('says in one line what is wrong with the address', async () => {
