@@ -1,4 +1,4 @@
-/** GDB itself on machines of other architectures: registers, memory, breakpoints and single steps. */
+/** GDB itself on machines of other architectures: registers, memory, breakpoints, watchpoints and single steps. */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GdbServer, parseEndpoint, VirtualMachine } from '#lib/index.js';
 import { hostTool, noAddon, skipFor } from '../boot/guests.js';
+import { canRun } from '../engine/x64/jit.js';
 
 let dir: string;
 beforeAll(() => {
@@ -27,19 +28,41 @@ const CASES = [
   },
 ] as const;
 
+/** Programs that store 5 and load it again; where they stop: past either, and an instruction later, since GDB takes the report for one from before the access and steps. */
+const WATCHED = [
+  // auipc t0, 1; li a0, 5; sw a0, 0(t0); nop; lw a2, 0(t0); j .
+  { arch: 'riscv64', words: [0x0000_1297, 0x0050_0513, 0x00a2_a023, 0x0000_0013, 0x0002_a603, 0x0000_006f], at: 0x8000_1000, after: [0x8000_0010, 0x8000_0014] },
+  // mov x3, #0x1000; movk x3, #0x4009, lsl #16; mov w0, #5; str w0, [x3]; nop; ldr w2, [x3]; b .
+  { arch: 'aarch64', words: [0xd282_0003, 0xf2a8_0123, 0x5280_00a0, 0xb900_0060, 0xd503_201f, 0xb940_0062, 0x1400_0000], at: 0x4009_1000, after: [0x4008_0014, 0x4008_0018] },
+] as const;
+
 describe.skipIf(skipFor(noAddon ?? hostTool('gdb-multiarch')))('GDB', () => {
-  it.each(CASES)('debugs $arch', async ({ arch, words, commands, output }) => {
+  /** @returns what GDB says and complains of */
+  async function debug(arch: (typeof CASES)[number]['arch'], words: readonly number[], commands: readonly string[], accel: 'jit' | 'interp'): Promise<{ stdout: string; stderr: string }> {
     const kernel = join(dir, arch);
     const image = Buffer.alloc(Math.max(64, words.length * 4));
     words.forEach((w, i) => image.writeUInt32LE(w >>> 0, i * 4));
     writeFileSync(kernel, image);
-    await using vm = await VirtualMachine.create({ arch, kernel, firmware: 'none', memory: '64M', accel: 'interp' });
+    await using vm = await VirtualMachine.create({ arch, kernel, firmware: 'none', memory: '64M', accel });
     const server = await GdbServer.listen(vm, parseEndpoint('tcp:127.0.0.1:0', '--gdb'), '0', () => vm.start());
     const { endpoint } = server;
     if (endpoint.kind !== 'tcp') throw new Error('not a TCP endpoint');
-    const run = promisify(execFile)('gdb-multiarch', ['-nx', '-batch', '-ex', `set architecture ${arch === 'riscv64' ? 'riscv:rv64' : arch}`, '-ex', `target remote 127.0.0.1:${endpoint.port}`, ...commands.flatMap((c) => ['-ex', c])], { timeout: 60_000 });
-    const { stdout, stderr } = await run;
+    // The machine lives until GDB has ended.
+    return await promisify(execFile)('gdb-multiarch', ['-nx', '-batch', '-ex', `set architecture ${arch === 'riscv64' ? 'riscv:rv64' : arch}`, '-ex', `target remote 127.0.0.1:${endpoint.port}`, ...commands.flatMap((c) => ['-ex', c])], { timeout: 60_000 });
+  }
+
+  it.each(CASES)('debugs $arch', async ({ arch, words, commands, output }) => {
+    const { stdout, stderr } = await debug(arch, words, commands, 'interp');
     for (const text of output) expect(stdout + stderr).toContain(text);
     expect(stderr.replace(/^warning: No executable has been specified.*\n.*$/m, '')).not.toMatch(/warning|error/i);
   }, 90_000);
+
+  for (const accel of canRun ? (['jit', 'interp'] as const) : (['interp'] as const)) {
+    it.each(WATCHED)(`watches memory of $arch on ${accel}`, async ({ arch, words, at, after }) => {
+      const place = `*(int *) 0x${at.toString(16)}`;
+      const { stdout } = await debug(arch, words, [`watch ${place}`, 'continue', 'print/x $pc', 'delete 1', `rwatch ${place}`, 'continue', 'print/x $pc'], accel);
+      expect(stdout).toMatch(/Hardware watchpoint 1: [^]*Old value = 0\s+New value = 5[^]*Hardware read watchpoint 2: [^]*Value = 5/);
+      for (const pc of after) expect(stdout).toContain(`= 0x${pc.toString(16)}\n`);
+    }, 90_000);
+  }
 });

@@ -144,7 +144,7 @@ describe.skipIf(skipFor(noAddon)).each(accels)('GDB on %s', (accel) => {
     expect(await gdb.ask('P0=efbeadde00000000')).toBe('OK');
     expect([await gdb.word(COUNTER), await gdb.register(EAX)]).toEqual([0x1234_5678, 0xdead_beef]);
     gdb.send('c');
-    await new Promise((r) => setTimeout(r, 50));
+    await new Promise((r) => setTimeout(r, 300));
     gdb.socket.write(Buffer.from([3]));
     expect(await gdb.next()).toBe('T02thread:1;');
     expect(await gdb.word(COUNTER)).toBeGreaterThan(0x1234_5678);
@@ -196,9 +196,9 @@ describe.skipIf(skipFor(noAddon)).each(accels)('GDB on %s', (accel) => {
     await gdb.ask('?');
     const a = await gdb.word(COUNTER);
     expect(await gdb.ask('D')).toBe('OK');
-    await new Promise((r) => setTimeout(r, 50));
+    await new Promise((r) => setTimeout(r, 300));
     gdb.socket.destroy();
-    await new Promise((r) => setTimeout(r, 50));
+    await new Promise((r) => setTimeout(r, 300));
     gdb = await Gdb.open((server.endpoint as { port: number }).port);
     await gdb.ask('?');
     expect(await gdb.word(COUNTER)).not.toBe(a);

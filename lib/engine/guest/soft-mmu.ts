@@ -4,6 +4,7 @@
  * access is made with the rights of an MMU index, whose meaning is the guest's.
  */
 import { FlushKind, type PhysicalMap } from '../cpu.js';
+import { Watchpoints } from './watchpoints.js';
 import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
 
 /** Word index of the first TLB entry, and words per table. */
@@ -34,6 +35,8 @@ export interface SoftMmuCpu {
 }
 
 export abstract class SoftMmu {
+  /** A debugger's. */
+  readonly watchpoints = new Watchpoints();
   /** Result of read64. */
   lo = 0;
   hi = 0;
@@ -95,8 +98,8 @@ export abstract class SoftMmu {
   /** Enters a translation. @returns byte offset of the page in RAM, or -1 for MMIO. */
   private fill(idx: number, lo: number, hi: number, pa: number): number {
     const off = this.map.pageOffset(pa);
-    if (this.flags & Pg.UNCACHED) return off;
     const pageLo = lo & ~0xfff;
+    if (this.flags & Pg.UNCACHED || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi))) return off;
     const write = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa) && this.map.codePages[off >>> 12] === 0;
     if (!write) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
@@ -285,6 +288,7 @@ export abstract class SoftMmu {
     const first = 4096 - (lo & 0xfff);
     const pa1 = this.resolve(lo, hi, Acc.READ, idx);
     const f1 = this.flags;
+    if (this.watchpoints.any) this.watchpoints.access(lo, hi, size, false);
     if (first >= size) return this.physRead(pa1, size, lo, hi, Acc.READ);
     const lo2 = this.add(lo, hi, first);
     const hi2 = this.carryHi;
@@ -303,6 +307,7 @@ export abstract class SoftMmu {
     const first = 4096 - (lo & 0xfff);
     const pa1 = this.resolve(lo, hi, Acc.WRITE, idx);
     const f1 = this.flags;
+    if (this.watchpoints.any) this.watchpoints.access(lo, hi, size, true);
     if (first >= size) {
       this.physWrite(pa1, size, v, lo, hi);
       return;

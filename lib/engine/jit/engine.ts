@@ -222,8 +222,8 @@ export class Engine {
           if (V[Slot.PENDING * 2]! !== 0 && !shadow) cpu.servicePending();
           if (cpu.shutdown) return SliceEnd.SHUTDOWN;
           if (cpu.halted) return SliceEnd.HALTED;
-          if (V[Slot.PENDING * 2 + 1]! !== 0 && !shadow) return SliceEnd.ATTENTION;
-          if (V[Slot.PENDING * 2]! !== 0 && !shadow) return SliceEnd.ATTENTION;
+          // A few instructions that were asked for come first.
+          if (!counted && !shadow && (V[Slot.PENDING * 2 + 1]! !== 0 || V[Slot.PENDING * 2]! !== 0)) return SliceEnd.ATTENTION;
           if (counted && limit-- <= 0 && !shadow) return SliceEnd.ATTENTION;
           const watched = (cpu.mode & this.o.stepBit) !== 0;
           const step = shadow || watched || counted;

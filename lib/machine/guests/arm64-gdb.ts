@@ -79,4 +79,12 @@ function translate(c: MachineCpu, lo: number, hi: number): number {
   return -1;
 }
 
-export const arm64Gdb: GdbArch = { targetXml: TARGET_XML, sizes: SIZES, read, write, translate };
+export const arm64Gdb: GdbArch = {
+  targetXml: TARGET_XML, sizes: SIZES, read, write, translate,
+  watch(c, ranges, hit) {
+    const cpu = c as Arm64Cpu;
+    cpu.mmu.watchpoints.set(ranges, hit);
+    cpu.mmu.flushAll();
+    cpu.refresh();
+  },
+};

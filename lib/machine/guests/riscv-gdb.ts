@@ -82,4 +82,12 @@ function translate(c: MachineCpu, lo: number, hi: number): number {
   return -1;
 }
 
-export const riscvGdb: GdbArch = { targetXml: TARGET_XML, sizes: SIZES, read, write, translate };
+export const riscvGdb: GdbArch = {
+  targetXml: TARGET_XML, sizes: SIZES, read, write, translate,
+  watch(c, ranges, hit) {
+    const cpu = c as RiscvCpu;
+    cpu.mmu.watchpoints.set(ranges, hit);
+    cpu.mmu.flushAll();
+    cpu.updateMode();
+  },
+};

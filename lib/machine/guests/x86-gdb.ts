@@ -130,8 +130,6 @@ export const x86Gdb: GdbArch = {
   write,
   translate,
   watch(cpu, ranges, hit) {
-    const { debug } = cpu as X86Cpu;
-    debug.onWatch = hit;
-    debug.setWatchpoints(ranges);
+    (cpu as X86Cpu).debug.setWatchpoints(ranges, hit);
   },
 };

@@ -237,7 +237,7 @@ export class Arm64Cpu implements GuestCpu {
     } else if (fpen !== 3) m |= Mode.FP_TRAP;
     if (aligned) m |= Mode.ALIGN;
     if (this.V[A.FPCR * 2]! & FPCR_SLOW) m |= Mode.FP_SLOW;
-    if (this.debug.active || this.pmu.stepping) m |= Mode.STEP;
+    if (this.debug.active || this.pmu.stepping || this.mmu.watchpoints.any) m |= Mode.STEP;
     const { V } = this;
     V[Slot.MODE * 2] = m;
     V[Slot.MODE * 2 + 1] = mmuIndexOf(m);

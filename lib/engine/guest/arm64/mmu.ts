@@ -8,6 +8,7 @@ import { FlushKind, type PhysicalMap } from '../../cpu.js';
 import { Access, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
 import { A, MMU_TABLES, Mmu, Mode } from './regs.js';
+import { Watchpoints } from '../watchpoints.js';
 
 const TLB_W = TLB_BASE >> 2;
 const TABLE_W = TLB_TABLE_BYTES >> 2;
@@ -38,6 +39,8 @@ const enum Hi { PXN = 1 << 21, UXN = 1 << 22, DBM = 1 << 19, PXN_TABLE = 1 << 27
 const IPS_BITS: readonly number[] = [32, 36, 40, 40, 40, 40, 40, 40];
 
 export class Arm64Mmu {
+  /** A debugger's, beside the guest's own. */
+  readonly watchpoints = new Watchpoints();
   /** Result of read64. */
   lo = 0;
   hi = 0;
@@ -254,7 +257,7 @@ export class Arm64Mmu {
       this.xflags[x] = this.flags;
       this.xcUsed = true;
     }
-    if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES || (this.cpu.debug.watching && this.cpu.debug.watches(lo, hi))) return off;
+    if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES || (this.cpu.debug.watching && this.cpu.debug.watches(lo, hi)) || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi))) return off;
     const V = this.V;
     const n = (lo >>> 12) & IDX_MASK;
     const e = TLB_W + idx * TABLE_W + n * 8;
@@ -436,6 +439,7 @@ export class Arm64Mmu {
   }
 
   private watch(lo: number, hi: number, n: number, write: boolean, idx: Mmu): void {
+    if (this.watchpoints.any) this.watchpoints.access(lo, hi, n, write);
     const { debug } = this.cpu;
     if (debug.watching) debug.access(lo, hi, n, write, idx === Mmu.EL0 || idx === Mmu.EL0_ALIGN);
   }

@@ -190,7 +190,8 @@ export class RiscvCpu implements GuestCpu {
     const fp = Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm);
     const count = this.counts() ? Mode.COUNT : 0;
     const on = fs !== 0 && (this.priv === Priv.U || this.usesFp);
-    const m = this.priv | (on ? fp | (fs === 3 ? Mode.FP_DIRTY : 0) : 0) | (idx << Mode.MMU_SHIFT) | count;
+    const step = this.mmu.watchpoints.any ? Mode.STEP : 0;
+    const m = this.priv | step | (on ? fp | (fs === 3 ? Mode.FP_DIRTY : 0) : 0) | (idx << Mode.MMU_SHIFT) | count;
     const { V } = this;
     V[X.U_MODE_OFF * 2] = count;
     V[X.U_MODE_FP * 2] = fp | count;

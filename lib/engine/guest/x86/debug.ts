@@ -3,19 +3,11 @@ import { Cr4, Ef, Vec } from './defs.js';
 import { Mode, X } from './mode.js';
 import type { X86Cpu } from './cpu.js';
 import { Src } from './interrupts.js';
+import { type Watchpoint, Watchpoints } from '../watchpoints.js';
 
 /** DR6 bits. */
 const enum Dr6 { BD = 0x2000, BS = 0x4000, BT = 0x8000, ONES = 0xffff_0ff0 | 0 }
 const GD = 0x2000;
-
-/** A range of linear addresses whose accesses a debugger wants to know of. It lies within one page. */
-export interface Watchpoint {
-  lo: number;
-  hi: number;
-  bytes: number;
-  read: boolean;
-  write: boolean;
-}
 
 export class Debug {
   private readonly lo = new Int32Array(4);
@@ -33,9 +25,7 @@ export class Debug {
   /** MOV SS or POP SS holds debug traps back until after the next instruction (SDM vol. 3, 6.8.3). */
   private held = false;
   /** Watchpoints of a debugger, beside the guest's own. */
-  private watchpoints: readonly Watchpoint[] = [];
-  /** Called when one is met; the instruction goes on to its end. */
-  onWatch: (w: Watchpoint) => void = () => {};
+  private readonly watchpoints = new Watchpoints();
   /** RF was set by the instruction itself (IRET, POPF): it covers the next one. */
   rfFresh = false;
 
@@ -52,12 +42,12 @@ export class Debug {
 
   /** Any breakpoint enabled: blocks of one instruction. */
   get stepping(): boolean {
-    return this.dataCount + this.codeCount + this.ioCount + this.watchpoints.length > 0;
+    return this.watchpoints.any || this.dataCount + this.codeCount + this.ioCount > 0;
   }
 
   /** Replaces the debugger's watchpoints. */
-  setWatchpoints(list: readonly Watchpoint[]): void {
-    this.watchpoints = list;
+  setWatchpoints(list: readonly Watchpoint[], hit: (w: Watchpoint) => void): void {
+    this.watchpoints.set(list, hit);
     this.cpu.mmu.flushAll();
     this.cpu.updateMode();
   }
@@ -155,7 +145,7 @@ export class Debug {
 
   /** True if the page holds an enabled data breakpoint: it may have no TLB entry. */
   watches(pageLo: number, hi: number): boolean {
-    for (const w of this.watchpoints) if ((w.lo & ~0xfff) === pageLo && w.hi === hi) return true;
+    if (this.watchpoints.covers(pageLo, hi)) return true;
     if (this.dataCount === 0) return false;
     for (let i = 0; i < 4; i++) {
       if (this.enabled(i) && this.type(i) & 1 && (this.lo[i]! & ~0xfff) === pageLo && this.hi[i] === hi) return true;
@@ -165,9 +155,7 @@ export class Debug {
 
   /** A data access on the slow path: notes breakpoints that it meets. The trap comes after the instruction. */
   onData(lo: number, hi: number, size: number, write: boolean): void {
-    for (const w of this.watchpoints) {
-      if (w.hi === hi && (write ? w.write : w.read) && lo >>> 0 < (w.lo >>> 0) + w.bytes && w.lo >>> 0 < (lo >>> 0) + size) this.onWatch(w);
-    }
+    if (this.watchpoints.any) this.watchpoints.access(lo, hi, size, write);
     if (this.dataCount === 0) return;
     for (let i = 0; i < 4; i++) {
       const t = this.type(i);
