@@ -12,7 +12,7 @@ import { CODE_GRANULE } from '../engine/cpu.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import { Attention, Pending, Slot, STATE_BYTES } from '../engine/state.js';
+import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec, type NativeMemory } from '../native.js';
@@ -516,18 +516,10 @@ export class Machine {
   }
 
   private clearRequests(): void {
-    for (const c of this.cpus) c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~Pending.STOP;
-    if (!this.loopCalls()) return;
-    // It has become so just now: the next slice ends at once.
-    this.turnWanted = true;
-    this.cpus[0]!.V[Slot.PENDING * 2 + 1]! |= Attention.LOOK;
-  }
-
-  /** Takes back what native threads have asked for. @returns true if it is a turn of the event loop */
-  private loopCalls(): boolean {
-    let why = 0;
-    for (const c of this.cpus) why |= Atomics.exchange(c.V, Slot.PENDING * 2 + 1, 0);
-    return (why & Attention.LOOK) !== 0;
+    for (const c of this.cpus) {
+      c.V[Slot.PENDING * 2] = c.V[Slot.PENDING * 2]! & ~Pending.STOP;
+      c.V[Slot.PENDING * 2 + 1] = 0;
+    }
   }
 
   /** Rounds as long as a hypervisor's exits follow each other closely. @returns true if there is nothing to do but wait. */
@@ -598,7 +590,7 @@ export class Machine {
   /** Sleeps if all CPUs are halted, and lets the event loop turn if it has work. */
   private async between(ctx: NativeContext, halted: boolean): Promise<void> {
     const now = this.native.now();
-    let turn = this.loopCalls() || this.turnWanted || (halted && this.idleTurn) || now - this.lastTurn > TURN_NS;
+    let turn = this.turnWanted || (halted && this.idleTurn) || now - this.lastTurn > TURN_NS;
     if (halted && !turn && !this.wakeWanted && (this.suspended || this.cpus.every((c) => c.V[Slot.PENDING * 2] === 0))) {
       const deadline = this.timers.nextDeadline();
       if (this.virtual !== null && deadline !== Infinity) {
@@ -610,8 +602,7 @@ export class Machine {
         turn = ctx.wait(Math.min(until, now + LONG_NS)) === 1;
         this.haltedNs += this.native.now() - now;
       }
-    } else if (!turn && this.accelerator !== null) {
-      // Which has perhaps cleared what native threads have asked for.
+    } else if (!turn) {
       turn = ctx.wait(0) === 1;
     }
     if (turn) {
