@@ -206,7 +206,7 @@ export const enum Pending {
   STOP = 8,
 }
 
-/** Bits of the high word of PENDING, by which native threads make generated code leave at the next check. */
+/** Bits of the high word of PENDING, by which native threads make generated code leave at the next check. The run loop looks at everything after either. */
 export const enum Attention {
   /** The deadline of the slice has come. */
   DEADLINE = 1,

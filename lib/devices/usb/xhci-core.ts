@@ -2,7 +2,7 @@
 import type { UsbDevice } from './usb-device.js';
 import { address, high, low, type XhciMemory } from './xhci-memory.js';
 import type { XhciState } from './xhci-state.js';
-import { CONTEXT_BYTES, Tf, TRB_BYTES, type Trb } from './xhci.spec.js';
+import { CONTEXT_BYTES, Tf, Trb, TRB_BYTES, trbType } from './xhci.spec.js';
 
 export interface XhciCore {
   readonly s: XhciState;
@@ -43,7 +43,7 @@ export class RingWalk {
     for (let n = 0; n <= MAX_LINKS; n++) {
       if (!x.fetch(this.at)) return null;
       if ((x.control & Tf.C) !== this.ccs) return false;
-      if (((x.control >>> 10) & 63) !== LINK) return true;
+      if (trbType(x.control) !== Trb.LINK) return true;
       if (x.control & Tf.TC) this.ccs ^= 1;
       this.at = address(x.paramLo & ~15, x.paramHi);
     }
@@ -55,7 +55,6 @@ export class RingWalk {
     this.at += TRB_BYTES;
   }
 }
-const LINK: Trb = 6;
 
 /** State, dequeue pointer and cycle bit of an endpoint into its context (6.2.3). */
 export function writeEndpoint(c: XhciCore, slot: number, dci: number): void {
