@@ -7,7 +7,7 @@ const ASKS = ['-h', '--help', 'help'];
 const command = process.argv[2];
 if (command === 'boot' && !process.argv.some((a) => ASKS.includes(a))) {
   workerStart.machineFirst();
-  workerStart.prestart('x86_64');
+  workerStart.prestart(workerStart.guessArch(process.argv));
 }
 const program = loadProgram<typeof import('./program.js')>('cli', { 'worker-start': workerStart });
 if (program !== null) process.once('exit', () => program.keep(command ?? ''));
