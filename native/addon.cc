@@ -41,7 +41,6 @@ struct Holder {
   std::shared_ptr<RegionTable> table;
   std::shared_ptr<Region> region;
   uintptr_t address;
-  size_t bytes;
   /** Set while the buffer is being made: told when the finalizer runs. */
   bool* released;
 };
@@ -54,21 +53,7 @@ void ReleaseHolder(Holder* holder) {
   delete holder;
 }
 
-/**
- * V8 takes the size of a buffer for memory in use, which guest memory is only when the guest touches it, and looks for garbage because of it. It is told
- * that so much is not there, and when the buffer goes that it is there again.
- */
-void HideSize(Napi::Env env, size_t bytes, bool hide) {
-  int64_t change = static_cast<int64_t>(bytes);
-  Napi::MemoryManagement::AdjustExternalMemory(env, hide ? -change : change);
-}
-
-void FinalizeBuffer(napi_env env, void*, void* hint) {
-  Holder* holder = static_cast<Holder*>(hint);
-  // Made in vain: the size has not been hidden.
-  if (!holder->released) HideSize(env, holder->bytes, false);
-  ReleaseHolder(holder);
-}
+void FinalizeBuffer(napi_env, void*, void* hint) { ReleaseHolder(static_cast<Holder*>(hint)); }
 
 }  // namespace
 
@@ -77,7 +62,7 @@ Napi::Value WrapMemory(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes
   auto table = env.GetInstanceData<Environment>()->regions;
   uintptr_t address = region->address();
   bool released = false;
-  Holder* holder = new Holder{table, region, address, bytes, &released};
+  Holder* holder = new Holder{table, region, address, &released};
   table->emplace(address, region);
   napi_value buffer;
   napi_status status = napi_create_external_arraybuffer(env, base, bytes, FinalizeBuffer, holder, &buffer);
@@ -91,7 +76,6 @@ Napi::Value WrapMemory(Napi::Env env, uint8_t* base, uint8_t* exec, size_t bytes
                  "this JavaScript runtime cannot make an ArrayBuffer over " + std::to_string(bytes) + " bytes");
   }
   holder->released = nullptr;
-  HideSize(env, bytes, true);
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", Napi::Value(env, buffer));
   result.Set("address", Napi::Number::New(env, static_cast<double>(address)));
