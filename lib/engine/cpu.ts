@@ -128,6 +128,11 @@ export interface GuestCpu {
   fetchGlobal: boolean;
   /** The RAM page at this byte offset has got its first translation: no TLB entry may let writes to it pass unseen. */
   noteCodePage(ramOffset: number): void;
+  /**
+   * The exception that a load or store is going to raise, or null: none, or one that `load` or `store` has to throw. Absent: they throw all of them. For exceptions that
+   * are frequent, since throwing one costs microseconds.
+   */
+  refusal?(w: number, addr: number, acc: number, write: boolean): GuestFault | null;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

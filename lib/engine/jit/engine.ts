@@ -136,6 +136,8 @@ export class Engine {
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
+  /** An exception or interrupt is being delivered: no block runs that its frame could overwrite. */
+  private between = false;
   private readonly heat = new Heat();
   /** How often writes have hit a region, by page: code that patches itself stays blocks. */
   private readonly spoiled = new Map<number, number>();
@@ -219,7 +221,7 @@ export class Engine {
     for (;;) {
       try {
         for (;;) {
-          if (V[Slot.PENDING * 2]! !== 0 && !shadow) cpu.servicePending();
+          if (V[Slot.PENDING * 2]! !== 0 && !shadow) this.service(cpu);
           if (cpu.shutdown) return SliceEnd.SHUTDOWN;
           if (cpu.halted) return SliceEnd.HALTED;
           // A few instructions that were asked for come first.
@@ -243,12 +245,10 @@ export class Engine {
             shadow = exit === ExitCode.SHADOW;
           } catch (f) {
             if (!(f instanceof GuestFault)) throw f;
-            this.stats.faults++;
-            cpu.deliverFault(f);
+            this.deliver(cpu, f);
           }
         } else if (e instanceof GuestFault) {
-          this.stats.faults++;
-          cpu.deliverFault(e);
+          this.deliver(cpu, e);
         } else {
           throw e;
         }
@@ -318,12 +318,14 @@ export class Engine {
         case Yield.LOAD: {
           s.loads++;
           const aux = V[Slot.X_AUX * 2]!;
+          if (this.refused(cpu, aux, false)) return ExitCode.NEXT;
           cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
           break;
         }
         case Yield.STORE: {
           s.stores++;
           const aux = V[Slot.X_AUX * 2]!;
+          if (this.refused(cpu, aux, true)) return ExitCode.NEXT;
           cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
           break;
         }
@@ -390,6 +392,28 @@ export class Engine {
       }
       y = host.resume(cpu);
     }
+  }
+
+  /** Delivers the exception of the access that the yield record describes. @returns false if there is none, as far as can be told without trying */
+  private refused(cpu: GuestCpu, aux: number, write: boolean): boolean {
+    if (cpu.refusal === undefined) return false;
+    const f = cpu.refusal(aux & 0xff, Slot.X_ADDR, (aux >> 8) & 0xff, write);
+    if (f === null) return false;
+    this.deliver(cpu, f);
+    return true;
+  }
+
+  private deliver(cpu: GuestCpu, f: GuestFault): void {
+    this.stats.faults++;
+    this.between = true;
+    cpu.deliverFault(f);
+    this.between = false;
+  }
+
+  private service(cpu: GuestCpu): void {
+    this.between = true;
+    cpu.servicePending();
+    this.between = false;
   }
 
   // ---- regions -----------------------------------------------------------------------------------------------
@@ -767,7 +791,7 @@ export class Engine {
 
   /** True if b may be the block whose code runs now (more than one instruction: a single one finishes undisturbed). */
   private running(b: Block): boolean {
-    if (b.insns <= 1) return false;
+    if (b.insns <= 1 || this.between) return false;
     if (this.current === b) return true;
     if (this.o.host === null || this.current !== null) return false;
     // Generated code: chained blocks are not tracked, but the instruction at hand lies in the block or not.

@@ -6,7 +6,7 @@
  * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
  */
 import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
-import { FlushKind, type PhysicalMap } from '../../cpu.js';
+import { FlushKind, type GuestFault, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
 import { TlbContexts } from './contexts.js';
@@ -34,6 +34,14 @@ export const enum Pfe { P = 1, W = 2, U = 4, RSVD = 8, I = 16 }
 
 /** Kinds of access for `translate`. */
 export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
+
+/** What a walk returns if it has no address. */
+const enum Walk {
+  OK = 0,
+  /** Another CPU has changed an entry meanwhile. */
+  RETRY = -1,
+  FAULT = -2,
+}
 
 export class X86Mmu {
   /** Result of read64. */
@@ -103,6 +111,10 @@ export class X86Mmu {
   private readonly xflags = new Uint8Array(XC_ENTRIES);
   private xcUsed = false;
 
+  /** Page faults are noted in `denied`, not thrown: throwing costs microseconds. */
+  private quiet = false;
+  private denied: GuestFault | null = null;
+
   /** Paging-structure cache: page table (last level) of a 2 MiB region, with the rights of the levels above it. */
   private readonly wtagLo = new Int32Array(WC_ENTRIES).fill(-1);
   private readonly wtagHi = new Int32Array(WC_ENTRIES);
@@ -151,12 +163,15 @@ export class X86Mmu {
 
   // ---- page walk -------------------------------------------------------------------------------------------------
 
-  /** Raises #PF for hi:lo. `code` has P and RSVD; the other bits follow from the access. */
-  private pageFault(lo: number, hi: number, code: number, acc: Acc, user: boolean): never {
+  /** Raises #PF for hi:lo, or while `quiet` returns Walk.FAULT. `code` has P and RSVD; the other bits follow from the access. */
+  private pageFault(lo: number, hi: number, code: number, acc: Acc, user: boolean): Walk.FAULT {
     if (acc === Acc.WRITE) code |= Pfe.W;
     if (user) code |= Pfe.U;
     if (acc === Acc.FETCH && (this.nxe || this.smep)) code |= Pfe.I;
-    throw this.cpu.pageFault(lo, hi, code);
+    const f = this.cpu.pageFault(lo, hi, code);
+    if (!this.quiet) throw f;
+    this.denied = f;
+    return Walk.FAULT;
   }
 
   private readEntryLo(ea: number): number {
@@ -200,7 +215,34 @@ export class X86Mmu {
         if (this.pageSize !== 0) this.noteLarge(lo, hi);
         return this.gate(pa);
       }
+      if (pa === Walk.FAULT) return pa;
     }
+  }
+
+  /**
+   * The page fault that an access of n bytes at the address in slot `addr` raises, or null: there is none, or it takes another way to find out. Without a fault the
+   * TLB knows the page afterwards.
+   */
+  refusal(addr: number, n: number, write: boolean, acc: number): GuestFault | null {
+    const lo = this.V[addr * 2]!;
+    const hi = this.V[addr * 2 + 1]!;
+    const idx = this.indexFor(acc);
+    if (!this.paging || idx === MMU_ALIGN || (lo & 0xfff) + n > 4096 || (this.lin64 && !canonical(hi, this.linBits))) return null;
+    if (this.xcUsed) {
+      const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      const rights = Pg.WRITE | Pg.DIRTY;
+      if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi && (!write || (this.xflags[x]! & rights) === rights)) return null;
+    }
+    let pa: number;
+    this.quiet = true;
+    try {
+      pa = this.translate(lo, hi, write ? Acc.WRITE : Acc.READ, idx);
+    } finally {
+      this.quiet = false;
+    }
+    if (pa === Walk.FAULT) return this.denied;
+    this.fill(idx, lo, hi, pa);
+    return null;
   }
 
   private gate(pa: number): number {
@@ -212,24 +254,26 @@ export class X86Mmu {
   private walk32(lo: number, acc: Acc, user: boolean, idx: number): number {
     const pdea = this.root + ((lo >>> 22) << 2);
     const pde = this.readEntryLo(pdea);
-    if (!(pde & 1)) this.pageFault(lo, 0, 0, acc, user);
+    if (!(pde & 1)) return this.pageFault(lo, 0, 0, acc, user);
     if (this.pse && pde & 0x80) {
       // PSE-36: bits 13..20 are address bits 32..39; bit 21 is reserved.
-      if (pde & 0x20_0000) this.pageFault(lo, 0, Pfe.P | Pfe.RSVD, acc, user);
+      if (pde & 0x20_0000) return this.pageFault(lo, 0, Pfe.P | Pfe.RSVD, acc, user);
       this.pageSize = 1;
-      if (!this.leaf(lo, 0, pdea, pde, (pde & 4) !== 0, (pde & 2) !== 0, false, acc, user, idx)) return -1;
+      const end = this.leaf(lo, 0, pdea, pde, (pde & 4) !== 0, (pde & 2) !== 0, false, acc, user, idx);
+      if (end !== Walk.OK) return end;
       return ((pde >>> 13) & 0xff) * 4294967296 + (((pde & 0xffc0_0000) | (lo & 0x3f_ffff)) >>> 0);
     }
-    if (!(pde & 0x20) && !this.orEntry(pdea, pde, 0x20)) return -1;
+    if (!(pde & 0x20) && !this.orEntry(pdea, pde, 0x20)) return Walk.RETRY;
     const ptea = ((pde & ~0xfff) >>> 0) + ((lo >>> 10) & 0xffc);
     const pte = this.readEntryLo(ptea);
-    if (!(pte & 1)) this.pageFault(lo, 0, 0, acc, user);
+    if (!(pte & 1)) return this.pageFault(lo, 0, 0, acc, user);
     const both = pde & pte;
-    if (!this.leaf(lo, 0, ptea, pte, (both & 4) !== 0, (both & 2) !== 0, false, acc, user, idx)) return -1;
+    const end = this.leaf(lo, 0, ptea, pte, (both & 4) !== 0, (both & 2) !== 0, false, acc, user, idx);
+    if (end !== Walk.OK) return end;
     return ((pte & ~0xfff) | (lo & 0xfff)) >>> 0;
   }
 
-  /** PAE, 4-level and 5-level paging (SDM vol. 3, 4.4 and 4.5). Returns -1 to ask for a retry. */
+  /** PAE, 4-level and 5-level paging (SDM vol. 3, 4.4 and 4.5). @returns the physical address, or `Walk` */
   private walk64(lo: number, hi: number, acc: Acc, user: boolean, idx: number): number {
     let table = this.root;
     let us = true;
@@ -251,31 +295,32 @@ export class X86Mmu {
       const i = level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (lo >>> 30) | (hi << 2) : level === 4 ? hi >>> 7 : hi >>> 16;
       const ea = table + (i & 511) * 8;
       const eLo = this.readEntryLo(ea);
-      if (!(eLo & 1)) this.pageFault(lo, hi, 0, acc, user);
+      if (!(eLo & 1)) return this.pageFault(lo, hi, 0, acc, user);
       const eHi = this.readEntryLo(ea + 4);
       if (pae && level === 3) {
         // A PDPTE has no rights and no accessed bit; bits 1, 2, 5..8 and 63 are reserved (SDM vol. 3, table 4-8).
-        if (eLo & 0x1e6 || eHi & (this.rsvdHi | 0x8000_0000)) this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+        if (eLo & 0x1e6 || eHi & (this.rsvdHi | 0x8000_0000)) return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
         table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
         continue;
       }
-      if (eHi & this.rsvdHi) this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+      if (eHi & this.rsvdHi) return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
       us = us && (eLo & 4) !== 0;
       rw = rw && (eLo & 2) !== 0;
       nx = nx || eHi < 0;
       const ps = (eLo & 0x80) !== 0 && level > 1;
       if (ps) {
         if (level > 3 || (level === 3 && !this.cpu.model.gbPages) || eLo & (level === 3 ? 0x3fff_e000 : 0x1f_e000)) {
-          this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+          return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
         }
       }
       if (level === 1 || ps) {
         this.pageSize = level - 1;
-        if (!this.leaf(lo, hi, ea, eLo, us, rw, nx, acc, user, idx)) return -1;
+        const end = this.leaf(lo, hi, ea, eLo, us, rw, nx, acc, user, idx);
+        if (end !== Walk.OK) return end;
         const mask = level === 1 ? 0xfff : level === 2 ? 0x1f_ffff : 0x3fff_ffff;
         return (eHi & 0xf_ffff) * 4294967296 + (((eLo & ~mask & ~0xfff) | (lo & mask)) >>> 0);
       }
-      if (!(eLo & 0x20) && !this.orEntry(ea, eLo, 0x20)) return -1;
+      if (!(eLo & 0x20) && !this.orEntry(ea, eLo, 0x20)) return Walk.RETRY;
       table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
       if (level === 2) {
         this.wtagLo[wc] = region;
@@ -287,8 +332,8 @@ export class X86Mmu {
     }
   }
 
-  /** Access rights (SDM vol. 3, 4.6) and accessed/dirty bits of the last entry. False asks for a retry. */
-  private leaf(lo: number, hi: number, ea: number, e: number, us: boolean, rw: boolean, nx: boolean, acc: Acc, user: boolean, idx: number): boolean {
+  /** Access rights (SDM vol. 3, 4.6) and accessed/dirty bits of the last entry. */
+  private leaf(lo: number, hi: number, ea: number, e: number, us: boolean, rw: boolean, nx: boolean, acc: Acc, user: boolean, idx: number): Walk {
     let ok: boolean;
     let writable: boolean;
     if (user) {
@@ -300,11 +345,11 @@ export class X86Mmu {
       writable = ok && (rw || !this.wp);
     }
     if (acc === Acc.WRITE) ok = writable;
-    if (!ok) this.pageFault(lo, hi, Pfe.P, acc, user);
+    if (!ok) return this.pageFault(lo, hi, Pfe.P, acc, user);
     const bits = acc === Acc.WRITE ? 0x60 : 0x20;
-    if ((e & bits) !== bits && !this.orEntry(ea, e, bits)) return false;
+    if ((e & bits) !== bits && !this.orEntry(ea, e, bits)) return Walk.RETRY;
     this.flags = (this.pge && e & 0x100 ? Pg.GLOBAL : 0) | (writable ? Pg.WRITE : 0) | ((e | bits) & 0x40 ? Pg.DIRTY : 0);
-    return true;
+    return Walk.OK;
   }
 
   // ---- TLB -------------------------------------------------------------------------------------------------------
@@ -382,8 +427,9 @@ export class X86Mmu {
     this.counts[t] = 0;
   }
 
-  /** Everything, global pages too. */
+  /** Everything, global pages too. Whatever changes more of a CPU than an instruction can does it. */
   flushAll(): void {
+    this.cpu.answers.forget();
     this.contexts.dropAll();
     for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
     this.dropSmall();
