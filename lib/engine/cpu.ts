@@ -129,10 +129,11 @@ export interface GuestCpu {
   /** The RAM page at this byte offset has got its first translation: no TLB entry may let writes to it pass unseen. */
   noteCodePage(ramOffset: number): void;
   /**
-   * The exception that a load or store is going to raise, or null: none, or one that `load` or `store` has to throw. Absent: they throw all of them. For exceptions that
-   * are frequent, since throwing one costs microseconds.
+   * Loads and stores that are frequent, without the cost of throwing (microseconds) and of looking at everything twice. @returns undefined: it is done (a load has set all 64
+   * bits of dst); a fault: it raises that; null: neither, so `load` or `store` it is. Absent: as if always null.
    */
-  refusal?(w: number, addr: number, acc: number, write: boolean): GuestFault | null;
+  tryLoad?(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined;
+  tryStore?(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

@@ -318,15 +318,25 @@ export class Engine {
         case Yield.LOAD: {
           s.loads++;
           const aux = V[Slot.X_AUX * 2]!;
-          if (this.refused(cpu, aux, false)) return ExitCode.NEXT;
-          cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          const f = cpu.tryLoad === undefined ? null : cpu.tryLoad(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          if (f === undefined) break;
+          if (f === null) cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          else {
+            this.deliver(cpu, f);
+            return ExitCode.NEXT;
+          }
           break;
         }
         case Yield.STORE: {
           s.stores++;
           const aux = V[Slot.X_AUX * 2]!;
-          if (this.refused(cpu, aux, true)) return ExitCode.NEXT;
-          cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          const f = cpu.tryStore === undefined ? null : cpu.tryStore(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          if (f === undefined) break;
+          if (f === null) cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          else {
+            this.deliver(cpu, f);
+            return ExitCode.NEXT;
+          }
           break;
         }
         case Yield.LOAD_VEC:
@@ -379,7 +389,7 @@ export class Engine {
             y = host.enter(cpu, target.entryA);
             continue;
           }
-          if (code === ExitCode.PENDING) this.sample(cpu, host);
+          if (code === ExitCode.PENDING && V[Slot.PENDING * 2 + 1]! !== 0) this.sample(cpu, host);
           if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
           if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
           const next = this.lookup(cpu);
@@ -392,15 +402,6 @@ export class Engine {
       }
       y = host.resume(cpu);
     }
-  }
-
-  /** Delivers the exception of the access that the yield record describes. @returns false if there is none, as far as can be told without trying */
-  private refused(cpu: GuestCpu, aux: number, write: boolean): boolean {
-    if (cpu.refusal === undefined) return false;
-    const f = cpu.refusal(aux & 0xff, Slot.X_ADDR, (aux >> 8) & 0xff, write);
-    if (f === null) return false;
-    this.deliver(cpu, f);
-    return true;
   }
 
   private deliver(cpu: GuestCpu, f: GuestFault): void {

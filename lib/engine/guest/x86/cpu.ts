@@ -7,7 +7,7 @@ import {
   type CodeWindow, FlushKind, type GuestClock, type GuestCpu, GuestFault, type InterruptSource, type Lifter, type PhysicalMap, type PortSpace,
 } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
-import { Access, NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
+import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
 import { Answers } from './answers.js';
 import { Control } from './control.js';
 import { type CpuModel, Cpuid } from './cpuid.js';
@@ -544,8 +544,11 @@ export class X86Cpu implements GuestCpu {
     return this.mmu.fetch(lo, hi);
   }
 
-  refusal(w: number, addr: number, acc: number, write: boolean): GuestFault | null {
-    return this.mmu.refusal(addr, 1 << w, write || (acc & Access.RMW) !== 0, acc);
+  tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
+    return this.mmu.tryLoad(w, addr, dst, acc);
+  }
+  tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    return this.mmu.tryStore(w, addr, val, acc);
   }
   load(w: number, addr: number, dst: number, acc: number): void {
     this.mmu.load(w, addr, dst, acc);

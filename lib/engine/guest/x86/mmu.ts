@@ -35,6 +35,13 @@ export const enum Pfe { P = 1, W = 2, U = 4, RSVD = 8, I = 16 }
 /** Kinds of access for `translate`. */
 export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
 
+/** In `xflags`, beside `Pg`: no RAM, and no breakpoint in the page. */
+const DEVICE = 8;
+/** What `tryAccess` returns if it has no address. */
+const enum Try {
+  NO = -1,
+  FAULT = -2,
+}
 /** What a walk returns if it has no address. */
 const enum Walk {
   OK = 0,
@@ -219,20 +226,37 @@ export class X86Mmu {
     }
   }
 
-  /**
-   * The page fault that an access of n bytes at the address in slot `addr` raises, or null: there is none, or it takes another way to find out. Without a fault the
-   * TLB knows the page afterwards.
-   */
-  refusal(addr: number, n: number, write: boolean, acc: number): GuestFault | null {
+  /** GuestCpu.tryLoad. */
+  tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
+    const { V } = this;
+    const pa = this.tryAccess(w, addr, acc, (acc & Access.RMW) !== 0);
+    if (pa < 0) return pa === Try.FAULT ? this.denied : null;
+    V[dst * 2] = this.map.read(pa, 1 << w) | 0;
+    V[dst * 2 + 1] = 0;
+    return undefined;
+  }
+
+  /** GuestCpu.tryStore. */
+  tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    const pa = this.tryAccess(w, addr, acc, true);
+    if (pa < 0) return pa === Try.FAULT ? this.denied : null;
+    const v = this.V[val * 2]!;
+    this.map.write(pa, 1 << w, w === 2 ? v >>> 0 : w === 1 ? v & 0xffff : v & 0xff);
+    return undefined;
+  }
+
+  /** @returns the physical address if the access goes to a device that is known already, otherwise `Try`; without a fault the TLB knows the page then */
+  private tryAccess(w: number, addr: number, acc: number, write: boolean): number {
     const lo = this.V[addr * 2]!;
     const hi = this.V[addr * 2 + 1]!;
     const idx = this.indexFor(acc);
-    if (!this.paging || idx === MMU_ALIGN || (lo & 0xfff) + n > 4096 || (this.lin64 && !canonical(hi, this.linBits))) return null;
-    if (this.xcUsed) {
-      const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
-      const rights = Pg.WRITE | Pg.DIRTY;
-      if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi && (!write || (this.xflags[x]! & rights) === rights)) return null;
+    if (!this.paging || idx === MMU_ALIGN || (lo & 0xfff) + (1 << w) > 4096) return Try.NO;
+    const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+    if (this.xcUsed && this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
+      const f = this.xflags[x]!;
+      if (!write || (f & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY)) return (f & DEVICE) !== 0 && w <= 2 ? this.xpa[x]! + (lo & 0xfff) : Try.NO;
     }
+    if (this.lin64 && !canonical(hi, this.linBits)) return Try.NO;
     let pa: number;
     this.quiet = true;
     try {
@@ -240,9 +264,9 @@ export class X86Mmu {
     } finally {
       this.quiet = false;
     }
-    if (pa === Walk.FAULT) return this.denied;
+    if (pa === Walk.FAULT) return Try.FAULT;
     this.fill(idx, lo, hi, pa);
-    return null;
+    return Try.NO;
   }
 
   private gate(pa: number): number {
@@ -294,9 +318,11 @@ export class X86Mmu {
     for (; ; level--) {
       const i = level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (lo >>> 30) | (hi << 2) : level === 4 ? hi >>> 7 : hi >>> 16;
       const ea = table + (i & 511) * 8;
-      const eLo = this.readEntryLo(ea);
+      const off = this.map.pageOffset(ea);
+      const word = (off + (ea & 0xff8)) >>> 2;
+      const eLo = off < 0 ? this.map.read(ea, 4) | 0 : this.ram32[word]!;
       if (!(eLo & 1)) return this.pageFault(lo, hi, 0, acc, user);
-      const eHi = this.readEntryLo(ea + 4);
+      const eHi = off < 0 ? this.map.read(ea + 4, 4) | 0 : this.ram32[word + 1]!;
       if (pae && level === 3) {
         // A PDPTE has no rights and no accessed bit; bits 1, 2, 5..8 and 63 are reserved (SDM vol. 3, table 4-8).
         if (eLo & 0x1e6 || eHi & (this.rsvdHi | 0x8000_0000)) return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
@@ -370,7 +396,7 @@ export class X86Mmu {
       this.xtagLo[x] = pageLo | idx;
       this.xtagHi[x] = hi;
       this.xpa[x] = page;
-      this.xflags[x] = this.flags;
+      this.xflags[x] = this.flags | (off < 0 && !this.cpu.debug.watches(pageLo, hi) ? DEVICE : 0);
       this.xcUsed = true;
     }
     if (off < 0 || idx === MMU_ALIGN || this.cpu.debug.watches(pageLo, hi)) return off;
@@ -599,7 +625,7 @@ export class X86Mmu {
       if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
         const f = this.xflags[x]!;
         if (acc === Acc.READ || (f & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY)) {
-          this.flags = f;
+          this.flags = f & ~DEVICE;
           const pa = this.xpa[x]! + (lo & 0xfff);
           // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
           if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
@@ -750,6 +776,12 @@ export class X86Mmu {
     if ((lo & 0xfff) > 4088) this.probeWrite(lo, hi, 8, idx);
     this.write32(lo, hi, idx, vLo);
     this.write32(lo2, hi2, idx, vHi);
+  }
+
+  /** Index in `ram32` of n bytes at hi:lo (a multiple of 4) that the TLB lets be written, or -1. */
+  wordsToWrite(lo: number, hi: number, idx: number, n: number): number {
+    const p = this.hitWrite(lo, hi, idx, n);
+    return p < 0 ? -1 : p / 4;
   }
 
   /** Faults as a write of n bytes (up to one page) at hi:lo would, and changes nothing but A/D bits. */

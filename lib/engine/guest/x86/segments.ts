@@ -194,6 +194,12 @@ export class Segments {
     }
   }
 
+  /** The same, if it is not what is loaded already. */
+  reload(seg: Seg, sel: number): void {
+    if (this.sel[seg] === sel && this.attr[seg] === this.dAttr && this.limit[seg] === this.dLimit && this.baseLo(seg) === this.dBase && this.baseHi(seg) === 0) return;
+    this.load(seg, sel);
+  }
+
   /** Null selector: unusable segment, base cleared (advertised as NullSelectorClearsBase, AMD APM vol. 3, Fn8000_0021). */
   loadNull(seg: number, sel: number): void {
     this.sel[seg] = sel;
