@@ -19,6 +19,8 @@ const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
 const LARGE = 1024;
+/** Most pages that one miss enters besides its own. */
+const AHEAD = 7;
 const WC_ENTRIES = 128;
 
 /** What a translation allows, in `Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
@@ -121,6 +123,8 @@ export class X86Mmu {
   /** Page faults are noted in `denied`, not thrown: throwing costs microseconds. */
   private quiet = false;
   private denied: GuestFault | null = null;
+  /** Number of the page (bits 12..31) after the one that missed last. */
+  private expected = -1;
 
   /** Paging-structure cache: page table (last level) of a 2 MiB region, with the rights of the levels above it. */
   private readonly wtagLo = new Int32Array(WC_ENTRIES).fill(-1);
@@ -265,8 +269,49 @@ export class X86Mmu {
       this.quiet = false;
     }
     if (pa === Walk.FAULT) return Try.FAULT;
+    const n = lo >>> 12;
     this.fill(idx, lo, hi, pa);
+    if (n === this.expected) this.fillAhead(idx, lo, hi, pa);
+    else this.expected = n + 1;
     return Try.NO;
+  }
+
+  /**
+   * The page before hi:lo missed a moment ago, and now this one: those that come next in its page table or large page are entered, too, if they have been
+   * accessed before. Processors may do so at any time (SDM vol. 3, 4.10.2.3).
+   */
+  private fillAhead(idx: number, lo: number, hi: number, pa: number): void {
+    const { V, flags } = this;
+    if (!this.a20) return;
+    const first = lo >>> 12;
+    const last = Math.min(first + AHEAD, first | 511);
+    const wc = (lo >>> 21) & (WC_ENTRIES - 1);
+    const small = this.pageSize === 0;
+    if (small && (this.levels === 2 || this.wtagLo[wc] !== (lo & ~0x1f_ffff) || this.wtagHi[wc] !== hi)) return;
+    const rights = this.wrights[wc]!;
+    const off = small ? this.map.pageOffset(this.wtable[wc]!) : 0;
+    if (off < 0) return;
+    const user = idx === Ix.USER;
+    let n = first + 1;
+    for (; n <= last; n++) {
+      const at = n << 12;
+      const e = TLB_W + idx * TABLE_W + (n & IDX_MASK) * 8;
+      if (V[e] === at && V[e + 1] === hi) break;
+      if (!small) {
+        this.flags = flags;
+        this.fill(idx, at, hi, pa - (pa & 0xfff) + (n - first) * 4096);
+        continue;
+      }
+      const p = (off >>> 2) + (n & 511) * 2;
+      const eLo = this.ram32[p]!;
+      const eHi = this.ram32[p + 1]!;
+      const us = (rights & eLo >>> 2 & 1) !== 0;
+      if ((eLo & 0x21) !== 0x21 || eHi & this.rsvdHi || (user ? !us : us && this.smap && idx !== Ix.KERNEL_AC)) break;
+      this.leaf(at, hi, 0, eLo, us, (rights & eLo & 2) !== 0, false, Acc.READ, user, idx);
+      this.fill(idx, at, hi, (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0));
+    }
+    this.expected = n;
+    this.flags = flags;
   }
 
   private gate(pa: number): number {
@@ -391,7 +436,7 @@ export class X86Mmu {
     const rom = off >= 0 && this.map.isRom(pa);
     const ram = off >= 0 && (this.flags & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY) && !rom;
     const write = ram && this.map.codePages[off >>> 12] === 0;
-    if (!write) {
+    if (!write && (ram || rom || off < 0)) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
       this.xtagLo[x] = pageLo | idx;
       this.xtagHi[x] = hi;
