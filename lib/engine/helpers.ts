@@ -26,6 +26,20 @@ export type HelperFn<C> = (cpu: C, dst: number, a: number, b: number, c: number,
  * the ModRM.rm position may be used from memory by the back end (only for forms where rm is a source): no op has a memory form
  * that means something else, except INSERTPS, which lifters use with imm bits 7..6 = 0 only.
  */
+/**
+ * A floating-point result that the host makes otherwise than the guest where it is a NaN or the smallest normal number of either sign: the helper's function
+ * then does all of it again.
+ */
+export interface Checked {
+  /** Element size. */
+  readonly bits: 32 | 64;
+  /** All 128 bits are elements; otherwise the low one counts and dst is zero above it. */
+  readonly packed: boolean;
+  /** Slots of 128 bits with all bits but the sign, and with the smallest normal number, in each element. */
+  readonly abs: number;
+  readonly min: number;
+}
+
 export interface NativeForm {
   /** Mandatory prefix: 0 = none, 1 = 66, 2 = F3, 3 = F2 (VEX.pp numbering). */
   readonly pp: 0 | 1 | 2 | 3;
@@ -58,6 +72,8 @@ export interface NativeForm {
   readonly legacyOnly?: boolean;
   /** The vector operands are MMX registers (w = 3). */
   readonly mmx?: boolean;
+  /** Forms rm, rvm and fma (where c need not be dst), 128 bits; needs AVX. */
+  readonly checked?: Checked;
 }
 
 /**

@@ -18,6 +18,18 @@ function start(arch: ArchName | null): Worker {
   return new Worker(new URL('./worker-entry.js', import.meta.url), { workerData, stdout: false, stderr: false });
 }
 
+const ARCHS: readonly ArchName[] = ['x86_64', 'aarch64', 'riscv64'];
+
+/** The architecture that a command line names with --arch; what most machines have if it leaves that to the kernel. */
+export function guessArch(argv: readonly string[]): ArchName {
+  for (let i = 0; i < argv.length; i++) {
+    const name = argv[i] === '--arch' ? argv[i + 1] : /^--arch=(.*)$/.exec(argv[i]!)?.[1];
+    const arch = ARCHS.find((a) => a === name);
+    if (arch !== undefined) return arch;
+  }
+  return 'x86_64';
+}
+
 /** Starts the worker of the next machine. It keeps no process alive until a machine takes it. */
 export function prestart(arch: ArchName): void {
   if (spare !== null) return;

@@ -5,7 +5,7 @@
  */
 import { FlushKind, type PhysicalMap } from '../cpu.js';
 import { Watchpoints } from './watchpoints.js';
-import { Access, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
+import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
 
 /** Word index of the first TLB entry, and words per table. */
 const TLB_W = TLB_BASE >> 2;
@@ -77,6 +77,7 @@ export abstract class SoftMmu {
     this.ram32 = owner.map.ram32;
     this.view = owner.map.ramView;
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+    initHints(this.V);
   }
 
   /**
@@ -100,7 +101,8 @@ export abstract class SoftMmu {
     const off = this.map.pageOffset(pa);
     const pageLo = lo & ~0xfff;
     if (this.flags & Pg.UNCACHED || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi))) return off;
-    const write = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa) && this.map.codePages[off >>> 12] === 0;
+    const ram = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa);
+    const write = ram && this.map.codePages[off >>> 12] === 0;
     if (!write) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
       this.xtagLo[x] = pageLo | idx;
@@ -122,7 +124,7 @@ export abstract class SoftMmu {
     const hostLo = host | 0;
     V[e + 4] = hostLo - pageLo;
     V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
-    V[e + 6] = off | this.flags;
+    V[e + 6] = off | this.flags | (ram && !write ? TLB_CODE : 0);
     V[e + 7] = pageLo | 1;
     const g = this.flags & Pg.GLOBAL;
     const l = idx * TLB_ENTRIES + n;
@@ -162,6 +164,7 @@ export abstract class SoftMmu {
   /** Everything, global pages too. */
   flushAll(): void {
     for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
+    dropHints(this.V);
     this.dropSmall();
     this.owner.onFlush(FlushKind.ALL, 0, 0);
   }
@@ -169,6 +172,7 @@ export abstract class SoftMmu {
   /** Everything but global pages. */
   flushNonGlobal(): void {
     for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
+    dropHints(this.V);
     if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
     this.dropXc();
     this.owner.onFlush(FlushKind.NON_GLOBAL, 0, 0);
@@ -182,6 +186,7 @@ export abstract class SoftMmu {
       const e = TLB_W + idx * TABLE_W + n * 8;
       if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
     }
+    dropHints(this.V);
     this.dropSmall();
     this.owner.onFlush(FlushKind.PAGE, pageLo, hi);
   }
@@ -201,13 +206,16 @@ export abstract class SoftMmu {
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
     const V = this.V;
+    dropHints(V);
     for (let t = 0; t < MMU_INDEXES * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
       for (let i = 0; i < c; i++) {
         const e = table + this.lists[base + i]! * 8;
-        if ((V[e + 6]! & ~0xfff) === page) V[e + 2] = V[e + 3] = -1;
+        if ((V[e + 6]! & ~0xfff) !== page || V[e + 2] === -1) continue;
+        V[e + 2] = V[e + 3] = -1;
+        V[e + 6]! |= TLB_CODE;
       }
     }
   }

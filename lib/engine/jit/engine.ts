@@ -75,6 +75,8 @@ const PAGE = 4096;
 /** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
 const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
+/** So many writes to code in a row, each near the end of the one before, overwrite the page: none of its blocks is worth keeping. */
+const OVERWRITES = 8;
 /** A hint that misses more often costs more than it saves: a miss may be a branch that the host did not predict. */
 const HINT_MISSES_PER_MS = 4000;
 const HINT_CHECK_MS = 20;
@@ -396,7 +398,7 @@ export class Engine {
 
   /** Generated code has stopped on its way to PC. */
   private sample(cpu: GuestCpu, host: HostCode): void {
-    if (this.o.passes.regions === false || this.tool !== null || this.onBlock !== null || this.stops !== null || this.ir.flagless) return;
+    if (this.o.passes.regions === false || this.tool !== null || this.onBlock !== null || this.stops !== null) return;
     const V = cpu.V;
     const b = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
     if (b === null || b.mode !== cpu.mode || b.page2 >= 0) return;
@@ -721,6 +723,10 @@ export class Engine {
 
   // ---- invalidation ------------------------------------------------------------------------------------------
 
+  /** End of the last write to code, and how many have followed one another there. */
+  private writtenTo = -1;
+  private inRow = 0;
+
   /** Bytes [off, off+n) of RAM change. `cpuStore`: by an instruction, which is restarted alone if it changes its own block. */
   private codeWrite(off: number, n: number, cpuStore: boolean): void {
     this.stats.codeWrites++;
@@ -732,8 +738,12 @@ export class Engine {
       return;
     }
     const end = off + n;
+    this.inRow = off >= this.writtenTo && off - this.writtenTo <= CODE_GRANULE && off % PAGE !== 0 ? this.inRow + 1 : 0;
+    this.writtenTo = end;
+    const overwrites = this.inRow >= OVERWRITES;
     for (const b of page.byKey.values()) {
       if (b.from < end && b.to > off) this.hit(b, cpuStore);
+      else if (overwrites && !this.running(b)) this.invalidate(b);
     }
     if (page.tails.length > 0) {
       for (const b of [...page.tails]) {

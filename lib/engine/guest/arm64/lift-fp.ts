@@ -2,10 +2,10 @@
 import { Op } from '../../ir/ops.js';
 import { Fl, NONE, flagsToEflags } from '../../state.js';
 import type { LiftContext } from './lift-context.js';
-import { convert, fromInteger, fromVector, fused, hostSize, lowElement, recheck, relation, toVector, truncate } from './lift-host-fp.js';
+import { convert, fromInteger, fromVector, fused, hostSize, lowElement, relation, scalarArith, toVector, truncate } from './lift-host-fp.js';
 import { clearUpper } from './lift-simd.js';
 import { A, nzcvToFlags } from './regs.js';
-import { HOST_ARITH } from './simd/fp-ops.js';
+import { HOST_ARITH } from './simd/fp-host.js';
 import { fpImmediate } from './simd/immediate.js';
 import { row, type Row } from './table.js';
 
@@ -74,28 +74,17 @@ function dp1(c: LiftContext): void {
   const name = ONE[opcode];
   if (name === undefined) return c.undefined();
   if (!c.fp()) return;
-  if (name === 'sqrt' && es > 1) hostArith(c, SQRT, es);
+  if (name === 'sqrt' && hostSize(es)) scalarArith(c, name, es);
   else c.vop(`f.${name}.${bitsOf(es)}`, c.v(c.rd), n);
 }
-
-/** Vd = Vn op Vm (op an index of HOST_ARITH) on the host's FPU; results that the host may be wrong about are made again by the helper. */
-function hostArith(c: LiftContext, k: number, es: number): void {
-  const ir = c.b;
-  const r = A.SCRATCH_A;
-  c.vop(`n.f${HOST_ARITH[k]!}.${bitsOf(es)}`, r, c.v(c.rn), k === SQRT ? NONE : c.v(c.rm));
-  ir.callIf(c.vopId('fp.redo'), 2, recheck(c, es, false), NONE, k | (es << 3) | (c.rn << 5) | (c.rm << 10));
-  if (es === 3) c.vop('n.low64', c.v(c.rd), r);
-  else c.vop('n.low32', c.v(c.rd), r, r, NONE, 0x0e);
-}
-const SQRT = 4;
 
 const TWO = ['mul', 'div', 'add', 'sub', 'max', 'min', 'maxnm', 'minnm', 'nmul'];
 function dp2(c: LiftContext): void {
   const es = ftype(c);
   if (es < 0) return c.undefined();
   if (!c.fp()) return;
-  const host = HOST_ARITH.indexOf(TWO[c.arg] as (typeof HOST_ARITH)[number]);
-  if (host >= 0 && es > 1) hostArith(c, host, es);
+  const host = HOST_ARITH.find((name) => name === TWO[c.arg]);
+  if (host !== undefined && hostSize(es)) scalarArith(c, host, es);
   else c.vop(`f.${TWO[c.arg]!}.${bitsOf(es)}`, c.v(c.rd), c.v(c.rn), c.v(c.rm));
 }
 

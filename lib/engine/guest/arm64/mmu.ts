@@ -5,7 +5,7 @@
  * Rights are given as an MMU index (`Mmu`); the ALIGN indexes share translations with EL0 and EL1 but have no entries.
  */
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
-import { Access, Slot, TLB_BASE, TLB_BITS, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, dropHints, initHints, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
 import { A, MMU_TABLES, Mmu, Mode } from './regs.js';
 import { Watchpoints } from '../watchpoints.js';
@@ -91,6 +91,7 @@ export class Arm64Mmu {
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
     this.V.fill(-1, TLB_W, TLB_W + 8 * TABLE_W);
+    initHints(this.V);
   }
 
   // ---- faults ----------------------------------------------------------------------------------------------------
@@ -248,7 +249,8 @@ export class Arm64Mmu {
     const off = this.map.pageOffset(pa);
     const pageLo = lo & ~0xfff;
     const page = pa - (pa % 4096);
-    const write = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa) && this.map.codePages[off >>> 12] === 0;
+    const ram = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa);
+    const write = ram && this.map.codePages[off >>> 12] === 0;
     if (!write || this.flags & Pg.DEVICE || idx >= MMU_TABLES) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
       this.xtagLo[x] = pageLo | idx;
@@ -270,7 +272,7 @@ export class Arm64Mmu {
     const hostLo = host | 0;
     V[e + 4] = hostLo - pageLo;
     V[e + 5] = Math.floor(host / TWO32) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
-    V[e + 6] = off | (this.flags & 3);
+    V[e + 6] = off | (this.flags & 3) | (ram && !write ? TLB_CODE : 0);
     V[e + 7] = pageLo | 1;
     const g = this.flags & Pg.GLOBAL;
     const l = idx * TLB_ENTRIES + n;
@@ -308,6 +310,7 @@ export class Arm64Mmu {
 
   flushAll(): void {
     for (let t = 0; t < MMU_TABLES * 2; t++) this.dropList(t);
+    dropHints(this.V);
     this.dropCaches();
     if (this.itlbUsed) this.itagLo.fill(-1);
     this.itlbUsed = false;
@@ -319,6 +322,7 @@ export class Arm64Mmu {
   /** Entries with an ASID: a new ASID or TTBR0_EL1, TLBI ASIDE1. */
   flushNonGlobal(): void {
     for (let t = 0; t < MMU_TABLES * 2; t += 2) this.dropList(t);
+    dropHints(this.V);
     this.dropCaches();
     if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
     this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
@@ -336,6 +340,7 @@ export class Arm64Mmu {
       const e = TLB_W + idx * TABLE_W + n * 8;
       if (this.V[e] === pageLo && ((this.V[e + 1]! ^ hi) & 0xff_ffff) === 0) this.dropEntry(e);
     }
+    dropHints(this.V);
     this.dropCaches();
     if (this.itlbUsed) {
       for (let u = 0; u < 2; u++) {
@@ -362,13 +367,16 @@ export class Arm64Mmu {
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
     const V = this.V;
+    dropHints(V);
     for (let t = 0; t < MMU_TABLES * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
       for (let i = 0; i < c; i++) {
         const e = table + this.lists[base + i]! * 8;
-        if ((V[e + 6]! & ~0xfff) === page) V[e + 2] = V[e + 3] = -1;
+        if ((V[e + 6]! & ~0xfff) !== page || V[e + 2] === -1) continue;
+        V[e + 2] = V[e + 3] = -1;
+        V[e + 6]! |= TLB_CODE;
       }
     }
   }

@@ -1,25 +1,7 @@
 /** Scalar cryptography that is not a handful of integer operations (vol. I, chapter 31): AES rounds, crossbar permutations, carry-less products. */
 
-/** x times 2 in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1. */
-const xtime = (x: number): number => ((x << 1) ^ (x & 0x80 ? 0x11b : 0)) & 0xff;
+import { gmul, INVERSE_SBOX, SBOX } from '../aes.js';
 
-function multiply(a: number, b: number): number {
-  let r = 0;
-  for (; b !== 0; b >>>= 1, a = xtime(a)) if (b & 1) r ^= a;
-  return r;
-}
-
-/** The AES S-box (FIPS 197, 5.1.1): inverse in GF(2^8), then the affine map. */
-const SBOX = new Uint8Array(256);
-const INVERSE_SBOX = new Uint8Array(256);
-for (let x = 0; x < 256; x++) {
-  let inverse = 0;
-  for (let y = 1; x !== 0 && y < 256; y++) if (multiply(x, y) === 1) inverse = y;
-  let s = 0x63;
-  for (let i = 0; i < 5; i++) s ^= ((inverse << i) | (inverse >>> (8 - i))) & 0xff;
-  SBOX[x] = s;
-  INVERSE_SBOX[s] = x;
-}
 const RCON: readonly number[] = [1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36, 0];
 
 const subWord = (w: number): number => SBOX[w & 0xff]! | (SBOX[(w >>> 8) & 0xff]! << 8) | (SBOX[(w >>> 16) & 0xff]! << 16) | (SBOX[w >>> 24]! << 24);
@@ -28,7 +10,7 @@ function mixColumn(w: number, m: readonly number[]): number {
   let r = 0;
   for (let i = 0; i < 4; i++) {
     let b = 0;
-    for (let k = 0; k < 4; k++) b ^= multiply((w >>> (8 * k)) & 0xff, m[(k - i + 4) & 3]!);
+    for (let k = 0; k < 4; k++) b ^= gmul((w >>> (8 * k)) & 0xff, m[(k - i + 4) & 3]!);
     r |= b << (8 * i);
   }
   return r;

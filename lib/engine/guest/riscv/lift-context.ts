@@ -1,4 +1,5 @@
 /** What instruction handlers write IR with: the instruction's fields, operands as slots, and common sequences. */
+import type { CodeWindow } from '../../cpu.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import { type FloatOp, Op } from '../../ir/ops.js';
 import { Access, ExitCode, NONE, Slot } from '../../state.js';
@@ -25,6 +26,8 @@ export class LiftContext {
   /** Page offset of the instruction and of the next one. */
   start = 0;
   next = 0;
+  /** Where the next instruction lies. */
+  win!: Readonly<CodeWindow>;
 
   constructor(private readonly ids: Readonly<Record<HelperName, number>>) {}
 

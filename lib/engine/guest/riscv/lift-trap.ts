@@ -61,6 +61,29 @@ function letIn(c: LiftContext, on: number): void {
   b.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, due);
 }
 
+/** Instructions between the beginning of an access to user memory and its end, at most. */
+const NEAR = 8;
+
+/**
+ * A guess what CSRRS sstatus with a register is for: access to user memory (SUM), which the same register ends a few instructions on, or
+ * giving interrupts back as they were (SIE). Both are lifted for what is guessed, and right whatever it is.
+ */
+function clearedSoon(c: LiftContext): boolean {
+  const { buf, pos, end } = c.win;
+  for (let at = pos, n = 0; n < NEAR && at + 4 <= end; n++) {
+    const low = buf[at]! | (buf[at + 1]! << 8);
+    if ((low & 3) !== 3) {
+      at += 2;
+      continue;
+    }
+    const insn = low | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
+    // CSRRC x0, sstatus, the register.
+    if (insn === (0x1000_3073 | (c.rs1Num << 15))) return true;
+    at += 4;
+  }
+  return false;
+}
+
 function sstatus(c: LiftContext, priv: Priv): boolean {
   // With floating point in use FS decides the mode.
   if (priv !== Priv.S || (c.mode & Mode.FP) !== 0) return false;
@@ -69,9 +92,10 @@ function sstatus(c: LiftContext, priv: Priv): boolean {
   const immediate = (c.insn & 0x4000) !== 0;
   const writes = kind === Kind.WRITE || c.rs1Num !== 0;
   const operand = immediate ? b.k(c.rs1Num) : c.rs1;
+  const idx = (c.mode & Mode.MMU) >>> Mode.MMU_SHIFT;
   // Bits that SET and CLEAR may change, as far as known.
   let known = immediate ? c.rs1Num : c.constantOf !== 0 && c.constantOf === c.rs1Num ? c.constant : -1;
-  if (writes && kind !== Kind.WRITE && known === -1 && (c.mode & Mode.MMU) === (kind === Kind.SET ? Mmu.S : Mmu.S_SUM) << Mode.MMU_SHIFT) {
+  if (writes && known === -1 && (kind === Kind.SET ? idx === (Mmu.S as number) && clearedSoon(c) : kind === Kind.CLEAR && idx === (Mmu.S_SUM as number))) {
     // Access to user memory that begins or ends: the register has held SUM since another block.
     const other = b.temp();
     b.alu(Op.XOR, 3, other, operand, b.k(Ms.SUM));
@@ -94,8 +118,7 @@ function sstatus(c: LiftContext, priv: Priv): boolean {
       b.alu(Op.AND, 2, rare, diff, b.k(Ms.SUM | Ms.MXR));
       c.leaveIf('csr_rare', 2, rare, operand, c.insn);
     } else if ((known & Ms.SUM) !== 0) {
-      const idx = kind === Kind.SET ? Mmu.S_SUM : Mmu.S;
-      mode = (mode & ~Mode.MMU) | (idx << Mode.MMU_SHIFT);
+      mode = (mode & ~Mode.MMU) | ((kind === Kind.SET ? Mmu.S_SUM : Mmu.S) << Mode.MMU_SHIFT);
     }
     // Interrupts that this may let in.
     if (kind !== Kind.CLEAR && (kind === Kind.WRITE || known === -1 || (known & Ms.SIE) !== 0)) {

@@ -7,7 +7,7 @@ import { HELPER_NAMES, type HelperName, LiftContext } from './lift-context.js';
 import { FLOAT_ROWS } from './lift-float.js';
 import { INTEGER_ROWS } from './lift-int.js';
 import { SYSTEM_ROWS } from './lift-system.js';
-import { expansions } from './rvc.js';
+import { expand } from './rvc.js';
 import { type Ext, InsnTable, type Row } from './table.js';
 
 const PAGE = 4096;
@@ -23,7 +23,6 @@ export const ALL_ROWS: readonly Row[] = [...SYSTEM_ROWS, ...INTEGER_ROWS, ...FLO
 export class RiscvLifter implements Lifter {
   readonly context: LiftContext;
   private readonly table: InsnTable;
-  private readonly expand = expansions();
 
   /** @param extensions those that the guest CPU has */
   constructor(registry: Pick<HelperRegistry<never>, 'id'>, extensions: ReadonlySet<Ext>) {
@@ -41,6 +40,7 @@ export class RiscvLifter implements Lifter {
     out.flagless = true;
     c.b = out;
     c.mode = mode;
+    c.win = win;
     c.uncounted = 0;
     c.constantOf = 0;
     for (let count = 1; ; count++) {
@@ -61,7 +61,7 @@ export class RiscvLifter implements Lifter {
       win.offset += length;
       out.insn(c.start, c.next);
       c.raw = length === 2 ? low : low | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
-      c.insn = length === 2 ? this.expand[low]! : c.raw;
+      c.insn = length === 2 ? expand(low) : c.raw;
       // Whatever may fault, leave the block or read the counter finds those before it counted; jumps count themselves.
       const op = c.insn & 0x7f;
       const jump = JUMPS.has(op);

@@ -100,16 +100,20 @@ export const COMPRESSED: readonly CompressedRow[] = [
   { name: 'c.sdsp', mask: 0xe003, match: 0xe002, expand: (c) => S(OP_STORE, 3, 2, r2(c), sdsp(c)) },
 ];
 
-/** Expansion of every 16-bit pattern; 0: illegal (0 itself is defined to be illegal). Made at first use: 256 KiB. */
-let table: Int32Array | null = null;
+/** What `expand` has found, by pattern; -1, which is no instruction, where it has not been asked. */
+let found: Int32Array | null = null;
 
-export function expansions(): Int32Array {
-  if (table !== null) return table;
-  table = new Int32Array(0x1_0000);
-  for (let c = 0; c < 0x1_0000; c++) {
-    if ((c & 3) === 3) continue;
+/**
+ * The instruction that a compressed one stands for; 0: illegal (0 itself is defined to be illegal).
+ * @param c 16-bit pattern whose low two bits are not both set
+ */
+export function expand(c: number): number {
+  // Patterns are looked up as programs have them: making all 65,536 took longer than the rest of a CPU.
+  if (found === null) found = new Int32Array(0x1_0000).fill(-1);
+  let insn = found[c]!;
+  if (insn === -1) {
     const row = COMPRESSED.find((r) => (c & r.mask) === r.match);
-    if (row !== undefined) table[c] = row.expand(c);
+    found[c] = insn = row === undefined ? 0 : row.expand(c);
   }
-  return table;
+  return insn;
 }

@@ -27,6 +27,7 @@ import { Alu, R, mem } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
+import { emitChecked, emitColdChecked } from './emit-checked.js';
 import { emitFop } from './emit-fop.js';
 import { emitColdHint, HintPlan } from './emit-hint.js';
 import * as int from './emit-int.js';
@@ -250,6 +251,7 @@ export class X64Backend {
   private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {
     const e = this.e;
     if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+    else if (e.cold[r]! === memory.Cold.VOP) emitColdChecked(e, r, this.stubs);
     else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
     else memory.emitColdMem(e, r, this.stubs, block.mmuIdx);
   }
@@ -283,7 +285,9 @@ export class X64Backend {
     const p = i * REC;
     const ir = e.ir;
     const w = (ir[p]! >> 8) & 15;
-    if ((ir[p]! & 0xff) !== Op.VOP || w !== 4 || this.how(ir[p + F.AUX]!, w) === VopHow.CALL) return false;
+    if ((ir[p]! & 0xff) !== Op.VOP || w !== 4) return false;
+    const how = this.how(ir[p + F.AUX]!, w);
+    if (how === VopHow.CALL || how === VopHow.CHECKED) return false;
     const a = ir[p + F.A]!;
     const b = ir[p + F.B]!;
     return ir[p + F.C] !== t && (b === t ? a !== t : a === t && b < 0);
@@ -380,8 +384,11 @@ export class X64Backend {
         case Op.SETMODE: sys.emitSetMode(e, p, x); break;
         case Op.VOP: {
           const helper = ir[p + F.AUX]!;
-          if (this.how(helper, w) === VopHow.CALL) memory.emitCall(e, p, this.stubs);
-          else vec.emitVop(e, p, w, fw, this.table!.form(helper), this.avx);
+          const form = this.table!.form(helper);
+          const how = this.how(helper, w);
+          if (how === VopHow.CALL) memory.emitCall(e, p, this.stubs);
+          else if (how === VopHow.CHECKED) emitChecked(e, p, form, form.checked!);
+          else vec.emitVop(e, p, w, fw, form, this.avx);
           break;
         }
         case Op.JMP: case Op.JCC: case Op.JNZ: case Op.JMPI: case Op.EXIT:

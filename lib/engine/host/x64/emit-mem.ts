@@ -35,6 +35,8 @@ export const enum Cold {
   /** A: index of the record in the IR. A conditional helper call; the counter. */
   CALLIF,
   TIME,
+  /** A: index of the record in the IR. The host's result may be wrong: emit-checked.ts. */
+  VOP,
   /** A: page offset of the target. The jump there had no target yet; JUMP is the rel32's position. */
   CHAIN,
   /** A: page offset. PENDING was set. */

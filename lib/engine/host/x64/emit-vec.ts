@@ -54,7 +54,7 @@ export function ensureSaved(e: Emitter, p: number): void {
 }
 
 /** Host register to which vector slot s is pinned, if they are in use at this point, otherwise -1. */
-function pinned(e: Emitter, s: number): number {
+export function pinned(e: Emitter, s: number): number {
   return e.xmm === Fpu.HOST ? pinnedVec(s) : -1;
 }
 
@@ -64,7 +64,7 @@ function vreg(e: Emitter, s: number): number {
 }
 
 /** Makes pinned registers ready for the operands of a vector op: in host registers, or in slots if the op names part of one. */
-function prepare(e: Emitter, p: number, general: number): void {
+export function prepare(e: Emitter, p: number, general: number): void {
   const ir = e.ir;
   let any = false;
   for (let k: number = F.DST; k <= F.C; k++) {

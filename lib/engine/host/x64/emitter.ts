@@ -64,7 +64,7 @@ export function slotFlagMask(m: number): number {
 export const FLAGS_LAHF = mem(Slot.FLAGS) + 1;
 
 /** How a VOP is carried out: see vop-table.ts. */
-export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2 }
+export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2, CHECKED = 3 }
 
 /** Scratch registers in order of preference; RAX last, because saving flags needs it. */
 const SCRATCH: readonly number[] = [R.RCX, R.RDX, R.RDI, R.RAX];
@@ -293,6 +293,8 @@ export class Emitter {
         if (LAZY[op] === 0) read |= exact;
       } else if (op === Op.VOP && how(ir[p + F.AUX]!, w) === VopHow.CALL) {
         live |= exact;
+        read |= exact;
+      } else if (op === Op.VOP && how(ir[p + F.AUX]!, w) === VopHow.CHECKED) {
         read |= exact;
       } else if (op === Op.COPY || op === Op.FILL || op === Op.FOP) {
         // They keep the flags in the slot.

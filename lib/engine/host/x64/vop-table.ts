@@ -58,6 +58,7 @@ export class VopTable {
     if (h === undefined || f === undefined || (h.fp && !nativeFp)) return VopHow.CALL;
     if (!hostHas(this.features, f.feature)) return VopHow.CALL;
     if (h.writesFlags !== 0 && f.form !== 'cmp') return VopHow.CALL;
+    if (f.checked !== undefined) return w === 4 && this.features.has('avx') ? VopHow.CHECKED : VopHow.CALL;
     if (f.form === 'mri') return VopHow.CALL;
     if (f.form === 'fma' && f.vexOnly !== true) return VopHow.CALL;
     if (w === 3 && !mmxSame(f) && f.form !== 'rg') return VopHow.CALL;

@@ -1,4 +1,5 @@
 /** AES, SHA-1 and SHA-256 instructions (Arm ARM, C7.2.7 and following; FIPS 197, FIPS 180-4). */
+import { gmul, INVERSE_SBOX, SBOX } from '../../aes.js';
 import { type Fn, type SimdOp, T, finish, views } from './def.js';
 
 const OPS: SimdOp[] = [];
@@ -7,39 +8,6 @@ const op = (name: string, fn: Fn): void => {
 };
 
 // ---- AES ----
-
-const SBOX = new Uint8Array(256);
-const INV = new Uint8Array(256);
-const times2 = (x: number): number => ((x << 1) ^ (x & 0x80 ? 0x11b : 0)) & 0xff;
-{
-  // The multiplicative inverse by walking the powers of 3 and its inverse 0xf6, then the affine map.
-  let p = 1;
-  let q = 1;
-  do {
-    p = p ^ times2(p);
-    q ^= q << 1;
-    q ^= q << 2;
-    q ^= q << 4;
-    q &= 0xff;
-    if (q & 0x80) q ^= 0x09;
-    const x = q ^ rotl8(q, 1) ^ rotl8(q, 2) ^ rotl8(q, 3) ^ rotl8(q, 4);
-    SBOX[p] = x ^ 0x63;
-  } while (p !== 1);
-  SBOX[0] = 0x63;
-  for (let i = 0; i < 256; i++) INV[SBOX[i]!] = i;
-}
-function rotl8(x: number, n: number): number {
-  return ((x << n) | (x >> (8 - n))) & 0xff;
-}
-
-function gmul(x: number, y: number): number {
-  let r = 0;
-  for (; y !== 0; y >>= 1) {
-    if (y & 1) r ^= x;
-    x = times2(x);
-  }
-  return r;
-}
 
 /** AESE, AESD: AddRoundKey, then (Inv)ShiftRows and (Inv)SubBytes. a = state (d), b = key. */
 function round(box: Uint8Array, step: number): Fn {
@@ -55,7 +23,7 @@ function round(box: Uint8Array, step: number): Fn {
   };
 }
 op('aese', round(SBOX, 1));
-op('aesd', round(INV, -1));
+op('aesd', round(INVERSE_SBOX, -1));
 
 function mix(m: readonly number[]): Fn {
   return (cpu, d, a) => {

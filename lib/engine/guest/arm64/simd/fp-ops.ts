@@ -1,7 +1,6 @@
 /** Floating-point vector operations: scalar (`f.`) and by lanes (`vf.`), for 16, 32 and 64 bits. */
 import type { HelperResult, NativeForm } from '../../../helpers.js';
 import type { Arm64Cpu } from '../cpu.js';
-import { A, vreg } from '../regs.js';
 import { type Es, type Fn, type SimdOp, T, type Views, at, bitsOf, bytesOf, finish, lanesOf, sse, views } from './def.js';
 import * as fast from './fp-fast.js';
 import * as fp from './fp.js';
@@ -275,33 +274,6 @@ for (const [name, k] of [['add', fp.fadd], ['max', fp.fmax], ['min', fp.fmin], [
     });
   }
 }
-/**
- * Scalar arithmetic on the host's FPU. It agrees with Arm's but where the result is a NaN: the lifter tests for that and has `fp.redo` do it
- * again. Lanes above the result are left to the lifter.
- */
-export const HOST_ARITH = ['add', 'sub', 'mul', 'div', 'sqrt'] as const;
-const HOST_OPCODES = [0x58, 0x5c, 0x59, 0x5e, 0x51];
-const named = (name: string): Fn => OPS.find((o) => o.name === name)!.fn;
-HOST_ARITH.forEach((name, k) => {
-  for (const es of [2, 3] as const) op(`n.f${name}.${bitsOf(es)}`, named(`f.${name}.${bitsOf(es)}`), sse(name === 'sqrt' ? 'rm' : 'rvm', HOST_OPCODES[k]!, { pp: es === 3 ? 3 : 2 }));
-});
-for (const es of [2, 3] as const) {
-  // Signs of the elements in a general register.
-  op(
-    `n.sign.${bitsOf(es)}`,
-    (cpu, d, a) => {
-      const v = views(cpu);
-      const m = es === 3 ? (v.u32[(a << 1) + 1]! >>> 31) | ((v.u32[(a << 1) + 3]! >>> 31) << 1) : [0, 1, 2, 3].reduce((x, i) => x | ((v.u32[(a << 1) + i]! >>> 31) << i), 0);
-      cpu.V[d * 2] = m;
-      cpu.V[d * 2 + 1] = 0;
-      return 0;
-    },
-    sse('rg', 0x50, { pp: es === 3 ? 1 : 0 }),
-  );
-}
-const REDO = HOST_ARITH.map((name) => [null, null, named(`f.${name}.32`), named(`f.${name}.64`)]);
-/** Literal: index in HOST_ARITH | element size << 3 | register a << 5 | register b << 10; the result goes to A.SCRATCH_A. */
-op('fp.redo', (cpu, _d, _a, _b, _c, imm) => REDO[imm & 7]![(imm >> 3) & 3]!(cpu, A.SCRATCH_A, vreg((imm >> 5) & 31), vreg((imm >> 10) & 31), 0, 0));
 /** Lowest single of a, zero above (INSERTPS); literal 0Eh. */
 OPS.push({
   name: 'n.low32',

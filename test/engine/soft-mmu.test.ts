@@ -1,0 +1,95 @@
+/** The software TLB of RISC-V and ARM64 guests as generated code sees it: page hints, and pages that hold code. */
+import { describe, expect, it } from 'vitest';
+import { Arm64Cpu } from '#lib/engine/guest/arm64/cpu.js';
+import { arm64Helpers, arm64Lifter } from '#lib/engine/guest/arm64/guest.js';
+import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
+import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
+import { HINT_BASE, HINT_TABLE_BYTES, HINT_USED, MMU_INDEXES, Slot, STATE_BYTES, TLB_BASE, TLB_BITS, TLB_CODE, TLB_INVALID, TLB_TABLE_BYTES } from '#lib/engine/state.js';
+import { PhysicalMemory } from '#lib/memory/physical.js';
+
+const RAM = 0x4000_0000;
+const BYTES = 0x10_0000;
+const ROM = 0x1000;
+const PAGE = 0x4000_3000;
+const TABLES = 0x4000_8000;
+
+function makeMemory(): PhysicalMemory {
+  const memory = new PhysicalMemory(new ArrayBuffer(BYTES), 0);
+  memory.mapRam(RAM, BYTES - 0x1000, 0);
+  memory.mapRam(ROM, 0x1000, BYTES - 0x1000, true);
+  return memory;
+}
+
+const state = (): { buffer: ArrayBuffer; address: number } => ({ buffer: new ArrayBuffer(STATE_BYTES), address: 0 });
+
+function riscv(): RiscvCpu {
+  const helpers = riscvHelpers();
+  return new RiscvCpu({
+    index: 0, state: state(), map: makeMemory(), isDevice: () => false, clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
+    lifter: riscvLifter(helpers),
+  });
+}
+
+function arm64(): Arm64Cpu {
+  const helpers = arm64Helpers();
+  const map = makeMemory();
+  const cpu = new Arm64Cpu({
+    index: 0, state: state(), map, helpers, lifter: arm64Lifter(helpers), gicSystemRegisters: false,
+    intc: { irq: false, fiq: false, readIcc: () => 0, writeIcc: () => undefined }, timer: { now: () => 0, arm: () => undefined, line: () => undefined },
+  });
+  // Without the MMU memory is Device, which has no entries: two blocks of 1 GiB, each where it is, for EL1.
+  map.write32(TABLES, 0x701);
+  map.write32(TABLES + 8, 0x4000_0701);
+  cpu.setTcr(25 | (25 << 16) | (1 << 23), 2);
+  cpu.setMair(0xff, 0);
+  cpu.setTtbr(0, TABLES, 0);
+  cpu.setSctlr(1);
+  return cpu;
+}
+
+describe.each([['RISC-V', riscv], ['ARM64', arm64]] as const)('%s', (_name, make) => {
+  it('empties page hints whenever a translation or a right may go', () => {
+    const cpu = make();
+    const { V } = cpu;
+    const first = HINT_BASE >> 2;
+    const end = first + MMU_INDEXES * (HINT_TABLE_BYTES >> 2);
+    const empty = (): boolean => V.subarray(first, end).every((w) => w === TLB_INVALID);
+    expect(empty(), 'at first').toBe(true);
+    const ways: Readonly<Record<string, () => void>> = {
+      flushAll: () => cpu.mmu.flushAll(), flushNonGlobal: () => cpu.mmu.flushNonGlobal(), flushPage: () => cpu.mmu.flushPage(0x7000, 0), noteCodePage: () => cpu.mmu.noteCodePage(0x3000),
+    };
+    for (const [name, way] of Object.entries(ways)) {
+      // As generated code fills one.
+      V[first] = PAGE;
+      V[first + 1] = 0;
+      V[HINT_USED >> 2] = 1;
+      way();
+      expect(empty(), name).toBe(true);
+    }
+  });
+
+  it('tells pages that hold code from those that may not be written', () => {
+    const cpu = make();
+    const { V, map } = cpu;
+    const entry = (lo: number): number => (TLB_BASE + cpu.mmuIdx * TLB_TABLE_BYTES) / 4 + ((lo >>> 12) & ((1 << TLB_BITS) - 1)) * 8;
+    const store = (lo: number): void => {
+      V[Slot.TEMP * 2] = lo;
+      V[Slot.TEMP * 2 + 1] = 0;
+      cpu.store(2, Slot.TEMP, Slot.TEMP, 0);
+    };
+    const flags = (lo: number): [written: boolean, code: boolean] => [V[entry(lo) + 2] === (lo & ~0xfff), (V[entry(lo) + 6]! & TLB_CODE) !== 0];
+    store(PAGE);
+    expect(flags(PAGE)).toEqual([true, false]);
+    map.codePages[3] = 1;
+    cpu.noteCodePage(0x3000);
+    expect(flags(PAGE)).toEqual([false, true]);
+    cpu.mmu.flushAll();
+    store(PAGE + 4);
+    expect(flags(PAGE)).toEqual([false, true]);
+    map.codePages[3] = 0;
+    store(PAGE + 8);
+    expect(flags(PAGE)).toEqual([true, false]);
+    store(ROM);
+    expect(flags(ROM)).toEqual([false, false]);
+  });
+});
