@@ -3,7 +3,7 @@
  * the block left to do: memory slow paths, helpers, exceptions, interrupts, chaining, invalidation.
  */
 import { CODE_GRANULE, type CodeWindow, type GuestCpu, GuestFault, LiftResult, type PhysicalMap } from '../cpu.js';
-import { HelperResult, type HelperInfo } from '../helpers.js';
+import { type HelperFn, HelperResult, type HelperInfo } from '../helpers.js';
 import { compileForInterp } from '../interp/compile.js';
 import { Interpreter } from '../interp/interp.js';
 import { ConstPool, IrBuilder } from '../ir/builder.js';
@@ -128,6 +128,8 @@ export class Engine {
   aot: CodeCache | null = null;
   private readonly ir: IrBuilder;
   private readonly interp: Interpreter;
+  /** By number: the helpers of the CPUs' registry. */
+  private readonly helperFns: readonly HelperFn<GuestCpu>[];
   private readonly pages = new Map<number, PageBlocks>();
   private hostNow: () => number = () => 0;
   /** One per CPU, or none. */
@@ -167,6 +169,7 @@ export class Engine {
     this.ir = new IrBuilder(this.consts);
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
+    this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
     this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null);
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
@@ -356,8 +359,7 @@ export class Engine {
           const id = V[Slot.X_CALL * 2]!;
           const counts = this.helperCounts;
           if (counts !== null) counts[id]!++;
-          const info = cpu.helpers.list[id] as HelperInfo<GuestCpu>;
-          const r = info.fn(cpu, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
+          const r = this.helperFns[id]!(cpu, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
           if (r === HelperResult.DISPATCH) return ExitCode.NEXT;
           break;
         }
