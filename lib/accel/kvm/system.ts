@@ -133,6 +133,11 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, ioeventfd: ioeventfd > 0, irqfd: irqfd > 0 && resample > 0, synic: synic > 0, cpuid });
 }
 
+/** Another thread of this process has looked: that takes 10 to 20 ms. */
+export function assumeKvmHost(host: KvmHost): void {
+  known = host;
+}
+
 /** The guest's CPU model: what was asked for, as far as this host has it. */
 export function kvmModel(model: CpuModel, host: KvmHost): CpuModel {
   const c = host.cpuid;
