@@ -325,24 +325,30 @@ export class Engine {
           const aux = V[Slot.X_AUX * 2]!;
           const f = cpu.tryLoad === undefined ? null : cpu.tryLoad(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
           if (f === undefined) break;
-          if (f === null) cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          else {
-            this.deliver(cpu, f);
-            return ExitCode.NEXT;
+          if (f === null) {
+            cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+            break;
           }
-          break;
+          this.deliver(cpu, f);
+          const to = this.entryAtPc(cpu);
+          if (to < 0) return ExitCode.NEXT;
+          y = host.enter(cpu, to);
+          continue;
         }
         case Yield.STORE: {
           s.stores++;
           const aux = V[Slot.X_AUX * 2]!;
           const f = cpu.tryStore === undefined ? null : cpu.tryStore(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
           if (f === undefined) break;
-          if (f === null) cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          else {
-            this.deliver(cpu, f);
-            return ExitCode.NEXT;
+          if (f === null) {
+            cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+            break;
           }
-          break;
+          this.deliver(cpu, f);
+          const to = this.entryAtPc(cpu);
+          if (to < 0) return ExitCode.NEXT;
+          y = host.enter(cpu, to);
+          continue;
         }
         case Yield.LOAD_VEC:
           s.loads++;
@@ -358,8 +364,11 @@ export class Engine {
           const counts = this.helperCounts;
           if (counts !== null) counts[id]!++;
           const r = this.helperFns[id]!(cpu, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
-          if (r === HelperResult.DISPATCH) return ExitCode.NEXT;
-          break;
+          if (r !== HelperResult.DISPATCH) break;
+          const to = this.entryAtPc(cpu);
+          if (to < 0) return ExitCode.NEXT;
+          y = host.enter(cpu, to);
+          continue;
         }
         case Yield.DIVIDE: {
           const aux = V[Slot.X_AUX * 2]!;
@@ -394,11 +403,10 @@ export class Engine {
             continue;
           }
           if (code === ExitCode.PENDING && V[Slot.PENDING * 2 + 1]! !== 0) this.sample(cpu, host);
-          if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
-          if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
-          const next = this.lookup(cpu);
-          if (next.entryA < 0) return ExitCode.NEXT;
-          y = host.enter(cpu, next.entryA);
+          if (code !== ExitCode.NEXT) return code as ExitCode;
+          const to = this.entryAtPc(cpu);
+          if (to < 0) return ExitCode.NEXT;
+          y = host.enter(cpu, to);
           continue;
         }
         default:
@@ -406,6 +414,14 @@ export class Engine {
       }
       y = host.resume(cpu);
     }
+  }
+
+  /** Where generated code goes on at PC; -1: something else comes first. */
+  private entryAtPc(cpu: GuestCpu): number {
+    const V = cpu.V;
+    if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
+    if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
+    return this.lookup(cpu).entryA;
   }
 
   private deliver(cpu: GuestCpu, f: GuestFault): void {
