@@ -319,36 +319,30 @@ export class Engine {
     let y = host.enter(cpu, first.entryA);
     s.entries++;
     for (;;) {
+      // PC has been set: another block comes next.
+      let moved = false;
       switch (y as Yield) {
         case Yield.LOAD: {
           s.loads++;
           const aux = V[Slot.X_AUX * 2]!;
           const f = cpu.tryLoad === undefined ? null : cpu.tryLoad(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          if (f === undefined) break;
-          if (f === null) {
-            cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-            break;
+          if (f === null) cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          else if (f !== undefined) {
+            this.deliver(cpu, f);
+            moved = true;
           }
-          this.deliver(cpu, f);
-          const to = this.entryAtPc(cpu);
-          if (to < 0) return ExitCode.NEXT;
-          y = host.enter(cpu, to);
-          continue;
+          break;
         }
         case Yield.STORE: {
           s.stores++;
           const aux = V[Slot.X_AUX * 2]!;
           const f = cpu.tryStore === undefined ? null : cpu.tryStore(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          if (f === undefined) break;
-          if (f === null) {
-            cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-            break;
+          if (f === null) cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          else if (f !== undefined) {
+            this.deliver(cpu, f);
+            moved = true;
           }
-          this.deliver(cpu, f);
-          const to = this.entryAtPc(cpu);
-          if (to < 0) return ExitCode.NEXT;
-          y = host.enter(cpu, to);
-          continue;
+          break;
         }
         case Yield.LOAD_VEC:
           s.loads++;
@@ -364,11 +358,8 @@ export class Engine {
           const counts = this.helperCounts;
           if (counts !== null) counts[id]!++;
           const r = this.helperFns[id]!(cpu, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
-          if (r !== HelperResult.DISPATCH) break;
-          const to = this.entryAtPc(cpu);
-          if (to < 0) return ExitCode.NEXT;
-          y = host.enter(cpu, to);
-          continue;
+          moved = r === HelperResult.DISPATCH;
+          break;
         }
         case Yield.DIVIDE: {
           const aux = V[Slot.X_AUX * 2]!;
@@ -404,15 +395,19 @@ export class Engine {
           }
           if (code === ExitCode.PENDING && V[Slot.PENDING * 2 + 1]! !== 0) this.sample(cpu, host);
           if (code !== ExitCode.NEXT) return code as ExitCode;
-          const to = this.entryAtPc(cpu);
-          if (to < 0) return ExitCode.NEXT;
-          y = host.enter(cpu, to);
-          continue;
+          moved = true;
+          break;
         }
         default:
           throw new VmxError('ERR_INTERNAL', `unknown yield ${y}`);
       }
-      y = host.resume(cpu);
+      if (!moved) {
+        y = host.resume(cpu);
+        continue;
+      }
+      const to = this.entryAtPc(cpu);
+      if (to < 0) return ExitCode.NEXT;
+      y = host.enter(cpu, to);
     }
   }
 
