@@ -17,7 +17,7 @@ interface BenchArgs {
 /** The first sentence of the comment that a bench begins with; null: it is no bench but a part of others. */
 function summary(file: string): string | null {
   const [, text] = /^(?:#!.*\n)?\/\/ bench\/[\w-]+: ((?:.*\n\/\/ )*.*)/.exec(readFileSync(file, 'utf8')) ?? [];
-  return text === undefined ? null : (/^.*?[.:](?=\s|$)/.exec(text.replace(/\n\/\/ /g, ' '))?.[0] ?? text).replace(/[.:]$/, '');
+  return text === undefined ? null : /^.*?(?=\.(?:\s|$)|$)/.exec(text.replace(/\n\/\/ /g, ' '))![0];
 }
 
 /** Name and summary of each. @throws UsageError where there are none */

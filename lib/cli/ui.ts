@@ -41,6 +41,7 @@ export const uiCommand: CommandModule<object, UiArgs> = {
       .example('$0 ui', 'prints the address to open')
       .example('$0 ui --listen 0.0.0.0:8080 --token token.txt', 'for other computers, with a token of your own') as unknown as Argv<UiArgs>,
   handler: async (a) => {
+    if (!/^(.*:)?\d+$/.test(a.listen)) throw new UsageError(`--listen: '${a.listen}' is not [HOST:]PORT`);
     const endpoint = parseEndpoint(`tcp:${a.listen}`, '--listen') as TcpEndpoint;
     const server = await MachinesServer.listen(endpoint, { token: a.token === undefined ? null : tokenFile(a.token, '--token'), version: VERSION, create: machineOf });
     process.stderr.write(`vmx-accel: machines at ${a.token === undefined ? server.url : server.url.replace(/\?.*/, '')}\n`);
