@@ -289,7 +289,10 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       const a = pa + done;
       const off = this.writable(a);
       if (off < 0) return false;
-      const n = Math.min(PAGE - (a % PAGE), src.length - done);
+      // As far as pages lie side by side.
+      let n = PAGE - (a % PAGE);
+      while (n < src.length - done && this.writable(a + n) === off + n) n += PAGE;
+      n = Math.min(n, src.length - done);
       this.touch(off, n);
       this.ram8.set(src.subarray(done, done + n), off);
       done += n;
