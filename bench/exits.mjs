@@ -3,7 +3,7 @@
 //   node bench/exits.mjs [--rounds 3] [--clock wall] [--json FILE]      (--clock cpu: CPU time, on a machine with other work)
 import { metalBench } from './metal-bench.mjs';
 
-const SLOW = 400_000;
+const SLOW = 2_000_000;
 const FAST = 4_000_000;
 const parts = { 'port-nobody': SLOW, 'port-cmos': SLOW, 'port-serial': SLOW, 'mmio-nobody': SLOW, 'mmio-lapic': SLOW, 'mmio-ioapic': SLOW, cpuid: FAST, rdmsr: FAST, 'int-iret': SLOW, 'self-ipi': SLOW };
 await metalBench('exits', 'exits/exits.S', parts, 'self-ipi');

@@ -22,6 +22,10 @@ function measure(name, calls, body) {
 measure('run() of an empty function', 2e6, (n) => {
   for (let i = 0; i < n; i++) context.run(entry);
 });
+context.setEntries(entry, entry);
+measure('resume() of an empty function', 2e6, (n) => {
+  for (let i = 0; i < n; i++) context.resume();
+});
 measure('setDeadline(), later each time', 1e6, (n) => {
   const base = native.now() + 1e12;
   for (let i = 0; i < n; i++) context.setDeadline(base + i);

@@ -74,6 +74,29 @@ napi_value Run(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/**
+ * The two ways into generated code that are taken a million times a second: no argument to convert and no result, which the code leaves in the state region.
+ * They cost half of what Run does.
+ */
+template <int kWhich>
+napi_value Enter(napi_env env, napi_callback_info info) {
+  void* data;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
+  if (static_cast<Shell*>(data)->context->Enter(kWhich)) return nullptr;
+  return Fail(env, "ERR_INVALID_ARG", "no entries have been set");
+}
+
+napi_value SetEntries(napi_env env, napi_callback_info info) {
+  size_t argc = 2;
+  napi_value arguments[2];
+  void* data;
+  napi_get_cb_info(env, info, &argc, arguments, nullptr, &data);
+  double entries[2] = {std::nan(""), std::nan("")};
+  for (int i = 0; i < 2; i++) napi_get_value_double(env, arguments[i], &entries[i]);
+  if (static_cast<Shell*>(data)->context->SetEntries(entries)) return nullptr;
+  return Fail(env, "ERR_INVALID_ARG", "an entry is not an address in the context's executable memory");
+}
+
 napi_value SetDeadline(napi_env env, napi_callback_info info) {
   double ns;
   Context* context = GetArgument(env, info, &ns)->context;
@@ -172,7 +195,7 @@ Napi::Value CreateContext(const Napi::CallbackInfo& info) {
   static constexpr struct { const char* name; napi_callback callback; } kMethods[] = {
       {"run", Run},   {"setDeadline", SetDeadline}, {"kick", KickContext},
       {"wait", Wait}, {"watchLoop", WatchLoop},     {"dispose", Dispose},
-      {"spin", Spin},
+      {"spin", Spin}, {"setEntries", SetEntries},   {"enter", Enter<0>}, {"resume", Enter<1>},
   };
   napi_value object;
   napi_create_object(env, &object);

@@ -2,7 +2,7 @@
 .set BITS, 64
 .include "runtime.S"
 # Parts of which one takes long, or a helper at most.
-.set SLOW, 400000
+.set SLOW, 2000000
 .set FAST, 4000000
 .set VECTOR, 0x30
 .set LAPIC, 0xfee00000

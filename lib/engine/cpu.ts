@@ -128,6 +128,12 @@ export interface GuestCpu {
   fetchGlobal: boolean;
   /** The RAM page at this byte offset has got its first translation: no TLB entry may let writes to it pass unseen. */
   noteCodePage(ramOffset: number): void;
+  /**
+   * Loads and stores that are frequent, without the cost of throwing (microseconds) and of looking at everything twice. @returns undefined: it is done (a load has set all 64
+   * bits of dst); a fault: it raises that; null: neither, so `load` or `store` it is. Absent: as if always null.
+   */
+  tryLoad?(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined;
+  tryStore?(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

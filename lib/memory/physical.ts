@@ -51,6 +51,8 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   private readonly high: { base: number; end: number; offset: number }[] = [];
   private windows: Window[] = [];
   private lastWindow: Window | null = null;
+  /** Page asked for last that no window reaches into, or -1. */
+  private nothing = -1;
   private readonly ports: (Window | undefined)[] = new Array<Window | undefined>(65536).fill(undefined);
 
   /** @param buffer holds RAM then ROM contents; page multiple, at most 4 GiB. @param address its host address. @param codeMap see PhysicalMap */
@@ -153,6 +155,7 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     const w: Window = { base, end: base + length, handler };
     this.windows.unshift(w);
     this.lastWindow = null;
+    this.nothing = -1;
     return () => {
       this.windows = this.windows.filter((x) => x !== w);
       this.lastWindow = null;
@@ -221,9 +224,12 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   private window(pa: number): Window | null {
     const l = this.lastWindow;
     if (l !== null && pa >= l.base && pa < l.end) return l;
+    const page = pa - (pa % PAGE);
+    if (page === this.nothing) return null;
     for (const w of this.windows) {
       if (pa >= w.base && pa < w.end) return (this.lastWindow = w);
     }
+    if (!this.windows.some((w) => w.base < page + PAGE && w.end > page)) this.nothing = page;
     return null;
   }
 

@@ -245,6 +245,7 @@ void Context::Dispose() {
   close(kick_fd_);
   frame_ = {};
   entry_first_ = entry_end_ = 0;
+  entries_[0] = entries_[1] = 0;
   state_->RemoveUser();
   if (exec_) exec_->RemoveUser();
   state_.reset();

@@ -40,12 +40,18 @@ class Context {
 
   /** In doubles, as the address comes from JavaScript: also refuses NaN, and everything once disposed. */
   bool CanRun(double entry) const { return entry >= entry_first_ && entry < entry_end_; }
-  int32_t Run(double address) {
-    uintptr_t entry = static_cast<uintptr_t>(static_cast<int64_t>(address));
-    current_frame = &frame_;
-    int32_t result = reinterpret_cast<int32_t (*)(void*)>(entry)(frame_.state);
-    current_frame = nullptr;
-    return result;
+  int32_t Run(double address) { return Call(static_cast<uintptr_t>(static_cast<int64_t>(address))); }
+  /** Addresses for Enter. False, and nothing is set, unless both can be run. */
+  bool SetEntries(const double entries[2]) {
+    if (!CanRun(entries[0]) || !CanRun(entries[1])) return false;
+    for (int i = 0; i < 2; i++) entries_[i] = static_cast<uintptr_t>(static_cast<int64_t>(entries[i]));
+    return true;
+  }
+  /** Runs one of them. False if there is none, as after Dispose. */
+  bool Enter(int which) {
+    if (entries_[which] == 0) return false;
+    Call(entries_[which]);
+    return true;
   }
   /** False when the helper thread could not be started. */
   bool SetDeadline(uint64_t ns);
@@ -71,12 +77,19 @@ class Context {
 
  private:
   Context() = default;
+  int32_t Call(uintptr_t entry) {
+    current_frame = &frame_;
+    int32_t result = reinterpret_cast<int32_t (*)(void*)>(entry)(frame_.state);
+    current_frame = nullptr;
+    return result;
+  }
   bool EnsureHelper();
   bool LoopHasWork(uint64_t* until, bool (*immediates)(void*), void* argument) const;
 
   RunFrame frame_ = {};
   double entry_first_ = 0;
   double entry_end_ = 0;
+  uintptr_t entries_[2] = {0, 0};
   std::atomic<uint32_t>* pending_high_ = nullptr;
   std::atomic<uint64_t> deadline_{kNever};
   std::atomic<bool> waiting_{false};

@@ -27,8 +27,9 @@ const SPARE_IDX = MMU_INDEXES - 1;
 const HEAD_END = (Slot.PC + 1) * 2;
 const GPR = Slot.GPR * 2;
 const GPR_END = 48 * 2;
+/** Floating-point control, and what is the guest architecture's. */
 const FP = Slot.MXCSR * 2;
-const FP_END = (Slot.FPU_DP + 1) * 2;
+const FP_END = 200 * 2;
 /** FCW | FSW << 16. */
 const FSW = Slot.FPU * 2;
 const VEC = Slot.VEC * 2;

@@ -138,6 +138,8 @@ export class Engine {
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
   private current: Block | null = null;
+  /** An exception or interrupt is being delivered: no block runs that its frame could overwrite. */
+  private between = false;
   private readonly heat = new Heat();
   /** How often writes have hit a region, by page: code that patches itself stays blocks. */
   private readonly spoiled = new Map<number, number>();
@@ -221,7 +223,7 @@ export class Engine {
     for (;;) {
       try {
         for (;;) {
-          if (V[Slot.PENDING * 2]! !== 0 && !shadow) cpu.servicePending();
+          if (V[Slot.PENDING * 2]! !== 0 && !shadow) this.service(cpu);
           if (cpu.shutdown) return SliceEnd.SHUTDOWN;
           if (cpu.halted) return SliceEnd.HALTED;
           // A few instructions that were asked for come first.
@@ -245,12 +247,10 @@ export class Engine {
             shadow = exit === ExitCode.SHADOW;
           } catch (f) {
             if (!(f instanceof GuestFault)) throw f;
-            this.stats.faults++;
-            cpu.deliverFault(f);
+            this.deliver(cpu, f);
           }
         } else if (e instanceof GuestFault) {
-          this.stats.faults++;
-          cpu.deliverFault(e);
+          this.deliver(cpu, e);
         } else {
           throw e;
         }
@@ -320,13 +320,25 @@ export class Engine {
         case Yield.LOAD: {
           s.loads++;
           const aux = V[Slot.X_AUX * 2]!;
-          cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          const f = cpu.tryLoad === undefined ? null : cpu.tryLoad(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          if (f === undefined) break;
+          if (f === null) cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          else {
+            this.deliver(cpu, f);
+            return ExitCode.NEXT;
+          }
           break;
         }
         case Yield.STORE: {
           s.stores++;
           const aux = V[Slot.X_AUX * 2]!;
-          cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          const f = cpu.tryStore === undefined ? null : cpu.tryStore(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          if (f === undefined) break;
+          if (f === null) cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
+          else {
+            this.deliver(cpu, f);
+            return ExitCode.NEXT;
+          }
           break;
         }
         case Yield.LOAD_VEC:
@@ -379,7 +391,7 @@ export class Engine {
             y = host.enter(cpu, target.entryA);
             continue;
           }
-          if (code === ExitCode.PENDING) this.sample(cpu, host);
+          if (code === ExitCode.PENDING && V[Slot.PENDING * 2 + 1]! !== 0) this.sample(cpu, host);
           if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
           if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
           const next = this.lookup(cpu);
@@ -392,6 +404,19 @@ export class Engine {
       }
       y = host.resume(cpu);
     }
+  }
+
+  private deliver(cpu: GuestCpu, f: GuestFault): void {
+    this.stats.faults++;
+    this.between = true;
+    cpu.deliverFault(f);
+    this.between = false;
+  }
+
+  private service(cpu: GuestCpu): void {
+    this.between = true;
+    cpu.servicePending();
+    this.between = false;
   }
 
   // ---- regions -----------------------------------------------------------------------------------------------
@@ -777,7 +802,7 @@ export class Engine {
 
   /** True if b may be the block whose code runs now (more than one instruction: a single one finishes undisturbed). */
   private running(b: Block): boolean {
-    if (b.insns <= 1) return false;
+    if (b.insns <= 1 || this.between) return false;
     if (this.current === b) return true;
     if (this.o.host === null || this.current !== null) return false;
     // Generated code: chained blocks are not tracked, but the instruction at hand lies in the block or not.

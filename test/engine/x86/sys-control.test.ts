@@ -133,7 +133,7 @@ describe('control registers', () => {
 describe('MSRs', () => {
   const rd = (m: Machine, msr: number): [number, number] => {
     m.reg(X.RCX, msr);
-    m.call('rdmsr');
+    m.call('rdmsr', 0x100);
     return [m.lo(X.RAX), m.lo(X.RDX)];
   };
   const wr = (m: Machine, msr: number, lo: number, hi = 0): unknown => {

@@ -36,7 +36,7 @@ const ROWS: readonly Row[] = [
   { what: 'MMX after x87 and x87 after MMX', code: '0f6f03 0ffcc0 0f7f4308 0f77 d9e8 0fefdb d9c0' },
   { what: 'an access that crosses pages goes to the helper', code: 'dd03 dd430c dec1 dd5b0d', calls: 2 },
   { what: 'a helper in between', code: 'dd03 d9fe d84304', calls: 1 },
-  { what: 'an instruction that leaves in between', code: 'dd03 53 0fa2 5b d84304', calls: 1 },
+  { what: 'an instruction that leaves in between', code: 'dd03 0f00c8 d84304', calls: 1 },
   { what: 'FLDCW that unmasks an exception', code: 'd9e8 66c7037b03 d92b d9ee def9 d9c0', calls: 4 },
 ];
 

@@ -196,6 +196,7 @@ export class Control {
     if (v & Cr4.PCIDE && !(old & Cr4.PCIDE) && (!(cpu.efer & Efer.LMA) || cpu.cr3Lo & 0xfff)) this.gp();
     cpu.cr4 = v;
     if ((v ^ old) & Cr4.TSD) dropTimeScale(cpu.V);
+    if ((v ^ old) & Cr4.OSXSAVE) cpu.answers.forget();
     if ((v ^ old) & CR4_FLUSH) {
       cpu.mmu.configure();
       cpu.mmu.flushAll();
@@ -223,6 +224,7 @@ export class Control {
     this.privileged();
     if (index !== 0 || hi || !(lo & 1) || lo & ~cpu.model.xcr0Mask || (lo & 4 && !(lo & 2))) this.gp();
     cpu.xcr0 = lo;
+    cpu.answers.forget();
     cpu.updateMode();
   }
 

@@ -8,6 +8,7 @@ import {
 } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
+import { Answers } from './answers.js';
 import { Control } from './control.js';
 import { type CpuModel, Cpuid } from './cpuid.js';
 import { Debug } from './debug.js';
@@ -120,6 +121,7 @@ export class X86Cpu implements GuestCpu {
   readonly debug: Debug;
   readonly strings: Strings;
   readonly cpuid: Cpuid;
+  readonly answers: Answers;
   readonly redecode: Redecode;
 
   private readonly theFault = new GuestFault();
@@ -147,6 +149,7 @@ export class X86Cpu implements GuestCpu {
     this.ticks = o.ticks ?? ((): number => this.clock.now() * this.tscPerNs);
     this.tscFixed = o.tscFixed ?? false;
     this.random = o.random ?? ((b): void => void randomFillSync(b));
+    this.answers = new Answers(this);
     this.seg = new Segments(this);
     this.flags = new Eflags(this);
     this.debug = new Debug(this);
@@ -541,6 +544,12 @@ export class X86Cpu implements GuestCpu {
     return this.mmu.fetch(lo, hi);
   }
 
+  tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
+    return this.mmu.tryLoad(w, addr, dst, acc);
+  }
+  tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    return this.mmu.tryStore(w, addr, val, acc);
+  }
   load(w: number, addr: number, dst: number, acc: number): void {
     this.mmu.load(w, addr, dst, acc);
   }

@@ -84,12 +84,12 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.MOV_TO_CR] = s('mov_to_cr', false, true, 'a = value (64 bits in 64-bit mode, else 32), imm = control register number. End: EXIT NEXT');
   t[H.MOV_FROM_DR] = s('mov_from_dr', false, true, 'dst = general register, imm = debug register number');
   t[H.MOV_TO_DR] = s('mov_to_dr', false, true, 'a = value, imm = debug register number. End: EXIT NEXT');
-  t[H.RDMSR] = s('rdmsr', false, true, 'ECX -> EDX:EAX (writes RAX, RDX)');
+  t[H.RDMSR] = s('rdmsr', false, true, 'imm = place | 0x100 to write RAX and RDX: ECX -> the place of X.RDMSR');
   t[H.WRMSR] = s('wrmsr', false, true, 'ECX, EDX:EAX. End: EXIT NEXT');
   t[H.RDTSC] = s('rdtsc', false, true, 'dst = temp: time-stamp counter (operand of op TIME); CR4.TSD');
   t[H.RDPMC] = s('rdpmc', false, true, 'ECX -> EDX:EAX');
   t[H.RDPID] = s('rdpid', false, true, 'dst = general register: TSC_AUX');
-  t[H.CPUID] = s('cpuid', false, true, 'EAX, ECX -> EAX EBX ECX EDX');
+  t[H.CPUID] = s('cpuid', false, true, 'imm = place: EAX, ECX -> the place of X.CPUID');
   t[H.XGETBV] = s('xgetbv', false, true, 'ECX -> EDX:EAX; #UD without CR4.OSXSAVE');
   t[H.XSETBV] = s('xsetbv', false, true, 'ECX, EDX:EAX. End: EXIT NEXT');
 

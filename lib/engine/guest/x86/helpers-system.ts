@@ -72,10 +72,11 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     c.debug.write(n, c.V[a * 2]!, code64(c) ? c.V[a * 2 + 1]! : 0);
     return CONTINUE;
   });
-  r.define('x86.rdmsr', (c) => {
+  r.define('x86.rdmsr', (c, _d, _a, _b, _c, imm) => {
     cpl0(c);
-    c.msr.read(c.V[X.RCX * 2]!);
-    edxEax(c);
+    // Generated code takes the result from its place.
+    c.answers.rdmsr(imm & 0xff);
+    if ((imm & 0x100) !== 0) edxEax(c);
     return CONTINUE;
   });
   r.define('x86.wrmsr', (c) => {
@@ -101,14 +102,8 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     c.setReg(3, dst, c.msr.tscAux, 0);
     return CONTINUE;
   });
-  r.define('x86.cpuid', (c) => {
-    const { V, cpuid } = c;
-    cpuid.eval(V[X.RAX * 2]!, V[X.RCX * 2]!, (c.cr4 & Cr4.OSXSAVE) !== 0, c.xcr0, c.intc.enabled());
-    V[X.RAX * 2] = cpuid.a;
-    V[X.RBX * 2] = cpuid.b;
-    V[X.RCX * 2] = cpuid.c;
-    V[X.RDX * 2] = cpuid.d;
-    V[X.RAX * 2 + 1] = V[X.RBX * 2 + 1] = V[X.RCX * 2 + 1] = V[X.RDX * 2 + 1] = 0;
+  r.define('x86.cpuid', (c, _d, _a, _b, _c, imm) => {
+    c.answers.cpuid(imm);
     return CONTINUE;
   });
   // The ABI that CPUID leaf 0x40000000 announces (Linux, Documentation/virt/kvm/x86/hypercalls.rst): KVM_HC_SEND_IPI, and

@@ -296,14 +296,39 @@ export class Interrupts {
     }
     if (!canonical(spHi, mmu.canonicalBits)) throw cpu.fault(Vec.SS, ext);
     const idx = dpl === 3 ? Mmu.USER : inner ? Mmu.KERNEL : cpu.mmuIdx;
+    const flags = this.pushedFlags(src);
+    const code64 = (cpu.mode & Mode.CODE64) !== 0;
+    const bytes = hasErr ? 48 : 40;
+    const frame = mmu.wordsToWrite(((spLo & ~15) - bytes) | 0, spHi, idx, bytes);
     stack.flat(spLo & ~15, spHi, idx);
-    stack.push(3, seg.sel[Seg.SS]!);
-    stack.push(3, oldLo, oldHi);
-    stack.push(3, this.pushedFlags(src));
-    stack.push(3, seg.sel[Seg.CS]!);
-    if (cpu.mode & Mode.CODE64) stack.push(3, retLo, retHi);
-    else stack.push(3, (retLo - seg.baseLo(Seg.CS)) | 0);
-    if (hasErr) stack.push(3, err);
+    if (frame >= 0 && code64 && (spLo & ~15) >>> 0 >= bytes) {
+      // Nearly always: all of it in one page of plain memory.
+      const { ram32 } = cpu.map;
+      let p = frame;
+      if (hasErr) {
+        ram32[p++] = err;
+        ram32[p++] = 0;
+      }
+      ram32[p] = retLo;
+      ram32[p + 1] = retHi;
+      ram32[p + 2] = seg.sel[Seg.CS]!;
+      ram32[p + 3] = 0;
+      ram32[p + 4] = flags;
+      ram32[p + 5] = 0;
+      ram32[p + 6] = oldLo;
+      ram32[p + 7] = oldHi;
+      ram32[p + 8] = seg.sel[Seg.SS]!;
+      ram32[p + 9] = 0;
+      stack.release(-bytes);
+    } else {
+      stack.push(3, seg.sel[Seg.SS]!);
+      stack.push(3, oldLo, oldHi);
+      stack.push(3, flags);
+      stack.push(3, seg.sel[Seg.CS]!);
+      if (code64) stack.push(3, retLo, retHi);
+      else stack.push(3, (retLo - seg.baseLo(Seg.CS)) | 0);
+      if (hasErr) stack.push(3, err);
+    }
     const ipHi = g2;
     const ipLo = (g1 & 0xffff_0000) | (g0 & 0xffff);
     if (!canonical(ipHi, mmu.canonicalBits)) throw cpu.fault(Vec.GP, ext);
@@ -315,7 +340,7 @@ export class Interrupts {
     stack.commit();
     seg.d0 = c0;
     seg.d1 = c1;
-    seg.load(Seg.CS, (cs & 0xfffc) | dpl);
+    seg.reload(Seg.CS, (cs & 0xfffc) | dpl);
     V[X.EFLAGS * 2]! &= ~(Ef.TF | Ef.NT | Ef.RF | Ef.VM | (type === 14 ? Ef.IF : 0));
     cpu.updateMode();
     cpu.setIp(ipLo, ipHi);

@@ -85,7 +85,8 @@ function letInterruptsIn(c: LiftContext, v: number): void {
 export function iret(c: LiftContext): void {
   const b = c.b;
   const want = Mode.CPL0 | Mode.LONG;
-  if (!c.code64 || c.insn.opsize !== 3 || (c.mode & (want | Mode.AC)) !== want || !c.mayChangeMode) {
+  // RF counts only while instruction breakpoints are set, and code is run step by step then.
+  if (!c.code64 || c.insn.opsize !== 3 || (c.mode & (want | Mode.AC | Mode.STEP)) !== want || !c.mayChangeMode) {
     c.callEnd(H.IRET, NONE, NONE, NONE, NONE, c.insn.opsize);
     return;
   }
@@ -111,7 +112,7 @@ export function iret(c: LiftContext): void {
   const ss = pop(32);
   const selectors = alu(Op.OR, low(cs), alu(Op.SHL, low(ss), c.k(32)));
   let rare = alu(Op.OR, alu(Op.XOR, selectors, X.IRET_SEL), alu(Op.XOR, X.SEL + 1, X.IRET_SEL));
-  rare = alu(Op.OR, rare, alu(Op.AND, flags, c.k(Ef.TF | Ef.NT | Ef.RF | Ef.VM | Ef.AC | Ef.VIF | Ef.VIP)));
+  rare = alu(Op.OR, rare, alu(Op.AND, flags, c.k(Ef.TF | Ef.NT | Ef.VM | Ef.AC | Ef.VIF | Ef.VIP)));
   rare = alu(Op.OR, rare, alu(Op.AND, X.EFLAGS, c.k(Ef.NT)));
   c.callIf(H.IRET, 3, alu(Op.OR, rare, notCanonical(c, rip)), NONE, 3);
   // The descriptors may have changed in memory.

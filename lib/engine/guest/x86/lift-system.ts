@@ -4,10 +4,11 @@
  */
 import { ExitCode, NONE, Slot } from '../../state.js';
 import { Op } from '../../ir/ops.js';
+import { Msr } from './defs.js';
 import { H } from './helper-names.js';
 import { notCanonical } from './lift-fastcall.js';
 import type { LiftContext } from './lift-context.js';
-import { gpr, Mode, Seg, segHigh, segSlot, X } from './mode.js';
+import { ANSWERS, gpr, Mode, Seg, segHigh, segSlot, X } from './mode.js';
 import { M64, Mod, P, row, Size, type Row } from './opcodes.js';
 
 /** Helper without operands; the block goes on. arg = helper. */
@@ -81,6 +82,67 @@ function rdtsc(c: LiftContext): void {
   b.mov(2, X.RAX, t);
   b.alu(Op.SHR, 3, X.RDX, t, c.k(32), 0);
   if (c.arg !== 0) b.mov(2, X.RCX, X.TSC_AUX);
+}
+
+/** The place of the instruction's answer (answers.ts). */
+const place = (c: LiftContext): number => (c.insn.next ^ (c.insn.next >>> 3)) & (ANSWERS - 1);
+
+/** Low and high word of slot v to two general registers. */
+function split(c: LiftContext, lo: number, hi: number, v: number): void {
+  c.b.mov(2, lo, v);
+  c.b.alu(Op.SHR, 3, hi, v, c.k(32), 0);
+}
+
+function cpuid(c: LiftContext): void {
+  const b = c.b;
+  const i = place(c);
+  const at = X.CPUID + i * 3;
+  const leaf = b.temp();
+  const sub = b.temp();
+  const both = b.temp();
+  const other = b.temp();
+  const miss = b.temp();
+  b.zx(2, leaf, X.RAX);
+  b.alu(Op.SHL, 3, sub, X.RCX, c.k(32), 0);
+  b.alu(Op.OR, 3, both, leaf, sub, 0);
+  b.alu(Op.XOR, 3, other, both, at, 0);
+  b.alu(Op.OR, 3, miss, other, X.CPUID_STALE, 0);
+  c.callIf(H.CPUID, 3, miss, NONE, i);
+  split(c, X.RAX, X.RBX, at + 1);
+  split(c, X.RCX, X.RDX, at + 2);
+}
+
+/** Registers that instructions change besides WRMSR. */
+const BASES: readonly (readonly [number, number])[] = [[Msr.FS_BASE, X.FSBASE], [Msr.GS_BASE, X.GSBASE], [Msr.KERNEL_GS_BASE, X.KGSBASE]];
+
+function rdmsr(c: LiftContext): void {
+  const b = c.b;
+  const i = place(c);
+  if ((c.mode & Mode.CPL0) === 0) {
+    c.call(H.RDMSR, NONE, NONE, NONE, NONE, i | 0x100);
+    return;
+  }
+  const at = X.RDMSR + i * 2;
+  const number = b.temp();
+  let miss = b.temp();
+  b.zx(2, number, X.RCX);
+  b.alu(Op.XOR, 3, miss, number, at, 0);
+  const isBase = BASES.map(([msr, slot]) => {
+    const other = b.temp();
+    const next = b.temp();
+    b.alu(Op.XOR, 2, other, number, c.k(msr), 0);
+    b.alu3(Op.SELNZ, 2, next, other, miss, c.k(0));
+    miss = next;
+    return { other, slot };
+  });
+  c.callIf(H.RDMSR, 3, miss, NONE, i);
+  let value = at + 1;
+  for (const { other, slot } of isBase) {
+    const next = b.temp();
+    b.alu3(Op.SELNZ, 2, next, other, value, slot);
+    value = next;
+  }
+  split(c, X.RAX, X.RDX, value);
 }
 
 function hlt(c: LiftContext): void {
@@ -388,9 +450,9 @@ function rows(): Row[] {
     row(1, 0x23, 'mov', movToDr, { modrm: true }),
     row(1, 0x30, 'wrmsr', plainEnd, { arg: H.WRMSR, feature: 'msr' }),
     row(1, 0x31, 'rdtsc', rdtsc, { feature: 'tsc' }),
-    row(1, 0x32, 'rdmsr', plain, { arg: H.RDMSR, feature: 'msr' }),
+    row(1, 0x32, 'rdmsr', rdmsr, { feature: 'msr' }),
     row(1, 0x33, 'rdpmc', plain, { arg: H.RDPMC }),
-    row(1, 0xa2, 'cpuid', plain, { arg: H.CPUID }),
+    row(1, 0xa2, 'cpuid', cpuid),
     row(1, 0xae, 'lfence', nop, { p: P.NP, digit: 5, mod: Mod.REG, feature: 'sse2' }),
     row(1, 0xae, 'mfence', nop, { p: P.NP, digit: 6, mod: Mod.REG, feature: 'sse2' }),
     row(1, 0xae, 'sfence', nop, { p: P.NP, digit: 7, mod: Mod.REG, feature: 'sse' }),

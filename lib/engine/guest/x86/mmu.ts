@@ -6,7 +6,7 @@
  * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
  */
 import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
-import { FlushKind, type PhysicalMap } from '../../cpu.js';
+import { FlushKind, type GuestFault, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
 import { TlbContexts } from './contexts.js';
@@ -19,6 +19,8 @@ const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
 const LARGE = 1024;
+/** Most pages that one miss enters besides its own. */
+const AHEAD = 7;
 const WC_ENTRIES = 128;
 
 /** What a translation allows, in `Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
@@ -34,6 +36,21 @@ export const enum Pfe { P = 1, W = 2, U = 4, RSVD = 8, I = 16 }
 
 /** Kinds of access for `translate`. */
 export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
+
+/** In `xflags`, beside `Pg`: no RAM, and no breakpoint in the page. */
+const DEVICE = 8;
+/** What `tryAccess` returns if it has no address. */
+const enum Try {
+  NO = -1,
+  FAULT = -2,
+}
+/** What a walk returns if it has no address. */
+const enum Walk {
+  OK = 0,
+  /** Another CPU has changed an entry meanwhile. */
+  RETRY = -1,
+  FAULT = -2,
+}
 
 export class X86Mmu {
   /** Result of read64. */
@@ -103,6 +120,12 @@ export class X86Mmu {
   private readonly xflags = new Uint8Array(XC_ENTRIES);
   private xcUsed = false;
 
+  /** Page faults are noted in `denied`, not thrown: throwing costs microseconds. */
+  private quiet = false;
+  private denied: GuestFault | null = null;
+  /** Number of the page (bits 12..31) after the one that missed last. */
+  private expected = -1;
+
   /** Paging-structure cache: page table (last level) of a 2 MiB region, with the rights of the levels above it. */
   private readonly wtagLo = new Int32Array(WC_ENTRIES).fill(-1);
   private readonly wtagHi = new Int32Array(WC_ENTRIES);
@@ -151,12 +174,15 @@ export class X86Mmu {
 
   // ---- page walk -------------------------------------------------------------------------------------------------
 
-  /** Raises #PF for hi:lo. `code` has P and RSVD; the other bits follow from the access. */
-  private pageFault(lo: number, hi: number, code: number, acc: Acc, user: boolean): never {
+  /** Raises #PF for hi:lo, or while `quiet` returns Walk.FAULT. `code` has P and RSVD; the other bits follow from the access. */
+  private pageFault(lo: number, hi: number, code: number, acc: Acc, user: boolean): Walk.FAULT {
     if (acc === Acc.WRITE) code |= Pfe.W;
     if (user) code |= Pfe.U;
     if (acc === Acc.FETCH && (this.nxe || this.smep)) code |= Pfe.I;
-    throw this.cpu.pageFault(lo, hi, code);
+    const f = this.cpu.pageFault(lo, hi, code);
+    if (!this.quiet) throw f;
+    this.denied = f;
+    return Walk.FAULT;
   }
 
   private readEntryLo(ea: number): number {
@@ -200,7 +226,92 @@ export class X86Mmu {
         if (this.pageSize !== 0) this.noteLarge(lo, hi);
         return this.gate(pa);
       }
+      if (pa === Walk.FAULT) return pa;
     }
+  }
+
+  /** GuestCpu.tryLoad. */
+  tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
+    const { V } = this;
+    const pa = this.tryAccess(w, addr, acc, (acc & Access.RMW) !== 0);
+    if (pa < 0) return pa === Try.FAULT ? this.denied : null;
+    V[dst * 2] = this.map.read(pa, 1 << w) | 0;
+    V[dst * 2 + 1] = 0;
+    return undefined;
+  }
+
+  /** GuestCpu.tryStore. */
+  tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    const pa = this.tryAccess(w, addr, acc, true);
+    if (pa < 0) return pa === Try.FAULT ? this.denied : null;
+    const v = this.V[val * 2]!;
+    this.map.write(pa, 1 << w, w === 2 ? v >>> 0 : w === 1 ? v & 0xffff : v & 0xff);
+    return undefined;
+  }
+
+  /** @returns the physical address if the access goes to a device that is known already, otherwise `Try`; without a fault the TLB knows the page then */
+  private tryAccess(w: number, addr: number, acc: number, write: boolean): number {
+    const lo = this.V[addr * 2]!;
+    const hi = this.V[addr * 2 + 1]!;
+    const idx = this.indexFor(acc);
+    if (!this.paging || idx === MMU_ALIGN || (lo & 0xfff) + (1 << w) > 4096) return Try.NO;
+    const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+    if (this.xcUsed && this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
+      const f = this.xflags[x]!;
+      if (!write || (f & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY)) return (f & DEVICE) !== 0 && w <= 2 ? this.xpa[x]! + (lo & 0xfff) : Try.NO;
+    }
+    if (this.lin64 && !canonical(hi, this.linBits)) return Try.NO;
+    let pa: number;
+    this.quiet = true;
+    try {
+      pa = this.translate(lo, hi, write ? Acc.WRITE : Acc.READ, idx);
+    } finally {
+      this.quiet = false;
+    }
+    if (pa === Walk.FAULT) return Try.FAULT;
+    const n = lo >>> 12;
+    this.fill(idx, lo, hi, pa);
+    if (n === this.expected) this.fillAhead(idx, lo, hi, pa);
+    else this.expected = n + 1;
+    return Try.NO;
+  }
+
+  /**
+   * The page before hi:lo missed a moment ago, and now this one: those that come next in its page table or large page are entered, too, if they have been
+   * accessed before. Processors may do so at any time (SDM vol. 3, 4.10.2.3).
+   */
+  private fillAhead(idx: number, lo: number, hi: number, pa: number): void {
+    const { V, flags } = this;
+    if (!this.a20) return;
+    const first = lo >>> 12;
+    const last = Math.min(first + AHEAD, first | 511);
+    const wc = (lo >>> 21) & (WC_ENTRIES - 1);
+    const small = this.pageSize === 0;
+    if (small && (this.levels === 2 || this.wtagLo[wc] !== (lo & ~0x1f_ffff) || this.wtagHi[wc] !== hi)) return;
+    const rights = this.wrights[wc]!;
+    const off = small ? this.map.pageOffset(this.wtable[wc]!) : 0;
+    if (off < 0) return;
+    const user = idx === Ix.USER;
+    let n = first + 1;
+    for (; n <= last; n++) {
+      const at = n << 12;
+      const e = TLB_W + idx * TABLE_W + (n & IDX_MASK) * 8;
+      if (V[e] === at && V[e + 1] === hi) break;
+      if (!small) {
+        this.flags = flags;
+        this.fill(idx, at, hi, pa - (pa & 0xfff) + (n - first) * 4096);
+        continue;
+      }
+      const p = (off >>> 2) + (n & 511) * 2;
+      const eLo = this.ram32[p]!;
+      const eHi = this.ram32[p + 1]!;
+      const us = (rights & eLo >>> 2 & 1) !== 0;
+      if ((eLo & 0x21) !== 0x21 || eHi & this.rsvdHi || (user ? !us : us && this.smap && idx !== Ix.KERNEL_AC)) break;
+      this.leaf(at, hi, 0, eLo, us, (rights & eLo & 2) !== 0, false, Acc.READ, user, idx);
+      this.fill(idx, at, hi, (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0));
+    }
+    this.expected = n;
+    this.flags = flags;
   }
 
   private gate(pa: number): number {
@@ -212,24 +323,26 @@ export class X86Mmu {
   private walk32(lo: number, acc: Acc, user: boolean, idx: number): number {
     const pdea = this.root + ((lo >>> 22) << 2);
     const pde = this.readEntryLo(pdea);
-    if (!(pde & 1)) this.pageFault(lo, 0, 0, acc, user);
+    if (!(pde & 1)) return this.pageFault(lo, 0, 0, acc, user);
     if (this.pse && pde & 0x80) {
       // PSE-36: bits 13..20 are address bits 32..39; bit 21 is reserved.
-      if (pde & 0x20_0000) this.pageFault(lo, 0, Pfe.P | Pfe.RSVD, acc, user);
+      if (pde & 0x20_0000) return this.pageFault(lo, 0, Pfe.P | Pfe.RSVD, acc, user);
       this.pageSize = 1;
-      if (!this.leaf(lo, 0, pdea, pde, (pde & 4) !== 0, (pde & 2) !== 0, false, acc, user, idx)) return -1;
+      const end = this.leaf(lo, 0, pdea, pde, (pde & 4) !== 0, (pde & 2) !== 0, false, acc, user, idx);
+      if (end !== Walk.OK) return end;
       return ((pde >>> 13) & 0xff) * 4294967296 + (((pde & 0xffc0_0000) | (lo & 0x3f_ffff)) >>> 0);
     }
-    if (!(pde & 0x20) && !this.orEntry(pdea, pde, 0x20)) return -1;
+    if (!(pde & 0x20) && !this.orEntry(pdea, pde, 0x20)) return Walk.RETRY;
     const ptea = ((pde & ~0xfff) >>> 0) + ((lo >>> 10) & 0xffc);
     const pte = this.readEntryLo(ptea);
-    if (!(pte & 1)) this.pageFault(lo, 0, 0, acc, user);
+    if (!(pte & 1)) return this.pageFault(lo, 0, 0, acc, user);
     const both = pde & pte;
-    if (!this.leaf(lo, 0, ptea, pte, (both & 4) !== 0, (both & 2) !== 0, false, acc, user, idx)) return -1;
+    const end = this.leaf(lo, 0, ptea, pte, (both & 4) !== 0, (both & 2) !== 0, false, acc, user, idx);
+    if (end !== Walk.OK) return end;
     return ((pte & ~0xfff) | (lo & 0xfff)) >>> 0;
   }
 
-  /** PAE, 4-level and 5-level paging (SDM vol. 3, 4.4 and 4.5). Returns -1 to ask for a retry. */
+  /** PAE, 4-level and 5-level paging (SDM vol. 3, 4.4 and 4.5). @returns the physical address, or `Walk` */
   private walk64(lo: number, hi: number, acc: Acc, user: boolean, idx: number): number {
     let table = this.root;
     let us = true;
@@ -250,32 +363,35 @@ export class X86Mmu {
     for (; ; level--) {
       const i = level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (lo >>> 30) | (hi << 2) : level === 4 ? hi >>> 7 : hi >>> 16;
       const ea = table + (i & 511) * 8;
-      const eLo = this.readEntryLo(ea);
-      if (!(eLo & 1)) this.pageFault(lo, hi, 0, acc, user);
-      const eHi = this.readEntryLo(ea + 4);
+      const off = this.map.pageOffset(ea);
+      const word = (off + (ea & 0xff8)) >>> 2;
+      const eLo = off < 0 ? this.map.read(ea, 4) | 0 : this.ram32[word]!;
+      if (!(eLo & 1)) return this.pageFault(lo, hi, 0, acc, user);
+      const eHi = off < 0 ? this.map.read(ea + 4, 4) | 0 : this.ram32[word + 1]!;
       if (pae && level === 3) {
         // A PDPTE has no rights and no accessed bit; bits 1, 2, 5..8 and 63 are reserved (SDM vol. 3, table 4-8).
-        if (eLo & 0x1e6 || eHi & (this.rsvdHi | 0x8000_0000)) this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+        if (eLo & 0x1e6 || eHi & (this.rsvdHi | 0x8000_0000)) return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
         table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
         continue;
       }
-      if (eHi & this.rsvdHi) this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+      if (eHi & this.rsvdHi) return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
       us = us && (eLo & 4) !== 0;
       rw = rw && (eLo & 2) !== 0;
       nx = nx || eHi < 0;
       const ps = (eLo & 0x80) !== 0 && level > 1;
       if (ps) {
         if (level > 3 || (level === 3 && !this.cpu.model.gbPages) || eLo & (level === 3 ? 0x3fff_e000 : 0x1f_e000)) {
-          this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
+          return this.pageFault(lo, hi, Pfe.P | Pfe.RSVD, acc, user);
         }
       }
       if (level === 1 || ps) {
         this.pageSize = level - 1;
-        if (!this.leaf(lo, hi, ea, eLo, us, rw, nx, acc, user, idx)) return -1;
+        const end = this.leaf(lo, hi, ea, eLo, us, rw, nx, acc, user, idx);
+        if (end !== Walk.OK) return end;
         const mask = level === 1 ? 0xfff : level === 2 ? 0x1f_ffff : 0x3fff_ffff;
         return (eHi & 0xf_ffff) * 4294967296 + (((eLo & ~mask & ~0xfff) | (lo & mask)) >>> 0);
       }
-      if (!(eLo & 0x20) && !this.orEntry(ea, eLo, 0x20)) return -1;
+      if (!(eLo & 0x20) && !this.orEntry(ea, eLo, 0x20)) return Walk.RETRY;
       table = (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0);
       if (level === 2) {
         this.wtagLo[wc] = region;
@@ -287,8 +403,8 @@ export class X86Mmu {
     }
   }
 
-  /** Access rights (SDM vol. 3, 4.6) and accessed/dirty bits of the last entry. False asks for a retry. */
-  private leaf(lo: number, hi: number, ea: number, e: number, us: boolean, rw: boolean, nx: boolean, acc: Acc, user: boolean, idx: number): boolean {
+  /** Access rights (SDM vol. 3, 4.6) and accessed/dirty bits of the last entry. */
+  private leaf(lo: number, hi: number, ea: number, e: number, us: boolean, rw: boolean, nx: boolean, acc: Acc, user: boolean, idx: number): Walk {
     let ok: boolean;
     let writable: boolean;
     if (user) {
@@ -300,11 +416,11 @@ export class X86Mmu {
       writable = ok && (rw || !this.wp);
     }
     if (acc === Acc.WRITE) ok = writable;
-    if (!ok) this.pageFault(lo, hi, Pfe.P, acc, user);
+    if (!ok) return this.pageFault(lo, hi, Pfe.P, acc, user);
     const bits = acc === Acc.WRITE ? 0x60 : 0x20;
-    if ((e & bits) !== bits && !this.orEntry(ea, e, bits)) return false;
+    if ((e & bits) !== bits && !this.orEntry(ea, e, bits)) return Walk.RETRY;
     this.flags = (this.pge && e & 0x100 ? Pg.GLOBAL : 0) | (writable ? Pg.WRITE : 0) | ((e | bits) & 0x40 ? Pg.DIRTY : 0);
-    return true;
+    return Walk.OK;
   }
 
   // ---- TLB -------------------------------------------------------------------------------------------------------
@@ -320,12 +436,12 @@ export class X86Mmu {
     const rom = off >= 0 && this.map.isRom(pa);
     const ram = off >= 0 && (this.flags & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY) && !rom;
     const write = ram && this.map.codePages[off >>> 12] === 0;
-    if (!write) {
+    if (!write && (ram || rom || off < 0)) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
       this.xtagLo[x] = pageLo | idx;
       this.xtagHi[x] = hi;
       this.xpa[x] = page;
-      this.xflags[x] = this.flags;
+      this.xflags[x] = this.flags | (off < 0 && !this.cpu.debug.watches(pageLo, hi) ? DEVICE : 0);
       this.xcUsed = true;
     }
     if (off < 0 || idx === MMU_ALIGN || this.cpu.debug.watches(pageLo, hi)) return off;
@@ -382,8 +498,9 @@ export class X86Mmu {
     this.counts[t] = 0;
   }
 
-  /** Everything, global pages too. */
+  /** Everything, global pages too. Whatever changes more of a CPU than an instruction can does it. */
   flushAll(): void {
+    this.cpu.answers.forget();
     this.contexts.dropAll();
     for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
     this.dropSmall();
@@ -553,7 +670,7 @@ export class X86Mmu {
       if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
         const f = this.xflags[x]!;
         if (acc === Acc.READ || (f & (Pg.WRITE | Pg.DIRTY)) === (Pg.WRITE | Pg.DIRTY)) {
-          this.flags = f;
+          this.flags = f & ~DEVICE;
           const pa = this.xpa[x]! + (lo & 0xfff);
           // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
           if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
@@ -704,6 +821,12 @@ export class X86Mmu {
     if ((lo & 0xfff) > 4088) this.probeWrite(lo, hi, 8, idx);
     this.write32(lo, hi, idx, vLo);
     this.write32(lo2, hi2, idx, vHi);
+  }
+
+  /** Index in `ram32` of n bytes at hi:lo (a multiple of 4) that the TLB lets be written, or -1. */
+  wordsToWrite(lo: number, hi: number, idx: number, n: number): number {
+    const p = this.hitWrite(lo, hi, idx, n);
+    return p < 0 ? -1 : p / 4;
   }
 
   /** Faults as a write of n bytes (up to one page) at hi:lo would, and changes nothing but A/D bits. */

@@ -42,15 +42,23 @@ export const enum X {
   CR2 = 87,
   /**
    * What IRETQ within the kernel may rely on without a helper: selectors of CS (low) and SS (high, 0 or flat) that it returned to last, which are loaded as the
-   * descriptors say that lie at linear addresses IRET_CS_AT and IRET_SS_AT and are IRET_CS and IRET_SS. Low word -1: nothing. Written by transfer.ts, unset when CS or SS is
-   * loaded in another way than by SYSCALL and SYSRET (whose segments are flat, too), and while NMIs are blocked.
+   * descriptors say that lie at linear addresses IRET_CS_AT and IRET_SS_AT and are IRET_CS and IRET_SS. Low word -1: nothing. Written by transfer.ts, unset when one of these selectors
+   * is loaded with something else than that descriptor, or in another way than by SYSCALL and SYSRET (whose segments are flat, too), and while NMIs are blocked.
    */
   IRET_SEL = 88,
   IRET_CS_AT = 89,
   IRET_CS = 90,
   IRET_SS_AT = 91,
   IRET_SS = 92,
+  /** What CPUID answered, for generated code (answers.ts): ANSWERS times EAX and ECX, then EAX and EBX, then ECX and EDX. */
+  CPUID = 96,
+  /** Low: not 0 if something that CPUID reports has changed since. */
+  CPUID_STALE = 120,
+  /** What RDMSR answered, of registers that only WRMSR changes: ANSWERS times ECX (high word not 0: nothing), then EAX and EDX. */
+  RDMSR = 121,
 }
+/** Places for answers of CPUID and RDMSR: an instruction has the one that its page offset says. */
+export const ANSWERS = 8;
 export const enum Seg { ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5 }
 
 export const gpr = (r: number): number => Slot.GPR + r;

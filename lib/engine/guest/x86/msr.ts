@@ -64,6 +64,7 @@ export class Msrs {
     this.patLo = this.patHi = 0x0007_0406;
     this.tscOffLo = this.tscOffHi = this.adjustLo = this.adjustHi = 0;
     dropTimeScale(this.cpu.V);
+    this.cpu.answers.forget();
   }
 
   // What generated code uses lies in slots.
@@ -162,8 +163,8 @@ export class Msrs {
     return msr === Msr.APIC_BASE || msr === Msr.TSC_DEADLINE || (msr >= 0x800 && msr <= 0x8ff);
   }
 
-  /** RDMSR: result in cpu.outLo, cpu.outHi. */
-  read(msr: number): void {
+  /** RDMSR: result in cpu.outLo, cpu.outHi. @returns true if it will be the same until the next WRMSR, or until all translations are dropped */
+  read(msr: number): boolean {
     const { cpu } = this;
     const V = cpu.V;
     msr |= 0;
@@ -173,12 +174,13 @@ export class Msrs {
       if (!cpu.intc.readMsr(msr, this.out)) this.gp();
       cpu.outLo = this.out.lo | 0;
       cpu.outHi = this.out.hi | 0;
-      return;
+      return msr === Msr.APIC_BASE;
     }
+    let steady = true;
     switch (msr) {
       case Msr.TSC:
         this.tsc();
-        return;
+        return false;
       case Msr.TSC_ADJUST:
         lo = this.adjustLo;
         hi = this.adjustHi;
@@ -233,14 +235,17 @@ export class Msrs {
       case Msr.FS_BASE:
         lo = V[X.FSBASE * 2]!;
         hi = V[X.FSBASE * 2 + 1]!;
+        steady = false;
         break;
       case Msr.GS_BASE:
         lo = V[X.GSBASE * 2]!;
         hi = V[X.GSBASE * 2 + 1]!;
+        steady = false;
         break;
       case Msr.KERNEL_GS_BASE:
         lo = this.kernelGsLo;
         hi = this.kernelGsHi;
+        steady = false;
         break;
       case Msr.TSC_AUX:
         lo = this.tscAux;
@@ -253,11 +258,13 @@ export class Msrs {
         } else if (this.paravirt?.readMsr(msr, this.out)) {
           lo = this.out.lo | 0;
           hi = this.out.hi | 0;
+          steady = false;
         } else if (!idleCounter(msr)) this.gp();
       }
     }
     cpu.outLo = lo;
     cpu.outHi = hi;
+    return steady;
   }
 
   private needCanonical(hi: number): void {
@@ -267,6 +274,8 @@ export class Msrs {
   write(msr: number, lo: number, hi: number): void {
     const { cpu } = this;
     msr |= 0;
+    if (msr === Msr.APIC_BASE) cpu.answers.forget();
+    else cpu.answers.forgetMsrs();
     if (this.ours(msr)) {
       if (!cpu.intc.writeMsr(msr, lo, hi)) this.gp();
       cpu.updateIntr();

@@ -56,12 +56,16 @@ export class Segments {
 
   /** Sets one register completely. Does not update the mode. */
   set(seg: number, sel: number, base: number, limit: number, attr: number): void {
+    this.assign(seg, sel, base, limit, attr);
+    if (seg === Seg.CS || seg === Seg.SS) this.forgetIret();
+  }
+
+  private assign(seg: number, sel: number, base: number, limit: number, attr: number): void {
     this.sel[seg] = sel;
     this.attr[seg] = attr;
     this.limit[seg] = limit;
     this.setBase(seg, base, 0);
     if (seg < 6) this.updateLimit(seg);
-    if (seg === Seg.CS || seg === Seg.SS) this.forgetIret();
   }
 
   /** CS or SS changes: `X.IRET_SEL`. */
@@ -180,7 +184,20 @@ export class Segments {
 
   /** Loads the cache from d0, d1. Does not update the mode. */
   load(seg: number, sel: number): void {
-    this.set(seg, sel, this.dBase, this.dLimit, this.dAttr);
+    this.assign(seg, sel, this.dBase, this.dLimit, this.dAttr);
+    // What X.IRET_SEL says of a selector holds for as long as it is loaded from the same descriptor.
+    const { V } = this.cpu;
+    if (seg === Seg.CS) {
+      if (V[X.IRET_SEL * 2] === sel && (V[X.IRET_CS * 2] !== this.d0 || V[X.IRET_CS * 2 + 1] !== this.d1)) this.forgetIret();
+    } else if (seg === Seg.SS) {
+      if (V[X.IRET_SEL * 2 + 1] === sel && (V[X.IRET_SS * 2] !== this.d0 || V[X.IRET_SS * 2 + 1] !== this.d1)) this.forgetIret();
+    }
+  }
+
+  /** The same, if it is not what is loaded already. */
+  reload(seg: Seg, sel: number): void {
+    if (this.sel[seg] === sel && this.attr[seg] === this.dAttr && this.limit[seg] === this.dLimit && this.baseLo(seg) === this.dBase && this.baseHi(seg) === 0) return;
+    this.load(seg, sel);
   }
 
   /** Null selector: unusable segment, base cleared (advertised as NullSelectorClearsBase, AMD APM vol. 3, Fn8000_0021). */

@@ -295,7 +295,10 @@ export class Transfer {
       if (!(a & At.P)) throw cpu.fault(Vec.SS, ss & 0xfffc);
       seg.markAccessed();
     }
-    seg.note(X.IRET_SS_AT);
+    if (rpl === 0) {
+      seg.forgetIret();
+      seg.note(X.IRET_SS_AT);
+    }
     const outward = rpl > cpu.cpl;
     cpu.cpl = rpl;
     if (nullSs) seg.loadNull(Seg.SS, ss);
@@ -363,7 +366,10 @@ export class Transfer {
     if ((cpu.mode & Mode.CODE_MASK) === Mode.CODE64 || (cs & 3) !== cpu.cpl) {
       const d0 = seg.d0;
       const d1 = seg.d1;
-      seg.note(X.IRET_CS_AT);
+      if ((cs & 3) === 0) {
+        seg.forgetIret();
+        seg.note(X.IRET_CS_AT);
+      }
       const spLo = stack.pop(w);
       const spHi = stack.hi;
       const ss = stack.pop(w) & 0xffff;

@@ -26,8 +26,9 @@ export class X64Host implements HostCode {
   readonly missAddress: number;
   readonly identity: string;
   private readonly backend: X64Backend;
-  private readonly enterAddress: number;
-  private readonly resumeAddress: number;
+  /** By CPU: `NativeContext.enter` and `resume`. */
+  private readonly enters: (() => void)[] = [];
+  private readonly resumes: (() => void)[] = [];
   private readonly timeAddress: number;
   private readonly limit: number;
   private readonly u8: Uint8Array;
@@ -54,9 +55,14 @@ export class X64Host implements HostCode {
     this.backend = new X64Backend(exec, { features, pinned, passes });
     this.address = exec.address;
     this.missAddress = this.backend.address(this.backend.stubs.missPc);
-    this.enterAddress = this.backend.address(this.backend.stubs.enter);
+    const { stubs } = this.backend;
+    for (const c of contexts) {
+      c.setEntries(this.backend.address(stubs.enter), this.backend.address(stubs.resume));
+      // Methods of a context belong to it, not to what they are called on.
+      this.enters.push(c.enter);
+      this.resumes.push(c.resume);
+    }
     this.timeAddress = this.backend.address(this.backend.stubs.readTime);
-    this.resumeAddress = this.backend.address(this.backend.stubs.resume);
     this.limit = exec.buffer.byteLength;
     this.u8 = new Uint8Array(exec.buffer);
     this.next = this.backend.firstFree;
@@ -102,7 +108,8 @@ export class X64Host implements HostCode {
     const V = cpu.V;
     V[Slot.X_ENTRY * 2] = a | 0;
     V[Slot.X_ENTRY * 2 + 1] = Math.floor(a / 0x1_0000_0000);
-    return this.contexts[cpu.index]!.run(this.enterAddress);
+    this.enters[cpu.index]!();
+    return V[Slot.X_INSN * 2 + 1]!;
   }
 
   readCounter(cpu: GuestCpu): bigint {
@@ -112,7 +119,8 @@ export class X64Host implements HostCode {
   }
 
   resume(cpu: GuestCpu): number {
-    return this.contexts[cpu.index]!.run(this.resumeAddress);
+    this.resumes[cpu.index]!();
+    return cpu.V[Slot.X_INSN * 2 + 1]!;
   }
 
   compile(ir: IrBuilder, cpu: Pick<GuestCpu, 'helpers'>, block: Block, mask32: boolean, nativeFp: boolean): readonly number[] {
