@@ -37,7 +37,7 @@ const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8, E0PD0
 const enum Hi { PXN = 1 << 21, UXN = 1 << 22, DBM = 1 << 19, PXN_TABLE = 1 << 27, UXN_TABLE = 1 << 28, AP_TABLE0 = 1 << 29, AP_TABLE1 = 1 << 30 }
 
 /** Width of physical addresses by TCR_EL1.IPS; PARange is 40 bits. */
-const IPS_BITS: readonly number[] = [32, 36, 40, 40, 40, 40, 40, 40];
+const PA_LIMITS: readonly number[] = [32, 36, 40, 40, 40, 40, 40, 40].map((bits) => 2 ** bits);
 
 export class Arm64Mmu {
   /** A debugger's, beside the guest's own. */
@@ -172,7 +172,7 @@ export class Arm64Mmu {
       level = 3;
       nbits = stride;
     }
-    const paLimit = 2 ** IPS_BITS[tcrHi & 7]!;
+    const paLimit = PA_LIMITS[tcrHi & 7]!;
     if (table >= paLimit) this.abort(lo, hi, Fsc.ADDRESS_SIZE, acc);
     for (; ; level++) {
       const shift = gran + stride * (3 - level);
