@@ -99,7 +99,7 @@ exec setsid cttyhack sh
 `;
 
 /** The drivers for virtio devices that distributions ship as modules. */
-export const VIRTIO_MODULES = ['virtio_pci', 'virtio_blk', 'virtio-rng', 'virtio_console', 'virtio_net'];
+export const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio-rng', 'virtio_console', 'virtio_net'];
 
 /** The drivers of a PC's disks, and the file systems of the tests. Debian's cloud kernels lack AHCI and floppy. */
 export const STORAGE_MODULES = ['ata_piix', 'ahci', 'virtio_scsi', 'sd_mod', 'sr_mod', 'floppy', 'isofs', 'ext4', 'crc32c_generic', ...VIRTIO_MODULES];

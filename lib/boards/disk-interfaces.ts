@@ -12,8 +12,8 @@ export interface DiskInterface {
 
 /** The controllers that exist; lib/boards/parts/disks.ts has the function that attaches drives to each. */
 export const DISK_INTERFACES: readonly DiskInterface[] = [
-  { name: 'virtio', media: ['disk'], boards: ['pc', 'q35', 'virt'], limit: 16 },
-  { name: 'scsi', media: ['disk', 'cdrom'], boards: ['pc', 'q35', 'virt'], limit: 32 },
+  { name: 'virtio', media: ['disk'], boards: ['pc', 'q35', 'microvm', 'virt'], limit: 16 },
+  { name: 'scsi', media: ['disk', 'cdrom'], boards: ['pc', 'q35', 'microvm', 'virt'], limit: 32 },
   { name: 'nvme', media: ['disk'], boards: ['pc', 'q35'], limit: 8 },
   { name: 'ide', media: ['disk', 'cdrom'], boards: ['pc', 'q35'], limit: 4 },
   { name: 'ahci', media: ['disk', 'cdrom'], boards: ['pc', 'q35'], limit: 6 },

@@ -2,7 +2,7 @@
  * ACPI tables of ARM64's board virt, by which UEFI describes it (ACPI Specification 6.5, 5.2; Server Base Boot Requirements; IORT: ARM
  * DEN 0049; SPCR: Microsoft's Serial Port Console Redirection table): hardware-reduced, power control by PSCI.
  */
-import { type AcpiTables, assembleAcpi, gas, mcfg, table } from './acpi.js';
+import { type AcpiTables, assembleAcpi, gas, mcfg, reducedFadt, table } from './acpi.js';
 import * as aml from './aml.js';
 
 interface Window {
@@ -59,21 +59,10 @@ function madt(b: AcpiArm64Board): Buffer {
   return table('APIC', 4, Buffer.from(e));
 }
 
-const HW_REDUCED_ACPI = 1 << 20;
 /** ARM_BOOT_ARCH: PSCI is there and called by HVC. */
 const PSCI_BY_HVC = 3;
 
-function fadt(dsdt: number): Buffer {
-  const t = Buffer.alloc(276 - 36);
-  const at = (offset: number): number => offset - 36;
-  t.writeUInt32LE(dsdt, at(40));
-  t.writeUInt32LE(HW_REDUCED_ACPI, at(112));
-  t.writeUInt16LE(PSCI_BY_HVC, at(129));
-  // Minor version.
-  t[at(131)] = 3;
-  t.writeBigUInt64LE(BigInt(dsdt), at(140));
-  return table('FACP', 6, t);
-}
+const fadt = (dsdt: number): Buffer => reducedFadt(dsdt, (t, at) => t.writeUInt16LE(PSCI_BY_HVC, at(129)));
 
 /** Timers are level-triggered, active high, and go on in every power state. */
 const TIMER_FLAGS = 4;

@@ -78,13 +78,14 @@ export function checksum(b: Uint8Array): number {
   return (256 - (s & 0xff)) & 0xff;
 }
 
-function madt(b: AcpiBoard): Buffer {
+/** @param b `sciIrq` null: there is no fixed ACPI hardware */
+export function madt(b: Pick<AcpiBoard, 'cpus' | 'ioApicId' | 'ioApicBase' | 'lapicBase'> & { sciIrq: number | null }): Buffer {
   const e: number[] = [...aml.le32(b.lapicBase), ...aml.le32(1)];
   for (let i = 0; i < b.cpus; i++) e.push(0, 8, i, i, ...aml.le32(1));
   e.push(1, 12, b.ioApicId, 0, ...aml.le32(b.ioApicBase), ...aml.le32(0));
   // IRQ0 is wired to pin 2; the SCI is level triggered, active high.
   e.push(2, 10, 0, 0, ...aml.le32(2), ...aml.le16(0));
-  e.push(2, 10, 0, b.sciIrq, ...aml.le32(b.sciIrq), ...aml.le16(0x000d));
+  if (b.sciIrq !== null) e.push(2, 10, 0, b.sciIrq, ...aml.le32(b.sciIrq), ...aml.le16(0x000d));
   // LINT1 is NMI on all processors.
   e.push(4, 6, 0xff, ...aml.le16(0), 1);
   return table('APIC', 3, Buffer.from(e));
@@ -125,6 +126,21 @@ function fadt(b: AcpiBoard, dsdt: number, facs: number): Buffer {
   gas(t, at(208), 1, 32, b.pmBase + 8, 3);
   gas(t, at(220), 1, b.gpeLength * 8, b.gpeBase, 1);
   return table('FACP', 3, t);
+}
+
+const HW_REDUCED_ACPI = 1 << 20;
+
+/** FADT of a hardware-reduced platform, revision 6.3 (5.2.9). @param fill sets what the board has, at(offset in the table) in the buffer */
+export function reducedFadt(dsdt: number, fill: (t: Buffer, at: (offset: number) => number) => void): Buffer {
+  const t = Buffer.alloc(276 - 36);
+  const at = (offset: number): number => offset - 36;
+  t.writeUInt32LE(dsdt, at(40));
+  t.writeUInt32LE(HW_REDUCED_ACPI, at(112));
+  // Minor version.
+  t[at(131)] = 3;
+  t.writeBigUInt64LE(BigInt(dsdt), at(140));
+  fill(t, at);
+  return table('FACP', 6, t);
 }
 
 /** Generic Address Structure (5.2.3.2). */

@@ -39,20 +39,24 @@ function link(n: number): number[] {
   );
 }
 
-function serialPort(p: AcpiBoard['serialPorts'][number]): number[] {
+export function serialPort(p: AcpiBoard['serialPorts'][number]): number[] {
   const n = p.index + 1;
   return aml.device(`COM${n}`, aml.name('_HID', aml.eisaId('PNP0501')), aml.name('_UID', aml.integer(n)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(p.base, 8), aml.irq(p.irq))));
 }
 
+export const isaDevice = (path: string, hid: string, ...res: readonly aml.Aml[]): number[] =>
+  aml.device(path, aml.name('_HID', aml.eisaId(hid)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(...res)));
+
+export const pvpanicDevice = (port: number): number[] =>
+  aml.device('PEVT', aml.name('_HID', aml.string('QEMU0001')), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(port, 1))));
+
 function isaDevices(b: AcpiBoard): number[][] {
-  const isa = (path: string, hid: string, ...res: readonly aml.Aml[]): number[] =>
-    aml.device(path, aml.name('_HID', aml.eisaId(hid)), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(...res)));
   const list = [
-    isa('RTC_', 'PNP0B00', aml.io(0x70, 2), aml.irq(8)),
-    isa('KBD_', 'PNP0303', aml.io(0x60, 1), aml.io(0x64, 1), aml.irq(1)),
-    isa('MOU_', 'PNP0F13', aml.irq(12)),
+    isaDevice('RTC_', 'PNP0B00', aml.io(0x70, 2), aml.irq(8)),
+    isaDevice('KBD_', 'PNP0303', aml.io(0x60, 1), aml.io(0x64, 1), aml.irq(1)),
+    isaDevice('MOU_', 'PNP0F13', aml.irq(12)),
     ...[{ index: 0, base: 0x3f8, irq: 4 }, ...b.serialPorts].map(serialPort),
-    ...(b.pvpanicPort === null ? [] : [aml.device('PEVT', aml.name('_HID', aml.string('QEMU0001')), aml.name('_STA', aml.integer(0xf)), aml.name('_CRS', aml.resources(aml.io(b.pvpanicPort, 1))))]),
+    ...(b.pvpanicPort === null ? [] : [pvpanicDevice(b.pvpanicPort)]),
   ];
   if (b.floppies.length > 0) {
     const present = [0, 1, 2, 3].map((i) => (i < b.floppies.length ? 1 : 0));

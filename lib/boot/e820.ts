@@ -19,9 +19,9 @@ export interface RamLayout {
 
 export const HIGH_RAM = 0x1_0000_0000;
 
-/** The PCI hole of the `pc` board begins at 3 GiB; that of q35 at 2 GiB, below the configuration window of PCI Express. */
+/** What is below 4 GiB besides RAM begins at 3 GiB; on q35 at 2 GiB, below the configuration window of PCI Express. */
 export function ramLayout(machine: string, bytes: number): RamLayout {
-  const low = Math.min(bytes, machine === 'pc' ? 0xc000_0000 : 0x8000_0000);
+  const low = Math.min(bytes, machine === 'q35' ? 0x8000_0000 : 0xc000_0000);
   return { low, high: bytes - low };
 }
 

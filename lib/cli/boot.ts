@@ -11,6 +11,7 @@ import { VirtualMachine } from '../machine/virtual-machine.js';
 import { openDisplay, parseDisplay, takesTerminal } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
+import { quickArgs } from './quick-args.js';
 import { Terminal } from './terminal.js';
 import { VERSION } from './version.js';
 
@@ -67,7 +68,7 @@ const EXIT_TIMEOUT = 124;
 const OPTIONS = {
   accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64, aarch64, riscv64' },
-  machine: { type: 'string', describe: 'board: pc, q35 (x86_64; default pc), virt (aarch64, riscv64)' },
+  machine: { type: 'string', describe: 'board: pc, q35, microvm (x86_64; default pc), virt (aarch64, riscv64)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
@@ -317,13 +318,20 @@ async function boot(a: BootArgs): Promise<number> {
   return end.status;
 }
 
+/** The arguments of a plain command line; null: yargs has to read it. */
+export function plainBoot(argv: readonly string[]): BootArgs | null {
+  return quickArgs(OPTIONS, 'image', argv) as BootArgs | null;
+}
+
+export async function runBoot(a: BootArgs): Promise<void> {
+  process.exitCode = await boot(a);
+  // Standard input may still hold the event loop.
+  process.stdin.unref?.();
+}
+
 export const bootCommand: CommandModule<object, BootArgs> = {
   command: 'boot [image]',
   describe: 'boot a machine',
   builder: bootOptions,
-  handler: async (a) => {
-    process.exitCode = await boot(a);
-    // Standard input may still hold the event loop.
-    process.stdin.unref?.();
-  },
+  handler: runBoot,
 };

@@ -19,9 +19,9 @@ import { type BoardChoice, boardChoice, splitMachine } from './board-choice.js';
 import { type NetConfig, parseNets } from './net-config.js';
 
 export type { ArchName };
-export type MachineName = 'pc' | 'q35' | 'virt';
+export type MachineName = 'pc' | 'q35' | 'microvm' | 'virt';
 /** Architectures with their boards, the default one first. */
-const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35'], aarch64: ['virt'], riscv64: ['virt'] };
+const BOARDS: Readonly<Record<ArchName, readonly MachineName[]>> = { x86_64: ['pc', 'q35', 'microvm'], aarch64: ['virt'], riscv64: ['virt'] };
 /** Architectures that can be chosen. */
 const ARCH_NAMES: readonly ArchName[] = ['x86_64', 'aarch64', 'riscv64'];
 export type Accel = AccelName;
@@ -288,6 +288,10 @@ function bootChoice(disks: readonly DiskConfig[]): BootChoice {
 
 function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
   const want = o.firmware ?? 'auto';
+  if (machine === 'microvm') {
+    if (o.kernel === undefined) throw new UsageError('boot: machine microvm starts kernels only (give --kernel)');
+    if (want !== 'auto' && want !== 'none') throw new UsageError(`--firmware: machine microvm has none (--machine pc or q35 for ${want})`);
+  }
   // Firmware asked for by name may run without a disk: its own menus and shell are worth seeing.
   if (want === 'auto' && o.kernel === undefined && disks.length === 0) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
   let fw: FirmwareConfig;
@@ -398,6 +402,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (accel.name === 'kvm' && clock === 'virtual') throw new UsageError('--clock: virtual counts instructions, which kvm does not (use --accel jit or interp)');
   const vga = o.vga ?? (o.kernel === undefined ? 'std' : 'none');
   if (vga !== 'std' && vga !== 'virtio' && vga !== 'none') throw new UsageError(`--vga: '${String(vga)}' is not available (std, virtio, none are)`);
+  if (machine === 'microvm' && vga !== 'none') throw new UsageError(`--vga: machine microvm has no PCI for '${vga}' (--device virtio-gpu has a display)`);
   return {
     accel,
     switchable: o.switchable ?? false,

@@ -4,7 +4,7 @@
  * MSRs that are not listed here live in the X86Cpu alone: a guest's access to them leaves KVM (see msrs.ts).
  */
 import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
-import { At, Cr0, Ef, LDTR, TR, Vec } from '../../engine/guest/x86/defs.js';
+import { At, Cr0, Cr4, Ef, LDTR, TR, Vec } from '../../engine/guest/x86/defs.js';
 import { Src } from '../../engine/guest/x86/interrupts.js';
 import { Seg, X } from '../../engine/guest/x86/mode.js';
 import { exportState, importState, XSAVE_BYTES } from '../../engine/guest/x86/x87/xsave.js';
@@ -163,7 +163,8 @@ export class StateBlock {
     this.put(CR0, cpu.cr0, 0);
     this.put(CR2, cpu.cr2Lo, cpu.cr2Hi);
     this.put(CR3, cpu.cr3Lo, cpu.cr3Hi);
-    this.put(CR4, cpu.cr4, 0);
+    // Of no consequence in user mode, and refused by a KVM that cannot emulate XSAVE; what user mode finds is the host's.
+    this.put(CR4, userOnly ? cpu.cr4 & ~Cr4.OSXSAVE : cpu.cr4, 0);
     this.put(CR8, cpu.intc.getCr8(), 0);
     this.put(EFER, cpu.efer, 0);
     // The local APIC is a device of ours: KVM only wants to know whether CPUID shows one.
@@ -252,9 +253,17 @@ export class StateBlock {
    */
   loadUser(cpu: X86Cpu, left: boolean): void {
     const limit = cpu.seg.idtLimit;
+    const { xcr0 } = cpu;
+    const osxsave = cpu.cr4 & Cr4.OSXSAVE;
     this.loadRegisters(cpu);
+    // What `save` has hidden.
     cpu.seg.idtLimit = limit;
-    if (!left) return;
+    cpu.xcr0 = xcr0;
+    cpu.cr4 |= osxsave;
+    if (!left) {
+      cpu.updateMode();
+      return;
+    }
     const V = cpu.V;
     const nr = this.bytes[Ev.EXC_NR]!;
     const lo = this.lo(RIP);

@@ -14,6 +14,7 @@ import type { BoardHost } from '../board.js';
 import type { BoardControls } from '../controls.js';
 import type { Drive } from './drive.js';
 import type { NetConnection } from './net.js';
+import type { VirtioSlots } from './virtio-slots.js';
 
 /** PCI interrupt pins wired together: PIRQ lines or GSIs. */
 export interface PciIrqSink {
@@ -26,6 +27,8 @@ export class BusParts {
   readonly pci = new PciBus();
   /** Interrupt pins of bus 0. */
   readonly pciHost: PciHost;
+  /** Where virtio devices go on boards without PCI; null: to the PCI bus. */
+  slots: VirtioSlots | null = null;
   fw!: FwCfg;
   /** What is shown while none of `pictures` is active. */
   vga: ScreenSource | null = null;

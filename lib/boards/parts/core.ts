@@ -1,4 +1,5 @@
 /** The devices every PC has: interrupt controllers, timers, keyboard controller, DMA, system control ports, consoles. */
+import type { IrqLine } from '../../devices/device.js';
 import { I8237 } from '../../devices/dma/i8237.js';
 import { I8042 } from '../../devices/input/i8042.js';
 import { Ps2Keyboard } from '../../devices/input/ps2-keyboard.js';
@@ -108,19 +109,23 @@ class LapicPages {
 
 /** HPET, 8254 with port 61h, real-time clock with CMOS. */
 export function addTimers(p: Parts): void {
-  const h = p.host;
-  const m = p.memory;
-  const hpet = p.add(new Hpet({ clock: h.clock, gsis: p.gsi, irq0: p.isa[0]!, irq8: p.isa[8]! }));
-  m.mapMmio(Pc.HPET, 0x400, hpet.mmio);
-  const pit = p.add(new I8254({ clock: h.clock, irq0: hpet.pitIrq0 }));
-  m.mapPorts(0x40, 4, pit.ports);
-  m.mapPorts(0x61, 1, p.add(new Port61({ clock: h.clock, pit })).ports);
-  const irq8 = {
-    set: (level: boolean): void => {
+  const hpet = p.add(new Hpet({ clock: p.host.clock, gsis: p.gsi, irq0: p.isa[0]!, irq8: p.isa[8]! }));
+  p.memory.mapMmio(Pc.HPET, 0x400, hpet.mmio);
+  addIntervalTimers(p, hpet.pitIrq0, {
+    set: (level) => {
       hpet.rtcIrq8.set(level);
       p.rtcAlarm.set(level);
     },
-  };
+  });
+}
+
+/** 8254 with port 61h, real-time clock with CMOS. */
+export function addIntervalTimers(p: Parts, irq0: IrqLine, irq8: IrqLine): void {
+  const h = p.host;
+  const m = p.memory;
+  const pit = p.add(new I8254({ clock: h.clock, irq0 }));
+  m.mapPorts(0x40, 4, pit.ports);
+  m.mapPorts(0x61, 1, p.add(new Port61({ clock: h.clock, pit })).ports);
   p.rtc = p.add(new Mc146818({ clock: h.clock, wallClock: () => h.wallClock(), irq8 }));
   m.mapPorts(0x70, 2, p.rtc.ports);
 }
@@ -141,7 +146,13 @@ export function addLegacy(p: Parts): void {
   m.mapPorts(0x00, 0x10, dma.low);
   m.mapPorts(0xc0, 0x20, dma.high);
   m.mapPorts(0x80, 0x10, dma.pages);
-  m.mapPorts(0x92, 1, p.add(new Port92({ onA20: (on) => h.setA20(on), onReset: () => h.reset() })).ports);
+  addPort92(p);
+}
+
+/** A20 and fast reset. */
+export function addPort92(p: Parts): void {
+  const h = p.host;
+  p.memory.mapPorts(0x92, 1, p.add(new Port92({ onA20: (on) => h.setA20(on), onReset: () => h.reset() })).ports);
 }
 
 /** COM1 and the debug consoles. @returns the serial port. */

@@ -17,21 +17,26 @@ import { HostFolder } from '../../share/host-folder.js';
 import { VirtioVsock } from '../../devices/virtio/vsock.js';
 import { VirtioRng } from '../../devices/virtio/rng.js';
 import { UsageError, VmxError } from '../../errors.js';
-import { choiceProp, type DeviceOption, intProp, parseDevice } from '../device-options.js';
+import { checkPcDevice, choiceProp, type DeviceOption, intProp, parseDevice } from '../device-options.js';
 import { Pc } from './map.js';
 import type { BusParts } from './bus-parts.js';
 import { Parts } from './parts.js';
 import { addIsaSerial } from './serial.js';
 import { addUsb } from './usb.js';
 
-/** Puts a virtio device on bus 0: disks, whose place firmware is told. */
-export function addVirtio(p: BusParts, name: string, dev: VirtioDevice): VirtioPci {
+/** Puts a virtio device on bus 0, if there is PCI: disks, whose place firmware is told. @returns null without PCI */
+export function addVirtio(p: BusParts, name: string, dev: VirtioDevice): VirtioPci | null {
+  if (p.slots !== null) {
+    p.slots.add(p, name, dev);
+    return null;
+  }
   return p.addPci(new VirtioPci(name, p.pciHost, p.freeSlot(), p.memory, dev, (s) => p.host.log(s)));
 }
 
 /** Puts a virtio device behind a root port, if the board has a free one. */
 export function addVirtioExpress(p: BusParts, name: string, dev: VirtioDevice): void {
-  p.addExpress((host, slot) => new VirtioPci(name, host, slot, p.memory, dev, (s) => p.host.log(s)));
+  if (p.slots !== null) p.slots.add(p, name, dev);
+  else p.addExpress((host, slot) => new VirtioPci(name, host, slot, p.memory, dev, (s) => p.host.log(s)));
 }
 
 /** @throws UsageError for a device this board cannot have. */
@@ -45,6 +50,7 @@ export function addDeviceOptions(p: BusParts): void {
 }
 
 function addOption(p: BusParts, o: DeviceOption): void {
+  if (p.slots !== null) checkPcDevice(o, p.host.config.machine);
   const add = BUS_DEVICES[o.name];
   if (add !== undefined) {
     add(p, o);
@@ -56,7 +62,7 @@ function addOption(p: BusParts, o: DeviceOption): void {
   addPc(p, o);
 }
 
-/** Models for every board with PCI, by name. */
+/** Models for every board, by name; some need its PCI bus. */
 export const BUS_DEVICES: Readonly<Record<string, (p: BusParts, o: DeviceOption) => void>> = {
   'virtio-rng': (p) => addVirtioExpress(p, 'virtio-rng', new VirtioRng((dst) => p.host.random(dst))),
   'virtio-console': (p) => addVirtioExpress(p, 'virtio-console', new VirtioConsole((b) => b.forEach((x) => p.host.debugOutput(x)))),

@@ -62,7 +62,7 @@ function random32(host: BoardHost): number {
   return new DataView(b.buffer).getUint32(0);
 }
 
-/** All network cards, on PCI bus 0. */
+/** All network cards: on PCI bus 0 where there is one. */
 export function addNets(p: BusParts): void {
   p.host.config.net.forEach((c, i) => {
     const n = connectNet(p.host, c);
@@ -90,6 +90,7 @@ export async function openNet(p: BusParts, name: string, c: NetConfig): Promise<
 
 function addNic(p: BusParts, i: string, c: NetConfig, backend: NetBackend): void {
   const mac = Uint8Array.from(Buffer.from(c.mac, 'hex'));
+  if (p.slots !== null && c.model !== 'virtio') throw new UsageError(`--net: model=${c.model} needs PCI, which machine ${p.host.config.machine} does not have (model=virtio)`);
   switch (c.model) {
     case 'virtio':
       addVirtio(p, `virtio-net${i}`, virtioNic(c, backend));

@@ -27,9 +27,10 @@ const SPARE_IDX = MMU_INDEXES - 1;
 const HEAD_END = (Slot.PC + 1) * 2;
 const GPR = Slot.GPR * 2;
 const GPR_END = 48 * 2;
-/** Floating-point control, and what is the guest architecture's. */
 const FP = Slot.MXCSR * 2;
-const FP_END = 200 * 2;
+/** What is the guest architecture's follows floating-point control. */
+const GUEST = (Slot.FPU_DP + 1) * 2;
+const FP_END = Slot.X_NATIVE_XMM * 2;
 /** FCW | FSW << 16. */
 const FSW = Slot.FPU * 2;
 const VEC = Slot.VEC * 2;
@@ -255,6 +256,8 @@ export class Lockstep implements BlockTool {
   private readonly pre = new Int32Array(VEC_END);
   private readonly post = new Int32Array(VEC_END);
   private pending: Info | null = null;
+  /** The block being compared has raised an exception on the interpreter. */
+  private thrown = false;
   // The thrown GuestFault is one object per CPU: what it said when the interpreter raised it.
   private readonly raised = { vector: 0, errorCode: 0, hasErrorCode: false };
 
@@ -375,6 +378,7 @@ export class Lockstep implements BlockTool {
       } else if (e instanceof VmxError) throw e;
     }
     this.stats.events += rec.n;
+    this.thrown = thrown !== null;
     const insn = V[INSN]!;
     this.swap(V, info.vec);
     const nextMode = V[MODE]!;
@@ -385,7 +389,10 @@ export class Lockstep implements BlockTool {
     this.replay(cpu, block, info, rec, thrown, code, insn);
     // The interpreter's result stands: undefined flags come from one executor only.
     if (info.undef.used || info.undef.leak !== 0) this.restore(V, this.post, info.vec);
-    else for (let i = 0; i < HEAD_END; i++) V[i] = this.post[i]!;
+    else {
+      for (let i = 0; i < HEAD_END; i++) V[i] = this.post[i]!;
+      for (let i = GUEST; i < FP_END; i++) V[i] = this.post[i]!;
+    }
     V[INSN] = insn;
     V[MODE] = nextMode;
     V[MODE + 1] = nextIdx;
@@ -548,7 +555,8 @@ export class Lockstep implements BlockTool {
     const { post } = this;
     if (undef !== (Fl.ALL as number) && (((V[0]! ^ post[0]!) & ~FLAG_MASK[undef]!) !== 0 || V[1] !== post[1])) fail(`FLAGS at the end is ${hex64(V, 0)}, not ${hex64(post, 0)} (undefined: ${hex(FLAG_MASK[undef]!)})`);
     for (let i = GPR; i < GPR_END; i++) if (V[i] !== post[i] && (i & 1 || ((V[i]! ^ post[i]!) & ~u.leak) !== 0)) this.differ(V, i, fail);
-    for (let i = FP; i < FP_END; i++) if (V[i] !== post[i] && (i !== FSW || ((V[i]! ^ post[i]!) & ~info.cc) !== 0)) this.differ(V, i, fail);
+    // An access that faults may say so in registers (CR2).
+    for (let i = FP, n = this.thrown ? GUEST : FP_END; i < n; i++) if (V[i] !== post[i] && (i !== FSW || ((V[i]! ^ post[i]!) & ~info.cc) !== 0)) this.differ(V, i, fail);
     if (info.vec) for (let i = VEC; i < VEC_END; i++) if (V[i] !== post[i]) this.differ(V, i, fail);
   }
 

@@ -2,8 +2,9 @@
 import { statSync } from 'node:fs';
 import type { Accelerator } from '../../accel/accelerator.js';
 import { KvmAccelerator } from '../../accel/kvm/kvm.js';
-import { kvmModel } from '../../accel/kvm/system.js';
+import { engineKeepsKernel, kvmModel } from '../../accel/kvm/system.js';
 import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
+import { MicrovmBoard } from '../../boards/microvm.js';
 import { PcBoard } from '../../boards/pc.js';
 import { Q35Board } from '../../boards/q35.js';
 import { DeliveryMode } from '../../devices/irq/lapic.spec.js';
@@ -36,7 +37,7 @@ const KERNEL_AT = 0x100_0000;
 /** What a kernel takes for its own tables before anything else runs: mostly one `struct page` for each page of RAM. */
 const EARLY_BYTES = 12 << 20;
 
-const BOARDS: Readonly<Partial<Record<MachineName, new (host: PcBoardHost) => PcBoardModel>>> = { pc: PcBoard, q35: Q35Board };
+const BOARDS: Readonly<Partial<Record<MachineName, new (host: PcBoardHost) => PcBoardModel>>> = { pc: PcBoard, q35: Q35Board, microvm: MicrovmBoard };
 
 /** Slots whose changes an instruction trace shows; FLAGS and EFLAGS are shown as one. */
 function watchedSlots(): number[] {
@@ -86,7 +87,7 @@ function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
   const cpus: X86Cpu[] = [];
   const asked = CpuModel.parse(config.cpu);
-  const model = env.kvm === null ? asked : kvmModel(asked, env.kvm);
+  const model = env.kvm === null ? asked : kvmModel(asked, env.kvm, engineKeepsKernel(config.accel.kvm.kernel, env.kvm));
   const tscKHz = env.kvm?.tscKHz ?? TSC_KHZ;
   let accelerator: Accelerator | null = null;
   const host: PcBoardHost = {

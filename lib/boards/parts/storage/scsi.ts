@@ -17,5 +17,5 @@ export const attachScsi: Attach = (p, drives) => {
     unit: d.config.media === 'cdrom' ? new ScsiCdRom(d.media, d.serial, log) : new ScsiDisk(d.image, d.serial, log),
   }));
   const f = addVirtio(p, 'virtio-scsi', new VirtioScsi(units, Math.min(p.host.config.cpus, MAX_QUEUES)));
-  drives.forEach((d, target) => (d.bootPath = `${pciPath('scsi', f.devfn)}/channel@0/disk@${target.toString(16)},0`));
+  if (f !== null) drives.forEach((d, target) => (d.bootPath = `${pciPath('scsi', f.devfn)}/channel@0/disk@${target.toString(16)},0`));
 };

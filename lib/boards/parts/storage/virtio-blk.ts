@@ -9,6 +9,6 @@ const MAX_QUEUES = 8;
 export const attachVirtioBlk: Attach = (p, drives) => {
   for (const d of drives) {
     const f = addVirtio(p, `virtio-blk${d.index}`, new VirtioBlk(d.image, d.serial, (s) => p.host.log(s), Math.min(p.host.config.cpus, MAX_QUEUES)));
-    d.bootPath = `${pciPath('scsi', f.devfn)}/disk@0,0`;
+    if (f !== null) d.bootPath = `${pciPath('scsi', f.devfn)}/disk@0,0`;
   }
 };

@@ -491,6 +491,14 @@ export class Asm {
     this.rel32(0xe8, target);
   }
 
+  /** Pushes the position after the jump to `target` that follows. */
+  pushAfterJump(target: number): void {
+    this.b(0x68);
+    this.d(this.p + 9);
+    this.notePosition();
+    this.jmp(target);
+  }
+
   /** call rel32 whose target is patched later. @returns the position of the rel32. */
   callLater(): number {
     this.b(0xe8);

@@ -238,7 +238,7 @@ export function yieldCall(e: Emitter, stub: number, insn: number, helper: number
   words(e, Slot.X_AB, a, b, Is.LO_SLOT | Is.HI_SLOT);
   words(e, Slot.X_CI, c, imm, Is.LO_SLOT);
   e.asm.movi(2, mem(Slot.X_INSN), insn);
-  e.callYield(stub);
+  e.jumpYield(stub);
 }
 
 /** Stores temporary s to its home if it is only in a register. */

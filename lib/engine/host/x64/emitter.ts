@@ -196,6 +196,16 @@ export class Emitter {
     this.pinsIn();
   }
 
+  /**
+   * The same by a jump, with the place to go on at pushed as a position in the code. The host predicts the returns of calls, and those of a call that leaves generated code
+   * and of the one that comes back to it never match.
+   */
+  jumpYield(stub: number): void {
+    this.pinsOut();
+    this.asm.pushAfterJump(stub);
+    this.pinsIn();
+  }
+
   /** At the start of a node of a region: nothing is in scratch registers, flags are in their slot or what the recipe says. */
   startNode(recipe: number, a: number, b: number): void {
     for (const r of SCRATCH) {

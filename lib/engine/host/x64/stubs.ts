@@ -156,6 +156,20 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   stubs.resume = asm.p;
   prologue();
   asm.load(3, R.RSP, mem(Slot.X_JIT_SP));
+  // Where to go on is an address if the yield was called, a position in the code if it was jumped to.
+  asm.opm(3, 0x8b, R.RDI, R.RSP, NO_INDEX, 0, YIELD_FRAME - 8);
+  asm.leaCode(R.RDX, 0);
+  asm.alu(3, Alu.CMP, R.RDI, R.RDX);
+  const called = asm.jccLater(Cc.AE);
+  asm.alu(3, Alu.ADD, R.RDX, R.RDI);
+  asm.store(3, mem(Slot.X_SCRATCH), R.RDX);
+  asm.pop(R.RDI);
+  asm.pop(R.RDX);
+  asm.pop(R.RCX);
+  asm.pop(R.RAX);
+  asm.lea(3, R.RSP, R.RSP, NO_INDEX, 0, 8);
+  asm.opd(2, 0xff, 4, mem(Slot.X_SCRATCH));
+  asm.patch32(called, asm.p);
   asm.pop(R.RDI);
   asm.pop(R.RDX);
   asm.pop(R.RCX);
