@@ -38,6 +38,6 @@ describe('bench', () => {
 
   it('hands arguments and status on', async () => {
     expect(await run(['bench', 'fuzz', '--device', 'all', '--ops', 'many'])).toMatchObject({ status: 2, stderr: expect.stringContaining('ops') as string });
-    expect(await run(['bench', 'bots'])).toMatchObject({ status: 2, stderr: "vmx-accel: bench: there is no 'bots' (did you mean boot?); 'vmx-accel bench' lists them\n" });
+    expect(await run(['bench', 'boott'])).toMatchObject({ status: 2, stderr: "vmx-accel: bench: there is no 'boott' (did you mean boot?); 'vmx-accel bench' lists them\n" });
   });
 });
