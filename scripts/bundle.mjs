@@ -27,6 +27,12 @@ const addresses = {
 };
 
 mkdirSync(join(dist, 'program'), { recursive: true });
+// The worker's first module is a script that loads the program, which takes a module's address as it comes.
+await build({
+  absWorkingDir: root, entryPoints: [join(dist, 'machine/worker-entry.js')], outfile: join(dist, 'program/worker-entry.cjs'), bundle: true, platform: 'node', format: 'cjs', target: 'node20',
+  packages: 'external', charset: 'ascii', legalComments: 'none', logLevel: 'warning', banner: { js: "const __url = (f) => require('node:url').pathToFileURL(require('node:path').join(__dirname, '..', f)).href;" },
+  plugins: [{ name: 'modules', setup: (b) => b.onResolve({ filter: /^\.\/worker\.js$/ }, () => ({ path: '../machine/worker.js', external: true })) }, addresses],
+});
 for (const [name, entry] of Object.entries(ENTRIES)) {
   const r = await build({
     absWorkingDir: root, entryPoints: [join(dist, entry)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs',

@@ -40,6 +40,7 @@ export function readSegments(dir: CacheDirectory, chunk?: (s: SegmentContents, c
           c.identity = parseIdentity(text(f.index));
           return;
         }
+        if (f.kind !== Frame.CHUNK) return;
         c.records += f.index.length >> 3;
         if (chunk === undefined) return;
         const b = readPayload(fd, dir.key, f);
@@ -111,7 +112,7 @@ export function readExport(file: string, visit: { identity(i: Identity, raw: Uin
         known = true;
         return;
       }
-      const b = known ? readPayload(fd, PUBLIC_KEY, f) : null;
+      const b = known && f.kind === Frame.CHUNK ? readPayload(fd, PUBLIC_KEY, f) : null;
       if (b === null) damaged = true;
       else visit.chunk({ index: words(f.index), payload: words(b) });
     });

@@ -1,10 +1,10 @@
 /** The code cache of one running machine on disk: reads what segments there are, appends to one of its own. */
-import { closeSync, futimesSync, writeSync } from 'node:fs';
+import { closeSync, futimesSync, writevSync } from 'node:fs';
 import type { CacheStore, ChunkIndex } from '../engine/aot/code-cache.js';
 import type { CacheDirectory } from './directory.js';
 import { domainOf, type Identity, identityText } from './identity.js';
 import { evict } from './maintenance.js';
-import { encodeFrame, Frame, type FrameInfo, readPayload, scanFrames } from './segment.js';
+import { encodeHead, Frame, type FrameInfo, readPayload, scanFrames } from './segment.js';
 
 export interface StoreStats {
   /** Segments read, of them cut short by a kill, and refused. */
@@ -21,6 +21,8 @@ interface OpenSegment {
   used: boolean;
 }
 
+const NONE = new Int32Array(0);
+
 export class FileStore implements CacheStore {
   readonly stats: StoreStats = { segments: 0, torn: 0, refusedFiles: 0, bytesRead: 0, bytesWritten: 0 };
   private readonly text: string;
@@ -28,7 +30,7 @@ export class FileStore implements CacheStore {
   /** The identity as it appears in file names. */
   readonly domainName: string;
   private readonly read: OpenSegment[] = [];
-  private queue: { index: ChunkIndex; payload: Int32Array }[] = [];
+  private queue: { kind: Frame; index: ChunkIndex; payload: Int32Array }[] = [];
   private own: { name: string; fd: number; frames: number; bytes: number } | null = null;
   private broken = false;
   private warned = false;
@@ -50,7 +52,7 @@ export class FileStore implements CacheStore {
     this.warn(`code cache: ${name} is damaged or not from this user's cache; it is not used ('vmx-accel aot clear' removes the cache)`);
   }
 
-  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void): void {
+  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void, hot: (hashes: Int32Array) => void = () => undefined): void {
     for (const s of this.dir.segments()) {
       if (s.domain !== this.domainName) continue;
       const fd = this.dir.openSegment(s.name);
@@ -62,7 +64,9 @@ export class FileStore implements CacheStore {
       this.read.push(seg);
       this.stats.segments++;
       const end = scanFrames(fd, this.dir.key, this.domain, (f) => {
-        if (f.kind === Frame.CHUNK) add(new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2), () => this.load(seg, f));
+        const index = new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2);
+        if (f.kind === Frame.CHUNK) add(index, () => this.load(seg, f));
+        else if (f.kind === Frame.HOT) hot(index);
       });
       if (end === 'torn') this.stats.torn++;
       if (end === 'refused') this.refuse(s.name);
@@ -81,7 +85,11 @@ export class FileStore implements CacheStore {
   }
 
   write(index: ChunkIndex, payload: Int32Array): void {
-    if (!this.broken) this.queue.push({ index, payload });
+    if (!this.broken) this.queue.push({ kind: Frame.CHUNK, index, payload });
+  }
+
+  writeHot(hashes: Int32Array): void {
+    if (!this.broken) this.queue.push({ kind: Frame.HOT, index: hashes, payload: NONE });
   }
 
   /** Writes what is waiting. Never throws: a cache that cannot be written is no reason to stop a machine. */
@@ -90,7 +98,7 @@ export class FileStore implements CacheStore {
     const waiting = this.queue;
     this.queue = [];
     try {
-      for (const c of waiting) this.append(Frame.CHUNK, bytesOf(c.index), bytesOf(c.payload));
+      for (const c of waiting) this.append(c.kind, bytesOf(c.index), bytesOf(c.payload));
       evict(this.dir, this.limit, this.own!.name);
     } catch (e) {
       this.broken = true;
@@ -104,14 +112,15 @@ export class FileStore implements CacheStore {
       this.append(Frame.IDENTITY, padded(this.text), new Uint8Array(0));
     }
     const own = this.own;
-    const frame = encodeFrame(this.dir.key, this.domain, kind, own.frames, index, payload);
+    const head = encodeHead(this.dir.key, this.domain, kind, own.frames, index, payload);
+    const length = head.length + payload.length;
     // More than the whole cache may hold: the machine keeps the rest to itself.
-    if (own.bytes + frame.length > this.limit) return;
+    if (own.bytes + length > this.limit) return;
     own.frames++;
-    own.bytes += frame.length;
-    this.stats.bytesWritten += frame.length;
+    own.bytes += length;
+    this.stats.bytesWritten += length;
     // One write: after a kill the file ends with a frame or with part of one.
-    if (writeSync(own.fd, frame) !== frame.length) throw new Error('short write');
+    if (writevSync(own.fd, [head, payload]) !== length) throw new Error('short write');
   }
 
   close(): void {

@@ -57,6 +57,7 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
     if (writeSync(fd, frame) !== frame.length) throw new Error('short write');
   };
   const seen = new Set<string>();
+  const hot = new Set<number>();
   let index: number[] = [];
   let payload: Int32Array[] = [];
   let words = 0;
@@ -83,6 +84,10 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
             if (frames === 0) write(Frame.IDENTITY, f.index, new Uint8Array(0));
             return;
           }
+          if (f.kind === Frame.HOT) {
+            for (const hash of new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2)) hot.add(hash);
+            return;
+          }
           const bytes = readPayload(from, dir.key, f);
           if (bytes === null) return;
           const W = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
@@ -105,6 +110,7 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
       merged.push(s.name);
     }
     flush();
+    if (hot.size > 0) write(Frame.HOT, new Uint8Array(Int32Array.from(hot).buffer), new Uint8Array(0));
   } catch (e) {
     closeSync(fd);
     dir.remove(name);

@@ -17,7 +17,12 @@
 import { createCipheriv, randomBytes, timingSafeEqual } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
 
-export const enum Frame { IDENTITY = 0, CHUNK = 1 }
+export const enum Frame {
+  IDENTITY = 0,
+  CHUNK = 1,
+  /** The index has the hashes of blocks at which hot loops begin; there is no payload. */
+  HOT = 2,
+}
 
 export const MAGIC = 0x3154_4f41;
 export const HEADER = 80;
@@ -40,7 +45,12 @@ function gmac(key: Uint8Array, nonce: Uint8Array, parts: readonly Uint8Array[]):
 
 /** One frame ready to be appended with a single write. */
 export function encodeFrame(key: Uint8Array, domain: Uint8Array, kind: Frame, number: number, index: Uint8Array, payload: Uint8Array): Buffer {
-  const out = Buffer.alloc(HEADER + index.length + payload.length);
+  return Buffer.concat([encodeHead(key, domain, kind, number, index, payload), payload]);
+}
+
+/** The frame up to its payload, which follows in the same write. */
+export function encodeHead(key: Uint8Array, domain: Uint8Array, kind: Frame, number: number, index: Uint8Array, payload: Uint8Array): Buffer {
+  const out = Buffer.alloc(HEADER + index.length);
   out.writeUInt32LE(MAGIC, 0);
   out.writeUInt32LE(kind, 4);
   out.writeUInt32LE(index.length, 8);
@@ -51,7 +61,6 @@ export function encodeFrame(key: Uint8Array, domain: Uint8Array, kind: Frame, nu
   randomBytes(NONCE).copy(out, COVERED);
   gmac(key, out.subarray(COVERED, COVERED + NONCE), [concat(domain, out.subarray(0, COVERED), index)]).copy(out, COVERED + NONCE);
   out.set(index, HEADER);
-  out.set(payload, HEADER + index.length);
   return out;
 }
 

@@ -11,6 +11,7 @@ import { VirtualMachine } from '../machine/virtual-machine.js';
 import { openDisplay, parseDisplay, takesTerminal } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
 import { checkOutput } from './output.js';
+import { quickArgs } from './quick-args.js';
 import { Terminal } from './terminal.js';
 import { VERSION } from './version.js';
 
@@ -317,13 +318,20 @@ async function boot(a: BootArgs): Promise<number> {
   return end.status;
 }
 
+/** The arguments of a plain command line; null: yargs has to read it. */
+export function plainBoot(argv: readonly string[]): BootArgs | null {
+  return quickArgs(OPTIONS, 'image', argv) as BootArgs | null;
+}
+
+export async function runBoot(a: BootArgs): Promise<void> {
+  process.exitCode = await boot(a);
+  // Standard input may still hold the event loop.
+  process.stdin.unref?.();
+}
+
 export const bootCommand: CommandModule<object, BootArgs> = {
   command: 'boot [image]',
   describe: 'boot a machine',
   builder: bootOptions,
-  handler: async (a) => {
-    process.exitCode = await boot(a);
-    // Standard input may still hold the event loop.
-    process.stdin.unref?.();
-  },
+  handler: runBoot,
 };

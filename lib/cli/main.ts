@@ -5,8 +5,10 @@ import * as workerStart from '../machine/worker-start.js';
 
 const ASKS = ['-h', '--help', 'help'];
 const command = process.argv[2];
-if (command === 'boot' && !process.argv.some((a) => ASKS.includes(a))) workerStart.prestart(workerStart.guessArch(process.argv));
-const yargs = await import('yargs');
-const program = loadProgram<typeof import('./program.js')>('cli', { yargs: yargs.default, 'yargs/helpers': await import('yargs/helpers'), 'worker-start': workerStart });
+if (command === 'boot' && !process.argv.some((a) => ASKS.includes(a))) {
+  workerStart.machineFirst();
+  workerStart.prestart(workerStart.guessArch(process.argv));
+}
+const program = loadProgram<typeof import('./program.js')>('cli', { 'worker-start': workerStart });
 if (program !== null) process.once('exit', () => program.keep(command ?? ''));
-await (program?.exports ?? (await import('./program.js'))).runProgram();
+await (program?.exports ?? (await import('./program.js'))).runProgram(() => import('yargs'));

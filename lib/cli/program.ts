@@ -1,9 +1,8 @@
 /** Command line of vmx-accel: reads it and runs the command. Only the named command's program is loaded. */
-import yargs, { type Argv } from 'yargs';
-import { hideBin } from 'yargs/helpers';
+import type { Argv } from 'yargs';
 import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
-import { BOOT_OPTIONS, bootCommand } from './boot.js';
+import { BOOT_OPTIONS, bootCommand, plainBoot, runBoot } from './boot.js';
 import { VERSION } from './version.js';
 
 /** Prints one line and ends: 2 for bad input, 1 for anything else. */
@@ -17,6 +16,13 @@ function fail(e: unknown): never {
   process.stderr.write(`vmx-accel: internal error: ${detail}\n`);
   process.exit(1);
 }
+
+/** What reads a command line that is not plain. */
+export interface Yargs {
+  default: (argv: readonly string[]) => Argv;
+}
+
+const ARGS: readonly string[] = process.argv.slice(2);
 
 type Add = (y: Argv) => Argv;
 /** What makes a command known to yargs. */
@@ -38,6 +44,14 @@ const LOAD: Readonly<Record<string, () => Promise<Add>>> = {
     const { ctlCommand } = await import('./ctl.js');
     return (y) => y.command(ctlCommand);
   },
+  ui: async () => {
+    const { uiCommand } = await import('./ui.js');
+    return (y) => y.command(uiCommand);
+  },
+  bench: async () => {
+    const { benchCommand } = await import('./bench.js');
+    return (y) => y.command(benchCommand);
+  },
 };
 const COMMANDS = Object.keys(LOAD);
 
@@ -47,8 +61,8 @@ function explain(message: string): string {
   if (unknown) {
     const names = [...new Set(unknown[1]!.split(', '))];
     const word = names[0]!;
-    const given = hideBin(process.argv).find((a) => a === `-${word}` || a === `--${word}` || a.startsWith(`--${word}=`) || a === `--no-${word}`);
-    if (given === undefined) return COMMANDS.includes(hideBin(process.argv)[0]!) ? `unexpected argument '${word}'` : `unknown command '${word}'${suggestion(word, COMMANDS)}; --help lists them`;
+    const given = ARGS.find((a) => a === `-${word}` || a === `--${word}` || a.startsWith(`--${word}=`) || a === `--no-${word}`);
+    if (given === undefined) return COMMANDS.includes(ARGS[0]!) ? `unexpected argument '${word}'` : `unknown command '${word}'${suggestion(word, COMMANDS)}; --help lists them`;
     const option = given.split('=')[0]!;
     return `unknown option ${option}${suggestion(option, BOOT_OPTIONS.map((k) => `--${k}`))}; --help lists them`;
   }
@@ -57,14 +71,23 @@ function explain(message: string): string {
   return message;
 }
 
-/** Runs the command that the process was started with. */
-export async function runProgram(): Promise<void> {
+/**
+ * Runs the command that the process was started with.
+ * @param load called if yargs is needed
+ */
+export async function runProgram(load: () => Promise<Yargs>): Promise<void> {
   try {
-    const name = hideBin(process.argv)[0] ?? '';
+    const name = ARGS[0] ?? '';
+    const plain = name === 'boot' ? plainBoot(ARGS.slice(1)) : null;
+    if (plain !== null) {
+      await runBoot(plain);
+      return;
+    }
+    const { default: yargs } = await load();
     // Help and suggestions name all commands.
     const adds = await Promise.all(Object.entries(LOAD).filter(([n]) => n === name || !COMMANDS.includes(name)).map(([, load]) => load()));
     await adds
-      .reduce((y, add) => add(y), yargs(hideBin(process.argv)) as Argv)
+      .reduce((y, add) => add(y), yargs(ARGS))
       .scriptName('vmx-accel')
       .version(VERSION)
       .usage('$0 <command> [options]')

@@ -2,4 +2,6 @@
 import { loadProgram } from './program.js';
 
 const program = loadProgram<typeof import('./worker.js')>('worker');
-(program?.exports ?? (await import('./worker.js'))).serve((arch) => program?.keep(arch));
+if (program !== null) program.exports.serve((arch) => program.keep(arch));
+// What goes wrong ends the thread, and its owner is told.
+else void import('./worker.js').then((w) => w.serve(() => undefined));

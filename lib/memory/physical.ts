@@ -13,7 +13,8 @@ const PAGE = 4096;
 const STRETCH = 2 << 20;
 /** Flat table: 2^20 pages. */
 const LOW_PAGES = 1 << 20;
-const UNMAPPED = -1;
+/** Zero, so that what is never mapped needs no memory of the host. */
+const UNMAPPED = 0;
 
 interface Window {
   base: number;
@@ -45,15 +46,17 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
    */
   onRemap: (code: boolean) => void = () => {};
 
-  /** Ram offset of each page below 4 GiB, or UNMAPPED; in units of pages. */
-  private readonly low = new Int32Array(LOW_PAGES).fill(UNMAPPED);
+  /** Ram offset of each page below 4 GiB in units of pages, plus 1, or UNMAPPED. */
+  private readonly low = new Int32Array(LOW_PAGES);
+  /** No page from this one on has been mapped yet. */
+  private lowEnd = 0;
   private readonly rom = new Uint8Array(LOW_PAGES);
   private readonly high: { base: number; end: number; offset: number }[] = [];
   private windows: Window[] = [];
   private lastWindow: Window | null = null;
   /** Page asked for last that no window reaches into, or -1. */
   private nothing = -1;
-  private readonly ports: (Window | undefined)[] = new Array<Window | undefined>(65536).fill(undefined);
+  private readonly ports: (Window | undefined)[] = new Array<Window | undefined>(65536);
 
   /** @param buffer holds RAM then ROM contents; page multiple, at most 4 GiB. @param address its host address. @param codeMap see PhysicalMap */
   constructor(buffer: ArrayBuffer, address: number, readonly codeMap?: { readonly words: Int32Array; readonly address: number }) {
@@ -80,15 +83,18 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       this.high.push({ base: pa, end: pa + bytes, offset });
       return;
     }
+    const { low } = this;
+    const first = pa / PAGE;
+    const pages = bytes / PAGE;
+    const now = offset / PAGE + 1;
     let code = false;
-    for (let i = 0; i < bytes / PAGE; i++) {
-      const p = pa / PAGE + i;
-      const old = this.low[p]!;
-      const now = offset / PAGE + i;
-      if (old >= 0 && old !== now && this.codePages[old]) code = true;
-      this.low[p] = now;
-      this.rom[p] = rom ? 1 : 0;
+    for (let i = 0; i < pages && first + i < this.lowEnd; i++) {
+      const old = low[first + i]!;
+      if (old !== UNMAPPED && old !== now + i && this.codePages[old - 1]) code = true;
     }
+    for (let i = 0; i < pages; i++) low[first + i] = now + i;
+    this.rom.fill(rom ? 1 : 0, first, first + pages);
+    this.lowEnd = Math.max(this.lowEnd, Math.min(first + pages, LOW_PAGES));
     this.onRemap(code);
   }
 
@@ -96,7 +102,7 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     let code = false;
     for (let i = 0; i < bytes / PAGE; i++) {
       const old = this.low[pa / PAGE + i]!;
-      if (old >= 0 && this.codePages[old]) code = true;
+      if (old !== UNMAPPED && this.codePages[old - 1]) code = true;
       this.low[pa / PAGE + i] = UNMAPPED;
       this.rom[pa / PAGE + i] = 0;
     }
@@ -117,7 +123,8 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     if (pa % PAGE || bytes % PAGE || offset % PAGE || pa + bytes > LOW_PAGES * PAGE) throw new VmxError('ERR_INTERNAL', 'mapBarRam: bad range');
     const first = pa / PAGE;
     const pages = bytes / PAGE;
-    const source = offset / PAGE;
+    const source = offset / PAGE + 1;
+    this.lowEnd = Math.max(this.lowEnd, first + pages);
     for (let i = 0; i < pages; i++) {
       if (this.low[first + i] !== UNMAPPED) continue;
       this.low[first + i] = source + i;
@@ -128,7 +135,7 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       let code = false;
       for (let i = 0; i < pages; i++) {
         if (this.low[first + i] !== source + i) continue;
-        if (this.codePages[source + i]) code = true;
+        if (this.codePages[source + i - 1]) code = true;
         this.low[first + i] = UNMAPPED;
         this.rom[first + i] = 0;
       }
@@ -139,7 +146,7 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
   pageOffset(pa: number): number {
     if (pa < 0x1_0000_0000) {
       const p = this.low[Math.floor(pa / PAGE)]!;
-      return p < 0 ? -1 : p * PAGE;
+      return p === UNMAPPED ? -1 : (p - 1) * PAGE;
     }
     for (const r of this.high) {
       if (pa >= r.base && pa < r.end) return r.offset + Math.floor((pa - r.base) / PAGE) * PAGE;
@@ -176,14 +183,14 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     const out: { pa: number; bytes: number; offset: number; rom: boolean }[] = [];
     for (let p = 0; p < LOW_PAGES; ) {
       const first = this.low[p]!;
-      if (first < 0) {
+      if (first === UNMAPPED) {
         p++;
         continue;
       }
       const rom = this.rom[p]!;
       let n = 1;
       while (p + n < LOW_PAGES && this.low[p + n] === first + n && this.rom[p + n] === rom) n++;
-      out.push({ pa: p * PAGE, bytes: n * PAGE, offset: first * PAGE, rom: rom === 1 });
+      out.push({ pa: p * PAGE, bytes: n * PAGE, offset: (first - 1) * PAGE, rom: rom === 1 });
       p += n;
     }
     for (const r of [...this.high].sort((a, b) => a.base - b.base)) out.push({ pa: r.base, bytes: r.end - r.base, offset: r.offset, rom: false });
@@ -205,8 +212,8 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     const out = { ram: [] as [number, number][], rom: [] as [number, number][], mmio: [] as [number, number][], ports: [] as [number, number][] };
     for (let p = 0; p < LOW_PAGES; ) {
       const start = p;
-      const kind = this.low[p]! < 0 ? null : this.rom[p] ? 'rom' : 'ram';
-      while (p < LOW_PAGES && (this.low[p]! < 0 ? null : this.rom[p] ? 'rom' : 'ram') === kind) p++;
+      const kind = this.low[p] === UNMAPPED ? null : this.rom[p] ? 'rom' : 'ram';
+      while (p < LOW_PAGES && (this.low[p] === UNMAPPED ? null : this.rom[p] ? 'rom' : 'ram') === kind) p++;
       if (kind !== null) out[kind].push([start * PAGE, p * PAGE - 1]);
     }
     for (const r of this.high) out.ram.push([r.base, r.end - 1]);
@@ -295,8 +302,10 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       const a = pa + done;
       const off = this.writable(a);
       if (off < 0) return false;
-      const n = Math.min(PAGE - (a % PAGE), src.length - done);
+      let n = Math.min(PAGE - (a % PAGE), src.length - done);
       this.touch(off, n);
+      // Pages that follow without code in them go along.
+      for (let to = off + n; done + n < src.length && this.writable(a + n) === to && this.codePages[to / PAGE] === 0; to += PAGE) n += Math.min(PAGE, src.length - done - n);
       this.ram8.set(src.subarray(done, done + n), off);
       done += n;
     }

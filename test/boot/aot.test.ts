@@ -142,6 +142,8 @@ describe.skipIf(skipFor(noGuests ?? noJit))('Linux and the code cache', () => {
     // To the prompt, where the guest waits: see above.
     await run({ ...o, aot: 'on' }, '~ # ');
     const warm = await run({ ...o, aot: 'on' }, MARK);
+    expect(warm.stats.aot!.hot).toBeGreaterThan(0);
+    expect(warm.stats.engine.regions).toBeGreaterThan(0);
     expect(warm.stats.engine.installed).toBeGreaterThan(warm.stats.engine.blocks * 0.98);
     const verified = await run({ ...o, aot: 'verify' }, MARK);
     expect(verified.stats.aot).toMatchObject({ different: 0 });

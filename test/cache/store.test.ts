@@ -1,6 +1,6 @@
 /** The cache on disk, with several processes, kills and limits. */
 import { spawn } from 'node:child_process';
-import { existsSync, openSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -213,6 +213,29 @@ describe('code cache on disk', () => {
     expect(n).toBe(10 + 12 + 3);
     expect(records.size).toBe(n);
     expect(readdirSync(path).filter((f) => f.endsWith('.seg'))).toHaveLength(2);
+  });
+
+  it('keeps the hashes of hot loops, also when segments are merged', () => {
+    const dir = CacheDirectory.open(tempDir());
+    const hot = (): number[] => {
+      const got: number[] = [];
+      const s = store(dir);
+      s.open(() => undefined, (hashes) => got.push(...hashes));
+      s.close();
+      return got.sort((a, b) => a - b);
+    };
+    for (const hashes of [[7, -3], [12], [7]]) {
+      const s = store(dir);
+      const c = chunk(hashes[0]!, 3);
+      s.write(c.index, c.payload);
+      s.writeHot(Int32Array.from(hashes));
+      s.close();
+    }
+    expect(hot()).toEqual([-3, 7, 7, 12]);
+    for (const s of dir.segments()) renameSync(join(dir.path, s.name), join(dir.path, s.name.replace(/\.\d+-/, '.0-')));
+    expect(mergeSegments(dir, store(dir).domainName)).toBe(3);
+    expect(hot()).toEqual([-3, 7, 12]);
+    expect(readAll(dir).payloads.length).toBeGreaterThan(0);
   });
 
   it.skipIf(!existsSync('/dev/full'))('goes on without a cache when it cannot be written', () => {

@@ -11,10 +11,15 @@ import {
 export type ChunkIndex = Int32Array;
 
 export interface CacheStore {
-  /** Calls `add` for every chunk there is. `load` gives the payload once it has been verified, or null if it is refused. */
-  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void): void;
+  /**
+   * Calls `add` for every chunk there is. `load` gives the payload once it has been verified, or null if it is refused. `hot` gets what
+   * `writeHot` was given.
+   */
+  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void, hot: (hashes: Int32Array) => void): void;
   /** Keeps a chunk. The arrays are the store's from now on, but must not change. */
   write(index: ChunkIndex, payload: Int32Array): void;
+  /** Keeps hashes (`blockHash`) of blocks at which hot loops begin. */
+  writeHot(hashes: Int32Array): void;
 }
 
 export interface CodeCacheStats {
@@ -33,6 +38,8 @@ export interface CodeCacheStats {
   /** Payloads read, and refused. */
   loaded: number;
   refused: number;
+  /** Hot loops that earlier runs have found. */
+  hot: number;
   /** Records recompiled for comparison, and how many of them differed. */
   verified: number;
   different: number;
@@ -42,13 +49,15 @@ export interface CodeCacheStats {
 const CHUNK_WORDS = 1 << 18;
 /** Entries after the one found last that are tried before the table: an earlier run met blocks in nearly the same order. */
 const AHEAD = 6;
+/** Most hot loops that are remembered. */
+const MAX_HOT = 4096;
 const PAGE = 4096;
 
 /** RAM offset of the page after the one a block lies in: asked for only if the block's first part matches. */
 export type SecondPage = () => number;
 
 export class CodeCache {
-  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, added: 0, skipped: 0, loaded: 0, refused: 0, verified: 0, different: 0 };
+  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, added: 0, skipped: 0, loaded: 0, refused: 0, hot: 0, verified: 0, different: 0 };
   /** The record `find` found: payload, its bytes, and where the record begins. */
   W: Int32Array = new Int32Array(0);
   at = 0;
@@ -78,6 +87,10 @@ export class CodeCache {
   /** Entry found last. */
   private last = 0;
 
+  /** Hashes of blocks at which hot loops begin, and those that the store has not got yet. */
+  private readonly hot = new Set<number>();
+  private newHot: number[] = [];
+
   /** The chunk that is being filled. */
   private out = new RecordWriter();
   private outIndex: number[] = [];
@@ -88,7 +101,10 @@ export class CodeCache {
     store.open((index, load) => {
       this.newChunk(null, load);
       found.push(index);
+    }, (hashes) => {
+      for (const h of hashes) if (this.hot.size < MAX_HOT) this.hot.add(h);
     });
+    this.stats.hot = this.hot.size;
     this.reserve(found.reduce((n, index) => n + (index.length >> 1), 0));
     found.forEach((index, chunk) => {
       for (let i = 0; i < index.length; i += 2) this.enter(index[i]!, chunk, index[i + 1]!);
@@ -177,6 +193,19 @@ export class CodeCache {
     s.hits++;
     s.hitInsns += this.W[this.at + Rec.GUEST]! >>> 16;
     s.hitBytes += this.W[this.at + Rec.CODE]!;
+  }
+
+  /** True if an earlier run has found that a hot loop begins at the present record's block, or at one that looks like it. */
+  get isHot(): boolean {
+    return this.hot.size > 0 && this.hot.has(this.hash);
+  }
+
+  /** A hot loop begins at the block. */
+  noteHot(ram: Uint8Array, block: { ram: number; offset: number; mode: number }): void {
+    const h = blockHash(block.offset, block.mode, blockPrefix(ram, block.ram, PAGE - block.offset));
+    if (this.hot.has(h) || this.hot.size >= MAX_HOT) return;
+    this.hot.add(h);
+    this.newHot.push(h);
   }
 
   /** Makes the record of entry n the present one. */
@@ -319,6 +348,8 @@ export class CodeCache {
 
   /** Gives what was added to the store. */
   flush(): void {
+    if (this.newHot.length > 0) this.store.writeHot(Int32Array.from(this.newHot));
+    this.newHot = [];
     if (this.outIndex.length === 0) return;
     const payload = this.out.W.slice(0, this.out.n);
     this.store.write(Int32Array.from(this.outIndex), payload);

@@ -99,6 +99,7 @@ export function blockPrefix(bytes: Uint8Array, pos: number, available: number): 
 export class RecordWriter {
   W = new Int32Array(1 << 16);
   U8 = new Uint8Array(this.W.buffer);
+  view = new DataView(this.W.buffer);
   /** Words in use. */
   n = 0;
 
@@ -109,5 +110,6 @@ export class RecordWriter {
     bigger.set(this.W.subarray(0, this.n));
     this.W = bigger;
     this.U8 = new Uint8Array(bigger.buffer);
+    this.view = new DataView(bigger.buffer);
   }
 }

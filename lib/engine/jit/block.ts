@@ -1,6 +1,9 @@
 /** Translated blocks and the index that finds them by what they are: physical address and mode. */
 import type { InterpBlock } from '../interp/compile.js';
 
+/** One for all blocks: nearly none has any. */
+const NO_HINTS: readonly number[] = [];
+
 export class Block {
   /** Host code offsets of the two entries, or -1 while there is only IR for the interpreter. */
   entryA = -1;
@@ -24,7 +27,7 @@ export class Block {
   /** Made of several blocks. */
   region = false;
   /** Of a region: its page hints, and which of them it must not use, as bits by their order. */
-  hints: readonly number[] = [];
+  hints: readonly number[] = NO_HINTS;
   hintsOff = 0;
 
   /** Length of the host code from entryA on, cold paths included. */

@@ -145,6 +145,8 @@ export class Engine {
   private readonly heat = new Heat();
   /** How often writes have hit a region, by page: code that patches itself stays blocks. */
   private readonly spoiled = new Map<number, number>();
+  /** Blocks just installed at which hot loops begin. */
+  private hotHeads: Block[] = [];
   private readonly regionIr: IrBuilder;
   /** Regions with page hints, and when their misses were last looked at. */
   private hinted: Block[] = [];
@@ -434,9 +436,13 @@ export class Engine {
 
   // ---- regions -----------------------------------------------------------------------------------------------
 
+  private get regionsMayBe(): boolean {
+    return this.o.passes.regions !== false && this.tool === null && this.onBlock === null && this.stops === null;
+  }
+
   /** Generated code has stopped on its way to PC. */
   private sample(cpu: GuestCpu, host: HostCode): void {
-    if (this.o.passes.regions === false || this.tool !== null || this.onBlock !== null || this.stops !== null) return;
+    if (!this.regionsMayBe) return;
     const V = cpu.V;
     const b = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
     if (b === null || b.mode !== cpu.mode || b.page2 >= 0) return;
@@ -510,10 +516,22 @@ export class Engine {
     if (sites === null) return;
     this.invalidate(head);
     this.sites.add(block, sites);
-    this.enterBlock(block, pageOff);
+    this.enterBlock(block, this.pageAt(pageOff), pageOff);
     if (block.hints.length > 0) this.hinted.push(block);
     this.stats.regions++;
+    this.aot?.noteHot(this.map.ram8, head);
     this.stats.translateNs += (performance.now() - t0) * 1e6;
+  }
+
+  /** Blocks in the page at which an earlier run has found hot loops, and which have just come from the code cache, become regions. */
+  private makeHot(cpu: GuestCpu, host: HostCode, page: PageBlocks, block: Block): Block {
+    const heads = this.hotHeads;
+    this.hotHeads = [];
+    for (const head of heads) {
+      if (!head.valid || head.region || host.nearlyFull || this.consts.nearlyFull || !this.regionsMayBe) continue;
+      if ((this.spoiled.get(head.ram - head.offset) ?? 0) < 2) this.makeRegion(cpu, host, head);
+    }
+    return page.byKey.get(blockKey(block.offset, block.mode)) ?? block;
   }
 
   private describePc(cpu: GuestCpu): string {
@@ -618,10 +636,11 @@ export class Engine {
       const sites = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
       // Kept as it is before jumps are patched. A page that is no RAM cannot be compared later.
       if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
-      this.link(block, sites, pageOff);
+      this.openSites.length = 0;
+      this.link(block, sites, this.pages.get(pageOff));
     }
     if (tool !== null) tool.translated(cpu, block, this.ir);
-    this.enterBlock(block, pageOff);
+    this.enterBlock(block, this.pageAt(pageOff), pageOff);
     const s = this.stats;
     s.insns += this.ir.insns;
     s.irOps += irOps;
@@ -630,19 +649,22 @@ export class Engine {
   }
 
   /** Enters a new block into its pages. */
-  private enterBlock(block: Block, pageOff: number): void {
+  private enterBlock(block: Block, page: PageBlocks, pageOff: number): void {
     const page2 = block.page2;
     this.markCode(block, pageOff, false);
-    if (page2 >= 0) this.markCode(block, page2, true);
-    let page = this.pages.get(pageOff);
-    if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
     page.byKey.set(blockKey(block.offset, block.mode), block);
     if (page2 >= 0) {
-      let second = this.pages.get(page2);
-      if (second === undefined) this.pages.set(page2, (second = this.newPage(page2)));
-      second.tails.push(block);
+      this.markCode(block, page2, true);
+      this.pageAt(page2).tails.push(block);
     }
     this.stats.blocks++;
+  }
+
+  /** The blocks of a page, which is a code page from now on. */
+  private pageAt(pageOff: number): PageBlocks {
+    let page = this.pages.get(pageOff);
+    if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
+    return page;
   }
 
   /** Lifts what lies before `end` in guest RAM. @returns false if that is not even one instruction; nothing has been lifted then. */
@@ -665,17 +687,16 @@ export class Engine {
 
   // ---- the code cache (docs/AOT.md) --------------------------------------------------------------------------
 
-  /** Enters the chain sites of a new block. Those that lead to blocks which are there jump to them, the others go to `openSites`. */
-  private link(block: Block, sites: readonly number[], pageOff: number): void {
+  /** Enters the chain sites of a new block. Those that lead to blocks which are there jump to them, the others are added to `openSites`. */
+  private link(block: Block, sites: readonly number[], page: PageBlocks | undefined): void {
     const { openSites } = this;
-    openSites.length = 0;
     const first = this.sites.add(block, sites);
     if (this.onBlock !== null || this.tool !== null) return;
-    const page = this.pages.get(pageOff);
+    const { offset: own, mode } = block;
     for (let i = 0; i < sites.length; i += 3) {
       const offset = sites[i + 1]!;
       if ((offset & SITE_CHANGES_MODE) !== 0) continue;
-      const target = offset === block.offset ? block : page?.byKey.get(blockKey(offset, block.mode));
+      const target = offset === own ? block : page?.byKey.get(blockKey(offset, mode));
       // A block that spans two pages is checked when it is looked up.
       if (target === undefined || target.page2 >= 0) openSites.push(first + i / 3, offset);
       else if (this.sites.chainRow(first + i / 3, target)) this.stats.chained++;
@@ -684,36 +705,38 @@ export class Engine {
 
   /** Installs the record that the cache has found, and what it has of the blocks in the page that lead on from there. */
   private bringIn(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): Block {
-    const block = this.install(cpu, aot, pageOff, pcOff, mode);
     const host = this.o.host!;
     const { ram8 } = this.map;
-    const byKey = this.pages.get(pageOff)!.byKey;
-    const wanted = this.openSites.slice();
+    const page = this.pageAt(pageOff);
+    const { byKey } = page;
+    const wanted = this.openSites;
+    wanted.length = 0;
+    const block = this.install(cpu, aot, page, pageOff, pcOff, mode);
     for (let most = BRING_IN; wanted.length > 0 && most > 0; ) {
       const offset = wanted.pop()!;
       const row = wanted.pop()!;
       let target = byKey.get(blockKey(offset, mode));
       if (target === undefined) {
         if (host.nearlyFull || this.consts.nearlyFull || !aot.find(ram8, pageOff, offset, mode, noSecondPage)) continue;
-        target = this.install(cpu, aot, pageOff, offset, mode);
-        wanted.push(...this.openSites);
+        target = this.install(cpu, aot, page, pageOff, offset, mode);
         most--;
       }
       if (target.page2 < 0 && this.sites.chainRow(row, target)) this.stats.chained++;
     }
-    return block;
+    return this.hotHeads.length === 0 ? block : this.makeHot(cpu, host, page, block);
   }
 
-  /** Makes a block of the record that the cache has found. */
-  private install(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): Block {
+  /** Makes a block of the record that the cache has found; adds to `openSites`. */
+  private install(cpu: GuestCpu, aot: CodeCache, page: PageBlocks, pageOff: number, pcOff: number, mode: number): Block {
     const { W, at } = aot;
     const guest = W[at + Rec.GUEST]!;
     const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, guest & 0xffff, guest >>> 16);
     block.page2 = aot.page2;
     aot.used();
-    this.link(block, this.o.host!.install(W, at, aot.resolve(), block), pageOff);
-    this.enterBlock(block, pageOff);
+    this.link(block, this.o.host!.install(W, at, aot.resolve(), block), page);
+    this.enterBlock(block, page, pageOff);
     this.stats.installed++;
+    if (aot.isHot && block.page2 < 0) this.hotHeads.push(block);
     return block;
   }
 

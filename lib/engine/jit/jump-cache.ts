@@ -47,11 +47,8 @@ export class JumpCache {
     this.pages = new Uint16Array(tables * PAGES);
     this.counts = new Int32Array(tables);
     const miss = host()?.missAddress ?? 0;
-    for (let i = 0; i < this.empty.length; i += 4) {
-      this.empty[i + 1] = 0x4000_0000;
-      this.empty[i + 2] = miss | 0;
-      this.empty[i + 3] = Math.floor(miss / 0x1_0000_0000);
-    }
+    this.empty.set([0, 0x4000_0000, miss | 0, Math.floor(miss / 0x1_0000_0000)]);
+    for (let n = 4; n < this.empty.length; n *= 2) this.empty.copyWithin(n, 0, n);
     const noBlocks = new Array<Block | null>(JC_ENTRIES).fill(null);
     for (let i = 0; i < tables; i++) {
       this.blocks.push(noBlocks);

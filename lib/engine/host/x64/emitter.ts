@@ -299,7 +299,7 @@ export class Emitter {
       const fw = w0 >>> 16;
       const k = OPERANDS[op]!;
       const fx = EFFECTS[op]!;
-      if (SCALAR[op] !== 0 && this.touchesPinned(p)) this.mixed = true;
+      if (this.touchesPinned(p)) this.mixed = true;
       if (k & Opnd.A) this.use(ir[p + F.A]!, i, READ_A[op] === OWN ? w : READ_A[op]!);
       if (k & Opnd.B) this.use(ir[p + F.B]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
       if (k & Opnd.C) this.use(ir[p + F.C]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
@@ -350,7 +350,9 @@ export class Emitter {
   /** True if a scalar op reads or writes part of a pinned vector register. */
   touchesPinned(p: number): boolean {
     const ir = this.ir;
-    const k = OPERANDS[ir[p]! & 0xff]!;
+    const op = ir[p]! & 0xff;
+    if (SCALAR[op] === 0) return false;
+    const k = OPERANDS[op]!;
     return (
       ((k & Opnd.DST) !== 0 && overlapsPinned(ir[p + F.DST]!)) || ((k & Opnd.A) !== 0 && overlapsPinned(ir[p + F.A]!)) ||
       ((k & Opnd.B) !== 0 && overlapsPinned(ir[p + F.B]!)) || ((k & Opnd.C) !== 0 && overlapsPinned(ir[p + F.C]!))

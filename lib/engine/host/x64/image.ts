@@ -66,12 +66,17 @@ export class CodeImages {
     }
     const relocWords = p;
     p += nRelocs;
+    // Loops: views of the few bytes would cost more than copying them.
     W[p + wordsOf(guest.bytes) - 1] = 0;
-    out.U8.set(guest.buf.subarray(guest.pos, guest.pos + guest.bytes), p * 4);
+    const U8 = out.U8;
+    for (let i = 0, to = p * 4; i < guest.bytes; i++) U8[to + i] = guest.buf[guest.pos + i]!;
     p += wordsOf(guest.bytes);
     W[p + wordsOf(code) - 1] = 0;
-    out.U8.set(this.u8.subarray(c.start, c.end), p * 4);
-    this.canonical(c.start, relocs, W, relocWords, new DataView(W.buffer), p * 4);
+    const whole = code >> 2;
+    const { words } = this;
+    for (let i = 0, from = c.start >> 2; i < whole; i++) W[p + i] = words[from + i]!;
+    for (let i = whole * 4; i < code; i++) U8[p * 4 + i] = this.u8[c.start + i]!;
+    this.canonical(c.start, relocs, W, relocWords, out.view, p * 4);
     out.n = at + length;
     return true;
   }
