@@ -35,6 +35,7 @@ function kvmDetails(h: KvmHost): Check[] {
     detail('coalesced mmio', h.coalescedPage > 0, 'writes to VGA memory are collected', 'every write to VGA memory exits'),
     detail('emulation exits', h.emulationFailureExits, 'an instruction that KVM cannot execute is told with its bytes', 'KVM does not tell which instruction it cannot execute: its bytes are read from memory'),
     detail('nested paging', !h.keepsTranslations, 'KVM needs not be told of page tables that the engine has changed', 'KVM shadows page tables, and is made to drop them after the engine has run'),
+    detail('cpuid', h.userCpuid === null, 'user mode finds the CPU that the guest is given, too', `user mode finds the host's CPU: the guest is given the instructions that the host and the engine have${slow ? '' : ' with kernel=engine'}`),
     detail('tsc offset', h.tscOffsets, 'a guest\'s time stands still while it is paused', 'the guest sees the host\'s counter as it is'),
     detail('hyper-v', h.synic, 'this KVM has a SynIC; --cpu hv=on is served here all the same', 'this KVM has no SynIC; --cpu hv=on is served here, with irqchip=off'),
   ];

@@ -138,7 +138,7 @@ export class Bench {
     this.clock.start();
     const timers = new TimerQueue(this.clock);
     // The same CPU whatever executes it.
-    const model = kvm === null ? CpuModel.parse('max') : kvmModel(CpuModel.parse('max'), kvm);
+    const model = kvm === null ? CpuModel.parse('max') : kvmModel(CpuModel.parse('max'), kvm, options.kernel === 'engine');
     const helpers = x86Helpers();
     if (options.pc === true) this.hardware = this.pc(timers, tscKHz, model.features.has('x2apic'));
     const intc = this.hardware?.lapics[0] ?? this.intc;

@@ -47,6 +47,12 @@ function arm64(): Arm64Cpu {
   return cpu;
 }
 
+function store(cpu: RiscvCpu | Arm64Cpu, lo: number): void {
+  cpu.V[Slot.TEMP * 2] = lo;
+  cpu.V[Slot.TEMP * 2 + 1] = 0;
+  cpu.store(2, Slot.TEMP, Slot.TEMP, 0);
+}
+
 describe.each([['RISC-V', riscv], ['ARM64', arm64]] as const)('%s', (_name, make) => {
   it('empties page hints whenever a translation or a right may go', () => {
     const cpu = make();
@@ -59,6 +65,7 @@ describe.each([['RISC-V', riscv], ['ARM64', arm64]] as const)('%s', (_name, make
       flushAll: () => cpu.mmu.flushAll(), flushNonGlobal: () => cpu.mmu.flushNonGlobal(), flushPage: () => cpu.mmu.flushPage(0x7000, 0), noteCodePage: () => cpu.mmu.noteCodePage(0x3000),
     };
     for (const [name, way] of Object.entries(ways)) {
+      store(cpu, PAGE);
       // As generated code fills one.
       V[first] = PAGE;
       V[first + 1] = 0;
@@ -72,24 +79,19 @@ describe.each([['RISC-V', riscv], ['ARM64', arm64]] as const)('%s', (_name, make
     const cpu = make();
     const { V, map } = cpu;
     const entry = (lo: number): number => (TLB_BASE + cpu.mmuIdx * TLB_TABLE_BYTES) / 4 + ((lo >>> 12) & ((1 << TLB_BITS) - 1)) * 8;
-    const store = (lo: number): void => {
-      V[Slot.TEMP * 2] = lo;
-      V[Slot.TEMP * 2 + 1] = 0;
-      cpu.store(2, Slot.TEMP, Slot.TEMP, 0);
-    };
     const flags = (lo: number): [written: boolean, code: boolean] => [V[entry(lo) + 2] === (lo & ~0xfff), (V[entry(lo) + 6]! & TLB_CODE) !== 0];
-    store(PAGE);
+    store(cpu, PAGE);
     expect(flags(PAGE)).toEqual([true, false]);
     map.codePages[3] = 1;
     cpu.noteCodePage(0x3000);
     expect(flags(PAGE)).toEqual([false, true]);
     cpu.mmu.flushAll();
-    store(PAGE + 4);
+    store(cpu, PAGE + 4);
     expect(flags(PAGE)).toEqual([false, true]);
     map.codePages[3] = 0;
-    store(PAGE + 8);
+    store(cpu, PAGE + 8);
     expect(flags(PAGE)).toEqual([true, false]);
-    store(ROM);
+    store(cpu, ROM);
     expect(flags(ROM)).toEqual([false, false]);
   });
 });

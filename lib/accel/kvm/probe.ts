@@ -34,12 +34,22 @@ const LOOK_CODE = [0x8b, 0x04, 0x25, WINDOW & 0xff, WINDOW >> 8, 0, 0, 0x0f, 0x0
 const TABLES = 0x8000;
 const PAGES = [0x4000, 0x5000] as const;
 
+/** Long mode in ring 3: cpuid; ud2. */
+const CPUID_AT = 0x2100;
+const CPUID_CODE = [0x0f, 0xa2, 0x0f, 0x0b];
+/** A leaf that KVM makes up, with a mark in EBX that no host answers with. */
+const MARKED_LEAF = 0x4000_00f0;
+/** Leaves with features: leaf and ECX. */
+const FEATURE_LEAVES = [[1, 0], [7, 0], [0xd, 1], [0x8000_0001, 0]] as const;
+
 export interface Measured {
   nsPerInsn: number;
   tscKHz: number;
   shutdownKeepsState: boolean;
   tscOffsets: boolean;
   keepsTranslations: boolean;
+  /** See KvmHost.userCpuid. */
+  userCpuid: Uint32Array | null;
 }
 
 /** One vCPU and 64 KiB of RAM. */
@@ -73,6 +83,12 @@ class Probe {
     if (Atomics.load(words, Box.STATUS) === BoxStatus.IDLE && words[Box.ERROR] !== 0) throw new VmxError('ERR_KVM', `${device} does not execute code: error ${words[Box.ERROR]} in step ${words[Box.FAILED]!.toString(16)}`);
   }
 
+  /** A word of 64 bits whose upper half is 0. */
+  set(at: number, lo: number): void {
+    this.words[at >> 2] = lo;
+    this.words[(at >> 2) + 1] = 0;
+  }
+
   /** Flat segments; code: 8 for 32-bit ring 0, 33h for 64-bit ring 3. */
   segments(dpl: number, long: boolean): void {
     for (let s = 0; s < 6; s++) {
@@ -97,6 +113,7 @@ function withProbe<T>(device: string, cpuid: Uint32Array, before: (vm: NativeKvm
     code.set(LOOP_CODE, LOOP_AT);
     code.set(SHUTDOWN_CODE, SHUTDOWN_AT);
     code.set(LOOK_CODE, LOOK_AT);
+    code.set(CPUID_CODE, CPUID_AT);
     code.set(SEND_CODE, SEND_AT);
     code.set(HANDLER_CODE, HANDLER_AT);
     vm.setSlot(0, 0, 0x1_0000, ram, 0, 0);
@@ -122,9 +139,10 @@ function withProbe<T>(device: string, cpuid: Uint32Array, before: (vm: NativeKvm
   }
 }
 
-/** Times a loop of 32-bit code in ring 0; then looks at a shutdown, at the TSC's offset and at page tables that change. */
+/** Times a loop of 32-bit code in ring 0; then looks at a shutdown, at the TSC's offset, at page tables that change and at CPUID in user mode. */
 export function measure(device: string, cpuid: Uint32Array): Measured {
-  return withProbe(device, cpuid, (vm) => vm.filterMsrs(ALLOWED_MSRS), (p, tscKHz) => {
+  const marked = Uint32Array.of(...cpuid, MARKED_LEAF, 0, 0, 0, MARK, 0, 0);
+  return withProbe(device, marked, (vm) => vm.filterMsrs(ALLOWED_MSRS), (p, tscKHz) => {
     const native = loadNative();
     const { words } = p;
     words[(Block.REGS + 128) >> 2] = LOOP_AT;
@@ -144,7 +162,7 @@ export function measure(device: string, cpuid: Uint32Array): Measured {
     words[Block.TSC_OFFSET >> 2] = 0;
     p.command(0, 0, Part.TSC_OFFSET);
     const tscOffsets = words[Block.TSC_OFFSET >> 2] === MARK;
-    return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations: keepsTranslations(p) };
+    return { nsPerInsn: ns / (2 * LOOPS), tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations: keepsTranslations(p), userCpuid: userCpuid(p) };
   });
 }
 
@@ -173,31 +191,51 @@ export function keepsInService(device: string, cpuid: Uint32Array): boolean {
   });
 }
 
-/** Changes a page table behind KVM's back between two stays in user mode, with all that `Vcpu.enter` does otherwise. True unless the change is seen. */
-function keepsTranslations(p: Probe): boolean {
-  const { words, ram } = p;
-  const set = (at: number, lo: number): void => {
-    words[at >> 2] = lo;
-    words[(at >> 2) + 1] = 0;
-  };
+/** Starts code in ring 3 of 64-bit mode that ends with a shutdown. @returns where the entry of the last page table for WINDOW is */
+function inUserMode(p: Probe): number {
+  const { ram } = p;
   for (let level = 0; level < 3; level++) ram.setUint32(TABLES + level * 0x1000, (TABLES + (level + 1) * 0x1000) | 7, true);
   const leaf = TABLES + 3 * 0x1000;
   ram.setUint32(leaf + (LOOK_AT >> 12) * 8, LOOK_AT | 7, true);
-  PAGES.forEach((page, i) => ram.setUint32(page, MARK + i, true));
   p.segments(3, true);
   const cr0 = Block.SREGS + 224;
   // PG, WP, NE, ET, MP, PE; PAE, OSFXSR; LMA, LME, SCE; no interrupt descriptors.
-  set(cr0, 0x8001_0033 | 0);
-  set(cr0 + 16, TABLES);
-  set(cr0 + 24, 0x220);
-  set(cr0 + 40, 0x501);
-  set(Block.SREGS + 208 + 8, 0);
+  p.set(cr0, 0x8001_0033 | 0);
+  p.set(cr0 + 16, TABLES);
+  p.set(cr0 + 24, 0x220);
+  p.set(cr0 + 40, 0x501);
+  p.set(Block.SREGS + 208 + 8, 0);
+  return leaf + (WINDOW >> 12) * 8;
+}
+
+/** Changes a page table behind KVM's back between two stays in user mode, with all that `Vcpu.enter` does otherwise. True unless the change is seen. */
+function keepsTranslations(p: Probe): boolean {
+  const { words, ram } = p;
+  const entry = inUserMode(p);
+  PAGES.forEach((page, i) => ram.setUint32(page, MARK + i, true));
   return PAGES.some((page, i) => {
-    ram.setUint32(leaf + (WINDOW >> 12) * 8, page | 7, true);
-    set(Block.REGS, 0);
-    set(Block.REGS + 128, LOOK_AT);
-    set(Block.REGS + 136, 2);
+    ram.setUint32(entry, page | 7, true);
+    p.set(Block.REGS, 0);
+    p.set(Block.REGS + 128, LOOK_AT);
+    p.set(Block.REGS + 136, 2);
     p.command(COMMAND_RUN, Part.SREGS | Part.REGS | Part.FLUSH, Part.REGS);
     return words[Block.REGS >> 2] !== MARK + i;
   });
+}
+
+/** What CPUID says in user mode, if that is not what KVM was told (KVM_SET_CPUID2): leaf, ECX, EAX, EBX, ECX, EDX of FEATURE_LEAVES. */
+function userCpuid(p: Probe): Uint32Array | null {
+  const { words } = p;
+  inUserMode(p);
+  /** EAX, EBX, ECX, EDX. */
+  const ask = (leaf: number, sub: number): number[] => {
+    p.set(Block.REGS, leaf | 0);
+    p.set(Block.REGS + 16, sub);
+    p.set(Block.REGS + 128, CPUID_AT);
+    p.set(Block.REGS + 136, 2);
+    p.command(COMMAND_RUN, Part.SREGS | Part.REGS | Part.FLUSH, Part.REGS);
+    return [0, 8, 16, 24].map((at) => words[(Block.REGS + at) >> 2]! >>> 0);
+  };
+  if (ask(MARKED_LEAF, 0)[1] === MARK) return null;
+  return Uint32Array.from(FEATURE_LEAVES.flatMap(([leaf, sub]) => [leaf, sub, ...ask(leaf, sub)]));
 }

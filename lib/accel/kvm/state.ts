@@ -4,7 +4,7 @@
  * MSRs that are not listed here live in the X86Cpu alone: a guest's access to them leaves KVM (see msrs.ts).
  */
 import type { X86Cpu } from '../../engine/guest/x86/cpu.js';
-import { At, Cr0, Ef, LDTR, TR, Vec } from '../../engine/guest/x86/defs.js';
+import { At, Cr0, Cr4, Ef, LDTR, TR, Vec } from '../../engine/guest/x86/defs.js';
 import { Src } from '../../engine/guest/x86/interrupts.js';
 import { Seg, X } from '../../engine/guest/x86/mode.js';
 import { exportState, importState, XSAVE_BYTES } from '../../engine/guest/x86/x87/xsave.js';
@@ -53,6 +53,8 @@ const enum Ev {
 const EVENT_FLAGS = 1 | 4;
 
 /** Length of SYSCALL. */
+/** Flags that user mode cannot change; IF it can with IOPL 3. */
+const KERNEL_FLAGS = Ef.IF | Ef.IOPL | Ef.VM | Ef.VIF | Ef.VIP;
 const SYSCALL_BYTES = 2;
 const XSTATE_BV = Block.XSAVE + 512;
 const TSC_DEADLINE = 0x6e0;
@@ -163,7 +165,8 @@ export class StateBlock {
     this.put(CR0, cpu.cr0, 0);
     this.put(CR2, cpu.cr2Lo, cpu.cr2Hi);
     this.put(CR3, cpu.cr3Lo, cpu.cr3Hi);
-    this.put(CR4, cpu.cr4, 0);
+    // Of no consequence in user mode, and refused by a KVM that cannot emulate XSAVE; what user mode finds is the host's.
+    this.put(CR4, userOnly ? cpu.cr4 & ~Cr4.OSXSAVE : cpu.cr4, 0);
     this.put(CR8, cpu.intc.getCr8(), 0);
     this.put(EFER, cpu.efer, 0);
     // The local APIC is a device of ours: KVM only wants to know whether CPUID shows one.
@@ -251,26 +254,33 @@ export class StateBlock {
    * @param left KVM reported a shutdown
    */
   loadUser(cpu: X86Cpu, left: boolean): void {
-    const limit = cpu.seg.idtLimit;
-    this.loadRegisters(cpu);
-    cpu.seg.idtLimit = limit;
-    if (!left) return;
     const V = cpu.V;
-    const nr = this.bytes[Ev.EXC_NR]!;
+    const B = this.bytes;
+    const limit = cpu.seg.idtLimit;
+    const { xcr0 } = cpu;
+    const osxsave = cpu.cr4 & Cr4.OSXSAVE;
+    const eflags = V[X.EFLAGS * 2]!;
+    this.loadRegisters(cpu);
+    // What `save` has hidden.
+    cpu.seg.idtLimit = limit;
+    cpu.xcr0 = xcr0;
+    cpu.cr4 |= osxsave;
     const lo = this.lo(RIP);
     const hi = this.hi(RIP);
-    if (nr === (Vec.PF as number) && lo === cpu.msr.lstarLo && hi === cpu.msr.lstarHi) {
-      // SYSCALL got as far as the fetch of its target, which user mode may not: RCX and R11 have the return address and the flags.
+    if (cpu.cpl === 3 && lo === cpu.msr.lstarLo && hi === cpu.msr.lstarHi) {
+      // SYSCALL got as far as the fetch of its target, which user mode may not, or was stopped right before: RCX and R11 have the return address and the flags. What user
+      // mode cannot change is not taken from R11, since it may have jumped here by itself.
       const flags = V[X.R11 * 2]!;
       V[Slot.FLAGS * 2] = eflagsToFlags(flags);
-      V[X.EFLAGS * 2] = (flags & Ef.SYSTEM) | 2;
+      const kept = (eflags & Ef.IOPL) === (Ef.IOPL as number) ? KERNEL_FLAGS & ~Ef.IF : KERNEL_FLAGS;
+      V[X.EFLAGS * 2] = (flags & Ef.SYSTEM & ~kept) | (eflags & kept) | 2;
       this.back(cpu, V[X.RCX * 2]!, V[X.RCX * 2 + 1]!, SYSCALL_BYTES);
-    } else if (nr === (Vec.BP as number)) {
+    } else if (B[Ev.EXC_NR] === (Vec.BP as number) && (left || (B[Ev.EXC_INJECTED]! | B[Ev.EXC_PENDING]!) !== 0)) {
       // A trap: RIP is behind INT3.
       this.back(cpu, lo, hi, 1);
     }
     // Faults set RF in the image of the flags; it means nothing without breakpoints, with which KVM is not entered this way.
-    V[X.EFLAGS * 2]! &= ~Ef.RF;
+    if (left) V[X.EFLAGS * 2]! &= ~Ef.RF;
     cpu.updateMode();
   }
 

@@ -64,6 +64,11 @@ export interface KvmHost {
   readonly dirtyRing: number;
   /** KVM_GET_SUPPORTED_CPUID. */
   readonly cpuid: Uint32Array;
+  /**
+   * What CPUID says in user mode where it is neither intercepted nor made to fault, so that programs see the host's CPU: leaf, ECX, EAX, EBX,
+   * ECX, EDX of each leaf with features. Null: what KVM was told.
+   */
+  readonly userCpuid: Uint32Array | null;
 }
 
 /** Kernel mode counts as emulated above this, ns an instruction: the JIT is faster then. */
@@ -128,9 +133,9 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   const [ioeventfd, irqfd, resample, synic] = capabilities.slice(NEEDED.length + 12) as [number, number, number, number];
   const apic = apis.every((a) => a);
   if (cpuid.length === 0) throw new VmxError('ERR_KVM', `${device} does not tell which CPU features it supports`);
-  const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations } = measure(device, cpuid);
+  const { nsPerInsn, tscKHz, shutdownKeepsState, tscOffsets, keepsTranslations, userCpuid } = measure(device, cpuid);
   if (tscKHz === 0) throw new VmxError('ERR_KVM_OLD', `${device} does not tell the frequency of the time-stamp counter`);
-  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, ioeventfd: ioeventfd > 0, irqfd: irqfd > 0 && resample > 0, synic: synic > 0, cpuid });
+  return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, ioeventfd: ioeventfd > 0, irqfd: irqfd > 0 && resample > 0, synic: synic > 0, cpuid, userCpuid });
 }
 
 /** Another thread of this process has looked: that takes 10 to 20 ms. */
@@ -138,15 +143,33 @@ export function assumeKvmHost(host: KvmHost): void {
   known = host;
 }
 
-/** The guest's CPU model: what was asked for, as far as this host has it. */
-export function kvmModel(model: CpuModel, host: KvmHost): CpuModel {
-  const c = host.cpuid;
-  const at: Readonly<Record<CpuidRegister, number>> = { eax: 3, ebx: 4, ecx: 5, edx: 6 };
-  const bits = (leaf: number, sub: number, register: CpuidRegister): number => {
-    for (let i = 0; i < c.length; i += 7) if (c[i] === leaf && c[i + 1] === sub) return c[i + at[register]]!;
-    return 0;
+/** Features that are instructions of user mode: all that the kernel has to do for them is to keep registers. */
+const USER_LEVEL: ReadonlySet<string> = new Set([
+  'sse', 'sse2', 'sse3', 'ssse3', 'sse4_1', 'sse4_2', 'avx', 'avx2', 'bmi1', 'bmi2', 'f16c', 'fma', 'abm', 'movbe', 'popcnt', 'xsave', 'xsaveopt', 'xsavec', 'xgetbv1', 'xsaveerptr',
+  'pclmulqdq', 'aes', 'sha_ni', 'adx', 'rdrand', 'rdseed', 'erms', 'fsrm', 'cx16', 'lahf_lm', '3dnowprefetch', 'clflushopt', 'clwb', 'rdpid',
+]);
+
+/**
+ * The guest's CPU model: what was asked for, as far as this host has it. Where user mode sees the host's CPU whatever KVM is told, and only user mode
+ * is KVM's, the guest is shown the instructions that its programs will find: a program must not choose some that the engine refuses because the guest's
+ * kernel does not know of them.
+ */
+export function kvmModel(model: CpuModel, host: Pick<KvmHost, 'cpuid' | 'userCpuid'>, engineHasKernel: boolean): CpuModel {
+  type Bits = (leaf: number, sub: number, register: CpuidRegister) => number;
+  const from = (c: Uint32Array, columns: number): Bits => {
+    const at: Readonly<Record<CpuidRegister, number>> = { eax: columns - 4, ebx: columns - 3, ecx: columns - 2, edx: columns - 1 };
+    return (leaf, sub, register) => {
+      for (let i = 0; i < c.length; i += columns) if (c[i] === leaf && c[i + 1] === sub) return c[i + at[register]]!;
+      return 0;
+    };
   };
-  return model.restrict(bits, OURS, NOT_HERE);
+  const kvm = from(host.cpuid, 7);
+  const supported = model.restrict(kvm, OURS, NOT_HERE);
+  if (host.userCpuid === null || !engineHasKernel) return supported;
+  const user = from(host.userCpuid, 6);
+  const either: Bits = (leaf, sub, register) => kvm(leaf, sub, register) | user(leaf, sub, register);
+  const system = [...model.restrict(either, OURS, NOT_HERE).features].filter((f) => !supported.features.has(f) && !USER_LEVEL.has(f));
+  return model.restrict(either, OURS, [...NOT_HERE, ...system]);
 }
 
 /** Leaves that depend on ECX. */

@@ -5,6 +5,7 @@
  */
 import { FlushKind, type PhysicalMap } from '../cpu.js';
 import { Watchpoints } from './watchpoints.js';
+import { WriteTags } from './write-tags.js';
 import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
 
 /** Word index of the first TLB entry, and words per table. */
@@ -51,6 +52,8 @@ export abstract class SoftMmu {
   protected readonly ram32: Int32Array;
   protected readonly view: DataView;
 
+  private readonly writeTags: WriteTags;
+
   /** Filled entries of each table, as two lists: non-global and global ones. An entry may be in both after reuse. */
   private readonly lists = new Uint16Array(MMU_INDEXES * 2 * TLB_ENTRIES);
   private readonly counts = new Int32Array(MMU_INDEXES * 2);
@@ -78,6 +81,7 @@ export abstract class SoftMmu {
     this.view = owner.map.ramView;
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
     initHints(this.V);
+    this.writeTags = new WriteTags(this.map.codePages.length, this.V);
   }
 
   /**
@@ -117,6 +121,7 @@ export abstract class SoftMmu {
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
+    if (write) this.writeTags.note(off >>> 12, e);
     if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
@@ -204,20 +209,28 @@ export abstract class SoftMmu {
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
-    const page = (ramOffset & ~0xfff) | 0;
-    const V = this.V;
-    dropHints(V);
+    const page = ramOffset >>> 12;
+    const only = this.writeTags.take(page);
+    if (only === 0) return;
+    dropHints(this.V);
+    if (only > 0) {
+      if (this.writeTags.writes(only, page)) this.dropWriteTag(only);
+      return;
+    }
     for (let t = 0; t < MMU_INDEXES * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
       for (let i = 0; i < c; i++) {
         const e = table + this.lists[base + i]! * 8;
-        if ((V[e + 6]! & ~0xfff) !== page || V[e + 2] === -1) continue;
-        V[e + 2] = V[e + 3] = -1;
-        V[e + 6]! |= TLB_CODE;
+        if (this.writeTags.writes(e, page)) this.dropWriteTag(e);
       }
     }
+  }
+
+  private dropWriteTag(e: number): void {
+    this.V[e + 2] = this.V[e + 3] = -1;
+    this.V[e + 6]! |= TLB_CODE;
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */

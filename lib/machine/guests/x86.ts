@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import type { Accelerator } from '../../accel/accelerator.js';
 import { KvmAccelerator } from '../../accel/kvm/kvm.js';
-import { kvmModel } from '../../accel/kvm/system.js';
+import { engineKeepsKernel, kvmModel } from '../../accel/kvm/system.js';
 import type { PcBoardHost, PcBoardModel } from '../../boards/board.js';
 import { MicrovmBoard } from '../../boards/microvm.js';
 import { PcBoard } from '../../boards/pc.js';
@@ -87,7 +87,7 @@ function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
   const cpus: X86Cpu[] = [];
   const asked = CpuModel.parse(config.cpu);
-  const model = env.kvm === null ? asked : kvmModel(asked, env.kvm);
+  const model = env.kvm === null ? asked : kvmModel(asked, env.kvm, engineKeepsKernel(config.accel.kvm.kernel, env.kvm));
   const tscKHz = env.kvm?.tscKHz ?? TSC_KHZ;
   let accelerator: Accelerator | null = null;
   const host: PcBoardHost = {

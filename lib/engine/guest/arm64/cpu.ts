@@ -175,8 +175,9 @@ export class Arm64Cpu implements GuestCpu {
     this.updateSlow();
   }
 
-  /** Slot SLOW_TRAP anew. */
+  /** Slots SLOW_TRAP and ZVA_OFF anew. */
   private updateSlow(): void {
+    this.V[A.ZVA_OFF * 2] = (this.sctlr & Sctlr.DZE) !== 0 ? 0 : 1;
     this.V[A.SLOW_TRAP * 2] = (this.sctlr & Sctlr.SPAN) !== 0 || ((this.cpacr >>> 20) & 3) !== 3 || this.theTrace !== null || this.pmu.timed ? 1 : 0;
   }
 

@@ -290,12 +290,9 @@ function sys(c: LiftContext): void {
   const crm = c.bits(8, 4);
   const op2 = c.bits(5, 3);
   if (op1 === 3 && crn === 7 && crm === 4 && op2 === 1) {
-    if (!c.el1) {
-      c.call(H.DC_ZVA, NONE, c.x(c.rd), NONE, NONE, c.i);
-      return;
-    }
-    // Plain memory in the TLB inline, the rest by the helper.
+    // Plain memory in the TLB inline, the rest by the helper, which raises what EL0 may get for it.
     const ir = c.b;
+    if (!c.el1) ir.callIf(c.helper(H.DC_ZVA), 2, A.ZVA_OFF, c.x(c.rd), c.i);
     const [to, done, left] = [ir.temp(), ir.temp(), ir.temp()];
     ir.alu(Op.AND, 3, to, c.x(c.rd), c.k(-ZVA_BYTES));
     ir.bulk(Op.FILL, 3, done, to, c.k(0), c.k(ZVA_BYTES / 8));

@@ -48,7 +48,7 @@ export function packedArith(c: LiftContext, name: string, es: number, q: number,
   const one = name === 'sqrt';
   let addend = accumulates(name) ? d : NONE;
   if (q === 0) {
-    // Whatever lies above must not raise flags, and zeros stay zeros.
+    // Whatever lies above must not raise flags. Of zeros may come -0, though.
     c.vop('n.low64', A.SCRATCH_D, a);
     a = A.SCRATCH_D;
     if (!one) {
@@ -61,6 +61,7 @@ export function packedArith(c: LiftContext, name: string, es: number, q: number,
     }
   }
   c.vop(`h.v${name}.${bitsOf(es)}`, d, a, one ? NONE : b, addend);
+  if (q === 0) c.vop('n.low64', d, d);
 }
 
 /** FMADD and its like: d = +-c +- a * b. */

@@ -62,11 +62,42 @@ const EXPANSIONS: Readonly<Record<string, readonly [readonly number[], Expansion
   }],
 };
 
+/** Dst = the low (or high) byte of each halfword of x, in the halfword. */
+function halves(c: LiftContext, dst: number, x: number, high: boolean): void {
+  if (!high) c.vop('n.shl.16', dst, x, NONE, NONE, 8);
+  c.vop('n.ushr.16', dst, high ? x : dst, NONE, NONE, 8);
+}
+
+/** What is done to bytes that lie side by side, by instruction. */
+const PAIRWISE: Readonly<Record<string, string>> = { smaxp: 'smax.8', sminp: 'smin.8', umaxp: 'umax.8', uminp: 'umin.8', addp: 'add.8' };
+
+/** The even bytes of a:b and the odd ones, each in one vector, then lane by lane. C libraries look for bytes in strings with these. */
+function pairwiseBytes(c: LiftContext, op: string, d: number, a: number, b: number): void {
+  for (const [to, other, high] of [[A.SCRATCH_A, A.SCRATCH_B, false], [A.SCRATCH_C, A.SCRATCH_D, true]] as const) {
+    halves(c, to, a, high);
+    if (b !== a) halves(c, other, b, high);
+    c.vop('n.pack.8', to, to, b === a ? to : other, NONE, WHOLE);
+  }
+  c.vop(op, d, A.SCRATCH_A, A.SCRATCH_C, NONE, WHOLE);
+}
+
+/** SHRN of halfwords: the low bytes of x shifted right. */
+export function narrowBytes(c: LiftContext, d: number, x: number, count: number): void {
+  c.vop('n.ushr.16', S, x, NONE, NONE, count);
+  halves(c, S, S, false);
+  c.vop('n.pack.8', d, S, A.ZERO, NONE, WHOLE);
+}
+
 /**
  * Vd = NAME of 64 (q = 0) or 128 bits.
  * @returns false if it is none of these
  */
 export function hostVector(c: LiftContext, name: string, es: number, q: number, d: number, a: number, b: number): boolean {
+  const pairs = PAIRWISE[name];
+  if (pairs !== undefined && es === 0 && q !== 0) {
+    pairwiseBytes(c, pairs, d, a, b);
+    return true;
+  }
   const e = EXPANSIONS[name];
   if (e === undefined || !e[0].includes(es)) return false;
   e[1]((op, dst, x, y) => c.vop(op, dst, x, y, NONE, WHOLE), 8 << es, a, b, d);

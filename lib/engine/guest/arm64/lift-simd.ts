@@ -3,7 +3,7 @@ import { Op } from '../../ir/ops.js';
 import { NONE } from '../../state.js';
 import type { LiftContext } from './lift-context.js';
 import { hostPacked, packedArith } from './lift-host-fp.js';
-import { hostVector } from './lift-host-simd.js';
+import { hostVector, narrowBytes } from './lift-host-simd.js';
 import { expandImm } from './simd/immediate.js';
 import { A } from './regs.js';
 import { row, type Row } from './table.js';
@@ -616,6 +616,10 @@ function shiftImmediate(c: LiftContext): void {
   if (s === undefined || (es === 3 && (q === 0 || s[1] === 'n'))) return c.undefined();
   if (!c.fp()) return;
   const amount = s[1] === 'l' ? immhb - bits : 2 * bits - immhb;
+  if (s[0] === 'shrn' && es === 0 && q === 0) {
+    narrowBytes(c, d, a, amount);
+    return;
+  }
   const host = HOST_SHIFT[s[0]];
   if (host !== undefined && es > 0 && !(es === 3 && host === 'n.sshr')) {
     c.vop(`${host}.${bits}`, d, a, NONE, NONE, amount);

@@ -9,6 +9,7 @@ import { Access, dropHints, initHints, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_E
 import type { Arm64Cpu } from './cpu.js';
 import { A, MMU_TABLES, Mmu, Mode } from './regs.js';
 import { Watchpoints } from '../watchpoints.js';
+import { WriteTags } from '../write-tags.js';
 
 const TLB_W = TLB_BASE >> 2;
 const TABLE_W = TLB_TABLE_BYTES >> 2;
@@ -36,7 +37,7 @@ const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8, E0PD0
 const enum Hi { PXN = 1 << 21, UXN = 1 << 22, DBM = 1 << 19, PXN_TABLE = 1 << 27, UXN_TABLE = 1 << 28, AP_TABLE0 = 1 << 29, AP_TABLE1 = 1 << 30 }
 
 /** Width of physical addresses by TCR_EL1.IPS; PARange is 40 bits. */
-const IPS_BITS: readonly number[] = [32, 36, 40, 40, 40, 40, 40, 40];
+const PA_LIMITS: readonly number[] = [32, 36, 40, 40, 40, 40, 40, 40].map((bits) => 2 ** bits);
 
 export class Arm64Mmu {
   /** A debugger's, beside the guest's own. */
@@ -52,6 +53,8 @@ export class Arm64Mmu {
   private readonly ram8: Uint8Array;
   private readonly ram32: Int32Array;
   private readonly view: DataView;
+
+  private readonly writeTags: WriteTags;
 
   /** Filled entries of each table, non-global and global ones. */
   private readonly lists = new Uint16Array(MMU_TABLES * 2 * TLB_ENTRIES);
@@ -92,6 +95,7 @@ export class Arm64Mmu {
     this.view = cpu.map.ramView;
     this.V.fill(-1, TLB_W, TLB_W + 8 * TABLE_W);
     initHints(this.V);
+    this.writeTags = new WriteTags(this.map.codePages.length, this.V);
   }
 
   // ---- faults ----------------------------------------------------------------------------------------------------
@@ -168,7 +172,7 @@ export class Arm64Mmu {
       level = 3;
       nbits = stride;
     }
-    const paLimit = 2 ** IPS_BITS[tcrHi & 7]!;
+    const paLimit = PA_LIMITS[tcrHi & 7]!;
     if (table >= paLimit) this.abort(lo, hi, Fsc.ADDRESS_SIZE, acc);
     for (; ; level++) {
       const shift = gran + stride * (3 - level);
@@ -265,6 +269,7 @@ export class Arm64Mmu {
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
+    if (write) this.writeTags.note(off >>> 12, e);
     if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
@@ -365,20 +370,28 @@ export class Arm64Mmu {
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
-    const page = (ramOffset & ~0xfff) | 0;
-    const V = this.V;
-    dropHints(V);
+    const page = ramOffset >>> 12;
+    const only = this.writeTags.take(page);
+    if (only === 0) return;
+    dropHints(this.V);
+    if (only > 0) {
+      if (this.writeTags.writes(only, page)) this.dropWriteTag(only);
+      return;
+    }
     for (let t = 0; t < MMU_TABLES * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
       for (let i = 0; i < c; i++) {
         const e = table + this.lists[base + i]! * 8;
-        if ((V[e + 6]! & ~0xfff) !== page || V[e + 2] === -1) continue;
-        V[e + 2] = V[e + 3] = -1;
-        V[e + 6]! |= TLB_CODE;
+        if (this.writeTags.writes(e, page)) this.dropWriteTag(e);
       }
     }
+  }
+
+  private dropWriteTag(e: number): void {
+    this.V[e + 2] = this.V[e + 3] = -1;
+    this.V[e + 6]! |= TLB_CODE;
   }
 
   /** Physical address for a data access of `size` bytes on the slow path; fills the TLB. */

@@ -47,6 +47,8 @@ export const enum A {
   SLOW_TRAP = 88,
   /** PSTATE.PAN and UAO, as in SPSR_ELx. */
   PAN_UAO = 89,
+  /** Low word not 0: EL0 may not use DC ZVA (SCTLR_EL1.DZE). */
+  ZVA_OFF = 90,
   /**
    * Vectors of scratch for lifted code that puts vector operands together from general values: temporaries are no place for
    * that, as passes and back ends look at each slot of a temporary alone.

@@ -34,21 +34,17 @@ export function row(pattern: string, name: string, h: Handler, arg = 0): Row {
 /** Words per bucket are told apart by bits 31..21. */
 const INDEX_SHIFT = 21;
 const BUCKETS = 1 << 11;
+const KNOWN = (BUCKETS - 1) << INDEX_SHIFT;
 
 export class DecodeTable {
-  private readonly buckets: Row[][] = [];
+  /** Made when first asked for: programs use few of them. */
+  private readonly buckets = new Array<readonly Row[] | undefined>(BUCKETS).fill(undefined);
 
-  constructor(readonly rows: readonly Row[]) {
-    for (let k = 0; k < BUCKETS; k++) {
-      const word = k << INDEX_SHIFT;
-      const known = (BUCKETS - 1) << INDEX_SHIFT;
-      this.buckets.push(rows.filter((r) => ((word ^ r.value) & r.mask & known) === 0));
-    }
-  }
+  constructor(readonly rows: readonly Row[]) {}
 
   /** The row that owns the word, or null (unallocated). */
   find(word: number): Row | null {
-    const list = this.buckets[word >>> INDEX_SHIFT]!;
+    const list = (this.buckets[word >>> INDEX_SHIFT] ??= this.rows.filter((r) => ((word ^ r.value) & r.mask & KNOWN) === 0));
     for (let i = 0; i < list.length; i++) {
       const r = list[i]!;
       if ((word & r.mask) === r.value) return r;

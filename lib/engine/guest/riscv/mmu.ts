@@ -12,6 +12,8 @@ const PRIV_OF: readonly Priv[] = [Priv.U, Priv.S, Priv.S, Priv.M, Priv.U, Priv.S
 const sumOf = (idx: number): boolean => idx === (Mmu.S_SUM as number) || idx === (Mmu.MPRV_S_SUM as number);
 
 const LARGE = 1024;
+/** By level. */
+const PAGE_BYTES: readonly number[] = [0, 1, 2, 3, 4].map((level) => 4096 * 512 ** level);
 
 const ACCESS_FAULT: readonly Cause[] = [Cause.LOAD_ACCESS, Cause.STORE_ACCESS, Cause.FETCH_ACCESS];
 const PAGE_FAULT: readonly Cause[] = [Cause.LOAD_PAGE, Cause.STORE_PAGE, Cause.FETCH_PAGE];
@@ -145,7 +147,7 @@ export class RiscvMmu extends SoftMmu {
     const right = acc === Acc.FETCH ? e & Pte.X : acc === Acc.WRITE ? e & Pte.W : readable;
     if (!mine || !right) this.pageFault(lo, hi, acc);
     let page = this.pageAddress(e, eHi, lo, hi, acc);
-    const pageBytes = 4096 * 512 ** level;
+    const pageBytes = PAGE_BYTES[level]!;
     if (page % pageBytes !== 0) this.pageFault(lo, hi, acc);
     if (eHi & Pte.N_HI) {
       // Svnapot: 64 KiB, encoded by the low bits of PPN.

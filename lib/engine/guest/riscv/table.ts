@@ -42,20 +42,20 @@ export const enum M {
   ALL = 0xffff_ffff | 0,
 }
 
+/** Bits of opcode and funct3. */
+const KEY = 0x707f;
+
 /** Rows by opcode and funct3, in the order given. */
 export class InsnTable {
-  private readonly buckets: (readonly Row[])[] = [];
+  /** Made when first asked for: programs use few of them. */
+  private readonly buckets = new Array<readonly Row[] | undefined>(1024).fill(undefined);
 
-  constructor(readonly rows: readonly Row[]) {
-    for (let key = 0; key < 1024; key++) {
-      const pattern = (key & 127) | ((key >>> 7) << 12);
-      this.buckets.push(rows.filter((r) => ((pattern ^ r.match) & r.mask & 0x707f) === 0));
-    }
-  }
+  constructor(readonly rows: readonly Row[]) {}
 
   /** @returns the row of a 32-bit instruction, or null. */
   find(insn: number): Row | null {
-    const b = this.buckets[(insn & 127) | (((insn >>> 12) & 7) << 7)]!;
+    const key = (insn & 127) | (((insn >>> 12) & 7) << 7);
+    const b = (this.buckets[key] ??= this.rows.filter((r) => ((insn ^ r.match) & r.mask & KEY) === 0));
     for (let i = 0; i < b.length; i++) {
       const r = b[i]!;
       if ((insn & r.mask) === r.match) return r;

@@ -24,6 +24,13 @@ function shuffle(es: Es, index: (i: number, n: number) => number): Fn {
   };
 }
 
+/** PACKUSWB: signed words of a, then of b, as unsigned bytes with saturation. */
+op('n.pack', 0, (cpu, d, a, b) => {
+  const v = views(cpu);
+  for (let i = 0; i < 16; i++) T.u8[i] = Math.min(Math.max(v.i16[((i < 8 ? a : b) << 2) + (i & 7)]!, 0), 255);
+  return finish(cpu, d, 16);
+}, sse('rvm', 0x67));
+
 // PUNPCKL and PUNPCKH for whole registers.
 const ZIP1 = [0x60, 0x61, 0x62, 0x6c];
 const ZIP2 = [0x68, 0x69, 0x6a, 0x6d];
