@@ -1,4 +1,4 @@
-// Random A64 instructions against qemu-user. Usage: npx tsx is not needed: run with vitest's loader through
+// bench/arm64-differential: random A64 instructions against qemu-user; status 1 on a difference.
 //   node bench/arm64-differential.mjs --cases 100000 [--seed 1] [--family int,mem,simd,fp,flow] [--interp]
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

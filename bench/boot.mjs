@@ -1,4 +1,4 @@
-// bench/boot: Debian's cloud kernel (RISC-V: the one of the guest set) to user space, vmx-accel against QEMU's TCG, interleaved in one run.
+// bench/boot: Debian's cloud kernel (or RISC-V's of the guest set) to user space, vmx-accel against QEMU's TCG, interleaved in one run.
 //   node bench/boot.mjs [--arch x86_64|i386|aarch64|riscv64] [--rounds 5] [--accel jit] [--warm] [--memory 512] [--kernel F --initrd F] [--marker TEXT] [--json FILE]
 // --warm: with a code cache that one boot before the first round has filled; otherwise without one.
 // Time is wall time from starting the process until the marker appears on the serial console.

@@ -1,4 +1,4 @@
-// Long differential runs against the host CPU (see test/differential): exit status 1 on a difference.
+// bench/differential: random x86 instructions against the host CPU (see test/differential); status 1 on a difference.
 //   node bench/differential.mjs --cases 2000000 --seed 1 [--family alu,sse] [--executors interp,jit] [--disable-pass NAME]... [--first N] [--limit N] [--coverage]
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -1,4 +1,4 @@
-// Kills a machine in the middle of its writes, again and again, and looks at the disk:
+// bench/durability: kills a machine in the middle of its writes, again and again, and looks at the disk.
 //
 //   node bench/durability.mjs [--rounds 20] [--format raw|qcow2] [--if virtio|nvme|scsi|ide|ahci] [--machine pc|q35]
 //

@@ -1,4 +1,4 @@
-// Exits per second under KVM: the devices in TypeScript against a minimal C program on the same KVM, interleaved.
+// bench/exits-kvm: exits per second under KVM, the devices in TypeScript against a minimal C program on the same KVM, interleaved.
 // node bench/exits-kvm.mjs [--rounds 5] [--count 150000]
 // Prints per loop (OUT to a port nobody claims; MMIO read where nothing is) the median ratio on a machine with one CPU, which runs on the
 // devices' own thread; then the same loop on a machine with two CPUs, whose vCPUs have threads of their own, and the mailbox's round trip: from

@@ -1,4 +1,4 @@
-// From power-on to FreeDOS's prompt, ours and QEMU's TCG by turns: medians and their ratio.
+// bench/freedos: from power-on to FreeDOS's prompt, ours and QEMU's TCG by turns. Medians and their ratio.
 //   node bench/freedos.mjs IMAGE [--rounds 5]
 import { spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';

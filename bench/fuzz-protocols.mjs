@@ -1,4 +1,4 @@
-// The long run of the protocol fuzzers: VNC, QMP, GDB and the user network under damaged messages, as many as one likes, any seed.
+// bench/fuzz-protocols: the long run of the protocol fuzzers (VNC, QMP, GDB and the user network under damaged messages). As many messages as one likes, any seed.
 //   node bench/fuzz-protocols.mjs [--messages 1000000] [--seed N]
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';

@@ -1,4 +1,4 @@
-// The long run of the device fuzzer: the fuzz targets of the tests, as many operations as one likes, any seed.
+// bench/fuzz: the long run of the device fuzzer, on the fuzz targets of the tests. As many operations as one likes, any seed.
 //   node bench/fuzz.mjs --device NAME --ops 10000000 [--seed N]     NAME as in a machine's list, such as i82077; 'all' for every one
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';

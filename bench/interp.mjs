@@ -1,7 +1,5 @@
-/**
- * Speed of the interpreter in simple IR ops per second, on loops typical of integer code.
- * Usage: node bench/interp.mjs (after npm run build)
- */
+// bench/interp: speed of the interpreter in simple IR ops per second, on loops typical of integer code.
+//   node bench/interp.mjs (after npm run build)
 import { ConstPool, IrBuilder } from '../dist/engine/ir/builder.js';
 import { Op } from '../dist/engine/ir/ops.js';
 import { compileForInterp } from '../dist/engine/interp/compile.js';

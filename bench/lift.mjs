@@ -1,7 +1,5 @@
-/**
- * Speed of decoding and lifting, on the .text section of a binary: nanoseconds per guest instruction, cold and warm.
- * Usage: node bench/lift.mjs [ELF64 FILE] (after npm run build). Default: the node binary itself.
- */
+// bench/lift: speed of decoding and lifting the .text section of a binary, ns per guest instruction, cold and warm.
+//   node bench/lift.mjs [ELF64 FILE] (after npm run build). Default: the node binary itself.
 import { HELPER_SPECS } from '../dist/engine/guest/x86/helper-names.js';
 import { X86Lifter } from '../dist/engine/guest/x86/lifter.js';
 import { Mode } from '../dist/engine/guest/x86/mode.js';

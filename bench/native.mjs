@@ -1,4 +1,4 @@
-// What entering generated code costs: ns per NativeContext.run() of an empty function, and of its neighbours.
+// bench/native: what entering generated code costs, and its neighbours. ns per NativeContext.run() of an empty function.
 import { loadNative } from '#lib/native.js';
 
 const native = loadNative();

@@ -1,4 +1,4 @@
-// What the user network carries, on each card, beside QEMU's own (TCG, -netdev user): a download with its checksum, an upload, many short
+// bench/net: what the user network carries, on each card, beside QEMU's own. TCG, -netdev user: a download with its checksum, an upload, many short
 // connections, names, an ssh login through a forwarded port.
 //
 //   node bench/net.mjs [--guest initramfs|system] [--cards virtio,e1000,rtl8139] [--megabytes 100] [--connections 1000] [--rounds 3] [--peer qemu|none]

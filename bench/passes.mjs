@@ -1,4 +1,4 @@
-// bench/passes: not speed. Every pass of the engine alone switched off, and none: random instructions against the host CPU (bench/differential.mjs), and
+// bench/passes: every pass of the engine alone switched off, and none, and what differs then. Random instructions against the host CPU (bench/differential.mjs), and
 // Linux in lockstep, interpreter beside generated code, up to a line of its console. Status 1 if anything differed.
 //   node bench/passes.mjs [--cases 100000] [--seed 7] [--only none,lazy-flags] [--parts differential,lockstep] [--marker 'Memory: ']
 import { spawn } from 'node:child_process';

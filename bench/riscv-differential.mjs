@@ -1,4 +1,4 @@
-// Random RV64GC instructions against qemu-user. Usage: npx tsx is not needed: run with vitest's loader through
+// bench/riscv-differential: random RV64GC instructions against qemu-user; status 1 on a difference.
 //   node bench/riscv-differential.mjs --cases 100000 [--seed 1] [--family int,mem,fp,flow,rvc] [--interp]
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-// Boots Debian from a disk at each controller, writes and verifies 256 MB (--data) there, and checks what is left:
+// bench/system-boot: boots Debian from a disk at each controller, writes and verifies data there, and checks what is left.
 //
 //   node bench/system-boot.mjs [--if virtio,scsi,ide,ahci,nvme] [--machine pc,q35] [--format raw,qcow2] [--firmware seabios,ovmf] [--data MB]
 //

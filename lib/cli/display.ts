@@ -20,16 +20,16 @@ const USAGE = 'none, vnc[:[HOST:]PORT][,password=FILE][,websocket=[HOST:]PORT], 
 const tcp = (text: string): TcpEndpoint => parseEndpoint(`tcp:${text}`, '--display') as TcpEndpoint;
 
 /** A file's first line. */
-function firstLine(file: string, what: string): string {
+function firstLine(file: string, option: string): string {
   try {
     return readFileSync(file, 'utf8').split(/\r?\n/)[0]!;
   } catch (e) {
-    throw new UsageError(`--display: ${what}: ${(e as Error).message}`, { cause: e });
+    throw new UsageError(`${option}: ${(e as Error).message}`, { cause: e });
   }
 }
 
 function passwordFile(file: string): string {
-  const password = firstLine(file, 'password');
+  const password = firstLine(file, '--display: password');
   if (password === '') throw new UsageError(`--display: password: ${file} is empty`);
   return password;
 }
@@ -37,10 +37,10 @@ function passwordFile(file: string): string {
 const MIN_TOKEN = 16;
 
 /** A token that fits into a cookie and is not guessed. @throws UsageError */
-export function tokenFile(file: string): string {
-  const token = firstLine(file, 'token');
+export function tokenFile(file: string, option = '--display: token'): string {
+  const token = firstLine(file, option);
   if (!/^[\x21-\x7e]+$/.test(token) || /[;,\\"]/.test(token) || token.length < MIN_TOKEN) {
-    throw new UsageError(`--display: token: ${file}: the first line must be ${MIN_TOKEN} printable ASCII characters or more, without ; , \\ "`);
+    throw new UsageError(`${option}: ${file}: the first line must be ${MIN_TOKEN} printable ASCII characters or more, without ; , \\ "`);
   }
   return token;
 }

@@ -44,6 +44,14 @@ const LOAD: Readonly<Record<string, () => Promise<Add>>> = {
     const { ctlCommand } = await import('./ctl.js');
     return (y) => y.command(ctlCommand);
   },
+  ui: async () => {
+    const { uiCommand } = await import('./ui.js');
+    return (y) => y.command(uiCommand);
+  },
+  bench: async () => {
+    const { benchCommand } = await import('./bench.js');
+    return (y) => y.command(benchCommand);
+  },
 };
 const COMMANDS = Object.keys(LOAD);
 

@@ -49,8 +49,8 @@ export const enum Slot {
   X_NATIVE_SP = 52,
   /** Stack pointer of generated code while TypeScript runs; 0 when there is nothing to resume. */
   X_JIT_SP = 53,
-  /** Low: MXCSR of the native caller. */
-  X_NATIVE_MXCSR = 54,
+  /** Low: not 0 if generated code has used MXCSR since it was entered: it may hold exception flags that slot MXCSR lacks. */
+  X_MXCSR_USED = 54,
   /** Host address of the exit path that the fault guard jumps to. */
   X_ABORT = 55,
   /** Backend scratch, two slots. */

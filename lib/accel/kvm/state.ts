@@ -53,6 +53,8 @@ const enum Ev {
 const EVENT_FLAGS = 1 | 4;
 
 /** Length of SYSCALL. */
+/** Flags that user mode cannot change; IF it can with IOPL 3. */
+const KERNEL_FLAGS = Ef.IF | Ef.IOPL | Ef.VM | Ef.VIF | Ef.VIP;
 const SYSCALL_BYTES = 2;
 const XSTATE_BV = Block.XSAVE + 512;
 const TSC_DEADLINE = 0x6e0;
@@ -252,34 +254,33 @@ export class StateBlock {
    * @param left KVM reported a shutdown
    */
   loadUser(cpu: X86Cpu, left: boolean): void {
+    const V = cpu.V;
+    const B = this.bytes;
     const limit = cpu.seg.idtLimit;
     const { xcr0 } = cpu;
     const osxsave = cpu.cr4 & Cr4.OSXSAVE;
+    const eflags = V[X.EFLAGS * 2]!;
     this.loadRegisters(cpu);
     // What `save` has hidden.
     cpu.seg.idtLimit = limit;
     cpu.xcr0 = xcr0;
     cpu.cr4 |= osxsave;
-    if (!left) {
-      cpu.updateMode();
-      return;
-    }
-    const V = cpu.V;
-    const nr = this.bytes[Ev.EXC_NR]!;
     const lo = this.lo(RIP);
     const hi = this.hi(RIP);
-    if (nr === (Vec.PF as number) && lo === cpu.msr.lstarLo && hi === cpu.msr.lstarHi) {
-      // SYSCALL got as far as the fetch of its target, which user mode may not: RCX and R11 have the return address and the flags.
+    if (cpu.cpl === 3 && lo === cpu.msr.lstarLo && hi === cpu.msr.lstarHi) {
+      // SYSCALL got as far as the fetch of its target, which user mode may not, or was stopped right before: RCX and R11 have the return address and the flags. What user
+      // mode cannot change is not taken from R11, since it may have jumped here by itself.
       const flags = V[X.R11 * 2]!;
       V[Slot.FLAGS * 2] = eflagsToFlags(flags);
-      V[X.EFLAGS * 2] = (flags & Ef.SYSTEM) | 2;
+      const kept = (eflags & Ef.IOPL) === (Ef.IOPL as number) ? KERNEL_FLAGS & ~Ef.IF : KERNEL_FLAGS;
+      V[X.EFLAGS * 2] = (flags & Ef.SYSTEM & ~kept) | (eflags & kept) | 2;
       this.back(cpu, V[X.RCX * 2]!, V[X.RCX * 2 + 1]!, SYSCALL_BYTES);
-    } else if (nr === (Vec.BP as number)) {
+    } else if (B[Ev.EXC_NR] === (Vec.BP as number) && (left || (B[Ev.EXC_INJECTED]! | B[Ev.EXC_PENDING]!) !== 0)) {
       // A trap: RIP is behind INT3.
       this.back(cpu, lo, hi, 1);
     }
     // Faults set RF in the image of the flags; it means nothing without breakpoints, with which KVM is not entered this way.
-    V[X.EFLAGS * 2]! &= ~Ef.RF;
+    if (left) V[X.EFLAGS * 2]! &= ~Ef.RF;
     cpu.updateMode();
   }
 

@@ -9,7 +9,7 @@ const UI = fileURLToPath(new URL('../../../ui/', import.meta.url));
 const NOVNC = dirname(dirname(createRequire(import.meta.url).resolve('@novnc/novnc')));
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
-const PAGE: Readonly<Record<string, string>> = { '/': 'index.html', '/console.js': 'console.js', '/terminal.js': 'terminal.js', '/console.css': 'console.css' };
+const PAGE: Readonly<Record<string, string>> = { '/console.html': 'index.html', '/machines.html': 'machines.html', '/machines.js': 'machines.js', '/console.js': 'console.js', '/terminal.js': 'terminal.js', '/console.css': 'console.css' };
 
 /** Names of folders and files have letters, digits and hyphens only: no way out. */
 const MODULE = /^\/novnc\/((?:core|vendor)(?:\/[A-Za-z0-9_-]+)+\.js)$/;

@@ -321,16 +321,17 @@ export class Engine {
     let y = host.enter(cpu, first.entryA);
     s.entries++;
     for (;;) {
+      // PC has been set: another block comes next.
+      let moved = false;
       switch (y as Yield) {
         case Yield.LOAD: {
           s.loads++;
           const aux = V[Slot.X_AUX * 2]!;
           const f = cpu.tryLoad === undefined ? null : cpu.tryLoad(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          if (f === undefined) break;
           if (f === null) cpu.load(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          else {
+          else if (f !== undefined) {
             this.deliver(cpu, f);
-            return ExitCode.NEXT;
+            moved = true;
           }
           break;
         }
@@ -338,11 +339,10 @@ export class Engine {
           s.stores++;
           const aux = V[Slot.X_AUX * 2]!;
           const f = cpu.tryStore === undefined ? null : cpu.tryStore(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          if (f === undefined) break;
           if (f === null) cpu.store(aux & 0xff, Slot.X_ADDR, Slot.X_VAL, (aux >> 8) & 0xff);
-          else {
+          else if (f !== undefined) {
             this.deliver(cpu, f);
-            return ExitCode.NEXT;
+            moved = true;
           }
           break;
         }
@@ -360,7 +360,7 @@ export class Engine {
           const counts = this.helperCounts;
           if (counts !== null) counts[id]!++;
           const r = this.helperFns[id]!(cpu, V[Slot.X_CALL * 2 + 1]!, V[Slot.X_AB * 2]!, V[Slot.X_AB * 2 + 1]!, V[Slot.X_CI * 2]!, V[Slot.X_CI * 2 + 1]!);
-          if (r === HelperResult.DISPATCH) return ExitCode.NEXT;
+          moved = r === HelperResult.DISPATCH;
           break;
         }
         case Yield.DIVIDE: {
@@ -396,18 +396,29 @@ export class Engine {
             continue;
           }
           if (code === ExitCode.PENDING && V[Slot.PENDING * 2 + 1]! !== 0) this.sample(cpu, host);
-          if (code !== ExitCode.NEXT || this.onBlock !== null) return code as ExitCode;
-          if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return ExitCode.NEXT;
-          const next = this.lookup(cpu);
-          if (next.entryA < 0) return ExitCode.NEXT;
-          y = host.enter(cpu, next.entryA);
-          continue;
+          if (code !== ExitCode.NEXT) return code as ExitCode;
+          moved = true;
+          break;
         }
         default:
           throw new VmxError('ERR_INTERNAL', `unknown yield ${y}`);
       }
-      y = host.resume(cpu);
+      if (!moved) {
+        y = host.resume(cpu);
+        continue;
+      }
+      const to = this.entryAtPc(cpu);
+      if (to < 0) return ExitCode.NEXT;
+      y = host.enter(cpu, to);
     }
+  }
+
+  /** Where generated code goes on at PC; -1: something else comes first. */
+  private entryAtPc(cpu: GuestCpu): number {
+    const V = cpu.V;
+    if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
+    if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
+    return this.lookup(cpu).entryA;
   }
 
   private deliver(cpu: GuestCpu, f: GuestFault): void {

@@ -378,6 +378,7 @@ export class X64Backend {
         case Op.CALLIF: sys.emitCallIf(e, p, w); break;
         case Op.TIME: sys.emitTime(e, p); break;
         case Op.FOP:
+          e.useMxcsr();
           if (!emitFop(e, p, w, cc as FloatOp, this.fma)) memory.emitCall(e, p, this.stubs);
           break;
         case Op.COPY: case Op.FILL: sys.emitBulk(e, p, op, w, idx, this.stubs); break;
@@ -386,6 +387,7 @@ export class X64Backend {
           const helper = ir[p + F.AUX]!;
           const form = this.table!.form(helper);
           const how = this.how(helper, w);
+          if (how !== VopHow.CALL && this.tableOf!.list[helper]!.fp) e.useMxcsr();
           if (how === VopHow.CALL) memory.emitCall(e, p, this.stubs);
           else if (how === VopHow.CHECKED) emitChecked(e, p, form, form.checked!);
           else vec.emitVop(e, p, w, fw, form, this.avx);

@@ -147,6 +147,8 @@ export class Emitter {
   /** Where the x87 state and the pinned vector registers are here. */
   fpu: Fpu = Fpu.UNKNOWN;
   xmm: Fpu = Fpu.UNKNOWN;
+  /** X_MXCSR_USED is set here. */
+  private mxcsrUsed = false;
   /** Vector temporary whose value is in VEC_TEMP only, or NONE. */
   vecTemp: number = NONE;
   /** Some scalar op of the block reads or writes part of a pinned vector register. */
@@ -215,6 +217,7 @@ export class Emitter {
     }
     this.lock = 0;
     this.fpu = this.xmm = Fpu.UNKNOWN;
+    this.mxcsrUsed = false;
     this.vecTemp = NONE;
     this.fip = -1;
     this.hostF = 0;
@@ -222,6 +225,13 @@ export class Emitter {
     this.recipe = recipe;
     this.recipeA = a;
     this.recipeB = b;
+  }
+
+  /** The op emitted next may set exception flags in MXCSR: X_MXCSR_USED. Host flags are kept. */
+  useMxcsr(): void {
+    if (this.mxcsrUsed) return;
+    this.asm.movi(2, mem(Slot.X_MXCSR_USED), 1);
+    this.mxcsrUsed = true;
   }
 
   /** Prepares for a block, or a region, and makes the backward pass. `how` tells what a VOP becomes. */
@@ -249,6 +259,7 @@ export class Emitter {
     this.branchAt = -1;
     this.recipe = 0;
     this.fpu = this.xmm = Fpu.UNKNOWN;
+    this.mxcsrUsed = false;
     this.vecTemp = NONE;
     this.mixed = false;
     this.fip = -1;

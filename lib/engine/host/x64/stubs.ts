@@ -71,6 +71,8 @@ export interface Stubs {
 /** Bytes that a yield has on the stack: a return address and four registers. */
 const YIELD_FRAME = 40;
 const GRANULE_SHIFT = Math.log2(CODE_GRANULE);
+/** MXCSR: flush to zero, rounding control, denormals are zeros. All 0 in the modes that native code runs in. */
+const MODES = 0xe040;
 /** MXCSR exception masks. */
 const MASKS = 0x1f80;
 
@@ -87,8 +89,7 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
     for (const r of saved) asm.push(r);
     asm.lea(3, R.RBP, abi === 'win64' ? R.RCX : R.RDI, NO_INDEX, 0, STATE_BIAS);
     asm.store(3, mem(Slot.X_NATIVE_SP), R.RSP);
-    // stmxcsr, then the guest's MXCSR with all exceptions masked.
-    asm.sse(0, 1, 0, 0xae, 3, mem(Slot.X_NATIVE_MXCSR));
+    // The guest's MXCSR with all exceptions masked.
     asm.load(2, R.RAX, mem(Slot.MXCSR));
     asm.alui(2, Alu.OR, R.RAX, MASKS);
     asm.store(2, mem(Slot.X_SCRATCH), R.RAX);
@@ -129,15 +130,23 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   asm.call(stubs.vecSave);
   asm.patch32(clean, asm.p);
   asm.patch32(noVec, asm.p);
+  asm.load(2, R.RCX, mem(Slot.MXCSR));
+  asm.alui(2, Alu.CMP, mem(Slot.X_MXCSR_USED), 0);
+  const unused = asm.jccLater(Cc.E);
   asm.sse(0, 1, 0, 0xae, 3, mem(Slot.X_SCRATCH));
   asm.load(2, R.RAX, mem(Slot.X_SCRATCH));
-  asm.load(2, R.RCX, mem(Slot.MXCSR));
   // Guest MXCSR = its own mask bits, everything else from the register: c ^ ((a ^ c) & ~masks).
   asm.alu(2, Alu.XOR, R.RAX, R.RCX);
   asm.alui(2, Alu.AND, R.RAX, ~MASKS);
   asm.alu(2, Alu.XOR, R.RCX, R.RAX);
   asm.store(2, mem(Slot.MXCSR), R.RCX);
-  asm.sse(0, 1, 0, 0xae, 2, mem(Slot.X_NATIVE_MXCSR));
+  asm.patch32(unused, asm.p);
+  // The native caller has the modes of the ABI, and its flags mean nothing.
+  asm.testi(2, R.RCX, MODES);
+  const same = asm.jccLater(Cc.E);
+  asm.movi(2, mem(Slot.X_SCRATCH), MASKS);
+  asm.sse(0, 1, 0, 0xae, 2, mem(Slot.X_SCRATCH));
+  asm.patch32(same, asm.p);
   asm.load(2, R.RAX, mem(Slot.X_INSN) + 4);
   asm.load(3, R.RSP, mem(Slot.X_NATIVE_SP));
   for (const r of [...saved].reverse()) asm.pop(r);
@@ -147,6 +156,7 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   align();
   stubs.enter = asm.p;
   prologue();
+  asm.movi(2, mem(Slot.X_MXCSR_USED), 0);
   asm.load(3, R.RAX, mem(Slot.PC));
   asm.movsx(2, 3, R.RSP, mem(Slot.X_RETURNS));
   asm.alu(3, Alu.ADD, R.RSP, R.RBP);
