@@ -51,7 +51,7 @@ export class Shell {
     this.text = '';
     // The marks are in pieces, so that the echo of what is typed does not look like them.
     this.stream.write(`echo "<vmx-""begin ${mark}>"; { ${command}\n}; echo "<vmx-""end ${mark} $?>"\n`);
-    const m = await this.until(new RegExp(`<vmx-begin ${mark}>\\r?\\n([^]*?)<vmx-end ${mark} (\\d+)>`), timeout);
+    const m = await this.until(new RegExp(`<vmx-begin ${mark}>(?:\\r?\\n)?([^]*?)<vmx-end ${mark} (\\d+)>`), timeout);
     if (m === null) throw new VmxError('ERR_CLOSED', `the stream ended before the command did: ${command}`);
     return { output: m[1]!.replaceAll('\r', '').trimEnd(), status: Number(m[2]) };
   }

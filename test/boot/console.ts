@@ -63,11 +63,14 @@ export class Console {
     this.serial.write(text);
   }
 
-  /** Runs a shell command. The marks are quoted so that the echo of what is typed does not look like them. */
+  /**
+   * Runs a shell command. The marks are quoted so that the echo of what is typed does not look like them; no line end is waited for, since a message of the kernel's may
+   * come before it.
+   */
   async run(command: string): Promise<{ output: string; status: number }> {
     this.type(`echo "<<"go">>"; ${command}; echo "<<"end:$?">>"\n`);
-    await this.until(/<<go>>\r?\n/);
-    const m = await this.until(/([^]*?)<<end:(\d+)>>\r?\n/);
+    await this.until(/<<go>>(\r?\n)?/);
+    const m = await this.until(/([^]*?)<<end:(\d+)>>/);
     return { output: m[1]!.replaceAll('\r', '').trimEnd(), status: Number(m[2]) };
   }
 }
