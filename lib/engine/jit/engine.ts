@@ -418,7 +418,13 @@ export class Engine {
     const V = cpu.V;
     if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
     if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
-    return this.lookup(cpu).entryA;
+    this.jumps.use(cpu);
+    const known = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    if (known !== null) return known.entryA;
+    const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
+    if (f === null) return this.lookup(cpu).entryA;
+    this.deliver(cpu, f);
+    return -1;
   }
 
   private deliver(cpu: GuestCpu, f: GuestFault): void {
