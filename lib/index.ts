@@ -25,6 +25,7 @@ export type { HostForward } from './net/user/user-net.js';
 export { VncServer } from './control/vnc/server.js';
 export { WebConsole, type WebConsoleOptions } from './control/web/console.js';
 export { PortServer } from './control/port-server.js';
+export { SerialServer } from './control/serial-server.js';
 export { GdbServer } from './control/gdb/server.js';
 export { QmpServer } from './control/qmp/server.js';
 export { QmpClient, QmpError, type QmpEvent } from './control/qmp/client.js';

@@ -85,7 +85,7 @@ const OPTIONS = {
   snapshot: { type: 'boolean', default: false, describe: 'discard all writes to disks' },
   share: { type: 'string', array: true, describe: 'FOLDER,tag=NAME[,readonly]: a folder for the guest (mount -t 9p -o trans=virtio,version=9p2000.L NAME /mnt), repeatable' },
   device: { type: 'string', array: true, describe: "NAME[,k=v...], repeatable; 'help' lists the models" },
-  serial: { type: 'string', describe: 'first serial port: stdio (default), none, file:PATH' },
+  serial: { type: 'string', describe: 'first serial port: stdio (default), none, file:PATH, unix:PATH or tcp:[HOST:]PORT for clients' },
   display: { type: 'string', default: 'none', describe: 'none; vnc[:[HOST:]PORT][,password=FILE][,websocket=PORT]: a VNC server; web[:[HOST:]PORT][,token=FILE]: a page for browsers; term: text modes in this terminal' },
   vga: { type: 'string', describe: 'display device: std, virtio, none (default: std, but none with a kernel unless there are screenshots)' },
   screenshot: { type: 'string', array: true, describe: 'FILE.png: write the screen at the end; FILE.png@SECONDS: after so long, and go on; repeatable' },
@@ -243,7 +243,7 @@ function openDebugcon(mode: string, vm: VirtualMachine): WriteStream | null {
 /** Where the serial port goes: to the terminal, unless that is the screen. */
 function serialMode(a: BootArgs): string {
   if (!takesTerminal(a.display)) return a.serial ?? 'stdio';
-  if (a.serial === 'stdio') throw new UsageError('--serial: stdio is the screen with --display term (none and file:PATH are available)');
+  if (a.serial === 'stdio') throw new UsageError('--serial: stdio is the screen with --display term (none, file:PATH, unix:PATH and tcp:PORT are available)');
   return a.serial ?? 'none';
 }
 
@@ -274,6 +274,7 @@ async function boot(a: BootArgs): Promise<number> {
     // Servers are loaded when asked for: most boots have none.
     for (const endpoint of qmp) await (await import('../control/qmp/server.js')).QmpServer.listen(vm, endpoint, VERSION);
     for (const { name, endpoint } of ports) await (await import('../control/port-server.js')).PortServer.listen(vm, name, endpoint);
+    if (terminal.endpoint !== null) await (await import('../control/serial-server.js')).SerialServer.listen(vm, terminal.endpoint);
     if (gdb !== null) {
       const client = new Promise<void>((resolve) => void (gdbClient = resolve));
       const { GdbServer } = await import('../control/gdb/server.js');

@@ -1,5 +1,6 @@
-/** Joins the guest's serial port to standard input and output (or a file), with the Ctrl-A escape. */
+/** Joins the guest's serial port to standard input and output (or a file, or a socket), with the Ctrl-A escape. */
 import { createWriteStream, type WriteStream } from 'node:fs';
+import { type Endpoint, parseEndpoint } from '../control/endpoint.js';
 import { UsageError } from '../errors.js';
 import { MonitorLine } from './monitor-line.js';
 import { checkOutput } from './output.js';
@@ -15,6 +16,8 @@ export class Terminal {
   private escape = false;
   private tail = '';
   private raw = false;
+  /** Where clients of the port are served; null: nowhere. */
+  readonly endpoint: Endpoint | null;
   private readonly onInput = (chunk: Buffer): void => this.input(chunk);
 
   private vm!: VirtualMachine;
@@ -26,9 +29,9 @@ export class Terminal {
     private readonly mode: string,
     private readonly exitOn: string | null,
   ) {
-    if (mode !== 'stdio' && mode !== 'none' && !mode.startsWith('file:')) throw new UsageError(`--serial: '${mode}' is not available (stdio, none, file:PATH are)`);
-    if (!mode.startsWith('file:')) return;
-    checkOutput(mode.slice(5), '--serial');
+    this.endpoint = /^(unix|tcp):/.test(mode) ? parseEndpoint(mode, '--serial') : null;
+    if (mode.startsWith('file:')) checkOutput(mode.slice(5), '--serial');
+    else if (this.endpoint === null && mode !== 'stdio' && mode !== 'none') throw new UsageError(`--serial: '${mode}' is not available (stdio, none, file:PATH, unix:PATH, tcp:[HOST:]PORT are)`);
   }
 
   open(vm: VirtualMachine): void {

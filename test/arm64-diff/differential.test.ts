@@ -12,9 +12,9 @@ const runner = noAddon === null ? buildRunner(dir) : { missing: noAddon };
 
 describe.skipIf(skipFor('missing' in runner ? runner.missing : null))('A64 instructions as qemu-user executes them', () => {
   for (const jit of [false, true]) {
-    it(jit ? 'generated code' : 'interpreter', () => {
+    it(jit ? 'generated code' : 'interpreter', async () => {
       if ('missing' in runner) return;
-      expect(runDifferential(runner, { seed: jit ? 2 : 1, cases: 6000, jit })).toEqual([]);
+      expect(await runDifferential(runner, { seed: jit ? 2 : 1, cases: 6000, jit })).toEqual([]);
     }, 300_000);
   }
 });

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setImmediate } from 'node:timers/promises';
 import { type Difference, onPath, type Runner } from '../arm64-diff/differ.js';
 import { Emulator } from './emulate.js';
 import { Generator, type Family } from './generate.js';
@@ -48,12 +49,14 @@ export interface Options {
   limit?: number;
 }
 
-export function runDifferential(runner: Runner, o: Options): Difference[] {
+export async function runDifferential(runner: Runner, o: Options): Promise<Difference[]> {
   const generator = new Generator(o.seed, o.families);
   const emulator = new Emulator(o.jit);
   const found: Difference[] = [];
   const batch = 2000;
   for (let done = 0; done < o.cases && found.length < (o.limit ?? 20); done += batch) {
+    // The test runner wants to hear from its tests.
+    await setImmediate();
     const n = Math.min(batch, o.cases - done);
     const input = new Uint8Array(n * RECORD);
     const view = new DataView(input.buffer);

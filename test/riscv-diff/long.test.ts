@@ -9,13 +9,13 @@ import type { Family } from './generate.js';
 const { RV64_CASES, RV64_SEED, RV64_FAMILY, RV64_INTERP } = process.env;
 
 describe.skipIf(RV64_CASES === undefined)('long differential run', () => {
-  it('finds no difference', () => {
+  it('finds no difference', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'vmx-rv64-'));
     try {
       const runner = buildRunner(dir);
       if ('missing' in runner) throw new Error(runner.missing);
       const families = RV64_FAMILY === undefined || RV64_FAMILY === '' ? undefined : (RV64_FAMILY.split(',') as Family[]);
-      const found = runDifferential(runner, { seed: Number(RV64_SEED), cases: Number(RV64_CASES), families, jit: RV64_INTERP !== '1', limit: 40 });
+      const found = await runDifferential(runner, { seed: Number(RV64_SEED), cases: Number(RV64_CASES), families, jit: RV64_INTERP !== '1', limit: 40 });
       for (const d of found) console.log(`${d.case} ${d.name} ${d.word}: ${d.text}`);
       expect(found.length).toBe(0);
     } finally {

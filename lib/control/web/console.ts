@@ -7,10 +7,10 @@ import { VmxError } from '../../errors.js';
 import type { VirtualMachine } from '../../machine/virtual-machine.js';
 import { type Endpoint, listenAt } from '../endpoint.js';
 import { QmpServer } from '../qmp/server.js';
+import { SerialHub } from '../serial-hub.js';
 import { VncServer } from '../vnc/server.js';
 import { target } from './access.js';
 import { answer, answerFile, answerJson, Gate, PATIENCE, type TcpEndpoint } from './gate.js';
-import { SerialHub } from './serial.js';
 import { Sockets } from './sockets.js';
 
 export interface WebConsoleOptions {

@@ -14,8 +14,8 @@ const missing = noAddon ?? (cc === undefined || !onPath('aarch64-linux-gnu-ld') 
 const dir = mkdtempSync(join(tmpdir(), 'vmx-metal-arm64-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Assembles, links, and runs the program. @returns its lines. */
-async function run(program: string, accel: 'jit' | 'interp'): Promise<string[]> {
+/** Assembles, links, and runs the program. @returns its lines, and how many loops were compiled as one piece. */
+async function run(program: string, accel: 'jit' | 'interp'): Promise<{ lines: string[]; regions: number }> {
   const object = join(dir, `${program}.o`);
   const kernel = join(dir, `${program}.elf`);
   execFileSync(cc!, ['-c', '-march=armv8.2-a', '-o', object, fileURLToPath(new URL(`${program}.S`, import.meta.url))], { stdio: 'pipe' });
@@ -25,16 +25,22 @@ async function run(program: string, accel: 'jit' | 'interp'): Promise<string[]> 
   vm.serial.on('data', (b: Uint8Array) => (text += Buffer.from(b).toString('latin1')));
   vm.start();
   expect(await vm.wait()).toMatchObject({ reason: 'power-off' });
-  return text.trim().split('\n');
+  return { lines: text.trim().split('\n'), regions: (await vm.stats()).engine.regions };
 }
 
 describe.skipIf(skipFor(missing))('ARM64 bare metal', () => {
   for (const accel of ['jit', 'interp'] as const) {
     it.each([['system', 38], ['debug', 28]] as const)(`%s.S on ${accel}`, async (program, checks) => {
-      const lines = await run(program, accel);
+      const { lines } = await run(program, accel);
       expect(lines.filter((l) => l.startsWith('BAD'))).toEqual([]);
       expect(lines.filter((l) => l.startsWith('ok')).length).toBe(checks);
       expect(lines.at(-1)).toBe('done');
+    }, 120_000);
+
+    it(`a page that changes under a hot loop on ${accel}`, async () => {
+      const { lines, regions } = await run('loop', accel);
+      expect(lines).toEqual(['ok page_a', 'ok page_b', 'ok page_a_again', 'done']);
+      expect(regions > 0).toBe(accel === 'jit');
     }, 120_000);
   }
 });

@@ -1,6 +1,6 @@
 /** The serial console for several who watch and type: newcomers get the last of what was printed. */
 import type { Duplex } from 'node:stream';
-import type { VirtualMachine } from '../../machine/virtual-machine.js';
+import type { VirtualMachine } from '../machine/virtual-machine.js';
 
 const BACKLOG = 64 * 1024;
 /** Bytes that may wait for a slow client. */
