@@ -174,7 +174,7 @@ export class Engine {
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
-    this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null);
+    this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
       const mapAt = map.codeMap?.address ?? 0;
