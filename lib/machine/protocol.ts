@@ -1,4 +1,5 @@
 /** Messages between a VirtualMachine and the worker that runs it. Plain data. */
+import type { KvmHost } from '../accel/kvm/system.js';
 import type { AccelStats } from '../accel/accelerator.js';
 import type { EngineStats } from '../engine/jit/engine.js';
 import type { PciInfo } from '../devices/pci/pci.js';
@@ -203,4 +204,6 @@ export interface WorkerInit {
   config: MachineConfig;
   /** `engineBuild()`, computed while the worker loads; null if nobody will ask for it. */
   build: string | null;
+  /** What the host's KVM is, likewise; null: the worker looks by itself. */
+  kvm: KvmHost | null;
 }

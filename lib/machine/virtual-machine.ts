@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { Worker } from 'node:worker_threads';
+import { type KvmHost, kvmHost } from '../accel/kvm/system.js';
 import { engineBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
 import { suggestion } from '../suggest.js';
@@ -20,7 +21,7 @@ import { Network } from './network.js';
 import type { PortInfo } from './stream-protocol.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
-import { takeWorker } from './worker-start.js';
+import { isWorkerStarting, takeWorker } from './worker-start.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, GuestEvent, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
@@ -105,6 +106,17 @@ class SerialPort extends Duplex {
   }
 }
 
+/** The host's KVM, if the machine will ask for it. What is wrong with it the machine reports. */
+function kvmAhead(c: MachineConfig): KvmHost | null {
+  if (c.arch !== 'x86_64' || !(c.accel.name === 'auto' || c.accel.name === 'kvm' || c.switchable)) return null;
+  try {
+    return kvmHost(c.accel.kvm.device);
+  } catch (e) {
+    if (!(e instanceof VmxError)) throw e;
+    return null;
+  }
+}
+
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
   /** The guest's first serial port. */
   readonly serial: Duplex;
@@ -171,8 +183,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   static async create(options: MachineOptions = {}, signal?: AbortSignal): Promise<VirtualMachine> {
     const config = resolveConfig(options);
     signal?.throwIfAborted();
+    // A worker that the command line has started is still loading its program; elsewhere this thread is not to be kept.
+    const kvm = isWorkerStarting() ? kvmAhead(config) : null;
     const worker = takeWorker();
-    const init: WorkerInit = { config, build: config.aot.mode === 'off' ? null : engineBuild() };
+    const init: WorkerInit = { config, build: config.aot.mode === 'off' ? null : engineBuild(), kvm };
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     const vm = await new Promise<VirtualMachine>((resolve, reject) => {
       worker.once('error', reject);

@@ -73,6 +73,11 @@ export function prestart(arch: ArchName): void {
   spare.unref();
 }
 
+/** `prestart` has been called, and no machine has taken the worker yet. */
+export function isWorkerStarting(): boolean {
+  return spare !== null;
+}
+
 /** A worker that waits for `WorkerInit`; one that cannot be loaded tells its taker. */
 export function takeWorker(): Worker {
   const w = spare ?? start(null);

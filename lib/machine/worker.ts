@@ -1,5 +1,6 @@
 /** Entry of the worker that runs one machine. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { assumeKvmHost } from '../accel/kvm/system.js';
 import { assumeBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
 import { Machine } from './machine.js';
@@ -55,8 +56,9 @@ const ask = (workerData as WorkerStart).arch;
 // The machine's configuration asks again, and reports what goes wrong.
 if (ask !== null) loadArch(ask).catch(() => undefined);
 
-async function start({ config, build }: WorkerInit, atEnd: (arch: ArchName) => void): Promise<void> {
+async function start({ config, build, kvm }: WorkerInit, atEnd: (arch: ArchName) => void): Promise<void> {
   if (build !== null) assumeBuild(build);
+  if (kvm !== null) assumeKvmHost(kvm);
   const arch = await loadArch(config.arch);
   if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
   const machine = new Machine(config, arch, {

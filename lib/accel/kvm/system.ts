@@ -138,6 +138,11 @@ export function kvmHost(device = KVM_DEVICE): KvmHost {
   return (known = { device, maxVcpus, tscKHz, emulationFailureExits, breakpoints, coalescedPage, kernelNsPerInsn: nsPerInsn, shutdownKeepsState, tscOffsets, keepsTranslations, irqchip: { split: split === true && apic, full: full === true && apic }, dirtyRing, ioeventfd: ioeventfd > 0, irqfd: irqfd > 0 && resample > 0, synic: synic > 0, cpuid, userCpuid });
 }
 
+/** Another thread of this process has looked: that takes 10 to 20 ms. */
+export function assumeKvmHost(host: KvmHost): void {
+  known = host;
+}
+
 /** Features that are instructions of user mode: all that the kernel has to do for them is to keep registers. */
 const USER_LEVEL: ReadonlySet<string> = new Set([
   'sse', 'sse2', 'sse3', 'ssse3', 'sse4_1', 'sse4_2', 'avx', 'avx2', 'bmi1', 'bmi2', 'f16c', 'fma', 'abm', 'movbe', 'popcnt', 'xsave', 'xsaveopt', 'xsavec', 'xgetbv1', 'xsaveerptr',

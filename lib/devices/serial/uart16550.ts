@@ -184,6 +184,8 @@ export class Uart16550 extends ByteIo implements Device, IoHandler {
   private readonly timer: DeviceTimer;
   private readonly txByte = new Uint8Array(1);
 
+  /** Interrupt output as the controllers know it; null: not told yet. */
+  private level: boolean | null = null;
   private s = initial();
   /** Modem inputs as the back end holds them. */
   private modemIn: number = Msr.CTS | Msr.DSR | Msr.DCD;
@@ -204,6 +206,7 @@ export class Uart16550 extends ByteIo implements Device, IoHandler {
     // Input is the user's, not the device's.
     this.s.queue = queue;
     this.s.msr = this.modemIn;
+    this.level = null;
     this.syncIrq();
   }
 
@@ -214,6 +217,7 @@ export class Uart16550 extends ByteIo implements Device, IoHandler {
 
   restore(saved: SavedState): void {
     this.s = loadState(this.name, SCHEMA, VERSION, saved);
+    this.level = null;
     this.syncIrq();
   }
 
@@ -458,7 +462,9 @@ export class Uart16550 extends ByteIo implements Device, IoHandler {
     this.tick();
     const s = this.s;
     const gated = this.gateByOut2 && (!(s.mcr & Mcr.OUT2) || (s.mcr & Mcr.LOOP) !== 0);
-    this.irq.set(!gated && this.interruptId() !== Iir.NONE);
+    const level = !gated && this.interruptId() !== Iir.NONE;
+    // Most calls change nothing: the interrupt controllers are told what is new.
+    if (level !== this.level) this.irq.set((this.level = level));
     // A delay matters only to an interrupt that is enabled; others run out when somebody looks.
     const tx = s.ier & Ier.THRE && s.thriAt >= 0 ? s.thriAt : Infinity;
     const rx = s.ier & Ier.RDA && s.timeoutAt >= 0 ? s.timeoutAt : Infinity;
