@@ -134,6 +134,8 @@ export interface GuestCpu {
    */
   tryLoad?(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined;
   tryStore?(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined;
+  /** The same of `fetchAddress`: the fault that it is going to raise, or null. Of a fault, X_INSN and PCBASE are set to PC. */
+  tryFetch?(): GuestFault | null;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

@@ -75,6 +75,8 @@ const PAGE = 4096;
 /** A page that writes have emptied so often stays a code page, until so many writes have met no code there. */
 const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
+/** The code cache keeps no code of a page whose code the guest has replaced so often: a program that makes code as it goes, and no later run will have it at all. */
+const NOT_KEPT = 4;
 /** So many writes to code in a row, each near the end of the one before, overwrite the page: none of its blocks is worth keeping. */
 const OVERWRITES = 8;
 /** A hint that misses more often costs more than it saves: a miss may be a branch that the host did not predict. */
@@ -155,6 +157,8 @@ export class Engine {
   private hintsAsked = 0;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
+  /** How often writes have taken the last block of a page. */
+  private readonly replaced = new Map<number, number>();
   private readonly sites = new ChainSites(() => this.o.host);
   /** Of the block linked last: row of a chain site that leads to no block yet, and the page offset it wants, in turn. */
   private readonly openSites: number[] = [];
@@ -170,7 +174,7 @@ export class Engine {
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
-    this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null);
+    this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
       const mapAt = map.codeMap?.address ?? 0;
@@ -418,7 +422,13 @@ export class Engine {
     const V = cpu.V;
     if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
     if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
-    return this.lookup(cpu).entryA;
+    this.jumps.use(cpu);
+    const known = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    if (known !== null) return known.entryA;
+    const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
+    if (f === null) return this.lookup(cpu).entryA;
+    this.deliver(cpu, f);
+    return -1;
   }
 
   private deliver(cpu: GuestCpu, f: GuestFault): void {
@@ -635,7 +645,7 @@ export class Engine {
     } else {
       const sites = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
       // Kept as it is before jumps are patched. A page that is no RAM cannot be compared later.
-      if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
+      if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE) && (cached || (this.replaced.get(pageOff) ?? 0) < NOT_KEPT)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
       this.openSites.length = 0;
       this.link(block, sites, this.pages.get(pageOff));
     }
@@ -818,7 +828,10 @@ export class Engine {
       return;
     }
     // Code that is patched again and again: making the page plain memory and back costs more than a few slow writes.
-    if (page.idle++ === 0) page.emptied++;
+    if (page.idle++ === 0) {
+      page.emptied++;
+      this.replaced.set(pageOff, (this.replaced.get(pageOff) ?? 0) + 1);
+    }
     if (page.emptied < PATCHED_OFTEN || page.idle > STAYS_CODE) {
       this.pages.delete(pageOff);
       this.map.codePages[pageOff / PAGE] = 0;
@@ -897,6 +910,7 @@ export class Engine {
     }
     this.pages.clear();
     this.emptied.clear();
+    this.replaced.clear();
     this.spoiled.clear();
     this.hinted = [];
     this.sites.clear();

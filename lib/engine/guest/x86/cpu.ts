@@ -531,6 +531,14 @@ export class X86Cpu implements GuestCpu {
     return this.mmu.fetch(lo, hi);
   }
 
+  tryFetch(): GuestFault | null {
+    const V = this.V;
+    // An address that is none is the branch's fault: fetchAddress looks at X_INSN for that.
+    if (this.debug.stepping || !(this.mode & Mode.CSFLAT) || !canonical(V[PC + 1]!, this.mmu.canonicalBits)) return null;
+    this.restartAt();
+    return this.mmu.tryFetch(V[PC]!, V[PC + 1]!);
+  }
+
   /**
    * Physical address of the page after the one PC is in, for an instruction that spans both. A fault is reported for
    * the instruction at PC.

@@ -981,6 +981,7 @@ export class X86Mmu {
       return this.ipa[i]! + (lo & 0xfff);
     }
     const pa = this.translate(lo, hi, Acc.FETCH, user ? Ix.USER : Ix.KERNEL);
+    if (pa === Walk.FAULT) return pa;
     this.itagLo[i] = pageLo;
     this.itagHi[i] = hi;
     this.ipa[i] = pa - (pa & 0xfff);
@@ -989,6 +990,16 @@ export class X86Mmu {
     if (!this.fetchGlobal && this.icount < ITLB_ENTRIES) this.ilist[this.icount++] = i;
     this.itlbUsed = true;
     return pa;
+  }
+
+  /** The page fault that a fetch at hi:lo, a canonical address, raises, or null. */
+  tryFetch(lo: number, hi: number): GuestFault | null {
+    this.quiet = true;
+    try {
+      return this.fetch(lo, hi) === Walk.FAULT ? this.denied : null;
+    } finally {
+      this.quiet = false;
+    }
   }
 
   /** CS limit and canonical checks for the instruction pointer in hi:lo (linear). */
