@@ -69,8 +69,10 @@ export class Console {
    */
   async run(command: string): Promise<{ output: string; status: number }> {
     this.type(`echo "<<"go">>"; ${command}; echo "<<"end:$?">>"\n`);
-    await this.until(/<<go>>(\r?\n)?/);
+    const go = await this.until(/<<go>>(\r?\n)?/);
     const m = await this.until(/([^]*?)<<end:(\d+)>>/);
-    return { output: m[1]!.replaceAll('\r', '').trimEnd(), status: Number(m[2]) };
+    // The first mark's line end may have come later.
+    const output = go[1] === undefined ? m[1]!.replace(/^\r?\n/, '') : m[1]!;
+    return { output: output.replaceAll('\r', '').trimEnd(), status: Number(m[2]) };
   }
 }
