@@ -51,6 +51,8 @@ class Connection implements StreamClient {
   /** The program sends no more; the guest has been told so. */
   over = false;
   shut = false;
+  /** The program has gone, and what it has sent has not: the connection ends after that. */
+  lingers = false;
   /** The guest sends no more. */
   guestOver = false;
 
@@ -88,7 +90,13 @@ class Connection implements StreamClient {
 
   closed(): void {
     this.peer = null;
-    this.dev.abort(this);
+    // A program that has said all and goes is not to lose what the guest has had no room for.
+    if (this.over && !this.shut && this.onAnswer === null) {
+      this.lingers = true;
+      this.dev.pump();
+    } else {
+      this.dev.abort(this);
+    }
   }
 }
 
@@ -225,7 +233,7 @@ export class VirtioVsock implements VirtioDevice {
   /** A connection with something to send; it goes to the end of the line. */
   private nextReady(): Connection | null {
     for (const [k, c] of this.connections) {
-      if (c.peer === null || c.shut) continue;
+      if ((c.peer === null && !c.lingers) || c.shut) continue;
       const data = c.toGuest.length > 0;
       if (data ? c.credit === 0 : !c.over) continue;
       this.connections.delete(k);
@@ -241,7 +249,7 @@ export class VirtioVsock implements VirtioDevice {
     if (part.length === 0) {
       if (c.toGuest.length === 0) {
         c.shut = true;
-        this.put({ hostPort: c.hostPort, guestPort: c.guestPort, op: Op.SHUTDOWN, flags: SHUTDOWN_SEND | (c.guestOver ? SHUTDOWN_RCV : 0), connection: c }, 0);
+        this.put({ hostPort: c.hostPort, guestPort: c.guestPort, op: Op.SHUTDOWN, flags: SHUTDOWN_SEND | (c.guestOver || c.lingers ? SHUTDOWN_RCV : 0), connection: c }, 0);
       } else {
         // A buffer too small for anything.
         this.t!.queue[RX]!.push(this.chain.head, 0);

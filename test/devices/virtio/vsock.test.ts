@@ -139,6 +139,27 @@ describe('virtio-vsock', () => {
     expect([received(), r.gone]).toEqual([[[RST, 1000, 5, '']], false]);
   });
 
+  it('delivers what a program has sent before it went', () => {
+    const p = connected();
+    p.client.received(Buffer.from('x'.repeat(150)));
+    expect(received()).toEqual([[RW, 1000, 5, 'x'.repeat(100)]]);
+    p.client.ended();
+    p.client.closed();
+    expect(received()).toEqual([]);
+    // Room again: the rest, then the end of both directions.
+    expect(send(packet(CREDIT_UPDATE, 5, 1000, { forwarded: 100 }))).toEqual([[RW, 1000, 5, 'x'.repeat(50)], [SHUTDOWN, 1000, 5, '']]);
+    expect(send(packet(SHUTDOWN, 5, 1000, { flags: 3 }))).toEqual([[RST, 1000, 5, '']]);
+    expect(send(packet(CREDIT_UPDATE, 5, 1000))).toEqual([[RST, 1000, 5, '']]);
+  });
+
+  it('resets the connection of a program that went without an end', () => {
+    const p = connected();
+    p.client.received(Buffer.from('x'.repeat(150)));
+    received();
+    p.client.closed();
+    expect(received()).toEqual([[RST, 1000, 5, '']]);
+  });
+
   it('connects to the guest', () => {
     const answers: boolean[] = [];
     let p: Peer | null = null;
