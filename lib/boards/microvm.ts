@@ -8,26 +8,20 @@ import { installBiosMemory, programLegacyDevices } from '../boot/bios.js';
 import { ramLayout } from '../boot/e820.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiGed, GED_EVENT_BYTES, GED_REGISTER_BYTES } from '../devices/acpi/ged.js';
-import type { Device } from '../devices/device.js';
-import type { InputRouter } from '../devices/input/router.js';
-import type { InterruptHardware } from '../devices/irq/hardware.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
 import { VIRTIO_MMIO_BYTES } from '../devices/virtio/mmio-transport.js';
-import type { ScreenSource } from '../display/screen-source.js';
-import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError, VmxError } from '../errors.js';
 import { SHADOW_BASE, SHADOW_END } from '../memory/shadow.js';
 import type { CpuStart, PcBoardHost, PcBoardModel } from './board.js';
-import type { BoardControls } from './controls.js';
 import { addConsoles, addInterruptControllers, addIntervalTimers, addPort92 } from './parts/core.js';
 import { addDisks } from './parts/disks.js';
-import type { Drive } from './parts/drive.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addFwCfg, fillCmos } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
-import { addNets, type NetConnection } from './parts/net.js';
+import { addNets } from './parts/net.js';
 import { Parts } from './parts/parts.js';
 import { VirtioSlots } from './parts/virtio-slots.js';
+import { X86Board } from './x86-board.js';
 
 /** Where things are that PCs do not have. */
 const enum At {
@@ -41,21 +35,16 @@ const enum At {
   ACPI_TABLES = 0xf_0000,
 }
 
-export class MicrovmBoard implements PcBoardModel {
-  readonly devices: readonly Device[];
-  readonly interruptSources: readonly InterruptSource[];
-  onSerialRoom: () => void = () => {};
+export class MicrovmBoard extends X86Board implements PcBoardModel {
   readonly pci = null;
-  private readonly p: Parts;
-  private readonly uart: Uart16550;
+  protected readonly uart: Uart16550;
   private readonly ged: AcpiGed;
   private readonly slots: VirtioSlots;
 
   constructor(private readonly host: PcBoardHost) {
-    const p = (this.p = new Parts(host));
+    super(new Parts(host));
+    const { p } = this;
     const m = p.memory;
-    this.devices = p.devices;
-    this.interruptSources = p.interruptSources;
     m.mapRam(SHADOW_BASE, SHADOW_END - SHADOW_BASE, SHADOW_BASE);
     addInterruptControllers(p);
     addIntervalTimers(p, p.isa[0]!, p.isa[8]!);
@@ -97,39 +86,7 @@ export class MicrovmBoard implements PcBoardModel {
     throw new VmxError('ERR_INTERNAL', 'machine microvm has no sleep states');
   }
 
-  get irq(): InterruptHardware {
-    return this.p.irq;
-  }
-
-  get screen(): ScreenSource | null {
-    return this.p.screen;
-  }
-
-  get drives(): readonly Drive[] {
-    return this.p.drives;
-  }
-
-  get nets(): readonly NetConnection[] {
-    return this.p.nets;
-  }
-
-  get controls(): BoardControls {
-    return this.p.controls;
-  }
-
-  get input(): InputRouter {
-    return this.p.input;
-  }
-
-  serialInput(bytes: Uint8Array): number {
-    return this.uart.receive(bytes);
-  }
-
   powerButton(): void {
     this.ged.powerButton();
-  }
-
-  close(): void {
-    for (const close of this.p.onClose) close();
   }
 }

@@ -4,14 +4,8 @@ import { installBiosMemory, programLegacyDevices } from '../boot/bios.js';
 import { ramLayout } from '../boot/e820.js';
 import { loadKernel } from '../boot/loader.js';
 import { AcpiPm } from '../devices/acpi/pm.js';
-import type { Device } from '../devices/device.js';
-import type { InterruptHardware } from '../devices/irq/hardware.js';
-import type { ScreenSource } from '../display/screen-source.js';
-import type { BoardControls } from './controls.js';
-import type { InputRouter } from '../devices/input/router.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import type { Uart16550 } from '../devices/serial/uart16550.js';
-import type { InterruptSource } from '../engine/cpu.js';
 import { UsageError, VmxError } from '../errors.js';
 import type { PcBoardHost, PcBoardModel, CpuStart } from './board.js';
 import { addConsoles, addInterruptControllers, addLegacy, addTimers } from './parts/core.js';
@@ -20,10 +14,10 @@ import { addDisplay, type Display } from './parts/display.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addAcpiFiles, addFwCfg, addKernelItems, fillCmos, finishFwCfg, pciHole64 } from './parts/firmware.js';
 import { Pc } from './parts/map.js';
-import type { Drive } from './parts/drive.js';
 import { HotPlug } from './parts/hotplug.js';
-import { addNets, type NetConnection } from './parts/net.js';
+import { addNets } from './parts/net.js';
 import { Parts } from './parts/parts.js';
+import { X86Board } from './x86-board.js';
 
 /** What ACPI tables say about the chipset. */
 export type ChipsetAcpi = Pick<AcpiBoard, 'pmBase' | 'gpeBase' | 'gpeLength' | 'acpiEnable' | 'acpiDisable' | 'pciHoles' | 'pirqs' | 'isaDevice' | 'ecam'>;
@@ -63,12 +57,8 @@ export function addAcpiPm(p: Parts, o: { acpiEnable: number; acpiDisable: number
   return pm;
 }
 
-export class PcFamilyBoard implements PcBoardModel {
-  readonly devices: readonly Device[];
-  readonly interruptSources: readonly InterruptSource[];
-  onSerialRoom: () => void = () => {};
-  private readonly p: Parts;
-  private readonly uart: Uart16550;
+export class PcFamilyBoard extends X86Board implements PcBoardModel {
+  protected readonly uart: Uart16550;
   private readonly chipset: Chipset;
   private readonly display: Display | null;
   readonly hotplug: HotPlug;
@@ -79,9 +69,8 @@ export class PcFamilyBoard implements PcBoardModel {
     private readonly host: PcBoardHost,
     addChipset: (p: Parts) => Chipset,
   ) {
-    const p = (this.p = new Parts(host));
-    this.devices = p.devices;
-    this.interruptSources = p.interruptSources;
+    super(new Parts(host));
+    const { p } = this;
     addInterruptControllers(p);
     addTimers(p);
     fillCmos(p);
@@ -144,43 +133,11 @@ export class PcFamilyBoard implements PcBoardModel {
     return { mode: 'real16', cs: (vector >>> 4) & 0xffff, rip: vector & 15, regs: {}, cr3: 0, gdt: { base: 0, limit: 0xffff }, ds: 0 };
   }
 
-  get irq(): InterruptHardware {
-    return this.p.irq;
-  }
-
-  get screen(): ScreenSource | null {
-    return this.p.screen;
-  }
-
-  get drives(): readonly Drive[] {
-    return this.p.drives;
-  }
-
-  get nets(): readonly NetConnection[] {
-    return this.p.nets;
-  }
-
   get pci(): PciBus {
     return this.p.pci;
   }
 
-  get controls(): BoardControls {
-    return this.p.controls;
-  }
-
-  get input(): InputRouter {
-    return this.p.input;
-  }
-
-  serialInput(bytes: Uint8Array): number {
-    return this.uart.receive(bytes);
-  }
-
   powerButton(): void {
     this.chipset.pm.powerButton();
-  }
-
-  close(): void {
-    for (const close of this.p.onClose) close();
   }
 }

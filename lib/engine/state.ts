@@ -154,6 +154,8 @@ export const TLB_CODE = 0x800;
 /** Invalid tag: no page address has bit 0 set. */
 export const TLB_INVALID = -1;
 export const MMU_INDEXES = 8;
+/** Of no guest: lockstep translates for this table, which is never filled, so that it sees every access. */
+export const SPARE_MMU_INDEX = MMU_INDEXES - 1;
 
 /**
  * Page hints (host/x64/emit-hint.ts): per MMU index a table of HINTS entries of { page address or TLB_INVALID, addend }; then a word for each index

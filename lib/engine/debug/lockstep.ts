@@ -16,12 +16,11 @@ import { F, Op, OPS, REC } from '../ir/ops.js';
 import type { Block } from '../jit/block.js';
 import type { BlockTool } from '../jit/engine.js';
 import type { HostCode } from '../jit/host-code.js';
-import { ExitCode, Fl, MMU_INDEXES, Slot, TLB_BASE, TLB_TABLE_BYTES, Yield } from '../state.js';
+import { ExitCode, Fl, Slot, SPARE_MMU_INDEX, TLB_BASE, TLB_TABLE_BYTES, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { findUndefinedFlags, type UndefinedFlags } from './undefined-flags.js';
 
 /** MMU index that no guest uses. */
-const SPARE_IDX = MMU_INDEXES - 1;
 
 /** Words of the guest-visible state. PENDING (6, 7) and the yield record are not. */
 const HEAD_END = (Slot.PC + 1) * 2;
@@ -107,7 +106,7 @@ export interface LockstepOptions {
 class Recorder {
   readonly V: Int32Array;
   readonly map: GuestCpu['map'];
-  readonly mmuIdx = SPARE_IDX;
+  readonly mmuIdx = SPARE_MMU_INDEX;
   readonly helpers: HelperRegistry<never>;
   readonly log = new Int32Array(MAX_EVENTS * ENTRY);
   n = 0;
@@ -245,7 +244,7 @@ class Recorder {
 }
 
 export class Lockstep implements BlockTool {
-  readonly mmuIdx = SPARE_IDX;
+  readonly mmuIdx = SPARE_MMU_INDEX;
   readonly stats: LockstepStats = { blocks: 0, events: 0, skipped: 0 };
   // Two, because each stays bound to one kind of CPU.
   private readonly interp = new Interpreter();
@@ -265,7 +264,7 @@ export class Lockstep implements BlockTool {
     this.isCall = new Uint8Array(4096);
     this.recorders = cpus.map((c) => new Recorder(c, this.isCall));
     for (const c of cpus) {
-      const at = (TLB_BASE + SPARE_IDX * TLB_TABLE_BYTES) >> 2;
+      const at = (TLB_BASE + SPARE_MMU_INDEX * TLB_TABLE_BYTES) >> 2;
       c.V.fill(-1, at, at + (TLB_TABLE_BYTES >> 2));
     }
   }

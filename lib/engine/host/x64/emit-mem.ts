@@ -3,7 +3,7 @@
  * yield to TypeScript. Hot code is emitted in line; each miss path is noted in `Emitter.cold` and emitted after the block.
  */
 import { F } from '../../ir/ops.js';
-import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield, MMU_INDEXES } from '../../state.js';
+import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield, SPARE_MMU_INDEX } from '../../state.js';
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
@@ -134,8 +134,8 @@ const SLOW = Access.SYSTEM | Access.USER;
 /** No table holds what an access with these flags may do. */
 const untabled = (acc: number): boolean => (acc & SLOW) !== 0 && (acc & Access.TABLE0) === 0;
 
-/** Lockstep translates for a table that is never filled, so that it sees every access: those to user pages (TABLE0) as well. */
-const SPARE_INDEX = MMU_INDEXES - 1;
+/** The table of an access: table 0 for those that say so, but where lockstep is to see all of them. */
+const tableOf = (table0: boolean, mmuIdx: number): number => (table0 && mmuIdx !== SPARE_MMU_INDEX ? 0 : mmuIdx);
 
 export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void {
   const ir = e.ir;
@@ -144,7 +144,7 @@ export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void
   const acc = ir[p + F.C]!;
   const slow = untabled(acc);
   const table0 = (acc & Access.TABLE0) !== 0;
-  emitProbe(e, table0 && mmuIdx !== SPARE_INDEX ? 0 : mmuIdx, ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow, !table0);
+  emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow, !table0);
   const pd = dst >= 0 && dst < Slot.TEMP ? e.regOf(dst) : -1;
   const r = pd >= 0 ? pd : probe.addend;
   const narrow = pd >= 0 && w < 2;
@@ -168,7 +168,7 @@ export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): voi
   e.save(Fl.ALL);
   // The value's register must not be chosen for the probe.
   if (e.regOf(val) >= 0) e.operand(val);
-  emitProbe(e, table0 && mmuIdx !== SPARE_INDEX ? 0 : mmuIdx, ir[p + F.A]!, 1 << w, true, slow, !table0);
+  emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, true, slow, !table0);
   if (e.isImm(val, w)) {
     const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, -1, e.klo(val), w | (acc << 8));
     if (!slow) asm.moviMem(w, probe.addend, probe.addr, e.klo(val));
