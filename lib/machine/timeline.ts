@@ -2,11 +2,9 @@
  * When a boot reached what: `--stats` shows it (`timeline`), so that whoever makes a boot start sooner can see where its time goes. There is one list in each
  * thread, whatever the number of files its program is in (scripts/bundle.mjs leaves this module out of them).
  */
-import { performance } from 'node:perf_hooks';
-
 /** A moment and its name. */
 export interface Moment {
-  /** ms since 1970, with fractions. */
+  /** ms, with fractions, by the host's monotonic clock, which all threads share. */
   at: number;
   what: string;
 }
@@ -15,9 +13,14 @@ const moments: Moment[] = [];
 /** A machine that is reset again and again does not fill memory. */
 const MOST = 64;
 
+function now(): number {
+  const [s, ns] = process.hrtime();
+  return s * 1e3 + ns / 1e6;
+}
+
 /** Now `what` has been reached. */
 export function mark(what: string): void {
-  if (moments.length < MOST) moments.push({ at: performance.timeOrigin + performance.now(), what });
+  if (moments.length < MOST) moments.push({ at: now(), what });
 }
 
 /** What this thread has reached. */
@@ -34,6 +37,7 @@ export interface TimelineEntry {
 
 /** This thread's moments and the machine's thread's in one list. */
 export function wholeTimeline(machine: readonly Moment[]): TimelineEntry[] {
-  const entry = (thread: TimelineEntry['thread']) => ({ at, what }: Moment): TimelineEntry & { at: number } => ({ ms: Math.round((at - performance.timeOrigin) * 10) / 10, thread, what, at });
+  const began = now() - process.uptime() * 1e3;
+  const entry = (thread: TimelineEntry['thread']) => ({ at, what }: Moment): TimelineEntry & { at: number } => ({ ms: Math.round((at - began) * 10) / 10, thread, what, at });
   return [...moments.map(entry('main')), ...machine.map(entry('machine'))].sort((a, b) => a.at - b.at).map(({ ms, thread, what }) => ({ ms, thread, what }));
 }
