@@ -102,6 +102,7 @@ export class Aplic implements Device {
     this.child = new Domain(wiring(true), null);
     this.root = new Domain(wiring(false), this.child);
     this.s = this.fresh();
+    this.take(this.s);
     this.irqs = this.s.level.map((_, i) => ({ set: (level: boolean): void => this.setLevel(i, level) }));
     this.machine = { read: (at, size) => this.read(this.root, at, size), write: (at, size, v) => this.write(this.root, at, size, v) };
     this.supervisor = { read: (at, size) => this.read(this.child, at, size), write: (at, size, v) => this.write(this.child, at, size, v) };
@@ -210,14 +211,13 @@ interface DomainWiring {
 const lowest = (v: number): number => 31 - Math.clz32(v & -v);
 
 class Domain {
+  /** Given by `take`. */
   private s!: DomainState;
 
   constructor(
     private readonly w: DomainWiring,
     private readonly child: Domain | null,
-  ) {
-    this.s = this.fresh();
-  }
+  ) {}
 
   fresh(): DomainState {
     const n = this.w.sources + 1;
@@ -229,7 +229,7 @@ class Domain {
     };
   }
 
-  /** State from now on. Messages that it makes due have been sent before it was saved. */
+  /** State from now on; the domain changes it. Messages that it makes due have been sent before it was saved. */
   take(s: DomainState): void {
     this.s = s;
     if (this.w.lines !== null) this.syncIrq();
