@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { PEER_ENV } from './peer-env.mjs';
 import { busyboxInitramfs, debianKernel } from '../scripts/guest-files.mjs';
 
 const { values: o } = parseArgs({
@@ -29,7 +30,7 @@ if (!haveQemu) console.error(`${o.qemu} is not there: no peer`);
 function run(cmd, args) {
   return new Promise((resolve, reject) => {
     const t0 = process.hrtime.bigint();
-    const p = spawn(cmd, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const p = spawn(cmd, args, { stdio: ['ignore', 'pipe', 'ignore'], env: PEER_ENV });
     let tail = '';
     let seconds = -1;
     const timer = setTimeout(() => p.kill('SIGKILL'), Number(o.timeout) * 1000);

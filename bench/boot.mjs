@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { archOf, ARCH_NAMES } from './archs.mjs';
+import { PEER_ENV } from './peer-env.mjs';
 
 const { values: o } = parseArgs({
   options: {
@@ -37,7 +38,7 @@ const peers = {
 function boot([cmd, args]) {
   return new Promise((resolve, reject) => {
     const t0 = process.hrtime.bigint();
-    const p = spawn(cmd, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const p = spawn(cmd, args, { stdio: ['ignore', 'pipe', 'ignore'], env: PEER_ENV });
     let tail = '';
     let done = false;
     const timer = setTimeout(() => p.kill('SIGKILL'), Number(o.timeout) * 1000);

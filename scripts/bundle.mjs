@@ -10,14 +10,13 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 const { engineBuild } = await import('../dist/cache/identity.js');
 const ENTRIES = { worker: 'machine/worker.js', cli: 'cli/program.js' };
-/** Modules of which there must be one in the process: the command line starts the worker before its program is there. */
-const SHARED = /\/worker-start\.js$/;
+/** Modules of which there must be one in the thread: the command line starts the worker before its program is there. */
+const SHARED = /\/(worker-start|timeline)\.js$/;
 
 /** A module's own address is where it lies in dist/. */
 const addresses = {
   name: 'addresses',
   setup(b) {
-    b.onResolve({ filter: SHARED }, () => ({ path: 'worker-start', external: true }));
     b.onLoad({ filter: /\.js$/, namespace: 'file' }, (a) => {
       if (!a.path.startsWith(dist)) return undefined;
       const file = relative(dist, a.path).replaceAll('\\', '/');
@@ -25,6 +24,7 @@ const addresses = {
     });
   },
 };
+const shared = { name: 'shared', setup: (b) => b.onResolve({ filter: SHARED }, (a) => ({ path: SHARED.exec(a.path)[1], external: true })) };
 
 mkdirSync(join(dist, 'program'), { recursive: true });
 // The worker's first module is a script that loads the program, which takes a module's address as it comes.
@@ -36,7 +36,7 @@ await build({
 for (const [name, entry] of Object.entries(ENTRIES)) {
   const r = await build({
     absWorkingDir: root, entryPoints: [join(dist, entry)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs',
-    target: 'node20', packages: 'external', minifySyntax: true, charset: 'ascii', legalComments: 'none', logLevel: 'warning', plugins: [addresses],
+    target: 'node20', packages: 'external', minifySyntax: true, charset: 'ascii', legalComments: 'none', logLevel: 'warning', plugins: [shared, addresses],
     define: { ENGINE_BUILD: JSON.stringify(engineBuild()) },
   });
   const body = `(function (exports, require, module, __url) {\n${r.outputFiles[0].text}\n})`;

@@ -7,6 +7,7 @@ import { type Endpoint, endpointText, parseEndpoint } from '../control/endpoint.
 import { CPU_FEATURES, CPU_MODELS } from '../engine/guest/x86/cpuid.js';
 import { UsageError } from '../errors.js';
 import { type MachineOptions, parseSize } from '../machine/config.js';
+import { mark, wholeTimeline } from '../machine/timeline.js';
 import { VirtualMachine } from '../machine/virtual-machine.js';
 import { openDisplay, parseDisplay, takesTerminal } from './display.js';
 import { Screenshots, parseShot } from './screenshot.js';
@@ -296,6 +297,7 @@ async function boot(a: BootArgs): Promise<number> {
   let signalled: number | null = null;
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ((signalled = SIGNALS[signal]), void vm.stop()));
   const screenshots = new Screenshots(shots, vm);
+  mark('machine ready');
   terminal.open(vm);
   await debuggerThere;
   vm.start();
@@ -307,7 +309,7 @@ async function boot(a: BootArgs): Promise<number> {
   debugcon?.end();
   if (a.stats !== undefined) {
     const stats = await vm.stats();
-    writeFileSync(a.stats, `${JSON.stringify({ end, ...stats }, null, 2)}\n`);
+    writeFileSync(a.stats, `${JSON.stringify({ end, ...stats, moments: undefined, timeline: wholeTimeline(stats?.moments ?? []) }, null, 2)}\n`);
   }
   if (signalled !== null) return signalled;
   if (terminal.matched) return 0;

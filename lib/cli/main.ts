@@ -1,14 +1,18 @@
 #!/usr/bin/env node
 /** The vmx-accel command: what a boot waits for is under way before the command line is looked at. */
 import { loadProgram } from '../machine/program.js';
+import * as timeline from '../machine/timeline.js';
 import * as workerStart from '../machine/worker-start.js';
 
+timeline.mark('first statement');
 const ASKS = ['-h', '--help', 'help'];
 const command = process.argv[2];
 if (command === 'boot' && !process.argv.some((a) => ASKS.includes(a))) {
   workerStart.machineFirst();
   workerStart.prestart(workerStart.guessArch(process.argv));
+  timeline.mark('worker asked for');
 }
-const program = loadProgram<typeof import('./program.js')>('cli', { 'worker-start': workerStart });
+const program = loadProgram<typeof import('./program.js')>('cli', { 'worker-start': workerStart, timeline });
+timeline.mark('program loaded');
 if (program !== null) process.once('exit', () => program.keep(command ?? ''));
 await (program?.exports ?? (await import('./program.js'))).runProgram(() => import('yargs'));

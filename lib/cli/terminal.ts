@@ -2,6 +2,7 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { type Endpoint, parseEndpoint } from '../control/endpoint.js';
 import { UsageError } from '../errors.js';
+import { mark } from '../machine/timeline.js';
 import { MonitorLine } from './monitor-line.js';
 import { checkOutput } from './output.js';
 import type { VirtualMachine } from '../machine/virtual-machine.js';
@@ -61,6 +62,7 @@ export class Terminal {
     const want = Buffer.from(this.exitOn).toString('latin1');
     if (text.includes(want)) {
       this.matched = true;
+      mark('--exit-on text seen');
       void this.vm.stop();
     }
     this.tail = text.slice(-want.length);

@@ -19,6 +19,7 @@ import { loadNative, type NativeContext, type NativeExec, type NativeMemory } fr
 import { MachineCache, maxInsns } from './code-cache.js';
 import type { HostForward } from '../net/user/user-net.js';
 import type { MachineConfig } from './config.js';
+import { mark, timeline } from './timeline.js';
 import { HostClock, repeatableRandom, type RunClock, VirtualClock } from './debug/virtual-clock.js';
 import { attachTools, passOptions, type Tools } from './debug/tools.js';
 import { MachineConsole } from './console.js';
@@ -147,6 +148,7 @@ export class Machine {
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
     arch.mapRam(this.memory, config);
     if (engineName === 'jit') this.backAhead(ram);
+    mark('memory mapped');
     this.virtual = config.clock === 'virtual' ? new VirtualClock() : null;
     const tscClock = kvm === null ? null : new TscClock(() => native.hostTsc(), () => native.now(), kvm.tscKHz, !kvm.tscOffsets);
     this.clock = this.virtual ?? tscClock ?? new HostClock(() => native.now());
@@ -172,6 +174,7 @@ export class Machine {
     });
     this.cpus = this.guest.cpus;
     this.board = this.guest.board;
+    mark('board and CPUs made');
     const host64: HostCode | null = exec === null ? null : new X64Host(exec, this.contexts, native.cpuFeatures(), arch.pinned, passOptions(config.debug.disablePasses ?? []), (at, offset, bytes) => native.backAhead(at, offset, bytes));
     this.generated = host64;
     this.engine = new Engine(this.memory, this.cpus, {
@@ -187,11 +190,13 @@ export class Machine {
     if (host64 !== null && arch.counterPerNs !== undefined && config.cpus === 1 && this.virtual === null && tscClock === null && (native.cpuid(0x8000_0007, 0)[3]! & INVARIANT_TSC) !== 0) {
       this.engine.useHostCounter(() => native.now(), arch.counterPerNs);
     }
+    mark('engine made');
     this.aot = MachineCache.attach(config.aot, config, this.guest, this.engine, engineName === 'interp' ? null : host64, (m) => {
       // Nobody listens before the machine starts.
       if (this.started) this.host.log(m);
       else this.notes.push(m);
     });
+    mark('code cache opened');
     if (kvm !== null && tscClock !== null) this.accelerator = this.makeAccelerator(kvm, tscClock, ram);
     this.memory.onRemap = (code) => {
       this.accelerator?.remapped();
@@ -211,6 +216,7 @@ export class Machine {
     this.drives = new MachineDrives(this.board.drives, (drive, open) => this.host.trayMoved(drive, open));
     this.board.onSerialRoom = () => this.pumpInput();
     this.resetBoard();
+    mark('kernel loaded');
   }
 
   /** Has memory cleared that the guest uses first, while the board is being built. */
@@ -484,6 +490,7 @@ export class Machine {
   async run(): Promise<EndState> {
     this.started = true;
     this.startedAt = this.lastTurn = this.native.now();
+    mark('first instruction');
     this.clock.start();
     const ctx0 = this.contexts[0]!;
     ctx0.watchLoop(true);
@@ -682,6 +689,7 @@ export class Machine {
       slices: this.slices,
       loopTurns: this.turns,
       memory: { rss: mem.rss, guest: this.config.memory },
+      moments: timeline(),
     };
   }
 }

@@ -14,6 +14,7 @@ import type { WatchdogAction } from '../boards/board.js';
 import type { PortInfo, StreamMessage } from './stream-protocol.js';
 import type { ImageFormat } from '../block/formats.js';
 import type { DiskIf, MachineConfig, MediaKind } from './config.js';
+import type { Moment } from './timeline.js';
 
 /** `panic`: the guest has said so (pvpanic with action=exit). */
 export type EndReason = 'panic' | 'power-off' | 'exit' | 'triple-fault' | 'stopped' | 'error' | 'reset';
@@ -45,6 +46,8 @@ export interface MachineStats {
   slices: number;
   loopTurns: number;
   memory: { rss: number; guest: number };
+  /** When the machine's thread reached what. */
+  moments: readonly Moment[];
 }
 
 /**

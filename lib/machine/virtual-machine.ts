@@ -21,6 +21,7 @@ import { Network } from './network.js';
 import type { PortInfo } from './stream-protocol.js';
 import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
+import { mark } from './timeline.js';
 import { isWorkerStarting, takeWorker } from './worker-start.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, GuestEvent, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
@@ -202,6 +203,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         }
       });
       worker.postMessage(init);
+      mark('configuration posted');
     }).catch(async (e: unknown) => {
       await worker.terminate();
       throw e;

@@ -1,7 +1,10 @@
 /** What the worker's thread starts with. */
 import { loadProgram } from './program.js';
+import * as timeline from './timeline.js';
 
-const program = loadProgram<typeof import('./worker.js')>('worker');
+timeline.mark('first statement');
+const program = loadProgram<typeof import('./worker.js')>('worker', { timeline });
+timeline.mark('program loaded');
 if (program !== null) program.exports.serve((arch) => program.keep(arch));
 // What goes wrong ends the thread, and its owner is told.
 else void import('./worker.js').then((w) => w.serve(() => undefined));

@@ -7,6 +7,7 @@ import { Machine } from './machine.js';
 import type { ArchName } from './config.js';
 import { loadArch } from './guests/load.js';
 import type { EndState, FromWorker, ToWorker, WorkerInit } from './protocol.js';
+import { mark } from './timeline.js';
 import type { WorkerStart } from './worker-start.js';
 
 if (parentPort === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
@@ -57,9 +58,11 @@ const ask = (workerData as WorkerStart).arch;
 if (ask !== null) loadArch(ask).catch(() => undefined);
 
 async function start({ config, build, kvm }: WorkerInit, atEnd: (arch: ArchName) => void): Promise<void> {
+  mark('configuration received');
   if (build !== null) assumeBuild(build);
   if (kvm !== null) assumeKvmHost(kvm);
   const arch = await loadArch(config.arch);
+  mark('tables of the architecture made');
   if (arch === undefined) throw new UsageError(`--arch: '${config.arch}' is not available`);
   const machine = new Machine(config, arch, {
     serialOutput: (bytes) => serial.add(bytes),

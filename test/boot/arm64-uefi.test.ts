@@ -46,6 +46,7 @@ describe.skipIf(skipFor(problem()))('64-bit Arm Linux from a disk, by UEFI', () 
 
   it.each([
     ['GICv3 with ITS', 'virt', 'ITS-'],
+    ['GICv2 with its frame for messages', 'virt,gic-version=2', 'MSI'],
   ] as const)('boots with ACPI on %s', async (_name, machine, msi) => {
     await using vm = await VirtualMachine.create({ arch: 'aarch64', machine, disks: [{ file: disk }], firmwareVars: join(dir, `vars-${machine}`), vga: 'none' });
     const c = new Console(vm);

@@ -99,6 +99,11 @@ describe.skipIf(skipFor(noAddon)).concurrent('vmx-accel boot', () => {
     const s = JSON.parse(readFileSync(at('s.json'), 'utf8')) as Record<string, unknown>;
     expect(s).toMatchObject({ end: { reason: 'power-off', status: 0 }, accel: 'interp', memory: { guest: 16 * 2 ** 20 }, engine: {}, helpers: {} });
     for (const key of ['wall', 'halted', 'guestTime', 'slices']) expect(s[key]).toBeTypeOf('number');
+    const line = s['timeline'] as { ms: number; thread: string; what: string }[];
+    const moments = line.map((m) => m.ms);
+    expect(moments).toEqual([...moments].sort((a, b) => a - b));
+    const reached = line.map((m) => `${m.thread}: ${m.what}`);
+    for (const m of ['main: first statement', 'main: configuration posted', 'machine: program loaded', 'machine: kernel loaded', 'machine: first instruction']) expect(reached).toContain(m);
   });
 
   it('falls back to the interpreter and says so', async () => {

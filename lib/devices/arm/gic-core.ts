@@ -185,7 +185,9 @@ export class GicCore {
   /** True if SPI k (from 0) goes to CPU c. */
   private targets(k: number, c: number): boolean {
     const t = this.s.target[k]!;
-    return this.version === 2 ? ((t >> c) & 1) !== 0 : t === c || (t === -1 && c === 0);
+    // With one CPU GICv2 has no target registers (IHI 0048B, 4.3.12: read as zero, ignore writes): all goes there.
+    if (this.version === 2) return this.cpus === 1 || ((t >> c) & 1) !== 0;
+    return t === c || (t === -1 && c === 0);
   }
 
   /** Makes SGI n pending at CPU `to`. */

@@ -64,7 +64,7 @@ export class GicV2 implements Device {
   private target(c: number, n: number): number {
     const g = this.core;
     if (n < PRIVATE) return g.cpus === 1 ? 0 : 1 << c;
-    return g.cpus === 1 ? 0 : n - PRIVATE < g.spis ? g.s.target[n - PRIVATE]! : 0;
+    return n - PRIVATE < g.spis ? g.s.target[n - PRIVATE]! : 0;
   }
 
   private readDist32(offset: number, c: number): number {
@@ -101,7 +101,7 @@ export class GicV2 implements Device {
     if (offset >= 0x800 && offset < 0xc00) {
       for (let k = 0; k < size; k++) {
         const n = offset - 0x800 + k - PRIVATE;
-        if (n >= 0 && n < g.spis) g.s.target[n] = (v >>> (8 * k)) & ((1 << g.cpus) - 1);
+        if (n >= 0 && n < g.spis && g.cpus > 1) g.s.target[n] = (v >>> (8 * k)) & ((1 << g.cpus) - 1);
       }
       g.updateAll();
       return;
