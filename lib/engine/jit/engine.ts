@@ -85,6 +85,8 @@ const HINT_MISSES_PER_MS = 4000;
 const HINT_CHECK_MS = 20;
 /** Most blocks that come from the code cache together with the one that is needed. */
 const BRING_IN = 48;
+/** Most rows of the table of blocks that are set aside because the code cache knows so many: memory that is not touched is not taken. */
+const MOST_RESERVED = 1 << 17;
 /** For code that nobody has jumped to yet: whether its second page may be fetched is not known. */
 const noSecondPage = (): number => -1;
 /** Words of the code map per page. */
@@ -196,7 +198,9 @@ export class Engine {
   useCache(store: CacheStore): CodeCache {
     if (this.o.host === null) throw new VmxError('ERR_INTERNAL', 'a code cache needs generated code');
     this.ir.symbolic = true;
-    return (this.aot = new CodeCache(store, this.consts));
+    this.aot = new CodeCache(store, this.consts);
+    this.blocks.reserve(Math.min(this.aot.stats.known, MOST_RESERVED));
+    return this.aot;
   }
 
   /** Bytes of generated code in use. */

@@ -91,8 +91,12 @@ export class X86Mmu {
 
   private readonly contexts = new TlbContexts();
 
-  /** By RAM page: index in V of the one TLB entry that may let writes to it through, -1 if there may be several, 0 if none does. */
+  /**
+   * By RAM page: indexes in V of the one or two TLB entries that may let writes to it through (Linux maps its memory twice), the first -1 if
+   * there may be more, 0 for none.
+   */
   private readonly writeTagged: Int32Array;
+  private readonly writeTagged2: Int32Array;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -143,6 +147,7 @@ export class X86Mmu {
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
     this.writeTagged = new Int32Array(cpu.map.codePages.length);
+    this.writeTagged2 = new Int32Array(cpu.map.codePages.length);
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
     initHints(this.V);
   }
@@ -627,12 +632,14 @@ export class X86Mmu {
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
-    const only = this.writeTagged[page >>> 12]!;
-    if (only === 0) return;
-    this.writeTagged[page >>> 12] = 0;
+    const first = this.writeTagged[page >>> 12]!;
+    if (first === 0) return;
+    const second = this.writeTagged2[page >>> 12]!;
+    this.writeTagged[page >>> 12] = this.writeTagged2[page >>> 12] = 0;
     dropHints(this.V);
-    if (only > 0) {
-      if (this.writes(only, page)) this.dropWriteTag(only);
+    if (first > 0) {
+      if (this.writes(first, page)) this.dropWriteTag(first);
+      if (second > 0 && this.writes(second, page)) this.dropWriteTag(second);
       return;
     }
     for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
@@ -659,8 +666,16 @@ export class X86Mmu {
   /** Entry e is about to have a write tag for a RAM page. */
   private noteWriteTag(page: number, e: number): void {
     const before = this.writeTagged[page]!;
-    if (before === e) return;
-    this.writeTagged[page] = before === 0 || (before > 0 && !this.writes(before, (page << 12) | 0)) ? e : -1;
+    if (before === e || before < 0) return;
+    const at = (page << 12) | 0;
+    if (before === 0 || !this.writes(before, at)) {
+      this.writeTagged[page] = e;
+      return;
+    }
+    const second = this.writeTagged2[page]!;
+    if (second === e) return;
+    if (second === 0 || !this.writes(second, at)) this.writeTagged2[page] = e;
+    else this.writeTagged[page] = -1;
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */
