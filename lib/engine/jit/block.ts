@@ -1,20 +1,18 @@
-/** Translated blocks and the index that finds them by what they are: physical address and mode. */
+/** One translated block, as translators and tools see it. What the engine needs of all blocks is in `BlockTable`. */
 import type { InterpBlock } from '../interp/compile.js';
 
 /** One for all blocks: nearly none has any. */
 const NO_HINTS: readonly number[] = [];
 
 export class Block {
+  /** Row in the engine's table, 0 before it is entered there. */
+  row = 0;
   /** Host code offsets of the two entries, or -1 while there is only IR for the interpreter. */
   entryA = -1;
   entryB = -1;
+  /** Length of the host code from entryA on, cold paths included. */
+  hostBytes = 0;
   interp: InterpBlock | null = null;
-  /** First of the chain sites that jump here (`ChainSites`), 0 if there is none. */
-  incoming = 0;
-  /** Jump cache entry (mmu index << 16 | entry) that may point here, -1 if none; further ones in `jcMore`. */
-  jc = -1;
-  jcMore: number[] | null = null;
-  valid = true;
   /** Second page's ram offset if the block spans two pages, else -1. */
   page2 = -1;
 
@@ -30,8 +28,6 @@ export class Block {
   hints: readonly number[] = NO_HINTS;
   hintsOff = 0;
 
-  /** Length of the host code from entryA on, cold paths included. */
-  hostBytes = 0;
   /** What a block runner (engine.ts) wants to know of the block. */
   tool: unknown = null;
 
@@ -52,17 +48,6 @@ export class Block {
   get offset(): number {
     return this.ram & 0xfff;
   }
-}
-
-/** Blocks of one RAM page. A spanning block is listed in both its pages. */
-export class PageBlocks {
-  readonly byKey = new Map<number, Block>();
-  /** Blocks that begin in the page before and reach into this one. */
-  readonly tails: Block[] = [];
-  /** How often a write has taken its last block. */
-  emptied = 0;
-  /** Writes since then. */
-  idle = 0;
 }
 
 /** Mode has at most 19 bits, the page offset 12. */

@@ -2,7 +2,8 @@
  * Direct jumps that can be patched to go straight to another block of the same page. There are two for nearly every block, so they are
  * rows of typed arrays, numbered from 1 in the order of their positions in the exec region (code is placed upwards until all is dropped).
  */
-import type { Block } from './block.js';
+import { POSITION_MASK, SITE_SHIFT, siteCount, sitesAt } from '../aot/record.js';
+import { Bf, BlockIs, type BlockTable, ROW } from './block-table.js';
 import { SITE_CHANGES_MODE, type HostCode } from './host-code.js';
 
 /** First size of the tables. */
@@ -23,26 +24,51 @@ export class ChainSites {
   private state = new Uint8Array(ROWS);
   /** The next site that jumps to the same block, 0 = none. */
   private next = new Int32Array(ROWS);
-  private owners: Block[] = [];
+  /** Row of the block it is in. */
+  private owner = new Int32Array(ROWS);
+  /** Page offset it goes to, with SITE_CHANGES_MODE. */
+  private offset = new Int16Array(ROWS);
   private n = 0;
 
-  constructor(private readonly host: () => HostCode | null) {}
+  constructor(private readonly host: () => HostCode | null, private readonly blocks: BlockTable) {}
+
+  /** Row of the site added last. */
+  get last(): number {
+    return this.n;
+  }
+
+  /** Page offset that the site in a row goes to, with SITE_CHANGES_MODE. */
+  target(row: number): number {
+    return this.offset[row]!;
+  }
 
   /**
+   * @param owner row of the block
    * @param triples as `HostCode.compile` returns them, positions ascending and above all that are known
    * @returns row of the first one; the others follow
    */
-  add(owner: Block, triples: readonly number[]): number {
+  add(owner: number, triples: readonly number[]): number {
     const first = this.n + 1;
-    for (let i = 0; i < triples.length; i += 3) {
-      const row = ++this.n;
-      if (row >= this.at.length) this.grow();
-      this.at[row] = triples[i]!;
-      this.cold[row] = triples[i + 2]!;
-      this.state[row] = (triples[i + 1]! & SITE_CHANGES_MODE) !== 0 ? Is.CHANGES_MODE : 0;
-      this.owners[row] = owner;
-    }
+    for (let i = 0; i < triples.length; i += 3) this.enter(owner, triples[i]!, triples[i + 1]!, triples[i + 2]!);
     return first;
+  }
+
+  /** The same for a block that has been made of the record at word `at` of W, its code at `start`. */
+  addRecord(owner: number, W: Int32Array, at: number, start: number): number {
+    const first = this.n + 1;
+    let s = sitesAt(W, at);
+    for (let k = siteCount(W, at); k > 0; k--, s += 2) this.enter(owner, start + (W[s]! & POSITION_MASK), W[s]! >>> SITE_SHIFT, start + W[s + 1]!);
+    return first;
+  }
+
+  private enter(owner: number, position: number, target: number, cold: number): void {
+    const row = ++this.n;
+    if (row >= this.at.length) this.grow();
+    this.at[row] = position;
+    this.cold[row] = cold;
+    this.offset[row] = target;
+    this.state[row] = (target & SITE_CHANGES_MODE) !== 0 ? Is.CHANGES_MODE : 0;
+    this.owner[row] = owner;
   }
 
   private grow(): void {
@@ -54,6 +80,10 @@ export class ChainSites {
     this.at = more(this.at);
     this.cold = more(this.cold);
     this.next = more(this.next);
+    this.owner = more(this.owner);
+    const o = new Int16Array(this.offset.length * 2);
+    o.set(this.offset);
+    this.offset = o;
     const s = new Uint8Array(this.state.length * 2);
     s.set(this.state);
     this.state = s;
@@ -72,39 +102,42 @@ export class ChainSites {
     return at[lo] === position && this.n > 0 ? lo : 0;
   }
 
-  /** Makes the site at a position jump to the block, if it may. @returns true if it does from now on */
-  chain(position: number, target: Block): boolean {
+  /** Makes the site at a position jump to the block in row `target`, if it may. @returns true if it does from now on */
+  chain(position: number, target: number): boolean {
     const row = this.find(position);
     return row !== 0 && this.chainRow(row, target);
   }
 
   /** The same for the site in a row. */
-  chainRow(row: number, target: Block): boolean {
-    const owner = this.owners[row]!;
+  chainRow(row: number, target: number): boolean {
     const state = this.state[row]!;
-    if ((state & Is.CHAINED) !== 0 || !owner.valid) return false;
-    if ((state & Is.CHANGES_MODE) === 0 && owner.mode !== target.mode) return false;
-    if ((owner.ram & ~0xfff) !== (target.ram & ~0xfff)) return false;
-    this.host()!.patch(this.at[row]!, target.entryB);
+    if ((state & Is.CHAINED) !== 0) return false;
+    const { R } = this.blocks;
+    const from = this.owner[row]! * ROW;
+    const to = target * ROW;
+    if ((R[from + Bf.STATE]! & BlockIs.VALID) === 0 || R[from + Bf.PAGE] !== R[to + Bf.PAGE]) return false;
+    if ((state & Is.CHANGES_MODE) === 0 && R[from + Bf.KEY]! >>> 12 !== R[to + Bf.KEY]! >>> 12) return false;
+    this.host()!.patch(this.at[row]!, R[to + Bf.ENTRY_B]!);
     this.state[row] = state | Is.CHAINED;
-    this.next[row] = target.incoming;
-    target.incoming = row;
+    this.next[row] = R[to + Bf.INCOMING]!;
+    R[to + Bf.INCOMING] = row;
     return true;
   }
 
-  /** No site jumps to the block any more. */
-  unchain(target: Block): void {
+  /** No site jumps to the block in row `target` any more. */
+  unchain(target: number): void {
+    const { R } = this.blocks;
+    const at = target * ROW + Bf.INCOMING;
     const host = this.host()!;
-    for (let row = target.incoming; row !== 0; row = this.next[row]!) {
+    for (let row = R[at]!; row !== 0; row = this.next[row]!) {
       host.unpatch(this.at[row]!, this.cold[row]!);
       this.state[row]! &= ~Is.CHAINED;
     }
-    target.incoming = 0;
+    R[at] = 0;
   }
 
   /** All code is dropped. */
   clear(): void {
     this.n = 0;
-    this.owners = [];
   }
 }

@@ -12,7 +12,8 @@ import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { Rec, RecordWriter } from '../aot/record.js';
-import { Block, blockKey, PageBlocks } from './block.js';
+import { Block, blockKey } from './block.js';
+import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
 import { ChainSites } from './chain-sites.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
@@ -132,7 +133,7 @@ export class Engine {
   private readonly interp: Interpreter;
   /** By number: the helpers of the CPUs' registry. */
   private readonly helperFns: readonly HelperFn<GuestCpu>[];
-  private readonly pages = new Map<number, PageBlocks>();
+  private readonly blocks = new BlockTable();
   private hostNow: () => number = () => 0;
   /** One per CPU, or none. */
   private scales: readonly TimeScale[] = [];
@@ -141,14 +142,15 @@ export class Engine {
   private readonly span = new Uint8Array(32);
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
-  private current: Block | null = null;
+  /** Row of the block that runs on its own, 0 if it is not known. */
+  private current = 0;
   /** An exception or interrupt is being delivered: no block runs that its frame could overwrite. */
   private between = false;
   private readonly heat = new Heat();
   /** How often writes have hit a region, by page: code that patches itself stays blocks. */
   private readonly spoiled = new Map<number, number>();
   /** Blocks just installed at which hot loops begin. */
-  private hotHeads: Block[] = [];
+  private hotHeads: number[] = [];
   private readonly regionIr: IrBuilder;
   /** Regions with page hints, and when their misses were last looked at. */
   private hinted: Block[] = [];
@@ -159,7 +161,7 @@ export class Engine {
   private readonly emptied = new Map<number, number>();
   /** How often writes have taken the last block of a page. */
   private readonly replaced = new Map<number, number>();
-  private readonly sites = new ChainSites(() => this.o.host);
+  private readonly sites = new ChainSites(() => this.o.host, this.blocks);
   /** Of the block linked last: row of a chain site that leads to no block yet, and the page offset it wants, in turn. */
   private readonly openSites: number[] = [];
   private readonly jumps: JumpCache;
@@ -174,7 +176,7 @@ export class Engine {
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
-    this.jumps = new JumpCache(cpus, () => o.host, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
+    this.jumps = new JumpCache(cpus, () => o.host, this.blocks, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
       const mapAt = map.codeMap?.address ?? 0;
@@ -247,7 +249,7 @@ export class Engine {
           else if (exit === ExitCode.BREAK) return SliceEnd.BREAKPOINT;
         }
       } catch (e) {
-        this.current = null;
+        this.current = 0;
         if (e === this.restart) {
           this.stats.restarts++;
           this.setPcToInsn(V);
@@ -269,16 +271,16 @@ export class Engine {
 
   /** One instruction at PC on the interpreter, outside all caches of linked code. */
   private runSingle(cpu: GuestCpu): ExitCode {
-    const block = this.find(cpu, true);
-    return this.interpret(cpu, block);
+    return this.interpret(cpu, this.find(cpu, true));
   }
 
-  private interpret(cpu: GuestCpu, block: Block): ExitCode {
-    this.current = block;
+  private interpret(cpu: GuestCpu, row: number): ExitCode {
+    this.current = row;
+    const block = this.blocks.view(row);
     if (this.onBlock !== null) this.onBlock(cpu, block);
     this.enterPage(cpu.V);
     const code = this.interp.runBlock(cpu, block.interp!);
-    this.current = null;
+    this.current = 0;
     return code;
   }
 
@@ -294,35 +296,40 @@ export class Engine {
   }
 
   private runBlocks(cpu: GuestCpu): ExitCode {
-    const block = this.lookup(cpu);
-    if (this.tool !== null && this.tool.run !== null) return this.runTool(cpu, block, this.tool.run);
-    if (this.o.host === null || block.entryA < 0) {
-      return this.interpret(cpu, block);
-    }
-    if (this.onBlock === null) return this.runHost(cpu, block, this.o.host);
+    const row = this.lookup(cpu);
+    if (this.tool !== null && this.tool.run !== null) return this.runTool(cpu, row, this.tool.run);
+    const entry = this.entry(row);
+    if (this.o.host === null || entry < 0) return this.interpret(cpu, row);
+    if (this.onBlock === null) return this.runHost(cpu, entry, this.o.host);
     // One block at a time, so it is known exactly which one a store may hit: as on the interpreter.
-    this.current = block;
-    const code = this.runHost(cpu, block, this.o.host);
-    this.current = null;
+    this.current = row;
+    this.onBlock(cpu, this.blocks.view(row));
+    const code = this.runHost(cpu, entry, this.o.host);
+    this.current = 0;
     return code;
   }
 
-  private runTool(cpu: GuestCpu, block: Block, run: (cpu: GuestCpu, block: Block) => ExitCode): ExitCode {
-    this.current = block;
+  /** Offset of a block's host code, -1 if there is none. */
+  private entry(row: number): number {
+    return this.blocks.R[row * ROW + Bf.ENTRY_A]!;
+  }
+
+  private runTool(cpu: GuestCpu, row: number, run: (cpu: GuestCpu, block: Block) => ExitCode): ExitCode {
+    this.current = row;
+    const block = this.blocks.view(row);
     if (this.onBlock !== null) this.onBlock(cpu, block);
     this.enterPage(cpu.V);
     const code = run(cpu, block);
-    this.current = null;
+    this.current = 0;
     return code;
   }
 
   // ---- generated code ----------------------------------------------------------------------------------------
 
-  private runHost(cpu: GuestCpu, first: Block, host: HostCode): ExitCode {
+  private runHost(cpu: GuestCpu, first: number, host: HostCode): ExitCode {
     const V = cpu.V;
     const s = this.stats;
-    if (this.onBlock !== null) this.onBlock(cpu, first);
-    let y = host.enter(cpu, first.entryA);
+    let y = host.enter(cpu, first);
     s.entries++;
     for (;;) {
       // PC has been set: another block comes next.
@@ -395,8 +402,9 @@ export class Engine {
             const target = this.find(cpu, false);
             // Looking up may have dropped all code: then another site may have this number.
             if (s.flushes === flushes && this.sites.chain(id, target)) s.chained++;
-            if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || target.entryA < 0) return ExitCode.NEXT;
-            y = host.enter(cpu, target.entryA);
+            const to = this.entry(target);
+            if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || to < 0) return ExitCode.NEXT;
+            y = host.enter(cpu, to);
             continue;
           }
           if (code === ExitCode.PENDING && V[Slot.PENDING * 2 + 1]! !== 0) this.sample(cpu, host);
@@ -424,9 +432,9 @@ export class Engine {
     if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
     this.jumps.use(cpu);
     const known = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
-    if (known !== null) return known.entryA;
+    if (known !== 0) return this.entry(known);
     const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
-    if (f === null) return this.lookup(cpu).entryA;
+    if (f === null) return this.entry(this.lookup(cpu));
     this.deliver(cpu, f);
     return -1;
   }
@@ -454,10 +462,12 @@ export class Engine {
   private sample(cpu: GuestCpu, host: HostCode): void {
     if (!this.regionsMayBe) return;
     const V = cpu.V;
-    const b = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
-    if (b === null || b.mode !== cpu.mode || b.page2 >= 0) return;
+    const row = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    if (row === 0) return;
+    const b = this.blocks.view(row);
+    if (b.mode !== cpu.mode || b.page2 >= 0) return;
     if (this.hinted.length > 0) this.checkHints(cpu, host);
-    if (!b.valid || (this.spoiled.get(b.ram - b.offset) ?? 0) >= 2) return;
+    if (!this.blocks.holds(b) || (this.spoiled.get(b.ram - b.offset) ?? 0) >= 2) return;
     if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
   }
 
@@ -477,7 +487,7 @@ export class Engine {
     const regions = this.hinted;
     this.hinted = [];
     for (const b of regions) {
-      if (!b.valid) continue;
+      if (!this.blocks.holds(b)) continue;
       let off = b.hintsOff;
       b.hints.forEach((id, k) => {
         const at = (HINT_MISSES >> 2) + id;
@@ -501,8 +511,8 @@ export class Engine {
       head,
       {
         at: (offset) => {
-          const b = this.pages.get(pageOff)?.byKey.get(blockKey(offset, mode));
-          return b !== undefined && b.valid && b.page2 < 0 ? b : undefined;
+          const row = this.blocks.find(pageOff / PAGE, blockKey(offset, mode));
+          return row !== 0 && this.blocks.R[row * ROW + Bf.PAGE2]! < 0 ? this.blocks.view(row) : undefined;
         },
         lift: (b) => {
           const ir = this.ir;
@@ -524,9 +534,10 @@ export class Engine {
     block.hintsOff = hintsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
     if (sites === null) return;
-    this.invalidate(head);
-    this.sites.add(block, sites);
-    this.enterBlock(block, this.pageAt(pageOff), pageOff);
+    this.invalidate(head.row);
+    this.enterBlock(block, pageOff);
+    this.blocks.keepView(block);
+    this.sites.add(block.row, sites);
     if (block.hints.length > 0) this.hinted.push(block);
     this.stats.regions++;
     this.aot?.noteHot(this.map.ram8, head);
@@ -534,14 +545,14 @@ export class Engine {
   }
 
   /** Blocks in the page at which an earlier run has found hot loops, and which have just come from the code cache, become regions. */
-  private makeHot(cpu: GuestCpu, host: HostCode, page: PageBlocks, block: Block): Block {
+  private makeHot(cpu: GuestCpu, host: HostCode): void {
     const heads = this.hotHeads;
     this.hotHeads = [];
-    for (const head of heads) {
-      if (!head.valid || head.region || host.nearlyFull || this.consts.nearlyFull || !this.regionsMayBe) continue;
+    for (const row of heads) {
+      if (!this.blocks.valid(row) || host.nearlyFull || this.consts.nearlyFull || !this.regionsMayBe) continue;
+      const head = this.blocks.view(row);
       if ((this.spoiled.get(head.ram - head.offset) ?? 0) < 2) this.makeRegion(cpu, host, head);
     }
-    return page.byKey.get(blockKey(block.offset, block.mode)) ?? block;
   }
 
   private describePc(cpu: GuestCpu): string {
@@ -551,36 +562,33 @@ export class Engine {
   // ---- finding and making blocks -----------------------------------------------------------------------------
 
   /** Block at PC through the jump cache; fills the cache. */
-  private lookup(cpu: GuestCpu): Block {
+  private lookup(cpu: GuestCpu): number {
     const V = cpu.V;
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
     this.jumps.use(cpu);
     const cached = this.jumps.get(cpu, lo, hi);
-    if (cached !== null) return cached;
+    if (cached !== 0) return cached;
     const block = this.find(cpu, false);
     // Translating may have flushed everything: only now is the entry ours to fill.
     this.jumps.put(cpu, lo, hi, block);
     return block;
   }
 
-  /** Block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
-  private find(cpu: GuestCpu, single: boolean): Block {
+  /** Row of the block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
+  private find(cpu: GuestCpu, single: boolean): number {
     const V = cpu.V;
     const pcOff = V[Slot.PC * 2]! & 0xfff;
     const pa = cpu.fetchAddress();
     const pageOff = this.map.pageOffset(pa);
     if (pageOff < 0) throw new VmxError('ERR_GUEST_MMIO_FETCH', `the guest executes from non-memory at physical 0x${pa.toString(16)}`);
     const mode = single ? cpu.mode | this.o.stepBit : cpu.mode;
-    const key = blockKey(pcOff, mode);
-    const page = this.pages.get(pageOff);
-    if (page !== undefined) {
-      const b = page.byKey.get(key);
-      if (b !== undefined) {
-        if (b.page2 < 0) return b;
-        if (this.secondPage(cpu) === b.page2) return b;
-        this.invalidate(b);
-      }
+    const row = this.blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
+    if (row !== 0) {
+      const page2 = this.blocks.R[row * ROW + Bf.PAGE2]!;
+      if (page2 < 0) return row;
+      if (this.secondPage(cpu) === page2 * PAGE) return row;
+      this.invalidate(row);
     }
     return this.translate(cpu, pageOff, pcOff, mode, single);
   }
@@ -593,7 +601,7 @@ export class Engine {
     return off;
   }
 
-  private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): Block {
+  private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): number {
     if (this.consts.nearlyFull || (this.o.host !== null && this.o.host.nearlyFull)) this.flushTranslations();
     // A tool wants to see every block translated.
     const stops = single ? null : this.stops;
@@ -642,38 +650,47 @@ export class Engine {
     const host = this.o.host;
     if (host === null || single) {
       block.interp = compileForInterp(this.ir, { mask32 });
+      this.enterBlock(block, pageOff);
+      this.blocks.keepView(block);
     } else {
       const sites = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
       // Kept as it is before jumps are patched. A page that is no RAM cannot be compared later.
       if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE) && (cached || (this.replaced.get(pageOff) ?? 0) < NOT_KEPT)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
       this.openSites.length = 0;
-      this.link(block, sites, this.pages.get(pageOff));
+      this.enterBlock(block, pageOff);
+      this.link(this.sites.add(block.row, sites), pageOff / PAGE, mode);
     }
-    if (tool !== null) tool.translated(cpu, block, this.ir);
-    this.enterBlock(block, this.pageAt(pageOff), pageOff);
+    if (tool !== null) {
+      this.blocks.keepView(block);
+      tool.translated(cpu, block, this.ir);
+    }
     const s = this.stats;
     s.insns += this.ir.insns;
     s.irOps += irOps;
     s.translateNs += (performance.now() - t0) * 1e6;
-    return block;
+    return block.row;
   }
 
-  /** Enters a new block into its pages. */
-  private enterBlock(block: Block, page: PageBlocks, pageOff: number): void {
-    const page2 = block.page2;
-    this.markCode(block, pageOff, false);
-    page.byKey.set(blockKey(block.offset, block.mode), block);
+  /** Enters a new block into the table and its pages. */
+  private enterBlock(block: Block, pageOff: number): void {
+    this.enterRow(this.blocks.addBlock(pageOff / PAGE, this.pageAt(pageOff), block));
+  }
+
+  private enterRow(row: number): void {
+    this.markCode(row, false);
+    const page2 = this.blocks.R[row * ROW + Bf.PAGE2]!;
     if (page2 >= 0) {
-      this.markCode(block, page2, true);
-      this.pageAt(page2).tails.push(block);
+      this.markCode(row, true);
+      (this.pageAt(page2 * PAGE).tails ??= []).push(row);
     }
     this.stats.blocks++;
   }
 
   /** The blocks of a page, which is a code page from now on. */
-  private pageAt(pageOff: number): PageBlocks {
-    let page = this.pages.get(pageOff);
-    if (page === undefined) this.pages.set(pageOff, (page = this.newPage(pageOff)));
+  private pageAt(pageOff: number): CodePage {
+    const { pages } = this.blocks;
+    let page = pages.get(pageOff / PAGE);
+    if (page === undefined) pages.set(pageOff / PAGE, (page = this.newPage(pageOff)));
     return page;
   }
 
@@ -697,57 +714,67 @@ export class Engine {
 
   // ---- the code cache (docs/AOT.md) --------------------------------------------------------------------------
 
-  /** Enters the chain sites of a new block. Those that lead to blocks which are there jump to them, the others are added to `openSites`. */
-  private link(block: Block, sites: readonly number[], page: PageBlocks | undefined): void {
-    const { openSites } = this;
-    const first = this.sites.add(block, sites);
+  /**
+   * A block just entered has the chain sites from row `first` on. Those that lead to blocks which are there jump to them, the others are
+   * added to `openSites`.
+   */
+  private link(first: number, page: number, mode: number): void {
     if (this.onBlock !== null || this.tool !== null) return;
-    const { offset: own, mode } = block;
-    for (let i = 0; i < sites.length; i += 3) {
-      const offset = sites[i + 1]!;
+    const { openSites, sites, blocks } = this;
+    for (let site = first; site <= sites.last; site++) {
+      const offset = sites.target(site);
       if ((offset & SITE_CHANGES_MODE) !== 0) continue;
-      const target = offset === own ? block : page?.byKey.get(blockKey(offset, mode));
+      const target = blocks.find(page, blockKey(offset, mode));
       // A block that spans two pages is checked when it is looked up.
-      if (target === undefined || target.page2 >= 0) openSites.push(first + i / 3, offset);
-      else if (this.sites.chainRow(first + i / 3, target)) this.stats.chained++;
+      if (target === 0 || blocks.R[target * ROW + Bf.PAGE2]! >= 0) openSites.push(site, offset);
+      else if (sites.chainRow(site, target)) this.stats.chained++;
     }
   }
 
   /** Installs the record that the cache has found, and what it has of the blocks in the page that lead on from there. */
-  private bringIn(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): Block {
+  private bringIn(cpu: GuestCpu, aot: CodeCache, pageOff: number, pcOff: number, mode: number): number {
     const host = this.o.host!;
     const { ram8 } = this.map;
+    const { blocks, sites } = this;
     const page = this.pageAt(pageOff);
-    const { byKey } = page;
     const wanted = this.openSites;
     wanted.length = 0;
-    const block = this.install(cpu, aot, page, pageOff, pcOff, mode);
+    const row = this.install(cpu, aot, host, page, pageOff, pcOff, mode);
     for (let most = BRING_IN; wanted.length > 0 && most > 0; ) {
       const offset = wanted.pop()!;
-      const row = wanted.pop()!;
-      let target = byKey.get(blockKey(offset, mode));
-      if (target === undefined) {
+      const site = wanted.pop()!;
+      let target = blocks.find(pageOff / PAGE, blockKey(offset, mode));
+      if (target === 0) {
         if (host.nearlyFull || this.consts.nearlyFull || !aot.find(ram8, pageOff, offset, mode, noSecondPage)) continue;
-        target = this.install(cpu, aot, page, pageOff, offset, mode);
+        target = this.install(cpu, aot, host, page, pageOff, offset, mode);
         most--;
       }
-      if (target.page2 < 0 && this.sites.chainRow(row, target)) this.stats.chained++;
+      if (blocks.R[target * ROW + Bf.PAGE2]! < 0 && sites.chainRow(site, target)) this.stats.chained++;
     }
-    return this.hotHeads.length === 0 ? block : this.makeHot(cpu, host, page, block);
+    if (this.hotHeads.length === 0) return row;
+    this.makeHot(cpu, host);
+    return this.blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
   }
 
   /** Makes a block of the record that the cache has found; adds to `openSites`. */
-  private install(cpu: GuestCpu, aot: CodeCache, page: PageBlocks, pageOff: number, pcOff: number, mode: number): Block {
+  private install(cpu: GuestCpu, aot: CodeCache, host: HostCode, info: CodePage, pageOff: number, pcOff: number, mode: number): number {
     const { W, at } = aot;
-    const guest = W[at + Rec.GUEST]!;
-    const block = new Block(pageOff + pcOff, mode, cpu.mmuIdx, guest & 0xffff, guest >>> 16);
-    block.page2 = aot.page2;
+    const { blocks } = this;
+    const page = pageOff / PAGE;
+    const row = blocks.add(page, info, pcOff, mode, cpu.mmuIdx, W[at + Rec.GUEST]!);
     aot.used();
-    this.link(block, this.o.host!.install(W, at, aot.resolve(), block), page);
-    this.enterBlock(block, page, pageOff);
+    const start = host.install(W, at, aot.resolve());
+    const { R } = blocks;
+    const p = row * ROW;
+    R[p + Bf.ENTRY_A] = start;
+    R[p + Bf.ENTRY_B] = start + W[at + Rec.ENTRY_B]!;
+    R[p + Bf.HOST] = W[at + Rec.CODE]!;
+    if (aot.page2 >= 0) R[p + Bf.PAGE2] = aot.page2 / PAGE;
+    else if (aot.isHot) this.hotHeads.push(row);
+    this.enterRow(row);
+    this.link(this.sites.addRecord(row, W, at, start), page, mode);
     this.stats.installed++;
-    if (aot.isHot && block.page2 < 0) this.hotHeads.push(block);
-    return block;
+    return row;
   }
 
   /** Gives a block just translated to the cache, or compares it with what the cache has. */
@@ -763,31 +790,36 @@ export class Engine {
     else aot.stats.skipped++;
   }
 
-  /** Sets the code map's bits for the part of the block that lies in the page: its beginning, or its tail in the second one. */
-  private markCode(b: Block, pageOff: number, tail: boolean): void {
+  /** Sets the code map's bits for the part of the block that lies in one page: its beginning, or its tail in the second one. */
+  private markCode(row: number, tail: boolean): void {
     const map = this.map.codeMap;
     if (map === undefined) return;
-    const first = tail ? 0 : b.from - pageOff;
-    const last = tail ? b.offset + b.bytes - PAGE - 1 : b.to - pageOff - 1;
-    const at = (pageOff / PAGE) * MAP_WORDS;
-    for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) map.words[at + (g >> 5)]! |= 1 << (g & 31);
+    const { R } = this.blocks;
+    const p = row * ROW;
+    const range = R[p + Bf.RANGE]!;
+    const first = tail ? 0 : range & 0xffff;
+    const last = (tail ? (range & 0xffff) + (R[p + Bf.EXTENT]! & 0xffff) - PAGE : range >> 16) - 1;
+    const at = R[p + (tail ? Bf.PAGE2 : Bf.PAGE)]! * MAP_WORDS;
+    const { words } = map;
+    for (let g = Math.floor(first / CODE_GRANULE); g <= Math.floor(last / CODE_GRANULE); g++) words[at + (g >> 5)]! |= 1 << (g & 31);
   }
 
   /** Makes the code map's bits of a page those of the blocks that are left (none: page undefined). */
-  private remarkCode(pageOff: number, page: PageBlocks | undefined): void {
+  private remarkCode(page: number, info: CodePage | undefined): void {
     const map = this.map.codeMap;
     if (map === undefined) return;
-    const at = (pageOff / PAGE) * MAP_WORDS;
-    map.words.fill(0, at, at + MAP_WORDS);
-    if (page === undefined) return;
-    for (const b of page.byKey.values()) this.markCode(b, pageOff, false);
-    for (const b of page.tails) this.markCode(b, pageOff, true);
+    const at = page * MAP_WORDS;
+    for (let i = 0; i < MAP_WORDS; i++) map.words[at + i] = 0;
+    if (info === undefined) return;
+    const { R } = this.blocks;
+    for (let row = info.first; row !== 0; row = R[row * ROW + Bf.NEXT]!) this.markCode(row, false);
+    if (info.tails !== null) for (const row of info.tails) this.markCode(row, true);
   }
 
-  private newPage(pageOff: number): PageBlocks {
+  private newPage(pageOff: number): CodePage {
     this.map.codePages[pageOff / PAGE] = 1;
     for (const c of this.cpus) c.noteCodePage(pageOff);
-    const page = new PageBlocks();
+    const page = new CodePage();
     page.emptied = this.emptied.get(pageOff) ?? 0;
     return page;
   }
@@ -802,28 +834,34 @@ export class Engine {
   private codeWrite(off: number, n: number, cpuStore: boolean): void {
     this.stats.codeWrites++;
     const before = this.stats.invalidated;
-    const pageOff = off - (off % PAGE);
-    const page = this.pages.get(pageOff);
+    const start = off % PAGE;
+    const pageOff = off - start;
+    const { pages, R } = this.blocks;
+    const page = pages.get(pageOff / PAGE);
     if (page === undefined) {
       this.map.codePages[pageOff / PAGE] = 0;
       return;
     }
-    const end = off + n;
-    this.inRow = off >= this.writtenTo && off - this.writtenTo <= CODE_GRANULE && off % PAGE !== 0 ? this.inRow + 1 : 0;
-    this.writtenTo = end;
+    const end = start + n;
+    this.inRow = off >= this.writtenTo && off - this.writtenTo <= CODE_GRANULE && start !== 0 ? this.inRow + 1 : 0;
+    this.writtenTo = off + n;
     const overwrites = this.inRow >= OVERWRITES;
-    for (const b of page.byKey.values()) {
-      if (b.from < end && b.to > off) this.hit(b, cpuStore);
-      else if (overwrites && !this.running(b)) this.invalidate(b);
+    for (let row = page.first; row !== 0; ) {
+      const p = row * ROW;
+      const next = R[p + Bf.NEXT]!;
+      const range = R[p + Bf.RANGE]!;
+      if ((range & 0xffff) < end && range >> 16 > start) this.hit(row, cpuStore);
+      else if (overwrites && !this.running(row)) this.invalidate(row);
+      row = next;
     }
-    if (page.tails.length > 0) {
-      for (const b of [...page.tails]) {
-        const tail = (b.ram & 0xfff) + b.bytes - PAGE;
-        if (off < pageOff + tail) this.hit(b, cpuStore);
+    if (page.tails !== null && page.tails.length > 0) {
+      for (const row of [...page.tails]) {
+        const p = row * ROW;
+        if (start < (R[p + Bf.RANGE]! & 0xffff) + (R[p + Bf.EXTENT]! & 0xffff) - PAGE) this.hit(row, cpuStore);
       }
     }
-    if (this.stats.invalidated !== before) this.remarkCode(pageOff, page);
-    if (page.byKey.size !== 0 || page.tails.length !== 0) {
+    if (this.stats.invalidated !== before) this.remarkCode(pageOff / PAGE, page);
+    if (page.n !== 0 || (page.tails !== null && page.tails.length !== 0)) {
       page.idle = 0;
       return;
     }
@@ -833,54 +871,54 @@ export class Engine {
       this.replaced.set(pageOff, (this.replaced.get(pageOff) ?? 0) + 1);
     }
     if (page.emptied < PATCHED_OFTEN || page.idle > STAYS_CODE) {
-      this.pages.delete(pageOff);
+      pages.delete(pageOff / PAGE);
       this.map.codePages[pageOff / PAGE] = 0;
       if (page.idle > STAYS_CODE) this.emptied.delete(pageOff);
       else this.emptied.set(pageOff, page.emptied);
     }
   }
 
-  private hit(b: Block, cpuStore: boolean): void {
-    if (cpuStore && this.running(b)) throw this.restart;
-    if (b.region) {
-      const page = b.ram - b.offset;
-      this.spoiled.set(page, (this.spoiled.get(page) ?? 0) + 1);
+  private hit(row: number, cpuStore: boolean): void {
+    if (cpuStore && this.running(row)) throw this.restart;
+    const { R } = this.blocks;
+    if ((R[row * ROW + Bf.STATE]! & BlockIs.REGION) !== 0) {
+      const pageOff = R[row * ROW + Bf.PAGE]! * PAGE;
+      this.spoiled.set(pageOff, (this.spoiled.get(pageOff) ?? 0) + 1);
     }
-    this.invalidate(b);
+    this.invalidate(row);
   }
 
-  /** True if b may be the block whose code runs now (more than one instruction: a single one finishes undisturbed). */
-  private running(b: Block): boolean {
-    if (b.insns <= 1 || this.between) return false;
-    if (this.current === b) return true;
-    if (this.o.host === null || this.current !== null) return false;
+  /** True if it may be the block whose code runs now (more than one instruction: a single one finishes undisturbed). */
+  private running(row: number): boolean {
+    const { R } = this.blocks;
+    const p = row * ROW;
+    const extent = R[p + Bf.EXTENT]!;
+    if (extent >>> 16 <= 1 || this.between) return false;
+    if (this.current === row) return true;
+    if (this.o.host === null || this.current !== 0) return false;
     // Generated code: chained blocks are not tracked, but the instruction at hand lies in the block or not.
     const cpu = this.active;
     if (cpu === null) return false;
     const at = cpu.V[Slot.X_INSN * 2]! & 0xffff;
-    if (b.region) return at >= (b.from & 0xfff) && at <= ((b.to - 1) & 0xfff);
-    const o = b.ram & 0xfff;
-    return at >= o && at < o + b.bytes;
+    const range = R[p + Bf.RANGE]!;
+    if ((R[p + Bf.STATE]! & BlockIs.REGION) !== 0) return at >= (range & 0xffff) && at <= (range >> 16) - 1;
+    const o = range & 0xffff;
+    return at >= o && at < o + (extent & 0xffff);
   }
 
   /** CPU whose slice is running. */
   active: GuestCpu | null = null;
 
-  private invalidate(b: Block): void {
-    if (!b.valid) return;
-    b.valid = false;
+  private invalidate(row: number): void {
+    const { R } = this.blocks;
+    const p = row * ROW;
+    if ((R[p + Bf.STATE]! & BlockIs.VALID) === 0) return;
     this.stats.invalidated++;
     // It may be running: its loop ends at the next look at PENDING.
-    if (b.region) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
-    const pageOff = b.ram - (b.ram % PAGE);
-    this.pages.get(pageOff)?.byKey.delete(blockKey(b.ram % PAGE, b.mode));
-    if (b.page2 >= 0) {
-      const tails = this.pages.get(b.page2)?.tails;
-      const i = tails ? tails.indexOf(b) : -1;
-      if (i >= 0) tails!.splice(i, 1);
-    }
-    if (b.incoming !== 0) this.sites.unchain(b);
-    this.jumps.drop(b);
+    if ((R[p + Bf.STATE]! & BlockIs.REGION) !== 0) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
+    if (R[p + Bf.INCOMING] !== 0) this.sites.unchain(row);
+    this.jumps.drop(row);
+    this.blocks.remove(row);
   }
 
   /** Changes between generated code and the interpreter (null). Between slices only. */
@@ -903,12 +941,11 @@ export class Engine {
   /** Drops every translation. */
   flushTranslations(): void {
     this.stats.flushes++;
-    for (const [off, page] of this.pages) {
-      for (const b of page.byKey.values()) b.valid = false;
-      this.remarkCode(off, undefined);
-      this.map.codePages[off / PAGE] = 0;
+    for (const page of this.blocks.pages.keys()) {
+      this.remarkCode(page, undefined);
+      this.map.codePages[page] = 0;
     }
-    this.pages.clear();
+    this.blocks.clear();
     this.emptied.clear();
     this.replaced.clear();
     this.spoiled.clear();

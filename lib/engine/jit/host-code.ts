@@ -50,11 +50,11 @@ export interface HostCode {
    */
   capture(ir: IrBuilder, block: Block, guest: GuestBytes, out: RecordWriter): boolean;
   /**
-   * Makes code of the record at word `at`; sets what `compile` sets.
+   * Makes code of the record at word `at`.
    * @param slots pool slots of the record's constants and symbols
-   * @returns chain sites as `compile` does
+   * @returns the offset at which the code lies; what the record says of it counts from there
    */
-  install(W: Int32Array, at: number, slots: Int32Array, block: Block): readonly number[];
+  install(W: Int32Array, at: number, slots: Int32Array): number;
   /** Code that belongs to no block, as offsets. */
   stubs(): readonly { name: string; start: number; end: number }[];
   /** The code of a block, for people to read. */

@@ -4,7 +4,7 @@
  */
 import { FlushKind, type GuestCpu } from '../cpu.js';
 import { JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot } from '../state.js';
-import type { Block } from './block.js';
+import { Bf, BlockIs, type BlockTable, ROW } from './block-table.js';
 import type { HostCode } from './host-code.js';
 import { JumpContexts } from './jump-contexts.js';
 
@@ -26,12 +26,14 @@ export class JumpCache {
   /** Per table and page number modulo PAGES: first entry (plus 1, 0 = none) of the list of filled entries for such pages, linked by `next`. */
   private readonly pages: Uint16Array;
   private readonly next: Uint16Array[] = [];
-  /** All tables that no code has used yet share one. */
-  private readonly blocks: (Block | null)[][] = [];
+  /** By table and entry: row of the block, 0 = none. All tables that no code has used yet share one. */
+  private readonly rows: Int32Array[] = [];
   /** Filled entries of each table. */
   private readonly lists: Uint16Array[] = [];
   private readonly counts: Int32Array;
-  private readonly saved = new JumpContexts();
+  private readonly saved: JumpContexts;
+  /** By row: entries (MMU index << 16 | entry) beside the one in the row. */
+  private readonly more = new Map<number, number[]>();
   /**
    * An empty table. The key is an address that is canonical in no paging mode; should a guest jump there all the same,
    * the entry leads to code that leaves with NEXT, and the fetch raises the exception.
@@ -39,7 +41,8 @@ export class JumpCache {
   private readonly empty = new Int32Array(JC_TABLE_BYTES >> 2);
 
   /** @param apart true while every block has to come back to the run loop: entries then lead nowhere */
-  constructor(private readonly cpus: readonly GuestCpu[], private readonly host: () => HostCode | null, private readonly apart: () => boolean) {
+  constructor(private readonly cpus: readonly GuestCpu[], private readonly host: () => HostCode | null, private readonly blocks: BlockTable, private readonly apart: () => boolean) {
+    this.saved = new JumpContexts(blocks);
     const tables = cpus.length * MMU_INDEXES;
     this.nonGlobal = new Uint8Array(tables);
     this.global = new Uint8Array(tables);
@@ -49,47 +52,52 @@ export class JumpCache {
     const miss = host()?.missAddress ?? 0;
     this.empty.set([0, 0x4000_0000, miss | 0, Math.floor(miss / 0x1_0000_0000)]);
     for (let n = 4; n < this.empty.length; n *= 2) this.empty.copyWithin(n, 0, n);
-    const noBlocks = new Array<Block | null>(JC_ENTRIES).fill(null);
+    const none = new Int32Array(JC_ENTRIES);
     for (let i = 0; i < tables; i++) {
-      this.blocks.push(noBlocks);
+      this.rows.push(none);
       this.lists.push(new Uint16Array(JC_ENTRIES));
       this.next.push(new Uint16Array(JC_ENTRIES));
     }
     for (const cpu of cpus) for (let i = 0; i < MMU_INDEXES; i++) cpu.V[MODE + i] = -1;
   }
 
-  /** The valid block at a linear address that the CPU's table knows, or null. */
-  get(cpu: GuestCpu, lo: number, hi: number): Block | null {
+  /** Row of the valid block at a linear address that the CPU's table knows, or 0. */
+  get(cpu: GuestCpu, lo: number, hi: number): number {
     const { V } = cpu;
     const idx = entryOf(lo);
     const e = wordOf(cpu.mmuIdx, idx);
-    const b = this.blocks[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
-    return b !== null && V[e] === lo && V[e + 1] === hi && b.valid ? b : null;
+    const row = this.rows[cpu.index * MMU_INDEXES + cpu.mmuIdx]![idx]!;
+    return row !== 0 && V[e] === lo && V[e + 1] === hi && this.blocks.valid(row) ? row : 0;
   }
 
   /** Enters the block that the CPU's last fetch was for. */
-  put(cpu: GuestCpu, lo: number, hi: number, block: Block): void {
+  put(cpu: GuestCpu, lo: number, hi: number, row: number): void {
     const { V } = cpu;
     const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
     const idx = entryOf(lo);
     V[MODE + cpu.mmuIdx] = cpu.mode;
     if (cpu.fetchGlobal) this.global[table] = 1;
     else this.nonGlobal[table] = 1;
-    this.fill(V, wordOf(cpu.mmuIdx, idx), table, idx, lo, hi, block);
+    this.fill(V, wordOf(cpu.mmuIdx, idx), table, idx, lo, hi, row);
   }
 
   /** No entry leads to the block any more. */
-  drop(b: Block): void {
-    this.unlist(b, b.jc);
-    if (b.jcMore !== null) for (const where of b.jcMore) this.unlist(b, where);
-    b.jc = -1;
-    b.jcMore = null;
+  drop(row: number): void {
+    const { R } = this.blocks;
+    const p = row * ROW;
+    this.unlist(row, R[p + Bf.JC]!);
+    R[p + Bf.JC] = -1;
+    if ((R[p + Bf.STATE]! & BlockIs.MORE_ENTRIES) === 0) return;
+    for (const where of this.more.get(row)!) this.unlist(row, where);
+    this.more.delete(row);
+    R[p + Bf.STATE]! &= ~BlockIs.MORE_ENTRIES;
   }
 
   /** Empties all tables, of address spaces aside too. */
   clear(): void {
     for (const c of this.cpus) for (let i = 0; i < MMU_INDEXES; i++) this.clearTable(c, i);
     this.saved.clear();
+    this.more.clear();
   }
 
   /** Code of the CPU's mode is about to run: its table must not have entries of another one. */
@@ -105,7 +113,7 @@ export class JumpCache {
 
   private beginTable(cpu: GuestCpu, mmuIdx: number): void {
     cpu.V.set(this.empty, wordOf(mmuIdx, 0));
-    this.blocks[cpu.index * MMU_INDEXES + mmuIdx] = new Array<Block | null>(JC_ENTRIES).fill(null);
+    this.rows[cpu.index * MMU_INDEXES + mmuIdx] = new Int32Array(JC_ENTRIES);
   }
 
   /** Code for an MMU index that only a tool uses is not looked up through its table, but probes it. */
@@ -117,9 +125,9 @@ export class JumpCache {
     }
   }
 
-  private fill(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, block: Block): void {
-    const blocks = this.blocks[table]!;
-    if (blocks[idx] !== null) this.unlinkEntry(table, idx, V[e]!);
+  private fill(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, row: number): void {
+    const rows = this.rows[table]!;
+    if (rows[idx] !== 0) this.unlinkEntry(table, idx, V[e]!);
     // An entry that has been dropped is still in the list.
     else if (this.counts[table]! < JC_ENTRIES) this.lists[table]![this.counts[table]!++] = idx;
     const mark = pageMark(table, lo);
@@ -129,13 +137,13 @@ export class JumpCache {
     V[e + 1] = hi;
     const host = this.host();
     if (host !== null) {
-      const to = this.apart() ? host.missAddress : host.address + block.entryA;
+      const to = this.apart() ? host.missAddress : host.address + this.blocks.R[row * ROW + Bf.ENTRY_A]!;
       V[e + 2] = to | 0;
       V[e + 3] = Math.floor(to / 0x1_0000_0000);
     }
-    blocks[idx] = block;
+    rows[idx] = row;
     this.used[table] = 1;
-    this.noteEntry(block, (table << 16) | idx);
+    this.noteEntry(row, (table << 16) | idx);
   }
 
   /** Takes a filled entry, for linear address lo, out of the list of its page. */
@@ -155,30 +163,38 @@ export class JumpCache {
    * Remembers that a jump cache entry points to the block. Entries come and go with every flush, so one that no longer points
    * here gives its place to the new one.
    */
-  private noteEntry(b: Block, where: number): void {
-    if (b.jc === where) return;
-    if (b.jc < 0 || !this.pointsTo(b, b.jc)) {
-      b.jc = where;
+  private noteEntry(row: number, where: number): void {
+    const { R } = this.blocks;
+    const p = row * ROW;
+    const known = R[p + Bf.JC]!;
+    if (known === where) return;
+    if (known < 0 || !this.pointsTo(row, known)) {
+      R[p + Bf.JC] = where;
       return;
     }
-    const more = (b.jcMore ??= []);
+    if ((R[p + Bf.STATE]! & BlockIs.MORE_ENTRIES) === 0) {
+      R[p + Bf.STATE]! |= BlockIs.MORE_ENTRIES;
+      this.more.set(row, [where]);
+      return;
+    }
+    const more = this.more.get(row)!;
     let free = -1;
     for (let i = 0; i < more.length; i++) {
       if (more[i] === where) return;
-      if (free < 0 && !this.pointsTo(b, more[i]!)) free = i;
+      if (free < 0 && !this.pointsTo(row, more[i]!)) free = i;
     }
     if (free >= 0) more[free] = where;
     else more.push(where);
   }
 
-  private pointsTo(b: Block, where: number): boolean {
-    return this.blocks[where >>> 16]![where & 0xffff] === b;
+  private pointsTo(row: number, where: number): boolean {
+    return this.rows[where >>> 16]![where & 0xffff] === row;
   }
 
   /** Clears a jump cache entry if it points to the block. */
-  private unlist(b: Block, where: number): void {
-    if (where < 0 || !this.pointsTo(b, where)) return;
-    this.blocks[where >>> 16]![where & 0xffff] = null;
+  private unlist(row: number, where: number): void {
+    if (where < 0 || !this.pointsTo(row, where)) return;
+    this.rows[where >>> 16]![where & 0xffff] = 0;
     this.dropEntry(where >>> 16, where & 0xffff);
   }
 
@@ -197,13 +213,13 @@ export class JumpCache {
     this.global[table] = 0;
     const base = wordOf(mmuIdx, 0);
     const { V } = cpu;
-    const blocks = this.blocks[table]!;
+    const rows = this.rows[table]!;
     const n = this.counts[table]!;
     this.counts[table] = 0;
     if (n === JC_ENTRIES) {
       // The list may have overflowed.
       V.set(this.empty, base);
-      blocks.fill(null);
+      rows.fill(0);
       this.pages.fill(0, table * PAGES, (table + 1) * PAGES);
       return;
     }
@@ -211,7 +227,7 @@ export class JumpCache {
     for (let i = 0; i < n; i++) {
       const idx = list[i]!;
       this.emptyEntry(V, base + idx * 4);
-      blocks[idx] = null;
+      rows[idx] = 0;
     }
     this.pages.fill(0, table * PAGES, (table + 1) * PAGES);
   }
@@ -234,7 +250,7 @@ export class JumpCache {
       if (from >= 0) {
         // Entries of global pages would miss what is flushed meanwhile; tables of user code have none.
         const n = nonGlobal && this.global[table] === 0 ? this.counts[table]! : 0;
-        this.saved.save(table, from, V[MODE + i]!, this.lists[table]!, n, this.blocks[table]!, V, e);
+        this.saved.save(table, from, V[MODE + i]!, this.lists[table]!, n, this.rows[table]!, V, e);
       }
       if (nonGlobal) this.clearTable(cpu, i);
       if (to < 0) continue;
@@ -243,24 +259,25 @@ export class JumpCache {
       if (saved === null || (this.used[table] !== 0 && V[MODE + i] !== saved.mode)) continue;
       V[MODE + i] = saved.mode;
       for (let k = 0; k < saved.n; k++) {
-        const block = saved.blocks[k]!;
+        const row = saved.rows[k]!;
         const idx = saved.entries[k]!;
-        if (!block.valid || this.blocks[table]![idx] !== null) continue;
+        const { R } = this.blocks;
+        if ((R[row * ROW + Bf.STATE]! & BlockIs.VALID) === 0 || R[row * ROW + Bf.TURN] !== saved.turns[k] || this.rows[table]![idx] !== 0) continue;
         this.nonGlobal[table] = 1;
-        this.fill(V, e + idx * 4, table, idx, saved.lo[k]!, saved.hi[k]!, block);
+        this.fill(V, e + idx * 4, table, idx, saved.lo[k]!, saved.hi[k]!, row);
       }
     }
   }
 
   /** Empties the entries for the linear page `page` (low word). */
   private dropPage(V: Int32Array, table: number, mmuIdx: number, page: number): void {
-    const blocks = this.blocks[table]!;
+    const rows = this.rows[table]!;
     const next = this.next[table]!;
     const base = wordOf(mmuIdx, 0);
     for (let k = this.pages[pageMark(table, page)]! - 1; k >= 0; ) {
       const after = next[k]! - 1;
       if ((V[base + k * 4]! & ~0xfff) === page) {
-        blocks[k] = null;
+        rows[k] = 0;
         this.dropEntry(table, k);
       }
       k = after;

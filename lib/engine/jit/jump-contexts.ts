@@ -1,5 +1,5 @@
 /** Jump cache entries of address spaces that do not run (FlushKind.SWITCH), by table and number of the address space. */
-import type { Block } from './block.js';
+import { Bf, type BlockTable, ROW } from './block-table.js';
 
 /** Entries kept of one table. */
 const MOST = 4096;
@@ -11,7 +11,9 @@ class Saved {
   entries = new Uint16Array(256);
   lo = new Int32Array(256);
   hi = new Int32Array(256);
-  blocks: Block[] = [];
+  /** Rows of the blocks, and their `Bf.TURN`. */
+  rows = new Int32Array(256);
+  turns = new Int32Array(256);
 
   /** Room for n entries. */
   room(n: number): void {
@@ -20,11 +22,15 @@ class Saved {
     this.entries = new Uint16Array(size);
     this.lo = new Int32Array(size);
     this.hi = new Int32Array(size);
+    this.rows = new Int32Array(size);
+    this.turns = new Int32Array(size);
   }
 }
 
 export class JumpContexts {
   private readonly tables: (Saved | null)[][] = [];
+
+  constructor(private readonly blocks: BlockTable) {}
 
   /** What was saved, null if nothing. */
   of(table: number, context: number): Saved | null {
@@ -33,7 +39,7 @@ export class JumpContexts {
   }
 
   /** Keeps the first entries that `list` names of a table whose words begin at `e` of V. */
-  save(table: number, context: number, mode: number, list: Uint16Array, n: number, blocks: readonly (Block | null)[], V: Int32Array, e: number): void {
+  save(table: number, context: number, mode: number, list: Uint16Array, n: number, rows: Int32Array, V: Int32Array, e: number): void {
     const contexts = (this.tables[table] ??= []);
     let s = contexts[context] ?? null;
     if (s === null) {
@@ -45,15 +51,15 @@ export class JumpContexts {
     s.room(Math.min(n, MOST));
     for (let i = 0; i < n && s.n < MOST; i++) {
       const idx = list[i]!;
-      const b = blocks[idx]!;
-      if (b === null) continue;
+      const row = rows[idx]!;
+      if (row === 0) continue;
       const k = s.n++;
       s.entries[k] = idx;
       s.lo[k] = V[e + idx * 4]!;
       s.hi[k] = V[e + idx * 4 + 1]!;
-      s.blocks[k] = b;
+      s.rows[k] = row;
+      s.turns[k] = this.blocks.R[row * ROW + Bf.TURN]!;
     }
-    s.blocks.length = s.n;
   }
 
   /** All code is dropped. */

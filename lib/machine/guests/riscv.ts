@@ -52,7 +52,7 @@ function build(env: GuestEnv): Guest {
   env.states.forEach((state, index) => {
     cpus.push(
       new RiscvCpu({
-        index, state, map: memory, isDevice: (pa) => memory.isDevice(pa), clock, timer: (fire) => env.board.clock.timer(fire), time: () => board.aclint.time(), helpers, lifter,
+        index, state, map: memory, isDevice: (pa) => memory.isDevice(pa), clock, timer: (fire) => env.board.clock.timer(fire), time: () => board.aclint.time(), helpers, lifter, imsic: board.irq.imsics?.[index] ?? null,
         log: (m) => env.board.log(m),
       }),
     );

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Block } from '#lib/engine/jit/block.js';
+import { Bf, BlockTable, CodePage, ROW } from '#lib/engine/jit/block-table.js';
 import { ChainSites } from '#lib/engine/jit/chain-sites.js';
 import { type HostCode, SITE_CHANGES_MODE } from '#lib/engine/jit/host-code.js';
 
@@ -9,17 +9,25 @@ const host = {
   unpatch: (site: number, cold: number): void => void log.push(`unpatch ${site} ${cold}`),
 } as Partial<HostCode> as HostCode;
 
-function block(ram: number, mode = 1): Block {
-  const b = new Block(ram, mode, 0, 16, 4);
-  b.entryB = ram + 7;
-  return b;
+let blocks = new BlockTable();
+
+/** Row of a block at a RAM offset. */
+function block(ram: number, mode = 1): number {
+  const page = ram >> 12;
+  let info = blocks.pages.get(page);
+  if (info === undefined) blocks.pages.set(page, (info = new CodePage()));
+  const row = blocks.add(page, info, ram & 0xfff, mode, 0, 16 | (4 << 16));
+  blocks.R[row * ROW + Bf.ENTRY_A] = ram;
+  blocks.R[row * ROW + Bf.ENTRY_B] = ram + 7;
+  return row;
 }
 
 describe('chain sites', () => {
   let sites: ChainSites;
   beforeEach(() => {
     log.length = 0;
-    sites = new ChainSites(() => host);
+    blocks = new BlockTable();
+    sites = new ChainSites(() => host, blocks);
   });
 
   it('chains a site once, until its target goes', () => {
@@ -34,7 +42,7 @@ describe('chain sites', () => {
     log.length = 0;
     sites.unchain(b);
     expect(log.sort()).toEqual(['unpatch 110 160', 'unpatch 200 250']);
-    expect(b.incoming).toBe(0);
+    expect(blocks.R[b * ROW + Bf.INCOMING]).toBe(0);
     log.length = 0;
     expect(sites.chain(110, b)).toBe(true);
     expect(log).toEqual(['patch 110 4167']);
@@ -46,7 +54,7 @@ describe('chain sites', () => {
     expect(sites.chain(100, block(0x2040))).toBe(false);
     expect(sites.chain(100, block(0x1040, 2))).toBe(false);
     expect(sites.chain(110, block(0x1040, 2))).toBe(true);
-    a.valid = false;
+    blocks.remove(a);
     expect(sites.chain(100, block(0x1040))).toBe(false);
     expect(log).toEqual(['patch 110 4167']);
   });

@@ -26,7 +26,8 @@ function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn
     else if (kind === 2) cpu.csr.write(n, old | aLo, hi | aHi);
     else cpu.csr.write(n, old & ~aLo, hi & ~aHi);
     cpu.setReg(dst, lo, hi);
-    if (cpu.mode !== mode || n === 0x180) {
+    // What a write lets in comes before the next instruction (vol. II, 3.1.9).
+    if (cpu.mode !== mode || n === 0x180 || V[Slot.PENDING * 2]! & Pending.INTR) {
       cpu.retired();
       cpu.setPcToNext();
       return HelperResult.DISPATCH;

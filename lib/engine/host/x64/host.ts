@@ -37,7 +37,6 @@ export class X64Host implements HostCode {
   private backed = 0;
   private readonly images: CodeImages;
   private last: CompiledBlock | null = null;
-  private readonly placed: number[] = [];
   private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true, mode: 0 };
 
   /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
@@ -173,15 +172,12 @@ export class X64Host implements HostCode {
     return this.images.capture(ir, this.last, this.backend.relocs, guest, block.offset, block.mode, block.page2 >= 0, out);
   }
 
-  install(W: Int32Array, at: number, slots: Int32Array, block: Block): readonly number[] {
+  install(W: Int32Array, at: number, slots: Int32Array): number {
     const start = (this.next + 15) & ~15;
-    this.images.place(W, at, start, slots, this.placed);
-    block.entryA = start;
-    block.entryB = start + W[at + Rec.ENTRY_B]!;
-    block.hostBytes = W[at + Rec.CODE]!;
-    this.next = start + block.hostBytes;
+    this.images.place(W, at, start, slots);
+    this.next = start + W[at + Rec.CODE]!;
     if (this.next + MARGIN > this.backed) this.backAhead();
-    return this.placed;
+    return start;
   }
 
   stubs(): readonly { name: string; start: number; end: number }[] {

@@ -4,7 +4,7 @@
  */
 import {
   KIND_SHIFT, MAX_CODE, MAX_CONSTS, MAX_RECORD_WORDS, OPERAND_SHIFT, OPERAND_SYMBOL, POSITION_MASK, Rec, REC_HEAD, RecFlag, RecReloc, type RecordWriter, SITE_SHIFT,
-  codeAt, relocsAt, siteCount, sitesAt, wordsOf,
+  codeAt, relocsAt, wordsOf,
 } from '../../aot/record.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import type { GuestBytes } from '../../jit/host-code.js';
@@ -131,9 +131,8 @@ export class CodeImages {
   /**
    * Copies the code of the record at word `at` to offset `start` (a multiple of 16) of the exec region.
    * @param slots slot of each constant, then from OPERAND_SYMBOL on of each symbol
-   * @param sites receives the chain sites, three numbers each
    */
-  place(W: Int32Array, at: number, start: number, slots: Int32Array, sites: number[]): void {
+  place(W: Int32Array, at: number, start: number, slots: Int32Array): void {
     const words = this.words;
     const code = codeAt(W, at);
     const n = wordsOf(W[at + Rec.CODE]!);
@@ -151,11 +150,6 @@ export class CodeImages {
         case RecReloc.SLOT_8: view.setInt32(pos, old + slots[r >>> OPERAND_SHIFT]! * 8, true); break;
         default: view.setInt32(pos, old + slots[r >>> OPERAND_SHIFT]!, true);
       }
-    }
-    let s = sitesAt(W, at);
-    sites.length = 0;
-    for (let k = siteCount(W, at); k > 0; k--, s += 2) {
-      sites.push(start + (W[s]! & POSITION_MASK), W[s]! >>> SITE_SHIFT, start + W[s + 1]!);
     }
   }
 }

@@ -1,0 +1,232 @@
+/**
+ * All blocks, as rows of numbers in one typed array, found by what they are: RAM page, page offset and mode (docs/adr/0048). There are
+ * tens of thousands, most of which the engine meets once, when they come from the code cache: as objects they would be the larger part
+ * of what the garbage collector has to copy. `Block` objects are made for those that somebody wants to see as one.
+ */
+import { Block, blockKey } from './block.js';
+
+/** Words of a row: a cache line. */
+export const ROW = 16;
+/** Fields of a row. */
+export const enum Bf {
+  /** RAM page (offset / 4096). */
+  PAGE = 0,
+  /** `blockKey` of page offset and mode. */
+  KEY = 1,
+  /** Host code offsets of the two entries, -1 if there is none. */
+  ENTRY_A = 2,
+  ENTRY_B = 3,
+  /** Guest bytes | guest instructions << 16. */
+  EXTENT = 4,
+  /** Page offsets of the first byte it was made of | past the last one in its first page << 16. */
+  RANGE = 5,
+  /** Bytes of host code. */
+  HOST = 6,
+  /** First of the chain sites that jump here (`ChainSites`), 0 if there is none. */
+  INCOMING = 7,
+  /** Jump cache entry (`JumpCache`) that may point here, -1 if none. */
+  JC = 8,
+  /** RAM page of its tail if it spans two, else -1. */
+  PAGE2 = 9,
+  /** `BlockIs` bits, MMU index << MMU_SHIFT. */
+  STATE = 10,
+  /** Neighbours in the list of the page's blocks, 0 = none. */
+  NEXT = 11,
+  PREV = 12,
+  /** Next row of the same hash, or next free row. */
+  CHAIN = 13,
+  /** Changes when the row is used for another block. */
+  TURN = 14,
+}
+export const enum BlockIs {
+  VALID = 1,
+  REGION = 2,
+  /** It has an entry in `JumpCache.more`. */
+  MORE_ENTRIES = 4,
+}
+export const MMU_SHIFT = 8;
+const PAGE = 4096;
+
+/** What is known of a RAM page with blocks. A block that spans two pages is in the list of its first and a tail of its second. */
+export class CodePage {
+  /** First row of the list, 0 = none, and how many there are. */
+  first = 0;
+  n = 0;
+  /** Rows of blocks that begin in the page before and reach into this one. */
+  tails: number[] | null = null;
+  /** How often a write has taken its last block. */
+  emptied = 0;
+  /** Writes since then. */
+  idle = 0;
+}
+
+export class BlockTable {
+  /** The rows, from 1 on; replaced when it grows. */
+  R = new Int32Array(ROW << 12);
+  readonly pages = new Map<number, CodePage>();
+  /** Rows in use and before: the next new one. */
+  private n = 1;
+  private free = 0;
+  private heads = new Int32Array(1 << 12);
+  /** 32 less the binary logarithm of the length of `heads`. */
+  private shift = 20;
+  private views: (Block | undefined)[] = [];
+
+  private hash(page: number, key: number): number {
+    return Math.imul(Math.imul(page, 0x9e37_79b1) ^ key, 0x85eb_ca6b) >>> this.shift;
+  }
+
+  /** Row of the block with this key in a RAM page, 0 if there is none. */
+  find(page: number, key: number): number {
+    const { R } = this;
+    let row = this.heads[this.hash(page, key)]!;
+    while (row !== 0) {
+      const p = row * ROW;
+      if (R[p + Bf.KEY] === key && R[p + Bf.PAGE] === page) return row;
+      row = R[p + Bf.CHAIN]!;
+    }
+    return 0;
+  }
+
+  /** A row for a block of host code that begins at page offset `offset` of the page; the caller fills in entries and PAGE2. */
+  add(page: number, info: CodePage, offset: number, mode: number, mmuIdx: number, extent: number): number {
+    const key = blockKey(offset, mode);
+    let row = this.free;
+    if (row !== 0) this.free = this.R[row * ROW + Bf.CHAIN]!;
+    else {
+      row = this.n++;
+      if (row * ROW >= this.R.length) this.grow();
+    }
+    const { R } = this;
+    const p = row * ROW;
+    const h = this.hash(page, key);
+    R[p + Bf.PAGE] = page;
+    R[p + Bf.KEY] = key;
+    R[p + Bf.ENTRY_A] = -1;
+    R[p + Bf.ENTRY_B] = -1;
+    R[p + Bf.EXTENT] = extent;
+    R[p + Bf.RANGE] = offset | (Math.min(offset + (extent & 0xffff), PAGE) << 16);
+    R[p + Bf.HOST] = 0;
+    R[p + Bf.INCOMING] = 0;
+    R[p + Bf.JC] = -1;
+    R[p + Bf.PAGE2] = -1;
+    R[p + Bf.STATE] = BlockIs.VALID | (mmuIdx << MMU_SHIFT);
+    const first = info.first;
+    R[p + Bf.NEXT] = first;
+    R[p + Bf.PREV] = 0;
+    if (first !== 0) R[first * ROW + Bf.PREV] = row;
+    info.first = row;
+    info.n++;
+    R[p + Bf.CHAIN] = this.heads[h]!;
+    this.heads[h] = row;
+    return row;
+  }
+
+  /** A row for the block. */
+  addBlock(page: number, info: CodePage, b: Block): number {
+    const row = this.add(page, info, b.offset, b.mode, b.mmuIdx, b.bytes | (b.insns << 16));
+    const { R } = this;
+    const p = row * ROW;
+    R[p + Bf.ENTRY_A] = b.entryA;
+    R[p + Bf.ENTRY_B] = b.entryB;
+    R[p + Bf.HOST] = b.hostBytes;
+    R[p + Bf.RANGE] = (b.from & (PAGE - 1)) | ((b.to - (b.ram - b.offset)) << 16);
+    if (b.page2 >= 0) R[p + Bf.PAGE2] = b.page2 / PAGE;
+    if (b.region) R[p + Bf.STATE]! |= BlockIs.REGION;
+    b.row = row;
+    return row;
+  }
+
+  /** The block of a row, as an object: the same one as long as it is valid. */
+  view(row: number): Block {
+    let b = this.views[row];
+    if (b !== undefined) return b;
+    const { R } = this;
+    const p = row * ROW;
+    const key = R[p + Bf.KEY]!;
+    const extent = R[p + Bf.EXTENT]!;
+    const pageOff = R[p + Bf.PAGE]! * PAGE;
+    b = new Block(pageOff + (key & (PAGE - 1)), key >>> 12, R[p + Bf.STATE]! >> MMU_SHIFT, extent & 0xffff, extent >>> 16);
+    b.row = row;
+    b.entryA = R[p + Bf.ENTRY_A]!;
+    b.entryB = R[p + Bf.ENTRY_B]!;
+    b.hostBytes = R[p + Bf.HOST]!;
+    if (R[p + Bf.PAGE2]! >= 0) b.page2 = R[p + Bf.PAGE2]! * PAGE;
+    return (this.views[row] = b);
+  }
+
+  /** Makes `view` return this object for its row: it knows what rows do not. */
+  keepView(b: Block): void {
+    this.views[b.row] = b;
+  }
+
+  /** True if the block is valid still. `b` is what `view` has returned. */
+  holds(b: Block): boolean {
+    return this.views[b.row] === b;
+  }
+
+  valid(row: number): boolean {
+    return (this.R[row * ROW + Bf.STATE]! & BlockIs.VALID) !== 0;
+  }
+
+  /**
+   * The block is not found any more. Its row is used again only if it had no host code: what is known of generated code, which may still
+   * run, goes by rows until all is dropped.
+   */
+  remove(row: number): void {
+    const { R } = this;
+    const p = row * ROW;
+    const page = R[p + Bf.PAGE]!;
+    R[p + Bf.STATE]! &= ~BlockIs.VALID;
+    const h = this.hash(page, R[p + Bf.KEY]!);
+    const after = R[p + Bf.CHAIN]!;
+    let at = this.heads[h]!;
+    if (at === row) this.heads[h] = after;
+    else {
+      while (R[at * ROW + Bf.CHAIN] !== row) at = R[at * ROW + Bf.CHAIN]!;
+      R[at * ROW + Bf.CHAIN] = after;
+    }
+    const info = this.pages.get(page)!;
+    const next = R[p + Bf.NEXT]!;
+    const prev = R[p + Bf.PREV]!;
+    if (prev !== 0) R[prev * ROW + Bf.NEXT] = next;
+    else info.first = next;
+    if (next !== 0) R[next * ROW + Bf.PREV] = prev;
+    info.n--;
+    if (R[p + Bf.PAGE2]! >= 0) {
+      const tails = this.pages.get(R[p + Bf.PAGE2]!)?.tails ?? null;
+      const i = tails === null ? -1 : tails.indexOf(row);
+      if (i >= 0) tails!.splice(i, 1);
+    }
+    if (this.views[row] !== undefined) this.views[row] = undefined;
+    if (R[p + Bf.ENTRY_A]! >= 0) return;
+    R[p + Bf.TURN]!++;
+    R[p + Bf.CHAIN] = this.free;
+    this.free = row;
+  }
+
+  /** Forgets all blocks and pages. */
+  clear(): void {
+    this.n = 1;
+    this.free = 0;
+    this.heads.fill(0);
+    this.views = [];
+    this.pages.clear();
+  }
+
+  private grow(): void {
+    const R = new Int32Array(this.R.length * 2);
+    R.set(this.R);
+    this.R = R;
+    const heads = new Int32Array(this.heads.length * 2);
+    this.heads = heads;
+    this.shift--;
+    for (let row = 1; row < this.n - 1; row++) {
+      const p = row * ROW;
+      if ((R[p + Bf.STATE]! & BlockIs.VALID) === 0) continue;
+      const h = this.hash(R[p + Bf.PAGE]!, R[p + Bf.KEY]!);
+      R[p + Bf.CHAIN] = heads[h]!;
+      heads[h] = row;
+    }
+  }
+}
