@@ -10,6 +10,7 @@ import { UsageError } from '../../errors.js';
 import { hex64 } from '../debug/hex.js';
 import { riscvGdb } from './riscv-gdb.js';
 import { Sbi } from './riscv-sbi.js';
+import { usedByKernel } from './used-first.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 /** From here on RAM is mapped by another table (see PhysicalMemory). */
@@ -79,6 +80,8 @@ export const riscv: GuestArch = {
     const helpers = riscvHelpers();
     return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
   },
+  // Firmware, kernel, and at the top of the first 2 GiB device tree and initramfs (boot/linux-image.ts).
+  usedFirst: (config) => usedByKernel(config, 0, Math.min(config.memory, 0x8000_0000)),
   mapRam(memory, config) {
     const low = Math.min(config.memory, HIGH - RISCV_RAM);
     memory.mapRam(RISCV_RAM, low, 0);
