@@ -19,12 +19,44 @@ export function guestSet(name) {
 /** A plain explanation for people whose machine cannot do this. */
 export class CannotFetch extends Error {}
 
-function run(cmd, args, cwd) {
-  return execFileSync(cmd, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+function run(cmd, args, cwd, env) {
+  return execFileSync(cmd, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env }, maxBuffer: 64 * 1024 * 1024 });
 }
 
-/** Downloads a Debian package and unpacks it below cacheDir/NAME; returns that folder. */
-export function debianPackage(name, arch = '') {
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const suites = new Map();
+
+/**
+ * Environment in which apt knows one suite of Debian for one architecture, from this system's own mirror: its lists are in cacheDir, nothing of the
+ * system's changes and root is not needed. '' as suite: the system's apt as it is.
+ */
+function aptFor(suite, arch) {
+  if (suite === '') return {};
+  const known = suites.get(`${suite} ${arch}`);
+  if (known !== undefined) return known;
+  const dir = join(cacheDir, `apt-${suite}-${arch}`);
+  const env = { APT_CONFIG: join(dir, 'apt.conf') };
+  try {
+    const lines = run('apt-get', ['indextargets', '--format', '$(ORIGIN)|$(REPO_URI)|$(RELEASE)', 'Created-By: Packages']).split('\n').map((l) => l.split('|'));
+    const mirror = lines.find(([origin, , release]) => origin === 'Debian' && release !== undefined && !release.includes('-'))?.[1];
+    if (mirror === undefined || !existsSync(KEYRING)) throw new Error('this system has no package mirror of Debian');
+    for (const d of ['lists/partial', 'archives/partial']) mkdirSync(join(dir, d), { recursive: true });
+    writeFileSync(join(dir, 'status'), '');
+    writeFileSync(join(dir, 'sources.list'), `deb [arch=${arch} signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
+    writeFileSync(env.APT_CONFIG, [
+      `Dir::State::lists "${dir}/lists";`, `Dir::State::status "${dir}/status";`, `Dir::Cache "${dir}";`, `Dir::Etc::sourcelist "${dir}/sources.list";`, 'Dir::Etc::sourceparts "-";',
+      `APT::Architecture "${arch}";`, `APT::Architectures { "${arch}"; };`, '',
+    ].join('\n'));
+    run('apt-get', ['update'], dir, env);
+  } catch (e) {
+    throw new CannotFetch(`cannot read the lists of Debian ${suite} for ${arch}: ${e.code === 'ENOENT' ? 'this is not a Debian system (no apt-get)' : String(e.stderr || e.message).trim().split('\n').pop()}`);
+  }
+  suites.set(`${suite} ${arch}`, env);
+  return env;
+}
+
+/** Downloads a Debian package and unpacks it below cacheDir/NAME; returns that folder. @param suite of Debian; '': what the system has */
+export function debianPackage(name, arch = '', suite = '') {
   const dir = join(cacheDir, arch ? `${name}_${arch}` : name);
   if (existsSync(join(dir, '.complete'))) return dir;
   const tmp = `${dir}.tmp`;
@@ -32,7 +64,7 @@ export function debianPackage(name, arch = '') {
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(tmp, { recursive: true });
   try {
-    run('apt-get', ['download', arch ? `${name}:${arch}` : name], tmp);
+    run('apt-get', ['download', arch ? `${name}:${arch}` : name], tmp, aptFor(suite, arch));
     const deb = readdirSync(tmp).find((f) => f.endsWith('.deb'));
     if (!deb) throw new Error('nothing was downloaded');
     run('dpkg-deb', ['-x', deb, '.'], tmp);
@@ -48,9 +80,9 @@ export function debianPackage(name, arch = '') {
 }
 
 /** The package a meta package depends on first (linux-image-cloud-amd64 -> linux-image-6.1.0-N-cloud-amd64). */
-function dependency(meta) {
+function dependency(meta, env) {
   try {
-    const line = run('apt-cache', ['depends', meta]).split('\n').find((l) => /Depends: linux-image/.test(l));
+    const line = run('apt-cache', ['depends', meta], undefined, env).split('\n').find((l) => /Depends: linux-image/.test(l));
     if (line) return line.split(':').slice(1).join(':').trim();
   } catch {
     // Reported below: the same advice covers both cases.
@@ -58,13 +90,15 @@ function dependency(meta) {
   throw new CannotFetch(`cannot find ${meta}: this is not a Debian system, or its package lists are empty (apt-get update)`);
 }
 
-/** Debian's kernel image file of a meta package. */
-export function debianKernel(meta = 'linux-image-cloud-amd64') {
+/** Debian's kernel image file of a meta package, NAME or NAME:ARCHITECTURE. */
+export function debianKernel(meta = 'linux-image-cloud-amd64', suite = '') {
   const marker = join(cacheDir, `${meta}.name`);
-  const name = existsSync(marker) ? readFileSync(marker, 'utf8') : dependency(meta);
+  const wanted = meta.split(':')[1] ?? '';
+  const name = existsSync(marker) ? readFileSync(marker, 'utf8') : dependency(meta, aptFor(suite, wanted));
   const [pkg, arch] = name.split(':');
-  const boot = join(debianPackage(pkg, arch ?? ''), 'boot');
-  const kernel = readdirSync(boot).find((f) => f.startsWith('vmlinuz'));
+  const boot = join(debianPackage(pkg, arch ?? wanted, suite), 'boot');
+  // Where kernels are not compressed they are called otherwise.
+  const kernel = readdirSync(boot).find((f) => /^vmlinu[xz]/.test(f));
   writeFileSync(marker, name);
   return join(boot, kernel);
 }
@@ -142,7 +176,7 @@ function readModule(file) {
  * @returns {{ name: string, data: Buffer }[]}
  */
 export function kernelModules(kernel, names) {
-  const root = join(kernel, '../../lib/modules');
+  const root = ['lib/modules', 'usr/lib/modules'].map((d) => join(kernel, '../..', d)).find((d) => existsSync(d)) ?? '';
   const files = new Map((existsSync(root) ? walk(root) : []).filter((f) => /\.ko(\.(xz|zst|gz))?$/.test(f)).map((f) => [moduleName(f), f]));
   const order = [];
   const seen = new Set();
@@ -164,13 +198,14 @@ export function kernelModules(kernel, names) {
  * An initramfs with busybox and an init that loads modules, says USER SPACE REACHED and starts a shell on the console (or
  * powers off, with `then=poweroff` on the kernel's command line).
  * @param {{ arch?: string, kernel?: string, modules?: string[], name?: string }} [options] Debian architecture of busybox ('' =
- * this machine's); modules to take from the kernel's package; what to call that set of modules.
+ * this machine's) and the suite it is from; modules to take from the kernel's package; what to call that set of modules.
  */
-export function busyboxInitramfs({ arch = '', kernel, modules = [], name = 'modules' } = {}) {
+export function busyboxInitramfs({ arch = '', suite = '', kernel, modules = [], name = 'modules' } = {}) {
   const file = join(cacheDir, `initramfs${arch && `-${arch}`}${modules.length > 0 ? `-${name}` : ''}.cpio.gz`);
   const wanted = createHash('sha256').update(JSON.stringify([INIT, arch, kernel ?? '', modules])).digest('hex');
   if (existsSync(file) && existsSync(`${file}.stamp`) && readFileSync(`${file}.stamp`, 'utf8') === wanted) return file;
-  const busybox = readFileSync(join(debianPackage('busybox-static', arch), 'bin/busybox'));
+  const unpacked = debianPackage('busybox-static', arch, suite);
+  const busybox = readFileSync(['bin/busybox', 'usr/bin/busybox'].map((f) => join(unpacked, f)).find((f) => existsSync(f)));
   let ino = 1;
   const parts = ['bin', 'dev', 'proc', 'sys', 'tmp', 'root', 'mnt', 'modules'].map((d) => cpioEntry(d, 0o40755, Buffer.alloc(0), ino++));
   parts.push(cpioEntry('bin/busybox', 0o100755, busybox, ino++));

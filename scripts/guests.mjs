@@ -5,13 +5,15 @@ import { busyboxInitramfs, cacheDir, CannotFetch, debianKernel, debianPackage, D
 
 const found = {};
 const ARM64_KERNEL = 'linux-image-cloud-arm64:arm64';
+/** Drivers for APLIC and IMSIC came with Linux 6.10; Debian has had riscv64 since 13. */
+const debianRiscv64 = () => debianKernel('linux-image-riscv64:riscv64', 'trixie');
 /**
  * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
  * of old disks.
  */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'initramfsUsb', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64']);
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'initramfsUsb', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64', 'kernelRiscv64Debian', 'initramfsRiscv64Debian']);
 
-/** Debian 12 has no riscv64; the guest set has a kernel and an initramfs with busybox. */
+/** Of an older kernel (6.1), as Debian 12 has no riscv64; the guest set has a kernel and an initramfs with busybox. */
 function fromGuestSet(name) {
   const file = guestSet(name);
   if (file === null) throw new CannotFetch(`no ${name}: the folder shared/guests/prebuilt is not beside the repository, and Debian 12 has no riscv64`);
@@ -35,6 +37,8 @@ for (const [what, get] of [
   ['grubArm64', () => join(debianPackage('grub-efi-arm64-bin', 'arm64'), 'usr/lib/grub/arm64-efi')],
   ['kernelRiscv64', () => fromGuestSet('Image-riscv64')],
   ['initramfsRiscv64', () => fromGuestSet('initramfs-riscv64.cpio.gz')],
+  ['kernelRiscv64Debian', debianRiscv64],
+  ['initramfsRiscv64Debian', () => busyboxInitramfs({ arch: 'riscv64', suite: 'trixie', kernel: debianRiscv64(), modules: VIRTIO_MODULES })],
 ]) {
   try {
     found[what] = get();

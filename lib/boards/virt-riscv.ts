@@ -12,16 +12,16 @@ import type { InputRouter } from '../devices/input/router.js';
 import { ACLINT_BYTES, Aclint } from '../devices/riscv/aclint.js';
 import { GOLDFISH_RTC_BYTES, GoldfishRtc } from '../devices/riscv/goldfish-rtc.js';
 import { Htif } from '../devices/riscv/htif.js';
-import { Plic, PLIC_BYTES } from '../devices/riscv/plic.js';
 import { SIFIVE_TEST_BYTES, SifiveTest } from '../devices/riscv/sifive-test.js';
 import type { PciBus } from '../devices/pci/pci.js';
 import { Uart16550 } from '../devices/serial/uart16550.js';
 import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
-import { isaString, RISCV_EXTENSIONS } from '../engine/guest/riscv/guest.js';
+import { isaExtensions, isaString } from '../engine/guest/riscv/guest.js';
 import { TIMEBASE_HZ } from '../engine/guest/riscv/cpu.js';
 import { Irq } from '../engine/guest/riscv/defs.js';
 import { UsageError } from '../errors.js';
 import type { Board, BoardHost } from './board.js';
+import { addRiscvIrq, type RiscvIrq } from './parts/aia.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
 import type { Drive } from './parts/drive.js';
@@ -36,7 +36,6 @@ const enum At {
   TEST = 0x10_0000,
   RTC = 0x10_1000,
   ACLINT = 0x200_0000,
-  PLIC = 0xc00_0000,
   UART = 0x1000_0000,
   UART_BYTES = 0x100,
   VIRTIO = 0x1000_1000,
@@ -52,7 +51,6 @@ const PCIE: PcieMap = {
   mmio64: { base: 0x4_0000_0000, bytes: 0x4_0000_0000 },
 };
 const enum Source { VIRTIO = 1, UART = 10, RTC = 11, PCIE = 32 }
-const PLIC_SOURCES = 95;
 const UART_HZ = 3_686_400;
 /** Firmware and its heap: where kernels of 2 MiB alignment begin. */
 const FIRMWARE_BYTES = 0x20_0000;
@@ -62,9 +60,7 @@ const PAGE = 4096;
 const enum Uart { RBR = 0, LSR = 5, DR = 1 }
 
 /** phandles. */
-const PLIC_HANDLE = 1;
-const TEST_HANDLE = 2;
-const CPU_HANDLE = 16;
+const enum Phandle { IRQ = 1, TEST = 2, APLIC_ROOT = 3, IMSIC_M = 4, IMSIC_S = 5, CPU = 16 }
 
 export const RISCV_RAM: number = At.RAM;
 
@@ -87,6 +83,7 @@ export class VirtRiscvBoard implements Board {
   readonly aclint: Aclint;
   private readonly p: BusParts;
   private readonly uart: Uart16550;
+  readonly irq: RiscvIrq;
   private readonly rom: { offset: number };
   /** Takes the page of `tohost` out of the way, once a program that has it was loaded. */
   private htif: Htif | null = null;
@@ -102,23 +99,23 @@ export class VirtRiscvBoard implements Board {
     m.mapRam(At.MROM, At.MROM_BYTES, this.rom.offset, true);
     this.aclint = p.add(new Aclint({ clock: host.clock, timebaseHz: TIMEBASE_HZ, msi: harts.map((h) => line(h, Irq.MSI)), mti: harts.map((h) => line(h, Irq.MTI)) }));
     m.mapMmio(At.ACLINT, ACLINT_BYTES, this.aclint.mmio);
-    const plic = p.add(new Plic({ sources: PLIC_SOURCES, contexts: harts.flatMap((h) => [line(h, Irq.MEI), line(h, Irq.SEI)]) }));
-    m.mapMmio(At.PLIC, PLIC_BYTES, plic.mmio);
+    this.irq = addRiscvIrq(p, { mei: harts.map((h) => line(h, Irq.MEI)), sei: harts.map((h) => line(h, Irq.SEI)) });
+    const { irqs } = this.irq;
     const test = p.add(new SifiveTest({ powerOff: () => host.powerOff(), reset: () => host.reset(), exit: (status) => host.exit(status) }));
     m.mapMmio(At.TEST, SIFIVE_TEST_BYTES, test.mmio);
-    const rtc = p.add(new GoldfishRtc({ clock: host.clock, wallClock: () => host.wallClock(), irq: plic.irqs[Source.RTC]! }));
+    const rtc = p.add(new GoldfishRtc({ clock: host.clock, wallClock: () => host.wallClock(), irq: irqs[Source.RTC]! }));
     m.mapMmio(At.RTC, GOLDFISH_RTC_BYTES, rtc.mmio);
     this.uart = p.add(
-      new Uart16550({ name: 'uart0', clock: host.clock, irq: plic.irqs[Source.UART]!, gateByOut2: false, backend: { write: (b) => host.serialOutput(b), onRoom: () => this.onSerialRoom() } }),
+      new Uart16550({ name: 'uart0', clock: host.clock, irq: irqs[Source.UART]!, gateByOut2: false, backend: { write: (b) => host.serialOutput(b), onRoom: () => this.onSerialRoom() } }),
     );
     m.mapMmio(At.UART, At.UART_BYTES, this.uart.ports);
     for (let i = 0; i < At.VIRTIO_SLOTS; i++) {
-      const slot = p.add(new VirtioMmio({ name: `virtio-mmio${i}`, mem: m, irq: plic.irqs[Source.VIRTIO + i]!, device: null, log: (s) => host.log(s) }));
+      const slot = p.add(new VirtioMmio({ name: `virtio-mmio${i}`, mem: m, irq: irqs[Source.VIRTIO + i]!, device: null, log: (s) => host.log(s) }));
       m.mapMmio(At.VIRTIO + i * At.VIRTIO_STRIDE, VIRTIO_MMIO_BYTES, slot);
     }
     p.fw = p.add(new FwCfg({ memory: m, ramSize: config.memory, cpus: config.cpus }));
     m.mapMmio(At.FW_CFG, FW_CFG_MMIO_BYTES, p.fw.mmio);
-    addPcie(p, PCIE, [0, 1, 2, 3].map((n) => plic.irqs[Source.PCIE + n]!));
+    addPcie(p, PCIE, [0, 1, 2, 3].map((n) => irqs[Source.PCIE + n]!));
     addDisks(p);
     addNets(p);
     addDeviceOptions(p);
@@ -172,6 +169,7 @@ export class VirtRiscvBoard implements Board {
     const { config, memory } = this.host;
     if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on riscv64 so far');
     const ours = config.firmware?.kind === 'sbi';
+    if (ours) this.irq.handOver();
     const firmware = config.firmware === null || ours ? null : readFileSync(config.firmware.code);
     if (firmware !== null && !memory.writeFrom(At.RAM, firmware)) throw new UsageError(`--firmware: ${config.firmware!.code} does not fit into memory (--memory)`);
     const booted = loadTreeBoot({
@@ -224,6 +222,7 @@ export class VirtRiscvBoard implements Board {
     root.node('chosen').text('stdout-path', `/soc/serial@${At.UART.toString(16)}`).set('rng-seed', seed);
     root.node(`memory@${At.RAM.toString(16)}`).text('device_type', 'memory').cells64('reg', At.RAM, config.memory);
     const cpus = root.node('cpus').cells('#address-cells', 1).cells('#size-cells', 0).cells('timebase-frequency', TIMEBASE_HZ);
+    const imsic = this.irq.imsics !== null;
     for (let i = 0; i < config.cpus; i++) {
       const cpu = cpus
         .node(`cpu@${i}`)
@@ -231,39 +230,34 @@ export class VirtRiscvBoard implements Board {
         .cells('reg', i)
         .text('status', 'okay')
         .text('compatible', 'riscv')
-        .text('riscv,isa', isaString())
+        .text('riscv,isa', isaString(imsic))
         .text('riscv,isa-base', 'rv64i')
-        .text('riscv,isa-extensions', ...RISCV_EXTENSIONS)
+        .text('riscv,isa-extensions', ...isaExtensions(imsic))
         .text('mmu-type', 'riscv,sv57')
         .cells('riscv,cbom-block-size', 64)
         .cells('riscv,cboz-block-size', 64);
-      cpu.node('interrupt-controller').cells('#interrupt-cells', 1).flag('interrupt-controller').text('compatible', 'riscv,cpu-intc').cells('phandle', CPU_HANDLE + i);
+      cpu.node('interrupt-controller').cells('#interrupt-cells', 1).flag('interrupt-controller').text('compatible', 'riscv,cpu-intc').cells('phandle', Phandle.CPU + i);
     }
     this.soc(root);
-    root.node('poweroff').text('compatible', 'syscon-poweroff').cells('regmap', TEST_HANDLE).cells('offset', 0).cells('value', 0x5555);
-    root.node('reboot').text('compatible', 'syscon-reboot').cells('regmap', TEST_HANDLE).cells('offset', 0).cells('value', 0x7777);
+    root.node('poweroff').text('compatible', 'syscon-poweroff').cells('regmap', Phandle.TEST).cells('offset', 0).cells('value', 0x5555);
+    root.node('reboot').text('compatible', 'syscon-reboot').cells('regmap', Phandle.TEST).cells('offset', 0).cells('value', 0x7777);
     return root;
   }
 
   private soc(root: FdtNode): void {
-    const { cpus } = this.host.config;
+    const { config } = this.host;
     const soc = root.node('soc').cells('#address-cells', 2).cells('#size-cells', 2).text('compatible', 'simple-bus').flag('ranges');
     const device = (name: string, base: number, bytes: number, ...compatible: string[]): FdtNode => soc.node(`${name}@${base.toString(16)}`).text('compatible', ...compatible).cells64('reg', base, bytes);
-    const interrupt = (n: FdtNode, source: number): FdtNode => n.cells('interrupts', source).cells('interrupt-parent', PLIC_HANDLE);
-    const each = (...numbers: number[]): number[] => Array.from({ length: cpus }, (_, i) => numbers.flatMap((n) => [CPU_HANDLE + i, n])).flat();
+    const interrupt = (n: FdtNode, source: number): FdtNode => n.cells('interrupts', ...this.irq.cells(source)).cells('interrupt-parent', Phandle.IRQ);
+    const each = (...numbers: number[]): number[] => Array.from({ length: config.cpus }, (_, i) => numbers.flatMap((n) => [Phandle.CPU + i, n])).flat();
     device('clint', At.ACLINT, ACLINT_BYTES, 'sifive,clint0', 'riscv,clint0').cells('interrupts-extended', ...each(3, 7));
-    device('plic', At.PLIC, PLIC_BYTES, 'sifive,plic-1.0.0', 'riscv,plic0')
-      .cells('interrupts-extended', ...each(11, 9))
-      .cells('riscv,ndev', PLIC_SOURCES)
-      .cells('#interrupt-cells', 1)
-      .cells('#address-cells', 0)
-      .flag('interrupt-controller')
-      .cells('phandle', PLIC_HANDLE);
-    device('test', At.TEST, SIFIVE_TEST_BYTES, 'sifive,test1', 'sifive,test0', 'syscon').cells('phandle', TEST_HANDLE);
+    const msi = this.irq.nodes(soc, { irq: Phandle.IRQ, root: Phandle.APLIC_ROOT, machineImsic: Phandle.IMSIC_M, supervisorImsic: Phandle.IMSIC_S, harts: Phandle.CPU }, config.firmware?.kind !== 'sbi');
+    device('test', At.TEST, SIFIVE_TEST_BYTES, 'sifive,test1', 'sifive,test0', 'syscon').cells('phandle', Phandle.TEST);
     interrupt(device('rtc', At.RTC, 0x1000, 'google,goldfish-rtc'), Source.RTC);
     interrupt(device('serial', At.UART, At.UART_BYTES, 'ns16550a'), Source.UART).cells('clock-frequency', UART_HZ);
     for (let i = 0; i < At.VIRTIO_SLOTS; i++) interrupt(device('virtio_mmio', At.VIRTIO + i * At.VIRTIO_STRIDE, At.VIRTIO_STRIDE, 'virtio,mmio'), Source.VIRTIO + i);
     device('fw-cfg', At.FW_CFG, FW_CFG_MMIO_BYTES, 'qemu,fw-cfg-mmio').flag('dma-coherent');
-    pcieNode(soc, PCIE, { parent: PLIC_HANDLE, addressCells: 0, cells: (n) => [Source.PCIE + n] }, this.p.pirqOf);
+    const pci = pcieNode(soc, PCIE, { parent: Phandle.IRQ, addressCells: 0, cells: (n) => this.irq.cells(Source.PCIE + n) }, this.p.pirqOf);
+    if (msi !== null) pci.cells('msi-parent', msi);
   }
 }

@@ -69,7 +69,7 @@ const EXIT_TIMEOUT = 124;
 const OPTIONS = {
   accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64, aarch64, riscv64' },
-  machine: { type: 'string', describe: 'board: pc, q35, microvm (x86_64; default pc), virt (aarch64, riscv64)' },
+  machine: { type: 'string', describe: 'board: pc, q35, microvm (x86_64; default pc), virt (aarch64, riscv64; virt,aia=aplic-imsic)' },
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },

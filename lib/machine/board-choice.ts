@@ -10,9 +10,13 @@ export interface BoardChoice {
   its: boolean;
   /** Tables by which UEFI describes the board to operating systems; without them it passes the device tree on. */
   acpi: boolean;
+  /** RISC-V's Advanced Interrupt Architecture in place of the PLIC: an APLIC, with or without IMSICs in the harts. */
+  aia: (typeof AIA)[number];
 }
 
-const ARM64_PROPERTIES = ['gic-version', 'its', 'acpi'];
+const AIA = ['none', 'aplic', 'aplic-imsic'] as const;
+
+const PROPERTIES: Readonly<Record<ArchName, readonly string[]>> = { x86_64: [], aarch64: ['gic-version', 'its', 'acpi'], riscv64: ['aia'] };
 
 /** Cuts `virt,gic-version=2` into the board and its properties. */
 export function splitMachine(text: string | undefined): { machine: string | undefined; properties: readonly (readonly [string, string])[] } {
@@ -29,8 +33,8 @@ export function splitMachine(text: string | undefined): { machine: string | unde
 
 /** @throws UsageError for properties that the board does not have */
 export function boardChoice(arch: ArchName, machine: string, properties: readonly (readonly [string, string])[]): BoardChoice {
-  const b: BoardChoice = { gic: 3, its: true, acpi: true };
-  const known = arch === 'aarch64' ? ARM64_PROPERTIES : [];
+  const b: BoardChoice = { gic: 3, its: true, acpi: true, aia: 'none' };
+  const known = PROPERTIES[arch];
   const onOff = (key: string, value: string): boolean => {
     if (value !== 'on' && value !== 'off') throw new UsageError(`--machine: ${key}=${value} must be on or off`);
     return value === 'on';
@@ -40,6 +44,10 @@ export function boardChoice(arch: ArchName, machine: string, properties: readonl
     if (key === 'gic-version') {
       if (value !== '2' && value !== '3') throw new UsageError(`--machine: gic-version=${value} is not available (2, 3 are)`);
       b.gic = value === '2' ? 2 : 3;
+    } else if (key === 'aia') {
+      const kind = AIA.find((k) => k === value);
+      if (kind === undefined) throw new UsageError(`--machine: aia=${value} is not available (${AIA.join(', ')} are)`);
+      b.aia = kind;
     } else {
       b[key as 'its' | 'acpi'] = onOff(key, value);
     }

@@ -26,6 +26,9 @@ export interface Guests {
   /** A RISC-V kernel and busybox for it, from the guest set. */
   kernelRiscv64?: string;
   initramfsRiscv64?: string;
+  /** Debian 13's kernel for RISC-V, which has drivers for AIA, and busybox with virtio drivers for it. */
+  kernelRiscv64Debian?: string;
+  initramfsRiscv64Debian?: string;
 }
 
 const LIST = fileURLToPath(new URL('../../.demo/guests.json', import.meta.url));

@@ -77,6 +77,7 @@ const CASES: Case[] = [
   { what: 'an unknown board', args: boot('--machine', 'amiga'), says: /--machine: 'amiga' is not available/ },
   { what: 'a property that the board does not have', args: boot('--machine', 'pc,its=on'), says: /--machine: pc has no property 'its'/ },
   { what: 'an interrupt controller that there is not', args: () => ['boot', '--arch', 'aarch64', '--machine', 'virt,gic-version=4'], says: /--machine: gic-version=4 is not available \(2, 3 are\)/ },
+  { what: 'an interrupt architecture that there is not', args: () => ['boot', '--arch', 'riscv64', '--machine', 'virt,aia=imsic'], says: /--machine: aia=imsic is not available \(none, aplic, aplic-imsic are\)/ },
   { what: 'firmware for another architecture', args: () => ['boot', '--arch', 'aarch64', '--firmware', 'seabios'], says: /--firmware: 'seabios' is for x86_64/ },
   { what: 'an unknown architecture', args: boot('--arch', 'z80'), says: /--arch: 'z80' is not available/ },
   { what: 'an unknown CPU', args: boot('--cpu', 'qemu46'), says: /--cpu: unknown model 'qemu46' \(did you mean qemu64\?\)/ },

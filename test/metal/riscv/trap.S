@@ -2,32 +2,7 @@
  * Bare-metal checks of RISC-V privilege: delegation, ECALL and SRET, sstatus with its FS and SUM, interrupts that a return or sstatus lets
  * in, counters. Prints "ok NAME" or "BAD NAME" for each, "done", and switches the machine off (test finisher).
  */
-#define UART 0x10000000
-#define FINISHER 0x100000
-.macro say text
-  la a0, 9f
-  call puts
-  j 8f
-9: .asciz "\text"
-  .balign 4
-8:
-.endm
-/* Compares s2 with a 64-bit value. */
-.macro check name, want
-  li t0, \want
-  beq s2, t0, 7f
-  say "BAD \name\n"
-  j 6f
-7: say "ok \name\n"
-6:
-.endm
-
-.macro wide insn:vararg
-  .option push
-  .option norvc
-  \insn
-  .option pop
-.endm
+#include "metal.inc"
 
 .text
 .global _start
@@ -206,11 +181,7 @@ s_next:
 after_enable:
   mv s2, s7
   check interrupt_after_enable, 0
-  say "done\n"
-  li t0, FINISHER
-  li t1, 0x5555
-  sw t1, 0(t0)
-  j .
+  finish
 
 u_main:
   rdtime s3
@@ -254,14 +225,7 @@ m_trap:
   csrw mepc, t0
   mret
 
-puts:
-  li t0, UART
-1: lbu t1, 0(a0)
-  beqz t1, 2f
-  sb t1, 0(t0)
-  addi a0, a0, 1
-  j 1b
-2: ret
+puts_here
 
 .balign 8
 values: .quad 0x42000

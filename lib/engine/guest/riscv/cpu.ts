@@ -2,11 +2,13 @@
 import { FlushKind, type GuestClock, type GuestCpu, GuestFault, type Lifter, type PhysicalMap } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
+import { Aia, type HartImsic, PRIORITY } from './aia.js';
 import { Csrs, INHIBIT_IR, slowFrm } from './csr.js';
-import { Cause, Csr, Env, Irq, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
+import { Cause, Csr, Env, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
 import { divide } from './divide.js';
 import { Float } from './float.js';
 import { RiscvMmu } from './mmu.js';
+import { Triggers } from './triggers.js';
 
 /** Ticks of `time` per second. */
 export const TIMEBASE_HZ = 10_000_000;
@@ -33,6 +35,8 @@ export interface RiscvCpuOptions {
   time: () => number;
   helpers: HelperRegistry<RiscvCpu>;
   lifter: Lifter;
+  /** The hart's IMSIC; with it come Smaia and Ssaia. */
+  imsic?: HartImsic | null;
   log?: (message: string) => void;
 }
 
@@ -43,8 +47,6 @@ export interface RiscvTrace {
 }
 
 const PC = Slot.PC * 2;
-/** Interrupts, highest priority first (vol. II, 3.1.9). */
-const PRIORITY: readonly (readonly [Irq, number])[] = [[Irq.MEI, 11], [Irq.MSI, 3], [Irq.MTI, 7], [Irq.SEI, 9], [Irq.SSI, 1], [Irq.STI, 5]];
 /** fflags from and to the exception flags of MXCSR. */
 const NX = 1, UF = 2, OF = 4, DZ = 8, NV = 16;
 /** pmpcfg: naturally aligned power of two, read, write, execute. */
@@ -73,7 +75,10 @@ export class RiscvCpu implements GuestCpu {
   private theTrace: RiscvTrace | null = null;
   private shown = 0;
   readonly csr: Csrs;
+  /** Null without an IMSIC. */
+  readonly aia: Aia | null;
   readonly mmu: RiscvMmu;
+  readonly triggers: Triggers;
   readonly float: Float;
   readonly time: () => number;
   private readonly clock: GuestClock;
@@ -98,7 +103,9 @@ export class RiscvCpu implements GuestCpu {
     this.time = o.time;
     this.log = o.log ?? ((): void => undefined);
     this.csr = new Csrs(this);
+    this.aia = o.imsic ? new Aia(this, o.imsic) : null;
     this.mmu = new RiscvMmu(this);
+    this.triggers = new Triggers(this);
     this.float = new Float(this);
     this.timer = o.timer(() => this.timerFired());
     this.reset(0, 0);
@@ -140,6 +147,8 @@ export class RiscvCpu implements GuestCpu {
     this.usesFp = false;
     this.halted = this.shutdown = false;
     this.csr.reset();
+    this.aia?.reset();
+    this.triggers.reset();
     this.mmu.pmp.reset();
     this.mmu.configure(0, 0);
     this.mmu.flushAll();
@@ -190,7 +199,7 @@ export class RiscvCpu implements GuestCpu {
     const fp = Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm);
     const count = this.counts() ? Mode.COUNT : 0;
     const on = fs !== 0 && (this.priv === Priv.U || this.usesFp);
-    const step = this.mmu.watchpoints.any ? Mode.STEP : 0;
+    const step = this.mmu.watchpoints.any || this.triggers.steps(this.priv) ? Mode.STEP : 0;
     const m = this.priv | step | (on ? fp | (fs === 3 ? Mode.FP_DIRTY : 0) : 0) | (idx << Mode.MMU_SHIFT) | count;
     const { V } = this;
     V[X.U_MODE_OFF * 2] = count;
@@ -268,51 +277,52 @@ export class RiscvCpu implements GuestCpu {
     this.updateIntr();
   }
 
-  /** Interrupts that would be taken now. */
-  private deliverable(): number {
-    const { csr, priv } = this;
-    const pending = csr.mip() & csr.mie;
-    if (pending === 0) return 0;
-    const m = pending & ~csr.mideleg;
-    if (m !== 0 && (priv < Priv.M || csr.mstatus & Ms.MIE)) return m;
-    const s = pending & csr.mideleg;
-    if (s !== 0 && (priv < Priv.S || (priv === Priv.S && csr.mstatus & Ms.SIE))) return s;
-    return 0;
+  private takenByMachine(): boolean {
+    return this.priv < Priv.M || (this.csr.mstatus & Ms.MIE) !== 0;
+  }
+
+  private takenBySupervisor(): boolean {
+    return this.priv < Priv.S || (this.priv === Priv.S && (this.csr.mstatus & Ms.SIE) !== 0);
   }
 
   /** Sets or clears Pending.INTR; ends WFI when something is pending. */
   updateIntr(): void {
     const V = this.V;
-    const { csr } = this;
-    V[X.S_PENDING * 2] = csr.mip() & csr.mie & csr.mideleg ? Pending.INTR : 0;
-    if (this.deliverable() !== 0) V[Slot.PENDING * 2]! |= Pending.INTR;
+    const m = this.csr.machinePending();
+    const s = this.csr.supervisorPending();
+    V[X.S_PENDING * 2] = s !== 0 ? Pending.INTR : 0;
+    if ((m !== 0 && this.takenByMachine()) || (s !== 0 && this.takenBySupervisor())) V[Slot.PENDING * 2]! |= Pending.INTR;
     else V[Slot.PENDING * 2]! &= ~Pending.INTR;
-    if (this.halted && this.wakes()) {
+    if (this.halted && (m | s) !== 0) {
       this.halted = false;
       // The run loop looks at it as if it had an event.
       V[Slot.PENDING * 2]! |= Pending.EVENT;
     }
   }
 
-  /** WFI ends when an enabled interrupt is pending, whether or not it can be taken (vol. II, 3.3.3). */
+  /** WFI ends when an enabled interrupt is pending, whether or not it can be taken (vol. II, 3.3.3; AIA 4.6). */
   wakes(): boolean {
-    return (this.csr.mip() & this.csr.mie) !== 0;
+    return this.csr.machinePending() !== 0 || this.csr.supervisorPending() !== 0;
   }
 
   servicePending(): void {
     const V = this.V;
     V[Slot.PENDING * 2]! &= ~Pending.EVENT;
     if (!(V[Slot.PENDING * 2]! & Pending.INTR)) return;
-    const d = this.deliverable();
-    if (d !== 0) {
-      for (const [bit, code] of PRIORITY) {
-        if (!(d & bit)) continue;
-        this.halted = false;
-        this.trap(code, true, V[PC]!, V[PC + 1]!, 0, 0);
-        break;
-      }
+    const m = this.csr.machinePending();
+    if (m !== 0 && this.takenByMachine()) this.interrupt(m, true);
+    else {
+      const s = this.csr.supervisorPending();
+      if (s !== 0 && this.takenBySupervisor()) this.interrupt(s, false);
     }
     this.updateIntr();
+  }
+
+  /** Takes the first of these interrupts, into M-mode or S-mode. */
+  private interrupt(pending: number, machine: boolean): void {
+    const code = this.aia === null ? PRIORITY.find(([bit]) => pending & bit)![1] : this.aia.top(pending, machine);
+    this.halted = false;
+    this.trap(code, true, !machine, this.V[PC]!, this.V[PC + 1]!, 0, 0);
   }
 
   // ---- exceptions ----------------------------------------------------------------------------------------------------------------
@@ -363,15 +373,15 @@ export class RiscvCpu implements GuestCpu {
 
   deliverFault(f: GuestFault): void {
     this.insnPc();
-    this.trap(f.vector, false, this.pcLo, this.pcHi, this.tvalLo, this.tvalHi);
+    this.trap(f.vector, false, this.priv <= Priv.S && ((this.csr.medeleg >>> f.vector) & 1) !== 0, this.pcLo, this.pcHi, this.tvalLo, this.tvalHi);
     this.updateIntr();
   }
 
-  /** Trap entry (vol. II, 3.1.6.1, 3.1.7, 12.1.1). */
-  private trap(code: number, interrupt: boolean, epcLo: number, epcHi: number, tvalLo: number, tvalHi: number): void {
+  /** Trap entry (vol. II, 3.1.6.1, 3.1.7, 12.1.1). @param delegated into S-mode */
+  private trap(code: number, interrupt: boolean, delegated: boolean, epcLo: number, epcHi: number, tvalLo: number, tvalHi: number): void {
     const { csr, V } = this;
+    this.triggers.trapped();
     this.usesFp = false;
-    const delegated = this.priv <= Priv.S && ((interrupt ? csr.mideleg : csr.medeleg) >>> code) & 1;
     const cause = interrupt ? 0x8000_0000 | 0 : 0;
     let ms = csr.mstatus;
     let vecLo: number;
@@ -450,7 +460,7 @@ export class RiscvCpu implements GuestCpu {
   onPause: () => boolean = () => false;
 
   afterStep(): void {
-    // No debug triggers, no single step.
+    this.triggers.retired();
   }
 
   // ---- GuestCpu memory -----------------------------------------------------------------------------------------------------------
@@ -460,6 +470,7 @@ export class RiscvCpu implements GuestCpu {
     this.restartAt();
     const lo = V[PC]!;
     const hi = V[PC + 1]!;
+    if (V[Slot.MODE * 2]! & Mode.STEP) this.triggers.fetch(lo, hi);
     const pa = this.mmu.fetch(lo, hi);
     if (this.map.pageOffset(pa) < 0) throw this.fault(Cause.FETCH_ACCESS, lo, hi);
     return pa;
@@ -502,9 +513,8 @@ export class RiscvCpu implements GuestCpu {
     divide(this.V, signed, w, quot, rem, lo, divisor);
   }
 
-  /** An atomic that is not aligned: LR is a load, everything else a store. The instruction is read again to find its address. */
-  alignmentFault(): never {
-    const V = this.V;
+  /** The running instruction, read again; not a compressed one. */
+  private currentInsn(): number {
     this.insnPc();
     let insn = 0;
     for (let i = 0; i < 4; i++) {
@@ -512,6 +522,18 @@ export class RiscvCpu implements GuestCpu {
       const pa = this.mmu.fetch(lo, (lo >>> 0) < (this.pcLo >>> 0) ? (this.pcHi + 1) | 0 : this.pcHi);
       insn |= this.map.ram8[this.map.pageOffset(pa) + (pa % 4096)]! << (8 * i);
     }
+    return insn;
+  }
+
+  /** The running instruction, an atomic, is SC. */
+  isSc(): boolean {
+    return this.currentInsn() >>> 27 === 3;
+  }
+
+  /** An atomic that is not aligned: LR is a load, everything else a store. The instruction is read again to find its address. */
+  alignmentFault(): never {
+    const V = this.V;
+    const insn = this.currentInsn();
     const rs1 = Slot.GPR + ((insn >>> 15) & 31);
     throw this.fault(insn >>> 27 === 2 ? Cause.LOAD_MISALIGNED : Cause.STORE_MISALIGNED, V[rs1 * 2]!, V[rs1 * 2 + 1]!);
   }

@@ -1,4 +1,4 @@
-/** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not). */
+/** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not; those of AIA in aia.ts, of Sdtrig in triggers.ts). */
 import { dropTimeScale, NONE, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { Cause, Csr, Env, Irq, Ms, Mode, Priv, S_IRQS, X } from './defs.js';
@@ -47,8 +47,14 @@ export class Csrs {
   lo = 0;
   hi = 0;
   mie = 0;
-  /** Bits of mip that software sets: SSIP, SEIP, and STIP without Sstc. */
+  /** Bits of mip that software sets: SSIP, SEIP (with mvien bit 9 it is mvip's alone), and STIP without Sstc. */
   soft = 0;
+  /** Smaia: interrupts that M-mode passes on itself, bits of SSI and SEI. */
+  mvien = 0;
+  /** Bits of sie that mie does not have: interrupts that come by mvien. */
+  private virtualEnable = 0;
+  /** SSIP of mvip, while mvien bit 1 makes it one of its own. */
+  private virtualSsip = 0;
   private delegated = 0;
   mideleg = 0;
   satpLo = 0;
@@ -94,11 +100,12 @@ export class Csrs {
   /** Slot SLOW_TRAP anew. */
   updateSlow(): void {
     this.trapsSret = (this.mstatus & Ms.TSR) !== 0;
-    this.V[X.SLOW_TRAP * 2] = (this.delegated >>> Cause.ECALL_U) & 1 && !this.trapsSret && this.cpu.trace === null ? 0 : 1;
+    this.V[X.SLOW_TRAP * 2] = (this.delegated >>> Cause.ECALL_U) & 1 && !this.trapsSret && this.cpu.trace === null && !this.cpu.triggers.armed ? 0 : 1;
   }
 
   reset(): void {
     this.mstatus = 0;
+    this.mvien = this.virtualEnable = this.virtualSsip = 0;
     this.mie = this.soft = this.medeleg = this.mideleg = this.satpLo = this.satpHi = 0;
     this.mtvecLo = this.mtvecHi = this.frm = 0;
     this.V.fill(0, X.STVEC * 2, (X.CSR + PLAIN.length) * 2);
@@ -134,9 +141,42 @@ export class Csrs {
 
   /** Pending interrupts. */
   mip(): number {
-    let v = this.soft | this.cpu.lines;
+    let v = (this.soft & ~(this.mvien & Irq.SEI)) | this.cpu.lines;
     if (this.stce) v = (v & ~Irq.STI) | (this.cpu.timeReached(this.stimecmpLo, this.stimecmpHi) ? Irq.STI : 0);
     return v;
+  }
+
+  /** mvip (AIA 4.4). */
+  mvip(): number {
+    const own = this.mvien & Irq.SSI;
+    return (this.soft & (Irq.SEI | (own ? 0 : Irq.SSI) | (this.stce ? 0 : Irq.STI))) | (own & this.virtualSsip);
+  }
+
+  writeMvip(v: number): void {
+    const own = this.mvien & Irq.SSI;
+    const mask = Irq.SEI | (own ? 0 : Irq.SSI) | (this.stce ? 0 : Irq.STI);
+    this.soft = (this.soft & ~mask) | (v & mask);
+    if (own) this.virtualSsip = v & Irq.SSI;
+  }
+
+  /** Interrupts that come to S-mode by mvien. */
+  private get virtual(): number {
+    return this.mvien & ~this.mideleg;
+  }
+
+  /** sip. */
+  private sip(): number {
+    return (this.mip() & this.mideleg) | (this.mvien === 0 ? 0 : this.mvip() & this.virtual);
+  }
+
+  /** Pending and enabled for M-mode. */
+  machinePending(): number {
+    return this.mip() & this.mie & ~this.mideleg;
+  }
+
+  /** Pending and enabled for S-mode. */
+  supervisorPending(): number {
+    return (this.mip() & this.mie & this.mideleg) | (this.mvien === 0 ? 0 : this.mvip() & this.virtual & this.virtualEnable);
   }
 
   private set(lo: number, hi: number): boolean {
@@ -179,9 +219,9 @@ export class Csrs {
       case Csr.MEDELEG: return this.set(this.medeleg, 0);
       case Csr.MIDELEG: return this.set(this.mideleg, 0);
       case Csr.MIE: return this.set(this.mie, 0);
-      case Csr.SIE: return this.set(this.mie & this.mideleg, 0);
+      case Csr.SIE: return this.set((this.mie & this.mideleg) | (this.virtualEnable & this.virtual), 0);
       case Csr.MIP: return this.set(this.mip(), 0);
-      case Csr.SIP: return this.set(this.mip() & this.mideleg, 0);
+      case Csr.SIP: return this.set(this.sip(), 0);
       case Csr.MTVEC: return this.set(this.mtvecLo, this.mtvecHi);
       case Csr.STVEC: return this.set(this.stvecLo, this.stvecHi);
       case Csr.SATP: return this.set(this.satpLo, this.satpHi);
@@ -191,9 +231,6 @@ export class Csrs {
       case Csr.INSTRET: case Csr.MINSTRET: return this.readInstret();
       case Csr.MHARTID: return this.set(this.cpu.index, 0);
       case Csr.MVENDORID: case Csr.MARCHID: case Csr.MIMPID: case Csr.MCONFIGPTR: return this.set(0, 0);
-      // No triggers (Sdtrig is not in the device tree): the only one that can be selected has type 0, which says so.
-      case Csr.TSELECT: case Csr.TDATA1: case Csr.TDATA2: case Csr.TDATA3: return this.set(0, 0);
-      case Csr.TINFO: return this.set(1, 0);
       case Csr.SEED: return false;
       default: return this.readRange(n);
     }
@@ -215,7 +252,9 @@ export class Csrs {
     // Performance counters that count nothing.
     if ((n >= Csr.MHPMEVENT3 && n <= Csr.MHPMEVENT31) || (n >= Csr.MHPMCOUNTER3 && n <= Csr.MHPMCOUNTER31)) return this.set(0, 0);
     if (n >= Csr.HPMCOUNTER3 && n < Csr.HPMCOUNTER3 + HPM) return this.set(0, 0);
-    return false;
+    const { aia, triggers } = this.cpu;
+    if (triggers.read(n)) return this.set(triggers.lo, triggers.hi);
+    return aia !== null && aia.read(n) && this.set(aia.lo, aia.hi);
   }
 
   /** Writes a CSR that `read` has allowed. */
@@ -254,14 +293,16 @@ export class Csrs {
         break;
       case Csr.SIE:
         this.mie = (this.mie & ~this.mideleg) | (lo & this.mideleg);
+        this.virtualEnable = lo & this.virtual;
         break;
       case Csr.MIP: {
-        const mask = Irq.SSI | Irq.SEI | (this.stce ? 0 : Irq.STI);
+        const mask = Irq.SSI | (Irq.SEI & ~this.mvien) | (this.stce ? 0 : Irq.STI);
         this.soft = (this.soft & ~mask) | (lo & mask);
         break;
       }
       case Csr.SIP:
         this.soft = (this.soft & ~(Irq.SSI & this.mideleg)) | (lo & Irq.SSI & this.mideleg);
+        if (this.virtual & Irq.SSI) this.virtualSsip = lo & Irq.SSI;
         break;
       case Csr.MTVEC:
         if (!(lo & 2)) this.mtvecLo = lo;
@@ -286,7 +327,7 @@ export class Csrs {
         this.writeInstret(lo, hi);
         break;
       default:
-        this.writePmp(n, lo, hi);
+        if (!this.cpu.triggers.write(n, lo, hi) && this.cpu.aia?.write(n, lo, hi) !== true) this.writePmp(n, lo, hi);
         break;
     }
     this.cpu.updateIntr();

@@ -15,7 +15,7 @@ export const enum X {
   MSTATUS = 68,
   /** Pending.INTR if an interrupt that S-mode handles is pending and enabled, else 0: ORed into PENDING when it becomes deliverable. */
   S_PENDING = 69,
-  /** Low word not 0: ECALL from U and SRET must be left to the helpers (ECALL_U not delegated, TSR, traces). */
+  /** Low word not 0: ECALL from U and SRET must be left to the helpers (ECALL_U not delegated, TSR, traces, debug triggers). */
   SLOW_TRAP = 70,
   /** The mode word of U-mode: with mstatus.FS Off, and with FS neither Off nor Dirty. */
   U_MODE_OFF = 71,
@@ -82,6 +82,7 @@ export const enum Csr {
   TSELECT = 0x7a0, TDATA1 = 0x7a1, TDATA2 = 0x7a2, TDATA3 = 0x7a3, TINFO = 0x7a4,
   MCYCLE = 0xb00, MINSTRET = 0xb02, MHPMCOUNTER3 = 0xb03, MHPMCOUNTER31 = 0xb1f,
   CYCLE = 0xc00, TIME = 0xc01, INSTRET = 0xc02, HPMCOUNTER3 = 0xc03, HPMCOUNTER31 = 0xc1f,
+  SISELECT = 0x150, SIREG = 0x151, STOPEI = 0x15c, STOPI = 0xdb0, MVIEN = 0x308, MVIP = 0x309, MISELECT = 0x350, MIREG = 0x351, MTOPEI = 0x35c, MTOPI = 0xfb0,
   MVENDORID = 0xf11, MARCHID = 0xf12, MIMPID = 0xf13, MHARTID = 0xf14, MCONFIGPTR = 0xf15,
 }
 

@@ -9,15 +9,24 @@ import type { Ext } from './table.js';
 export { riscvHelpers };
 
 /** Extensions in the order of ISA strings: single letters, then Z (by their second letter), then S. */
-export const RISCV_EXTENSIONS: readonly string[] = [
+const RISCV_EXTENSIONS: readonly string[] = [
   'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihintpause', 'zihpm', 'zba', 'zbb', 'zbc', 'zbkb', 'zbkc', 'zbkx', 'zbs', 'zknd', 'zkne',
-  'zknh', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
+  'zknh', 'sdtrig', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
 ];
 
+/** Of harts with an IMSIC; in the order of ISA strings they come before Sstc. */
+const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
+
+/** riscv,isa-extensions of the device tree. @param imsic the harts have one */
+export function isaExtensions(imsic: boolean): readonly string[] {
+  const at = RISCV_EXTENSIONS.indexOf('sstc');
+  return imsic ? [...RISCV_EXTENSIONS.slice(0, at), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(at)] : RISCV_EXTENSIONS;
+}
+
 /** riscv,isa of the device tree. */
-export function isaString(): string {
-  const letters = RISCV_EXTENSIONS.filter((e) => e.length === 1).join('');
-  return [`rv64${letters}`, ...RISCV_EXTENSIONS.filter((e) => e.length > 1)].join('_');
+export function isaString(imsic: boolean): string {
+  const all = isaExtensions(imsic);
+  return [`rv64${all.filter((e) => e.length === 1).join('')}`, ...all.filter((e) => e.length > 1)].join('_');
 }
 
 const INSTRUCTIONS: ReadonlySet<Ext> = new Set<Ext>(['i', 'm', 'a', 'f', 'd', 'zba', 'zbb', 'zbs', 'zbc', 'zicbom', 'zicboz', 'zbkb', 'zbkx', 'zbkc', 'zknd', 'zkne', 'zknh', 'svinval', 'zicond']);

@@ -4,6 +4,7 @@ import { NONE, Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
 import { Cause, Csr, Env, Ms, Priv, xreg } from './defs.js';
+import { Kind } from './triggers.js';
 
 const BLOCK = 64;
 
@@ -26,7 +27,8 @@ function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn
     else if (kind === 2) cpu.csr.write(n, old | aLo, hi | aHi);
     else cpu.csr.write(n, old & ~aLo, hi & ~aHi);
     cpu.setReg(dst, lo, hi);
-    if (cpu.mode !== mode || n === 0x180) {
+    // What a write lets in comes before the next instruction (vol. II, 3.1.9).
+    if (cpu.mode !== mode || n === 0x180 || V[Slot.PENDING * 2]! & Pending.INTR) {
       cpu.retired();
       cpu.setPcToNext();
       return HelperResult.DISPATCH;
@@ -82,6 +84,7 @@ function cbo(cpu: RiscvCpu, _dst: number, a: number, _b: number, _c: number, ins
   if (!cpu.envAllows(op === 4 ? Env.CBZE : op === 0 ? Env.CBIE : Env.CBCFE)) throw cpu.illegal(insn);
   const lo = V[a * 2]! & ~(BLOCK - 1);
   const hi = V[a * 2 + 1]!;
+  if (cpu.mmu.guarded) cpu.triggers.access(lo, hi, BLOCK, Kind.STORE);
   cpu.mmu.probeWrite(lo, hi, BLOCK, cpu.mmuIdx);
   if (op === 4) for (let i = 0; i < BLOCK; i += 8) cpu.mmu.write64(lo + i, hi, cpu.mmuIdx, 0, 0);
   return HelperResult.CONTINUE;

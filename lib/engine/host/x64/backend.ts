@@ -23,7 +23,7 @@ import { F, type FloatOp, Op, REC } from '../../ir/ops.js';
 import type { Region } from '../../ir/region.js';
 import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
-import { Alu, R, mem } from './asm.js';
+import { Alu, R } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
@@ -39,6 +39,7 @@ import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
+import { enterBlock } from './templates.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -175,8 +176,7 @@ export class X64Backend {
     while (asm.p & 15) asm.b(0xcc);
     asm.relocs.n = 0;
     const start = asm.p;
-    asm.alui(3, Alu.AND, R.RAX, -4096);
-    asm.store(3, mem(Slot.PCBASE), R.RAX);
+    enterBlock(asm);
     let entryB = asm.p;
     const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
     this.body(x, 0, e.n);
@@ -223,8 +223,7 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    asm.alui(3, Alu.AND, R.RAX, -4096);
-    asm.store(3, mem(Slot.PCBASE), R.RAX);
+    enterBlock(asm);
     const entryB = asm.p;
     const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
     plan.begin();
@@ -306,7 +305,7 @@ export class X64Backend {
       const w = (w0 >> 8) & 15;
       const cc = (w0 >> 12) & 15;
       const fw = w0 >>> 16;
-      if (e.lazyFlags) beforeFlags(e, p, op, fw);
+      if (e.lazyFlags && (fw !== 0 || e.recipe !== 0)) beforeFlags(e, p, op, fw);
       if (e.mixed && e.touchesPinned(p)) vec.ensureSaved(e, p);
       switch (op as Op) {
         case Op.NOP: break;

@@ -7,10 +7,11 @@
  * (dropHints). Accesses that are not aligned are told from others on the cold path.
  */
 import { F, Op, REC } from '../../ir/ops.js';
-import { Cc, HINT_BASE, HINT_BYTES, HINT_MISSES, HINT_TABLE_BYTES, HINT_USED, HINTS, NONE, Slot, STATE_BIAS, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
-import { Alu, NO_INDEX, R, Sh } from './asm.js';
-import { addCold, CF, Cold, landCold, probe, tlbDisp } from './emit-mem.js';
+import { Cc, HINT_BASE, HINT_BYTES, HINT_MISSES, HINT_TABLE_BYTES, HINT_USED, HINTS, NONE, Slot, STATE_BIAS, TlbField } from '../../state.js';
+import { Alu, NO_INDEX, R } from './asm.js';
+import { addCold, CF, Cold, landCold, probe } from './emit-mem.js';
 import { COLD_REC, type Emitter } from './emitter.js';
+import { tlbLookUp, tlbTable } from './templates.js';
 
 /** Reads have the first half of the hints of an MMU index, writes the second. */
 const HALF = HINTS / 2;
@@ -109,15 +110,7 @@ export function emitColdHint(e: Emitter, q: number, mmuIdx: number): void {
     asm.patch32(otherPage, asm.p);
     asm.patch32(crosses, asm.p);
   }
-  asm.movrr(2, t, addr);
-  asm.shi(2, Sh.SHR, t, TLB_SHIFT);
-  if (bytes > 1) asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
-  else asm.movrr(3, u, addr);
-  asm.alui(2, Alu.AND, t, TLB_OFFSETS);
-  asm.alui(3, Alu.AND, u, -4096);
-  asm.opm(3, 0x3b, u, R.RBP, t, 0, tlbDisp(mmuIdx, tag));
-  C[q + COLD_REC + CF.JUMP] = asm.jccLater(Cc.NE);
-  asm.opm(3, 0x8b, t, R.RBP, t, 0, tlbDisp(mmuIdx, TlbField.ADDEND));
+  C[q + COLD_REC + CF.JUMP] = tlbLookUp(asm, addr, t, u, bytes, tlbTable(mmuIdx), tag);
   asm.opm(3, 0x89, u, R.RBP, NO_INDEX, 0, disp);
   asm.opm(3, 0x89, t, R.RBP, NO_INDEX, 0, disp + 8);
   asm.movi(2, u, 1);
