@@ -715,7 +715,8 @@ export class X86Mmu {
           this.flags = f & ~DEVICE;
           const pa = this.xpa[x]! + (lo & 0xfff);
           // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
-          if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
+          const off = this.map.pageOffset(pa);
+          if (off >= 0 && (this.map.codePages[off >>> 12] === 0 || this.hitRead(lo, hi, idx, 1) < 0)) this.fill(idx, lo, hi, pa);
           return pa;
         }
       }
