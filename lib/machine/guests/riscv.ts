@@ -22,6 +22,7 @@ const debug: GuestDebug = {
   objdump: () => 'riscv:rv64',
   codeKind: (mode) => `rv64:${['user', 'supervisor', '', 'machine'][mode & Mode.PRIV]!}`,
   watched: [...Array.from({ length: 31 }, (_, i) => Slot.GPR + 1 + i), ...Array.from({ length: 32 }, (_, i) => X.F + i), Slot.MXCSR],
+  outside: [X.S_PENDING],
   flags: null,
   gdb: riscvGdb,
   attachTrace(cpu, sink) {
