@@ -11,16 +11,16 @@ export { riscvHelpers };
 /** Extensions in the order of ISA strings: single letters, then Z (by their second letter), then S. */
 const RISCV_EXTENSIONS: readonly string[] = [
   'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihintpause', 'zihpm', 'zba', 'zbb', 'zbc', 'zbkb', 'zbkc', 'zbkx', 'zbs', 'zknd', 'zkne',
-  'zknh', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
+  'zknh', 'sdtrig', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
 ];
 
-/** Of harts with an IMSIC; in the order of ISA strings they come before what other S extensions there are. */
+/** Of harts with an IMSIC; in the order of ISA strings they come before Sstc. */
 const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
 
 /** riscv,isa-extensions of the device tree. @param imsic the harts have one */
 export function isaExtensions(imsic: boolean): readonly string[] {
-  const first = RISCV_EXTENSIONS.findIndex((e) => e.length > 1 && e.startsWith('s'));
-  return imsic ? [...RISCV_EXTENSIONS.slice(0, first), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(first)] : RISCV_EXTENSIONS;
+  const at = RISCV_EXTENSIONS.indexOf('sstc');
+  return imsic ? [...RISCV_EXTENSIONS.slice(0, at), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(at)] : RISCV_EXTENSIONS;
 }
 
 /** riscv,isa of the device tree. */
