@@ -31,8 +31,9 @@ export function isaString(imsic: boolean): string {
 
 const INSTRUCTIONS: ReadonlySet<Ext> = new Set<Ext>(['i', 'm', 'a', 'f', 'd', 'zba', 'zbb', 'zbs', 'zbc', 'zicbom', 'zicboz', 'zbkb', 'zbkx', 'zbkc', 'zknd', 'zkne', 'zknh', 'svinval', 'zicond']);
 
-export function riscvLifter(helpers: HelperRegistry<RiscvCpu>): RiscvLifter {
-  return new RiscvLifter(helpers, INSTRUCTIONS);
+/** @param vector the CPU has vectors */
+export function riscvLifter(helpers: HelperRegistry<RiscvCpu>, vector = false): RiscvLifter {
+  return new RiscvLifter(helpers, vector ? new Set<Ext>([...INSTRUCTIONS, 'v']) : INSTRUCTIONS);
 }
 
 const x = (r: number): number => Slot.GPR + r;
