@@ -17,15 +17,18 @@ const RISCV_EXTENSIONS: readonly string[] = [
 /** Of harts with an IMSIC; in the order of ISA strings they come before what other S extensions there are. */
 const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
 
-/** riscv,isa-extensions of the device tree. @param imsic the harts have one */
-export function isaExtensions(imsic: boolean): readonly string[] {
+/** riscv,isa-extensions of the device tree. @param imsic the harts have one @param vector they have vectors */
+export function isaExtensions(imsic: boolean, vector: boolean): readonly string[] {
   const first = RISCV_EXTENSIONS.findIndex((e) => e.length > 1 && e.startsWith('s'));
-  return imsic ? [...RISCV_EXTENSIONS.slice(0, first), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(first)] : RISCV_EXTENSIONS;
+  const all = [...RISCV_EXTENSIONS.slice(0, first), ...(imsic ? AIA_EXTENSIONS : []), ...RISCV_EXTENSIONS.slice(first)];
+  // The last of the single letters.
+  if (vector) all.splice(all.indexOf('c') + 1, 0, 'v');
+  return all;
 }
 
 /** riscv,isa of the device tree. */
-export function isaString(imsic: boolean): string {
-  const all = isaExtensions(imsic);
+export function isaString(imsic: boolean, vector: boolean): string {
+  const all = isaExtensions(imsic, vector);
   return [`rv64${all.filter((e) => e.length === 1).join('')}`, ...all.filter((e) => e.length > 1)].join('_');
 }
 
