@@ -73,7 +73,7 @@ export class VectorGenerator {
     for (let i = 0; i < 32; i++) view.setBigUint64(at + At.F + 8 * i, BigInt.asUintN(64, r.below(2) === 0 ? this.f64() : r.below(8) === 0 ? this.bits64() : 0xffff_ffff_0000_0000n | BigInt(this.f32())), true);
     view.setBigUint64(at + At.X + 8 * STATE_REG, BigInt(STATE_ADDRESS), true);
     view.setBigUint64(at + At.X + 8 * BASE, BigInt(MIDDLE + r.below(512)), true);
-    view.setBigUint64(at + At.X + 8 * STRIDE, BigInt.asUintN(64, BigInt(r.below(65) - 32)), true);
+    view.setBigUint64(at + At.X + 8 * STRIDE, BigInt.asUintN(64, BigInt(r.below(57) - 28)), true);
     view.setBigUint64(at + At.X + 8 * SMALL, BigInt(r.below(r.pick([4, 20, 140]))), true);
     view.setBigUint64(at + At.FCSR, BigInt(((r.below(16) === 0 ? r.below(8) : r.below(5)) << 5) | r.below(32)), true);
     view.setBigUint64(at + At.OFFSET, BigInt(64 + 4 * r.below(64)), true);
