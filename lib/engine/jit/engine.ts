@@ -476,7 +476,7 @@ export class Engine {
     if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
   }
 
-  /** Regions whose hints miss too often are made again without these. */
+  /** Regions whose hints miss too often are made again with less of these. */
   private checkHints(cpu: GuestCpu, host: HostCode): void {
     // Not more often than could be judged: asking for CPU time is a system call.
     const wall = performance.now();
@@ -493,18 +493,17 @@ export class Engine {
     this.hinted = [];
     for (const b of regions) {
       if (!this.blocks.holds(b)) continue;
-      let off = b.hintsOff;
+      let missed = 0;
       b.hints.forEach((id, k) => {
-        const at = (HINT_MISSES >> 2) + id;
-        if (V[at]! > most) off |= 1 << k;
+        if (V[(HINT_MISSES >> 2) + id]! > most) missed |= 1 << k;
       });
-      if (off === b.hintsOff || b.mmuIdx !== cpu.mmuIdx || b.mode !== cpu.mode || host.nearlyFull || this.consts.nearlyFull) this.hinted.push(b);
-      else this.makeRegion(cpu, host, b, off);
+      if (missed === 0 || b.mmuIdx !== cpu.mmuIdx || b.mode !== cpu.mode || host.nearlyFull || this.consts.nearlyFull) this.hinted.push(b);
+      else this.makeRegion(cpu, host, b, b.hintsOff | missed, b.addendsOff | (b.hintsOff & missed));
     }
     for (const b of regions) for (const id of b.hints) V[(HINT_MISSES >> 2) + id] = 0;
   }
 
-  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block, hintsOff = 0): void {
+  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block, hintsOff = 0, addendsOff = 0): void {
     const t0 = performance.now();
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
@@ -537,6 +536,7 @@ export class Engine {
     block.to = region.to;
     block.region = true;
     block.hintsOff = hintsOff;
+    block.addendsOff = addendsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
     if (sites === null) return;
     this.invalidate(head.row);
