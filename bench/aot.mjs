@@ -19,7 +19,7 @@ const { values: o } = parseArgs({
     qemu: { type: 'string', default: 'qemu-system-x86_64' }, 'qemu-cpu': { type: 'string', default: 'max' }, timeout: { type: 'string', default: '300' },
   },
 });
-const cli = new URL('../dist/cli/main.js', import.meta.url).pathname;
+const cli = new URL('../dist/cli/vmx-accel.cjs', import.meta.url).pathname;
 const temp = mkdtempSync(join(tmpdir(), 'vmx-bench-aot-'));
 const guest = o.disk === undefined ? ['--kernel', o.kernel ?? debianKernel(), '--initrd', o.initrd ?? busyboxInitramfs(), '--append', o.append] : ['--disk', `${o.disk},snapshot`];
 const qemuGuest = o.disk === undefined ? guest.map((a) => a.replace(/^--/, '-')) : ['-drive', `file=${o.disk},if=virtio,snapshot=on`];

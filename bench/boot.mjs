@@ -26,7 +26,7 @@ const kernel = o.kernel ?? arch.kernel();
 const initrd = o.initrd ?? arch.initramfs();
 const append = o.append ?? `console=${arch.console}${arch.bootAppend}`;
 const marker = o.marker ?? arch.marker;
-const cli = new URL('../dist/cli/main.js', import.meta.url).pathname;
+const cli = new URL('../dist/cli/vmx-accel.cjs', import.meta.url).pathname;
 const cache = mkdtempSync(join(tmpdir(), 'vmx-bench-boot-'));
 process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
 const aot = o.warm ? ['--aot', 'on', '--aot-dir', cache] : ['--aot', 'off'];

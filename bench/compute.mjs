@@ -69,7 +69,7 @@ const list = spawnSync(arch.user ?? program, arch.user === undefined ? ['--list'
 if (list.status === 0) for (const l of list.stdout.split('\n')) if (/^\w/.test(l)) groups.set(l.split(/\s+/)[1], l.split(/\s+/)[0]);
 
 const append = `console=${arch.console} quiet bench=${o.only} reps=${o.reps}`;
-const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const cli = fileURLToPath(new URL('../dist/cli/vmx-accel.cjs', import.meta.url));
 const commands = {
   vmx: [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', append, '--no-reboot', ...arch.vmx, ...o['vmx-arg']]],
   tcg: [o.qemu ?? arch.qemu, ['-accel', 'tcg', ...arch.qemuArgs, '-m', o.memory, '-nographic', '-no-reboot', '-kernel', kernel, '-initrd', initrd, '-append', append]],

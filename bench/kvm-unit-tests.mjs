@@ -36,7 +36,7 @@ if (o.tree === undefined || !existsSync(join(o.tree, arch.folder, 'unittests.cfg
 }
 /** What `$MAX_SMP` of unittests.cfg stands for. */
 const MAX_SMP = 4;
-const cli = new URL('../dist/cli/main.js', import.meta.url).pathname;
+const cli = new URL('../dist/cli/vmx-accel.cjs', import.meta.url).pathname;
 
 /** Sections of unittests.cfg: { name, file, smp, args, params, arch, groups, accel, timeout }. */
 function readConfig(text) {

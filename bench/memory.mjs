@@ -13,7 +13,7 @@ const { values: o } = parseArgs({
     marker: { type: 'string', default: 'USER SPACE REACHED' }, timeout: { type: 'string', default: '300' }, limit: { type: 'string', default: '250' },
   },
 });
-const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const cli = fileURLToPath(new URL('../dist/cli/vmx-accel.cjs', import.meta.url));
 const args = ['boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', o.kernel ?? debianKernel(), '--initrd', o.initrd ?? busyboxInitramfs(), '--append', 'console=ttyS0 quiet'];
 const p = spawn(process.execPath, [cli, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
 let text = '';

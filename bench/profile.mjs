@@ -21,7 +21,7 @@ if (o.bench !== undefined && o.initrd === undefined) {
 }
 const dir = mkdtempSync(join(tmpdir(), 'vmx-profile-'));
 const stats = join(dir, 'stats.json');
-const cli = new URL('../dist/cli/main.js', import.meta.url).pathname;
+const cli = new URL('../dist/cli/vmx-accel.cjs', import.meta.url).pathname;
 const args = [
   '--cpu-prof', `--cpu-prof-dir=${dir}`, '--cpu-prof-interval', '500', cli, 'boot', '--accel', 'jit', '--aot', 'off', '--memory', `${o.memory}M`, '--kernel', o.kernel ?? debianKernel(),
   '--initrd', o.initrd ?? busyboxInitramfs(), '--append', o.bench === undefined ? 'console=ttyS0' : `console=ttyS0 console=ttyAMA0 quiet bench=${o.bench}`, '--no-reboot',

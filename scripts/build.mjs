@@ -30,8 +30,9 @@ export function ensureBuilt(step) {
   const missing = Object.keys({ ...dependencies, ...devDependencies }).some((name) => !existsSync(join(root, 'node_modules', name)));
   if (missing) run('installing dependencies and building the addon', 'npm', ['ci', '--no-audit', '--no-fund']);
   if (!existsSync(join(root, 'build/Release')) && !existsSync(join(root, 'prebuilds'))) run('building the addon', 'npx', ['node-gyp', 'rebuild']);
-  const main = join(root, 'dist/cli/main.js');
-  if (!existsSync(main) || statSync(main).mtimeMs < newest(join(root, 'lib'))) run('compiling', 'npx', ['tsc', '-p', 'tsconfig.json']);
+  // The compiler's notes of what it has compiled: it writes them last, and only files that have changed.
+  const notes = join(root, 'dist/.tsbuildinfo');
+  if (!existsSync(notes) || statSync(notes).mtimeMs < newest(join(root, 'lib'))) run('compiling', 'npx', ['tsc', '-p', 'tsconfig.json']);
   const program = join(root, 'dist/program/cli.cjs');
-  if (!existsSync(program) || statSync(program).mtimeMs < statSync(main).mtimeMs) run('putting the program together', process.execPath, ['scripts/bundle.mjs']);
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(notes).mtimeMs) run('putting the program together', process.execPath, ['scripts/bundle.mjs']);
 }

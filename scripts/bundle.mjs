@@ -27,12 +27,6 @@ const addresses = {
 const shared = { name: 'shared', setup: (b) => b.onResolve({ filter: SHARED }, (a) => ({ path: SHARED.exec(a.path)[1], external: true })) };
 
 mkdirSync(join(dist, 'program'), { recursive: true });
-// The worker's first module is a script that loads the program, which takes a module's address as it comes.
-await build({
-  absWorkingDir: root, entryPoints: [join(dist, 'machine/worker-entry.js')], outfile: join(dist, 'program/worker-entry.cjs'), bundle: true, platform: 'node', format: 'cjs', target: 'node20',
-  packages: 'external', charset: 'ascii', legalComments: 'none', logLevel: 'warning', banner: { js: "const __url = (f) => require('node:url').pathToFileURL(require('node:path').join(__dirname, '..', f)).href;" },
-  plugins: [{ name: 'modules', setup: (b) => b.onResolve({ filter: /^\.\/worker\.js$/ }, () => ({ path: '../machine/worker.js', external: true })) }, addresses],
-});
 for (const [name, entry] of Object.entries(ENTRIES)) {
   const r = await build({
     absWorkingDir: root, entryPoints: [join(dist, entry)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs',
@@ -45,4 +39,14 @@ for (const [name, entry] of Object.entries(ENTRIES)) {
   const file = join(dist, 'program', `${name}.cjs`);
   writeFileSync(`${file}.new`, `//${JSON.stringify(head)}\n${body}`);
   renameSync(`${file}.new`, file);
+}
+// What a thread starts with is a script that loads the program, which takes a module's address as it comes.
+const starters = { 'worker-entry': ['machine', 'worker.js'], main: ['cli', 'program.js'] };
+for (const [name, [folder, program]] of Object.entries(starters)) {
+  const module = { name: 'module', setup: (b) => b.onResolve({ filter: new RegExp(`^\\./${program.replace('.', '\\.')}$`) }, (a) => (a.kind === 'dynamic-import' ? { path: `../${folder}/${program}`, external: true } : undefined)) };
+  await build({
+    absWorkingDir: root, entryPoints: [join(dist, folder, `${name}.js`)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, platform: 'node', format: 'cjs', target: 'node20',
+    packages: 'external', charset: 'ascii', legalComments: 'none', logLevel: 'warning', banner: { js: "const __url = (f) => require('node:url').pathToFileURL(require('node:path').join(__dirname, '..', f)).href;" },
+    plugins: [module, addresses],
+  });
 }

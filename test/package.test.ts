@@ -61,7 +61,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 describe('the package', () => {
   it('holds the compiled code, the sources of the addon and the documents, and nothing else', () => {
     const files = packed();
-    for (const f of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/machine/worker.js', 'dist/program/worker.cjs', 'binding.gyp', 'native/addon.cc', 'README.md', 'LICENSE', 'docs/ARCHITECTURE.md']) {
+    for (const f of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/vmx-accel.cjs', 'dist/cli/main.js', 'dist/machine/worker.js', 'dist/program/worker.cjs', 'dist/program/main.cjs', 'binding.gyp', 'native/addon.cc', 'README.md', 'LICENSE', 'docs/ARCHITECTURE.md']) {
       expect(files).toContain(f);
     }
     for (const f of files) expect(f).toMatch(/^(dist|native|docs|prebuilds|ui)\/|^(package\.json|README\.md|LICENSE|binding\.gyp|CONTRIBUTING\.md)$/);
@@ -72,7 +72,7 @@ describe('the package', () => {
     const files = new Set(packed());
     const p = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { main: string; types: string; bin: Record<string, string> };
     for (const f of [p.main, p.types, ...Object.values(p.bin)]) expect(files).toContain(f.replace('./', ''));
-    expect(readFileSync(join(ROOT, 'dist/cli/main.js'), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    expect(readFileSync(join(ROOT, 'dist/cli/vmx-accel.cjs'), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
 
   it('has types that a strict consumer compiles against', () => {

@@ -13,7 +13,7 @@ let dir: string;
 let code: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'vmx-program-'));
-  code = join(dir, 'cache/vmx-accel/program/part.v8');
+  code = join(dir, 'cache/vmx-accel/program/part-some.v8');
   for (const f of FILES) {
     mkdirSync(dirname(join(dir, 'dist', f)), { recursive: true });
     cpSync(join(DIST, f), join(dir, 'dist', f));
@@ -24,7 +24,7 @@ beforeEach(() => {
   writeFileSync(
     join(dir, 'run.mjs'),
     `import { loadProgram } from './dist/machine/program.js';
-const p = loadProgram('part', { other: { name: 'other' } });
+const p = loadProgram('part', 'some', { other: { name: 'other' } });
 if (process.argv[2] !== undefined) p?.keep(process.argv[2]);
 console.log(JSON.stringify(p === null ? null : { compiled: p.compiled, ...p.exports.get() }));\n`,
   );

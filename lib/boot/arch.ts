@@ -2,7 +2,7 @@
  * The architecture of a kernel image, by its content: Linux's arm64 and riscv Image headers (Documentation/arch/arm64/booting.rst,
  * Documentation/arch/riscv/boot-image-header.rst), bzImage, ELF (e_machine), PE (machine), also in gzip's or zboot's wrapping.
  */
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { constants, gunzipSync } from 'node:zlib';
 import { UsageError } from '../errors.js';
 
@@ -66,18 +66,14 @@ export function kernelArch(file: string, option: string): ArchName | null {
   }
 }
 
+/** The kernel is wrapped in something that `unpackKernel` takes off. */
+export const isPacked = (head: Buffer): boolean => isGzip(head) || isZboot(head);
+
 /**
  * The kernel itself: unwraps gzip and EFI zboot with gzip.
  * @throws UsageError for damaged or unsupported compression
  */
-export function readKernel(file: string): Buffer {
-  let b: Buffer;
-  try {
-    b = readFileSync(file);
-  } catch (e) {
-    throw new UsageError(`--kernel: ${file}: ${(e as Error).message}`, { cause: e });
-  }
-  if (b.length === 0) throw new UsageError(`--kernel: ${file} is empty`);
+export function unpackKernel(b: Buffer, file: string): Buffer {
   try {
     if (isGzip(b)) return gunzipSync(b, { maxOutputLength: 1 << 30 });
     if (!isZboot(b)) return b;

@@ -2,7 +2,7 @@
 import type { CpuStart } from '../boards/board.js';
 import { UsageError } from '../errors.js';
 import { memoryMap } from './e820.js';
-import { flatStart, identityPageTables, type LoadContext, Low, placeInitrd, put, putCmdline } from './loader.js';
+import { flatStart, identityPageTables, type LoadContext, Low, placeInitrd, put, putCmdline, putFile } from './loader.js';
 
 /** Offsets in the setup header, as in boot.rst "The Real-Mode Kernel Header". */
 const enum Hdr {
@@ -52,12 +52,12 @@ export function loadBzImage(c: LoadContext): CpuStart {
   }
   const setupBytes = ((k[Hdr.SETUP_SECTS] || 4) + 1) * 512;
   const syssize = k.readUInt32LE(0x1f4) * 16;
-  if (setupBytes >= k.length || k.length < setupBytes + syssize - 16) throw new UsageError(`--kernel: ${c.kernel} is truncated (${k.length} of ${setupBytes + syssize} bytes)`);
-  const payload = k.subarray(setupBytes);
+  if (setupBytes >= c.file.size || c.file.size < setupBytes + syssize - 16) throw new UsageError(`--kernel: ${c.kernel} is truncated (${c.file.size} of ${setupBytes + syssize} bytes)`);
+  const payload = c.file.size - setupBytes;
 
   const relocatable = k[Hdr.RELOCATABLE] !== 0;
   const pref = version >= 0x020a ? k.readUInt32LE(Hdr.PREF_ADDRESS) : 0x10_0000;
-  const initSize = version >= 0x020a ? Math.max(k.readUInt32LE(Hdr.INIT_SIZE), payload.length) : payload.length * 4;
+  const initSize = version >= 0x020a ? Math.max(k.readUInt32LE(Hdr.INIT_SIZE), payload) : payload * 4;
   const is64 = version >= 0x020c && (k.readUInt16LE(Hdr.XLOADFLAGS) & XLF_KERNEL_64) !== 0;
   let at = relocatable && is64 ? pref : k.readUInt32LE(Hdr.CODE32_START);
   if (at + initSize > c.ramBytes && relocatable) at = Math.max(0x10_0000, k.readUInt32LE(Hdr.KERNEL_ALIGNMENT));
@@ -66,7 +66,7 @@ export function loadBzImage(c: LoadContext): CpuStart {
   }
   const cmdMax = k.readUInt32LE(Hdr.CMDLINE_SIZE);
   if (Buffer.byteLength(c.append) > cmdMax) throw new UsageError(`--append: longer than the ${cmdMax} bytes this kernel takes`);
-  put(c, at, payload, 'the kernel');
+  putFile(c, at, c.file, setupBytes, 'the kernel');
 
   const zp = Buffer.alloc(4096);
   const hdrEnd = Math.min(0x202 + k[Hdr.JUMP]!, 0x290);
@@ -79,7 +79,7 @@ export function loadBzImage(c: LoadContext): CpuStart {
   zp.writeUInt32LE(Low.CMDLINE, Hdr.CMD_LINE_PTR);
   const initrd = placeInitrd(c, at + initSize, Math.min(k.readUInt32LE(Hdr.INITRD_ADDR_MAX) + 1, 0xc000_0000));
   zp.writeUInt32LE(initrd, Hdr.RAMDISK_IMAGE);
-  zp.writeUInt32LE(c.initrdImage?.length ?? 0, Hdr.RAMDISK_SIZE);
+  zp.writeUInt32LE(c.initrdImage?.size ?? 0, Hdr.RAMDISK_SIZE);
   zp.writeUInt32LE(c.rsdp, Zp.ACPI_RSDP);
   zp.writeUInt32LE(Math.max(0, (c.ramBytes - 0x10_0000) / 1024), Zp.ALT_MEM_K);
   if (c.textMode) {

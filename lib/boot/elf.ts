@@ -119,7 +119,7 @@ export function loadElf(c: LoadContext): CpuStart {
   info.writeUInt32LE(at + memmap, 40);
   info.writeUInt32LE(map.length, 48);
   info.writeUInt32LE(initrd, modlist);
-  info.writeUInt32LE(c.initrdImage?.length ?? 0, modlist + 8);
+  info.writeUInt32LE(c.initrdImage?.size ?? 0, modlist + 8);
   map.forEach((r, i) => {
     info.writeBigUInt64LE(BigInt(r.base), memmap + i * 24);
     info.writeBigUInt64LE(BigInt(r.length), memmap + i * 24 + 8);

@@ -2,14 +2,17 @@
  * Kernels for boards with a device tree: Linux's Image for arm64 and riscv (Documentation/arch/arm64/booting.rst,
  * Documentation/arch/riscv/boot-image-header.rst) and ELF files, with initrd and tree, in the RAM of a `virt` board.
  */
-import { readFileSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import type { PhysicalMemory } from '../memory/physical.js';
-import { archOfImage, readKernel } from './arch.js';
+import { archOfImage, isPacked, unpackKernel } from './arch.js';
 import { readElf64, type Elf64 } from './elf64.js';
 import { buildFdt, type FdtNode } from './fdt.js';
+import { FileImage } from './file-image.js';
 
 const MIB2 = 0x20_0000;
+const ELF_MAGIC = 0x7f45_4c46;
+/** As much of an image as is looked at before it is in memory. */
+const HEAD = 0x1_0000;
 /** Offsets in the Image header. */
 const TEXT_OFFSET = 8;
 const IMAGE_SIZE = 16;
@@ -42,15 +45,26 @@ export interface TreeBooted {
 
 const align = (v: number, to: number): number => Math.ceil(v / to) * to;
 
+const tooLarge = (b: TreeBoot, what: string): UsageError => new UsageError(`${what} does not fit into ${Math.floor(b.ram.bytes / 1048576)}M of memory (--memory)`);
+const hasRam = (b: TreeBoot, pa: number, bytes: number): boolean => pa >= b.ram.base && pa + bytes <= b.ram.base + b.ram.bytes;
+
 function put(b: TreeBoot, pa: number, bytes: Uint8Array, what: string): void {
-  if (pa < b.ram.base || pa + bytes.length > b.ram.base + b.ram.bytes || !b.memory.writeFrom(pa, bytes)) {
-    throw new UsageError(`${what} does not fit into ${Math.floor(b.ram.bytes / 1048576)}M of memory (--memory)`);
-  }
+  if (!hasRam(b, pa, bytes.length) || !b.memory.writeFrom(pa, bytes)) throw tooLarge(b, what);
+}
+
+function putFile(b: TreeBoot, pa: number, file: FileImage, what: string): void {
+  if (!hasRam(b, pa, file.size) || !file.put(b.memory, pa)) throw tooLarge(b, what);
 }
 
 /** Loads the kernel. @returns entry point and the first free address after it. */
-function loadKernel(b: TreeBoot, image: Buffer): { entry: number; end: number; elf: Elf64 | null } {
-  if (image.readUInt32BE(0) === 0x7f45_4c46) {
+function loadKernel(b: TreeBoot, file: FileImage): { entry: number; end: number; elf: Elf64 | null } {
+  const head = file.head(HEAD);
+  // Images that are neither packed nor ELF go to memory as they are.
+  const whole = isPacked(head) || (head.length >= 4 && head.readUInt32BE(0) === ELF_MAGIC) ? unpackKernel(file.bytes(), b.kernel) : null;
+  const image = whole ?? head;
+  const length = whole?.length ?? file.size;
+  if (length < 64) throw new UsageError(`--kernel: ${b.kernel} is no kernel`);
+  if (image.readUInt32BE(0) === ELF_MAGIC) {
     const elf = readElf64(image, `--kernel: ${b.kernel}`);
     let end = b.ram.base;
     for (const s of elf.segments) {
@@ -66,12 +80,14 @@ function loadKernel(b: TreeBoot, image: Buffer): { entry: number; end: number; e
   const number = (at: number): number => Number(image.readBigUInt64LE(at));
   const flat = archOfImage(image) === null;
   // Images before Linux 3.17 have no size; the offset then is what it was at the time.
-  const size = flat ? image.length : Math.max(image.length, Math.min(number(IMAGE_SIZE), b.ram.bytes));
+  const size = flat ? length : Math.max(length, Math.min(number(IMAGE_SIZE), b.ram.bytes));
   const offset = flat ? b.flatOffset : number(IMAGE_SIZE) === 0 ? 0x8_0000 : number(TEXT_OFFSET);
   if (offset >= b.ram.bytes) throw new UsageError(`--kernel: ${b.kernel}: damaged header (offset 0x${offset.toString(16)})`);
   let entry = align(b.ram.base, MIB2) + offset;
   while (entry < b.ram.base + b.firmwareBytes) entry += MIB2;
-  put(b, entry, image, `--kernel: ${b.kernel}: the kernel`);
+  const what = `--kernel: ${b.kernel}: the kernel`;
+  if (whole === null) putFile(b, entry, file, what);
+  else put(b, entry, whole, what);
   return { entry, end: entry + size, elf: null };
 }
 
@@ -80,21 +96,22 @@ function loadKernel(b: TreeBoot, image: Buffer): { entry: number; end: number; e
  * @throws UsageError naming what does not fit
  */
 export function loadTreeBoot(b: TreeBoot): TreeBooted {
-  const image = readKernel(b.kernel);
-  if (image.length < 64) throw new UsageError(`--kernel: ${b.kernel} is no kernel`);
-  const k = loadKernel(b, image);
+  const k = FileImage.use(b.kernel, '--kernel', (file) => loadKernel(b, file));
+  return b.initrd === null ? loadRest(b, k, null) : FileImage.use(b.initrd, '--initrd', (initrd) => loadRest(b, k, initrd));
+}
+
+function loadRest(b: TreeBoot, k: ReturnType<typeof loadKernel>, initrd: FileImage | null): TreeBooted {
   const chosen = b.tree.at('chosen');
   chosen.text('bootargs', b.append);
   const top = b.ram.base + Math.min(b.ram.bytes, 0x8000_0000);
   // The size of the tree does not depend on the values of cells.
-  const initrd = b.initrd === null ? null : readFileSync(b.initrd);
   if (initrd !== null) chosen.cells64('linux,initrd-start', 0).cells64('linux,initrd-end', 0);
   const dtb = Math.floor((top - buildFdt(b.tree).length) / MIB2) * MIB2;
   if (initrd !== null) {
-    const at = Math.floor((dtb - initrd.length) / 4096) * 4096;
-    if (at < k.end) throw new UsageError(`--initrd: ${b.initrd!} (${initrd.length} bytes) does not fit into ${Math.floor(b.ram.bytes / 1048576)}M of memory (--memory)`);
-    put(b, at, initrd, `--initrd: ${b.initrd!}`);
-    chosen.cells64('linux,initrd-start', at).cells64('linux,initrd-end', at + initrd.length);
+    const at = Math.floor((dtb - initrd.size) / 4096) * 4096;
+    if (at < k.end) throw new UsageError(`--initrd: ${b.initrd!} (${initrd.size} bytes) does not fit into ${Math.floor(b.ram.bytes / 1048576)}M of memory (--memory)`);
+    putFile(b, at, initrd, `--initrd: ${b.initrd!}`);
+    chosen.cells64('linux,initrd-start', at).cells64('linux,initrd-end', at + initrd.size);
   }
   if (dtb < k.end) throw new UsageError(`--kernel: ${b.kernel} leaves no room for the device tree (--memory)`);
   put(b, dtb, buildFdt(b.tree), 'the device tree');

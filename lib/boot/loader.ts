@@ -2,12 +2,12 @@
  * Direct kernel boot: recognises a kernel by content, puts it, its initrd, command line and boot information into guest
  * RAM and says how the first CPU starts.
  */
-import { readFileSync } from 'node:fs';
 import type { CpuStart } from '../boards/board.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 import { UsageError } from '../errors.js';
 import { loadBzImage } from './bzimage.js';
 import { loadElf } from './elf.js';
+import { FileImage } from './file-image.js';
 import { isMultiboot, loadMultiboot } from './multiboot.js';
 
 /** Low-memory places a Linux boot uses, where the boot protocol keeps the kernel away; all inside conventional memory. */
@@ -22,6 +22,9 @@ export const enum Low {
 /** Where placeLow looks. */
 const LOW_FIRST = 0x8000;
 const LOW_END = 0x9_f000;
+
+/** The setup code of a bzImage is at most so long, and its header at its start. */
+const SETUP_MAX = 256 * 512;
 
 /** Bytes reserved for the command line. */
 const CMDLINE_MAX = 0x1_0000;
@@ -42,28 +45,26 @@ export interface LoadRequest {
 }
 
 export interface LoadContext extends LoadRequest {
+  file: FileImage;
+  /** All of it; of a bzImage as much as its headers take. */
   image: Buffer;
-  initrdImage: Buffer | null;
+  initrdImage: FileImage | null;
   /** Ranges of memory that hold something already. */
   used: { start: number; end: number }[];
 }
 
-function readImage(file: string, option: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (e) {
-    throw new UsageError(`${option}: ${file}: ${(e as Error).message}`, { cause: e });
-  }
-}
-
 /** @throws UsageError naming --kernel or --initrd if the files cannot be used. */
 export function loadKernel(r: LoadRequest): CpuStart {
-  const image = readImage(r.kernel, '--kernel');
-  const c: LoadContext = { ...r, image, initrdImage: r.initrd === null ? null : readImage(r.initrd, '--initrd'), used: [] };
-  if (image.length === 0) throw new UsageError(`--kernel: ${r.kernel} is empty`);
-  if (c.initrdImage?.length === 0) throw new UsageError(`--initrd: ${r.initrd ?? ''} is empty`);
+  return FileImage.use(r.kernel, '--kernel', (file) => (r.initrd === null ? load(r, file, null) : FileImage.use(r.initrd, '--initrd', (initrd) => load(r, file, initrd))));
+}
+
+function load(r: LoadRequest, file: FileImage, initrdImage: FileImage | null): CpuStart {
   if (Buffer.byteLength(r.append) + Buffer.byteLength(r.kernel) + 2 > CMDLINE_MAX) throw new UsageError('--append: the command line is too long');
-  if (image.length > 0x206 && image.readUInt32LE(0x202) === 0x5372_6448) return loadBzImage(c);
+  const head = file.head(SETUP_MAX);
+  const isBzImage = head.length > 0x206 && head.readUInt32LE(0x202) === 0x5372_6448;
+  const image = isBzImage ? head : file.bytes();
+  const c: LoadContext = { ...r, file, image, initrdImage, used: [] };
+  if (isBzImage) return loadBzImage(c);
   if (isMultiboot(image)) return loadMultiboot(c);
   if (image.length >= 4 && image.readUInt32BE(0) === 0x7f45_4c46) return loadElf(c);
   throw new UsageError(`--kernel: ${r.kernel} is not a kernel (no bzImage, ELF or multiboot header)`);
@@ -71,10 +72,17 @@ export function loadKernel(r: LoadRequest): CpuStart {
 
 /** Copies to guest memory; the range must be RAM. */
 export function put(c: LoadContext, pa: number, bytes: Uint8Array, what: string): void {
-  if (pa + bytes.length > c.ramBytes || !c.memory.writeFrom(pa, bytes)) {
-    throw new UsageError(`--kernel: ${c.kernel}: ${what} does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
-  }
-  if (bytes.length > 0) c.used.push({ start: pa, end: pa + bytes.length });
+  place(c, pa, bytes.length, what, () => c.memory.writeFrom(pa, bytes));
+}
+
+/** As `put`, the bytes of a file from `from` on. */
+export function putFile(c: LoadContext, pa: number, file: FileImage, from: number, what: string): void {
+  place(c, pa, file.size - from, what, () => file.put(c.memory, pa, from));
+}
+
+function place(c: LoadContext, pa: number, bytes: number, what: string, write: () => boolean): void {
+  if (pa + bytes > c.ramBytes || !write()) throw new UsageError(`--kernel: ${c.kernel}: ${what} does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
+  if (bytes > 0) c.used.push({ start: pa, end: pa + bytes });
 }
 
 /**
@@ -126,9 +134,9 @@ export function placeInitrd(c: LoadContext, floor: number, max: number): number 
   const img = c.initrdImage;
   if (img === null) return 0;
   const top = Math.min(c.ramBytes, max);
-  const at = Math.floor((top - img.length) / 4096) * 4096;
-  if (at < floor) throw new UsageError(`--initrd: ${c.initrd ?? ''} (${img.length} bytes) does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
-  put(c, at, img, 'the initrd');
+  const at = Math.floor((top - img.size) / 4096) * 4096;
+  if (at < floor) throw new UsageError(`--initrd: ${c.initrd ?? ''} (${img.size} bytes) does not fit into ${Math.floor(c.ramBytes / 1048576)}M of memory (--memory)`);
+  putFile(c, at, img, 0, 'the initrd');
   return at;
 }
 

@@ -62,7 +62,7 @@ export function loadMultiboot(c: LoadContext): CpuStart {
     info.writeUInt32LE(1, 20);
     info.writeUInt32LE(at + mods, 24);
     info.writeUInt32LE(initrd, mods);
-    info.writeUInt32LE(initrd + (c.initrdImage?.length ?? 0), mods + 4);
+    info.writeUInt32LE(initrd + (c.initrdImage?.size ?? 0), mods + 4);
     info.writeUInt32LE(cmdline, mods + 8);
   }
   const map = memoryMap({ low: c.ramBytes, high: c.highBytes });

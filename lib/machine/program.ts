@@ -36,9 +36,11 @@ export interface Program<T> {
 
 type Body = (exports: object, require: (name: string) => unknown, module: { exports: object }, url: (file: string) => string) => void;
 
-/** In a checkout the compiler may have been there since. */
+/** In a checkout the compiler may have been there since: it writes its notes last. */
 function isStale(head: Head, made: number): boolean {
   if (!existsSync(join(dist, '..', 'tsconfig.json'))) return false;
+  const notes = statSync(join(dist, '.tsbuildinfo'), { throwIfNoEntry: false });
+  if (notes !== undefined) return notes.mtimeMs > made;
   return head.inputs.some((f) => (statSync(join(dist, f), { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > made);
 }
 
@@ -50,11 +52,11 @@ class CompiledCode {
   private constructor(private readonly dir: CacheDirectory, private readonly file: string, private readonly identity: string) {}
 
   /** Null if the user has no private directory for it. What is there and does not fit is not used. */
-  static open(name: string, hash: string): CompiledCode | null {
+  static open(file: string, hash: string): CompiledCode | null {
     const identity = `${hash} ${process.version} ${process.arch}`;
     try {
       const dir = CacheDirectory.open(join(dirname(defaultDirectory()), 'program'));
-      const c = new CompiledCode(dir, join(dir.path, `${name}.v8`), identity);
+      const c = new CompiledCode(dir, join(dir.path, `${file}.v8`), identity);
       c.read();
       return c;
     } catch (e) {
@@ -89,12 +91,31 @@ class CompiledCode {
   }
 }
 
+/** Modules that take some ms to load and that most runs never call. */
+const RARE: readonly string[] = ['node:child_process', 'node:dgram', 'node:dns', 'node:fs/promises', 'node:http', 'node:net', 'node:zlib', 'pngjs', 'ws'];
+
+/** Stands for a module and loads it when something of it is used. */
+function onUse(load: () => object): object {
+  let loaded: object | undefined;
+  const module = (): object => (loaded ??= load());
+  return new Proxy({}, {
+    get: (_target, name): unknown => Reflect.get(module(), name),
+    has: (_target, name) => Reflect.has(module(), name),
+    ownKeys: () => Reflect.ownKeys(module()),
+    getOwnPropertyDescriptor: (_target, name) => {
+      const d = Reflect.getOwnPropertyDescriptor(module(), name);
+      return d === undefined ? undefined : { ...d, configurable: true };
+    },
+  });
+}
+
 /**
  * @param name file in dist/program, without its ending
+ * @param kind what this run is expected to use of it: V8's code is kept for each by itself, since all that is kept is loaded
  * @param externals modules that are not part of it, by the name it asks for
  * @returns null if it has to be loaded as modules
  */
-export function loadProgram<T extends object>(name: string, externals: Readonly<Record<string, unknown>> = {}): Program<T> | null {
+export function loadProgram<T extends object>(name: string, kind: string, externals: Readonly<Record<string, unknown>> = {}): Program<T> | null {
   if (process.env['VMX_ACCEL_PROGRAM'] === 'modules') return null;
   const file = join(dist, 'program', `${name}.cjs`);
   const made = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
@@ -103,12 +124,12 @@ export function loadProgram<T extends object>(name: string, externals: Readonly<
   const source = readFileSync(file, 'latin1');
   const head = JSON.parse(source.slice(2, source.indexOf('\n'))) as Head;
   if (isStale(head, made)) return null;
-  const compiled = CompiledCode.open(name, head.hash);
+  const compiled = CompiledCode.open(`${name}-${kind}`, head.hash);
   const script = new Script(source, { filename: file, cachedData: compiled?.data });
   if (script.cachedDataRejected === true) compiled!.parts = [];
   const module = { exports: {} };
   const require = createRequire(pathToFileURL(join(dist, 'index.js')));
-  (script.runInThisContext() as Body)(module.exports, (id) => externals[id] ?? require(id), module, (f) => pathToFileURL(join(dist, f)).href);
+  (script.runInThisContext() as Body)(module.exports, (id) => externals[id] ?? (RARE.includes(id) ? onUse(() => require(id) as object) : require(id)), module, (f) => pathToFileURL(join(dist, f)).href);
   return {
     exports: module.exports as T,
     compiled: compiled?.data !== undefined && script.cachedDataRejected !== true,

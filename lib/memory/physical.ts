@@ -15,6 +15,8 @@ const STRETCH = 2 << 20;
 const LOW_PAGES = 1 << 20;
 /** Zero, so that what is never mapped needs no memory of the host. */
 const UNMAPPED = 0;
+/** Added to entries of the flat table, which may be negative or 0 themselves. */
+const BIAS = 1 << 24;
 
 interface Window {
   base: number;
@@ -46,7 +48,7 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
    */
   onRemap: (code: boolean) => void = () => {};
 
-  /** Ram offset of each page below 4 GiB in units of pages, plus 1, or UNMAPPED. */
+  /** By how many pages the ram offset of each page below 4 GiB is above its address, plus BIAS, or UNMAPPED: one value for all pages of a range, which is set at once. */
   private readonly low = new Int32Array(LOW_PAGES);
   /** No page from this one on has been mapped yet. */
   private lowEnd = 0;
@@ -86,13 +88,12 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     const { low } = this;
     const first = pa / PAGE;
     const pages = bytes / PAGE;
-    const now = offset / PAGE + 1;
+    const now = offset / PAGE - first + BIAS;
     let code = false;
-    for (let i = 0; i < pages && first + i < this.lowEnd; i++) {
-      const old = low[first + i]!;
-      if (old !== UNMAPPED && old !== now + i && this.codePages[old - 1]) code = true;
+    for (let p = first; p < first + pages && p < this.lowEnd; p++) {
+      if (low[p] !== now && this.hasCode(p)) code = true;
     }
-    for (let i = 0; i < pages; i++) low[first + i] = now + i;
+    low.fill(now, first, first + pages);
     this.rom.fill(rom ? 1 : 0, first, first + pages);
     this.lowEnd = Math.max(this.lowEnd, Math.min(first + pages, LOW_PAGES));
     this.onRemap(code);
@@ -100,13 +101,18 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
 
   unmapRam(pa: number, bytes: number): void {
     let code = false;
-    for (let i = 0; i < bytes / PAGE; i++) {
-      const old = this.low[pa / PAGE + i]!;
-      if (old !== UNMAPPED && this.codePages[old - 1]) code = true;
-      this.low[pa / PAGE + i] = UNMAPPED;
-      this.rom[pa / PAGE + i] = 0;
+    for (let p = pa / PAGE; p < (pa + bytes) / PAGE; p++) {
+      if (this.hasCode(p)) code = true;
+      this.low[p] = UNMAPPED;
+      this.rom[p] = 0;
     }
     this.onRemap(code);
+  }
+
+  /** Page p below 4 GiB is RAM or ROM, and code has been translated from there. */
+  private hasCode(p: number): boolean {
+    const at = this.low[p]!;
+    return at !== UNMAPPED && this.codePages[at - BIAS + p] !== 0;
   }
 
   /** Writes to RAM by its ram offset, wherever (and whether) it is mapped. size 1, 2 or 4. */
@@ -123,19 +129,19 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
     if (pa % PAGE || bytes % PAGE || offset % PAGE || pa + bytes > LOW_PAGES * PAGE) throw new VmxError('ERR_INTERNAL', 'mapBarRam: bad range');
     const first = pa / PAGE;
     const pages = bytes / PAGE;
-    const source = offset / PAGE + 1;
+    const source = offset / PAGE - first + BIAS;
     this.lowEnd = Math.max(this.lowEnd, first + pages);
     for (let i = 0; i < pages; i++) {
       if (this.low[first + i] !== UNMAPPED) continue;
-      this.low[first + i] = source + i;
+      this.low[first + i] = source;
       this.rom[first + i] = rom ? 1 : 0;
     }
     this.onRemap(false);
     return () => {
       let code = false;
       for (let i = 0; i < pages; i++) {
-        if (this.low[first + i] !== source + i) continue;
-        if (this.codePages[source + i - 1]) code = true;
+        if (this.low[first + i] !== source) continue;
+        if (this.hasCode(first + i)) code = true;
         this.low[first + i] = UNMAPPED;
         this.rom[first + i] = 0;
       }
@@ -145,8 +151,9 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
 
   pageOffset(pa: number): number {
     if (pa < 0x1_0000_0000) {
-      const p = this.low[Math.floor(pa / PAGE)]!;
-      return p === UNMAPPED ? -1 : (p - 1) * PAGE;
+      const p = Math.floor(pa / PAGE);
+      const at = this.low[p]!;
+      return at === UNMAPPED ? -1 : (at - BIAS + p) * PAGE;
     }
     for (const r of this.high) {
       if (pa >= r.base && pa < r.end) return r.offset + Math.floor((pa - r.base) / PAGE) * PAGE;
@@ -189,8 +196,8 @@ export class PhysicalMemory implements PhysicalMap, PortSpace, IoBus, GuestMemor
       }
       const rom = this.rom[p]!;
       let n = 1;
-      while (p + n < LOW_PAGES && this.low[p + n] === first + n && this.rom[p + n] === rom) n++;
-      out.push({ pa: p * PAGE, bytes: n * PAGE, offset: (first - 1) * PAGE, rom: rom === 1 });
+      while (p + n < LOW_PAGES && this.low[p + n] === first && this.rom[p + n] === rom) n++;
+      out.push({ pa: p * PAGE, bytes: n * PAGE, offset: (first - BIAS + p) * PAGE, rom: rom === 1 });
       p += n;
     }
     for (const r of [...this.high].sort((a, b) => a.base - b.base)) out.push({ pa: r.base, bytes: r.end - r.base, offset: r.offset, rom: false });

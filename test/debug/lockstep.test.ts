@@ -61,7 +61,7 @@ function rig(code: readonly number[], sabotage?: (ir: IrBuilder) => void): Rig {
   const mask32 = (m: number): boolean => (m & Mode.CODE_MASK) !== Mode.CODE64;
   const engine = new Engine(memory, [cpu], { host, passes: {}, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32 });
   const text = new BlockText(host, { passes: {}, slotName: x86SlotName, machine: () => 'i386', mode: describeMode });
-  const lockstep = new Lockstep(host, [cpu], { describe: (c, b, bytes) => text.describe(c, b, BigInt(b.ram), bytes), slotName: (s) => x86SlotName(s) ?? `s${s}`, mask32, every: 1 });
+  const lockstep = new Lockstep(host, [cpu], { describe: (c, b, bytes) => text.describe(c, b, BigInt(b.ram), bytes), slotName: (s) => x86SlotName(s) ?? `s${s}`, outside: [], mask32, every: 1 });
   engine.tool = lockstep;
   memory.writeFrom(CODE, Uint8Array.from(code));
   startCpu(cpu, { mode: 'protected32', rip: CODE, regs: { rsp: 0x8000 }, cr3: 0, cs: 8, ds: 16, gdt: { base: 0, limit: 0 } });

@@ -95,6 +95,15 @@ export abstract class SoftMmu {
   protected abstract dataIndex(acc: number): number;
   /** Raises what an access to a physical address without RAM or device raises, or returns. */
   protected abstract checkPhysical(pa: number, size: number, lo: number, hi: number, acc: Acc): void;
+  /** Debug triggers of the guest watch data: pages that `guards` names have no TLB entry, and `guard` is asked before accesses of instructions. */
+  guarded = false;
+  protected guards(_pageLo: number, _hi: number): boolean {
+    return false;
+  }
+  /** @throws GuestFault if the access of `bytes` must not be made */
+  protected guard(_lo: number, _hi: number, _bytes: number, _acc: number, _write: boolean): void {
+    // Nothing watches.
+  }
   /** An access that is not aligned, on the slow path: raises an exception, or returns if it is carried out. */
   protected abstract misaligned(lo: number, hi: number, acc: Acc): void;
 
@@ -104,7 +113,7 @@ export abstract class SoftMmu {
   private fill(idx: number, lo: number, hi: number, pa: number): number {
     const off = this.map.pageOffset(pa);
     const pageLo = lo & ~0xfff;
-    if (this.flags & Pg.UNCACHED || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi))) return off;
+    if (this.flags & Pg.UNCACHED || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi)) || (this.guarded && this.guards(pageLo, hi))) return off;
     const ram = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa);
     const write = ram && this.map.codePages[off >>> 12] === 0;
     if (!write) {
@@ -420,6 +429,7 @@ export abstract class SoftMmu {
     const lo = V[addr * 2]!;
     const hi = V[addr * 2 + 1]!;
     const idx = this.dataIndex(acc);
+    if (this.guarded) this.guard(lo, hi, 1 << w, acc, false);
     // The write check comes first: an atomic that may not write reports a write fault.
     if (acc & Access.RMW) this.probeWrite(lo, hi, 1 << w, idx);
     const d = dst * 2;
@@ -446,6 +456,7 @@ export abstract class SoftMmu {
     const lo = V[addr * 2]!;
     const hi = V[addr * 2 + 1]!;
     const idx = this.dataIndex(acc);
+    if (this.guarded) this.guard(lo, hi, 1 << w, acc, true);
     if (w === 3) this.write64(lo, hi, idx, V[val * 2]!, V[val * 2 + 1]!);
     else this.write(lo, hi, 1 << w, idx, V[val * 2]!);
   }

@@ -104,6 +104,7 @@ export function attachTools(t: ToolHost): Tools {
     const lockstep = new Lockstep(host, cpus, {
       describe: (cpu, block, bytes) => text.describe(cpu, block, pcOf(cpu), bytes),
       slotName: (s) => debug.slotName(s) ?? `s${s}`,
+      outside: debug.outside ?? [],
       mask32: (mode) => arch.mask32(mode),
       every: o.lockstepEvery ?? 64,
     });

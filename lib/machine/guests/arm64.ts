@@ -8,6 +8,7 @@ import { A, Mode, flagsToNzcv, mmuIndexOf } from '../../engine/guest/arm64/regs.
 import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { arm64Gdb } from './arm64-gdb.js';
+import { usedByKernel } from './used-first.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 function watchedSlots(): number[] {
@@ -110,6 +111,8 @@ export const arm64: GuestArch = {
     const helpers = arm64Helpers();
     return { helpers: helpers as unknown as HelperRegistry<never>, lifter: arm64Lifter(helpers), mmuIndex: mmuIndexOf };
   },
+  // Kernel, and at the top of the first 2 GiB device tree and initramfs (boot/linux-image.ts).
+  usedFirst: (config) => (config.firmware === null ? usedByKernel(config, 0, Math.min(config.memory, 0x8000_0000)) : []),
   mapRam(memory, config) {
     memory.mapRam(MAP.ram.base, config.memory, 0);
   },

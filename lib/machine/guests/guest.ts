@@ -101,6 +101,8 @@ export interface GuestDebug {
   codeKind(mode: number): string;
   /** Slots whose changes an instruction trace shows. */
   readonly watched: readonly number[];
+  /** Slots besides PENDING that devices change, by their interrupts. */
+  readonly outside?: readonly number[];
   /** Flags in their architectural form, or null if the architecture has none. */
   flags: ((V: Int32Array) => number) | null;
   /** What a GDB client is told and may ask; absent: there is no debugger for this architecture. */

@@ -10,6 +10,7 @@ import { Pending, Slot } from '../../engine/state.js';
 import { hex64 } from '../debug/hex.js';
 import { riscvGdb } from './riscv-gdb.js';
 import { Sbi } from './riscv-sbi.js';
+import { usedByKernel } from './used-first.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 /** From here on RAM is mapped by another table (see PhysicalMemory). */
@@ -21,6 +22,7 @@ const debug: GuestDebug = {
   objdump: () => 'riscv:rv64',
   codeKind: (mode) => `rv64:${['user', 'supervisor', '', 'machine'][mode & Mode.PRIV]!}`,
   watched: [...Array.from({ length: 31 }, (_, i) => Slot.GPR + 1 + i), ...Array.from({ length: 32 }, (_, i) => X.F + i), Slot.MXCSR],
+  outside: [X.S_PENDING],
   flags: null,
   gdb: riscvGdb,
   attachTrace(cpu, sink) {
@@ -57,7 +59,7 @@ function build(env: GuestEnv): Guest {
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((other) => other !== c && !other.halted);
-  const sbi = config.firmware?.kind === 'sbi' ? new Sbi(cpus, { ...env.board, hurryTo: (i) => env.hurryTo(i), write: (b) => env.board.serialOutput(b), read: () => board.serialByte() }) : null;
+  const sbi = board.ownSbi ? new Sbi(cpus, { ...env.board, hurryTo: (i) => env.hurryTo(i), write: (b) => env.board.serialOutput(b), read: () => board.serialByte() }) : null;
   const reset = (): void => {
     const { pc, supervisor } = board.reset();
     for (const c of cpus) c.reset(pc, 0);
@@ -78,6 +80,8 @@ export const riscv: GuestArch = {
     const helpers = riscvHelpers();
     return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers, features.includes('v')), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
   },
+  // Firmware, kernel, and at the top of the first 2 GiB device tree and initramfs (boot/linux-image.ts).
+  usedFirst: (config) => usedByKernel(config, 0, Math.min(config.memory, 0x8000_0000)),
   mapRam(memory, config) {
     const low = Math.min(config.memory, HIGH - RISCV_RAM);
     memory.mapRam(RISCV_RAM, low, 0);

@@ -1,5 +1,4 @@
 /** x86-64 guests: the boards pc and q35. */
-import { statSync } from 'node:fs';
 import type { Accelerator } from '../../accel/accelerator.js';
 import { KvmAccelerator } from '../../accel/kvm/kvm.js';
 import { engineKeepsKernel, kvmModel } from '../../accel/kvm/system.js';
@@ -27,6 +26,7 @@ import type { MachineName } from '../config.js';
 import { startCpu } from '../start.js';
 import { x86Gdb } from './x86-gdb.js';
 import { hex64 } from '../debug/hex.js';
+import { usedByKernel } from './used-first.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
 
 const TSC_KHZ = 1_000_000;
@@ -34,8 +34,6 @@ const TSC_KHZ = 1_000_000;
 const APIC_KHZ = 1_000_000;
 /** Where Linux asks to be loaded (its header's pref_address). */
 const KERNEL_AT = 0x100_0000;
-/** What a kernel takes for its own tables before anything else runs: mostly one `struct page` for each page of RAM. */
-const EARLY_BYTES = 12 << 20;
 
 const BOARDS: Readonly<Partial<Record<MachineName, new (host: PcBoardHost) => PcBoardModel>>> = { pc: PcBoard, q35: Q35Board, microvm: MicrovmBoard };
 
@@ -204,14 +202,8 @@ export const x86: GuestArch = {
     return { helpers: helpers as unknown as HelperRegistry<never>, lifter: x86Lifter(helpers, { features: new Set(features) }, cpus), mmuIndex: mmuIndexOf };
   },
   usedFirst(config) {
-    if (config.kernel === null) return [];
-    const bytes = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    // A Linux kernel is loaded to 16 MiB, the initramfs to the top of low memory (boot/bzimage.ts); what the kernel allocates first lies below that.
-    const { low } = ramLayout(config.machine, config.memory);
-    return [
-      [KERNEL_AT, KERNEL_AT + bytes(config.kernel)],
-      [low - EARLY_BYTES - (config.initrd === null ? 0 : bytes(config.initrd)), low],
-    ];
+    // A Linux kernel is loaded to 16 MiB, the initramfs to the top of low memory (boot/bzimage.ts).
+    return usedByKernel(config, KERNEL_AT, ramLayout(config.machine, config.memory).low);
   },
   mapRam(memory, config) {
     // Boards map C0000h-FFFFFh themselves: ROM and RAM share it.

@@ -1,4 +1,4 @@
-/** Bare-metal checks of RISC-V privilege: traps, returns, sstatus, interrupts; page tables under a hot loop; the Advanced Interrupt Architecture. */
+/** Bare-metal checks of RISC-V privilege: traps, returns, sstatus, interrupts; page tables under a hot loop; the Advanced Interrupt Architecture; debug triggers. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,12 +13,12 @@ const dir = mkdtempSync(join(tmpdir(), 'vmx-metal-riscv-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 /** Assembles, links, and runs the program without firmware. @returns its lines, and how many loops were compiled as one piece. */
-async function run(program: string, accel: 'jit' | 'interp', machine: 'virt' | `virt,${string}` = 'virt'): Promise<{ lines: string[]; regions: number }> {
+async function run(program: string, accel: 'jit' | 'interp', machine: 'virt' | `virt,${string}` = 'virt', lockstep = false): Promise<{ lines: string[]; regions: number }> {
   const object = join(dir, `${program}.o`);
   const kernel = join(dir, `${program}.elf`);
   execFileSync('riscv64-linux-gnu-gcc', ['-c', '-march=rv64gc', '-mabi=lp64d', '-mno-relax', '-o', object, fileURLToPath(new URL(`${program}.S`, import.meta.url))], { stdio: 'pipe' });
   execFileSync('riscv64-linux-gnu-ld', ['-N', '--no-relax', '--no-warn-rwx-segments', '-Ttext=0x80000000', '-e', '_start', '-o', kernel, object], { stdio: 'pipe' });
-  await using vm = await VirtualMachine.create({ kernel, machine, firmware: 'none', memory: '64M', accel });
+  await using vm = await VirtualMachine.create({ kernel, machine, firmware: 'none', memory: '64M', accel, debug: lockstep ? { lockstep, lockstepEvery: 1 } : {} });
   let text = '';
   vm.serial.on('data', (b: Uint8Array) => (text += Buffer.from(b).toString('latin1')));
   vm.start();
@@ -26,18 +26,22 @@ async function run(program: string, accel: 'jit' | 'interp', machine: 'virt' | `
   return { lines: text.trim().split('\n'), regions: (await vm.stats()).engine.regions };
 }
 
+/** Programs, their machines, and how many checks they print. */
+const PROGRAMS = [['imsic', 'virt,aia=aplic-imsic', 59], ['aplic', 'virt,aia=aplic', 20], ['triggers', 'virt', 49]] as const;
+
+function expectOk(lines: readonly string[], checks: number): void {
+  expect(lines.filter((l) => !l.startsWith('ok'))).toEqual(['done']);
+  expect(lines.length).toBe(checks + 1);
+}
+
 describe.skipIf(skipFor(missing))('RISC-V bare metal', () => {
   for (const accel of ['jit', 'interp'] as const) {
     it(`traps and sstatus on ${accel}`, async () => {
-      const { lines } = await run('trap', accel);
-      expect(lines.filter((l) => !l.startsWith('ok'))).toEqual(['done']);
-      expect(lines.length).toBe(30);
+      expectOk((await run('trap', accel)).lines, 29);
     }, 120_000);
 
-    it.each([['imsic', 'virt,aia=aplic-imsic', 59], ['aplic', 'virt,aia=aplic', 20]] as const)(`%s on ${accel}`, async (program, machine, checks) => {
-      const { lines } = await run(program, accel, machine);
-      expect(lines.filter((l) => !l.startsWith('ok'))).toEqual(['done']);
-      expect(lines.length).toBe(checks + 1);
+    it.each(PROGRAMS)(`%s on ${accel}`, async (program, machine, checks) => {
+      expectOk((await run(program, accel, machine)).lines, checks);
     }, 120_000);
 
     it(`a page that changes under a hot loop on ${accel}`, async () => {
@@ -46,4 +50,8 @@ describe.skipIf(skipFor(missing))('RISC-V bare metal', () => {
       expect(regions > 0).toBe(accel === 'jit');
     }, 120_000);
   }
+
+  it.each(PROGRAMS)('%s in lockstep', async (program, machine, checks) => {
+    expectOk((await run(program, 'jit', machine, true)).lines, checks);
+  }, 120_000);
 });

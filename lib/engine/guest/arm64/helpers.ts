@@ -225,7 +225,7 @@ function tlbi(c: Arm64Cpu, op2: number, lo: number, hi: number, broadcast: boole
   for (const t of targets) {
     if (op2 === 0) t.mmu.flushAll();
     else if (op2 === 2) t.mmu.flushNonGlobal();
-    else t.mmu.flushPage(vaLo, vaHi);
+    else t.mmu.flushPage(vaLo, vaHi, op2 >= 5);
   }
   return true;
 }

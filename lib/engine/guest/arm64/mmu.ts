@@ -7,6 +7,7 @@
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
 import { Access, dropHints, initHints, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
+import { LargeRegions } from './large-regions.js';
 import { A, MMU_TABLES, Mmu, Mode } from './regs.js';
 import { Watchpoints } from '../watchpoints.js';
 import { WriteTags } from '../write-tags.js';
@@ -17,7 +18,6 @@ const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
 const WC_ENTRIES = 128;
-const LARGE = 1024;
 const TWO32 = 0x1_0000_0000;
 
 /** What a translation allows, in `Arm64Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
@@ -80,12 +80,8 @@ export class Arm64Mmu {
   private readonly wtable = new Float64Array(WC_ENTRIES);
   private readonly wattr = new Int32Array(WC_ENTRIES);
   private wcUsed = false;
-  /**
-   * Regions that may have entries made from blocks or pages larger than 4 KiB: a filter on bits 21 and up (index below LARGE) or
-   * 30 and up of the address. A page flush there drops everything, as the other entries of the block may lie anywhere in it.
-   */
-  private readonly largeSeen = new Uint8Array(LARGE * 2);
-  private largeUsed = false;
+  /** Where the flush of a page has to drop everything. */
+  private readonly large = new LargeRegions();
 
   constructor(private readonly cpu: Arm64Cpu) {
     this.V = cpu.V;
@@ -199,7 +195,7 @@ export class Arm64Mmu {
       if (level === 3 ? (dLo & 2) === 0 : level === 0 || (level === 1 && gran !== 12)) this.abort(lo, hi, Fsc.TRANSLATION | level, acc);
       const pa = blockAddress(lo, hi, dLo, dHi, shift);
       if (pa >= paLimit) this.abort(lo, hi, Fsc.ADDRESS_SIZE | level, acc);
-      if (shift > 12) this.noteLarge(lo, hi, shift >= 30);
+      if (shift > 12) this.large.note(lo, hi, shift);
       if ((dLo & 0x400) === 0) {
         if (!ha) this.abort(lo, hi, Fsc.ACCESS_FLAG | level, acc);
         if (!this.update(ea, dLo, dLo | 0x400)) return -1;
@@ -319,8 +315,7 @@ export class Arm64Mmu {
     this.dropCaches();
     if (this.itlbUsed) this.itagLo.fill(-1);
     this.itlbUsed = false;
-    if (this.largeUsed) this.largeSeen.fill(0);
-    this.largeUsed = false;
+    this.large.clear();
     this.cpu.onFlush(FlushKind.ALL, 0, 0);
   }
 
@@ -333,37 +328,46 @@ export class Arm64Mmu {
     this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
   }
 
-  /** One page in every table, whatever the address tag. */
-  flushPage(lo: number, hi: number): void {
-    if (this.largeUsed && (this.largeSeen[largeIndex(lo, hi, false)] !== 0 || this.largeSeen[largeIndex(lo, hi, true)] !== 0)) {
+  /**
+   * One page in every table, whatever the address tag.
+   * @param leaf the tables above are still what they were (TLBI by last level)
+   */
+  flushPage(lo: number, hi: number, leaf = false): void {
+    if (this.large.has(lo, hi)) {
       this.flushAll();
       return;
     }
     const pageLo = lo & ~0xfff;
-    const n = (lo >>> 12) & IDX_MASK;
+    const page = lo >>> 12;
+    const n = page & IDX_MASK;
     for (let idx = 0; idx < MMU_TABLES; idx++) {
       const e = TLB_W + idx * TABLE_W + n * 8;
       if (this.V[e] === pageLo && ((this.V[e + 1]! ^ hi) & 0xff_ffff) === 0) this.dropEntry(e);
     }
     dropHints(this.V);
-    this.dropCaches();
+    if (!leaf) this.dropWalks();
+    if (this.xcUsed) {
+      for (let idx = 0; idx < 8; idx++) {
+        const x = (page ^ (idx << 3)) & (XC_ENTRIES - 1);
+        if (this.xtagLo[x] === (pageLo | idx)) this.xtagLo[x] = -1;
+      }
+    }
     if (this.itlbUsed) {
       for (let u = 0; u < 2; u++) {
-        const i = (((lo >>> 12) & 255) << 1) | u;
+        const i = ((page & 255) << 1) | u;
         if (this.itagLo[i] === pageLo) this.itagLo[i] = -1;
       }
     }
     this.cpu.onFlush(FlushKind.PAGE, pageLo, hi);
   }
 
-  private noteLarge(lo: number, hi: number, giant: boolean): void {
-    this.largeSeen[largeIndex(lo, hi, giant)] = 1;
-    this.largeUsed = true;
+  private dropWalks(): void {
+    if (this.wcUsed) this.wtagLo.fill(-1);
+    this.wcUsed = false;
   }
 
   private dropCaches(): void {
-    if (this.wcUsed) this.wtagLo.fill(-1);
-    this.wcUsed = false;
+    this.dropWalks();
     if (this.xcUsed) this.xtagLo.fill(-1);
     this.xcUsed = false;
   }
@@ -607,11 +611,6 @@ export class Arm64Mmu {
     this.itlbUsed = true;
     return pa;
   }
-}
-
-/** Index in largeSeen of the region of 2 MiB or, if giant, 1 GiB that holds hi:lo; address tags do not count. */
-function largeIndex(lo: number, hi: number, giant: boolean): number {
-  return giant ? LARGE + (((lo >>> 30) ^ (hi << 2) ^ ((hi & 0xff_ffff) >>> 7)) & (LARGE - 1)) : ((lo >>> 21) ^ (hi << 6) ^ ((hi & 0xff_ffff) >>> 7)) & (LARGE - 1);
 }
 
 /** Bits shift .. shift + n - 1 of hi:lo. */

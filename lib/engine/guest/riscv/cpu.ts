@@ -8,7 +8,11 @@ import { Cause, Csr, Env, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
 import { divide } from './divide.js';
 import { Float } from './float.js';
 import { RiscvMmu } from './mmu.js';
+<<<<<<< HEAD
 import { VectorUnit } from './vector.js';
+=======
+import { Triggers } from './triggers.js';
+>>>>>>> main
 
 /** Ticks of `time` per second. */
 export const TIMEBASE_HZ = 10_000_000;
@@ -82,6 +86,7 @@ export class RiscvCpu implements GuestCpu {
   /** Null without an IMSIC. */
   readonly aia: Aia | null;
   readonly mmu: RiscvMmu;
+  readonly triggers: Triggers;
   readonly float: Float;
   readonly time: () => number;
   private readonly clock: GuestClock;
@@ -109,6 +114,7 @@ export class RiscvCpu implements GuestCpu {
     this.csr = new Csrs(this);
     this.aia = o.imsic ? new Aia(this, o.imsic) : null;
     this.mmu = new RiscvMmu(this);
+    this.triggers = new Triggers(this);
     this.float = new Float(this);
     this.timer = o.timer(() => this.timerFired());
     this.reset(0, 0);
@@ -152,6 +158,7 @@ export class RiscvCpu implements GuestCpu {
     this.halted = this.shutdown = false;
     this.csr.reset();
     this.aia?.reset();
+    this.triggers.reset();
     this.mmu.pmp.reset();
     this.mmu.configure(0, 0);
     this.mmu.flushAll();
@@ -202,7 +209,7 @@ export class RiscvCpu implements GuestCpu {
     const fp = Mode.FP | (frm << Mode.FRM_SHIFT) | slowFrm(frm);
     const count = this.counts() ? Mode.COUNT : 0;
     const on = fs !== 0 && (this.priv === Priv.U || this.usesFp);
-    const step = this.mmu.watchpoints.any ? Mode.STEP : 0;
+    const step = this.mmu.watchpoints.any || this.triggers.steps(this.priv) ? Mode.STEP : 0;
     const m = this.priv | step | (on ? fp | (fs === 3 ? Mode.FP_DIRTY : 0) : 0) | (idx << Mode.MMU_SHIFT) | count;
     const { V } = this;
     V[X.U_MODE_OFF * 2] = count;
@@ -383,6 +390,7 @@ export class RiscvCpu implements GuestCpu {
   /** Trap entry (vol. II, 3.1.6.1, 3.1.7, 12.1.1). @param delegated into S-mode */
   private trap(code: number, interrupt: boolean, delegated: boolean, epcLo: number, epcHi: number, tvalLo: number, tvalHi: number): void {
     const { csr, V } = this;
+    this.triggers.trapped();
     this.usesFp = false;
     const cause = interrupt ? 0x8000_0000 | 0 : 0;
     let ms = csr.mstatus;
@@ -462,7 +470,7 @@ export class RiscvCpu implements GuestCpu {
   onPause: () => boolean = () => false;
 
   afterStep(): void {
-    // No debug triggers, no single step.
+    this.triggers.retired();
   }
 
   // ---- GuestCpu memory -----------------------------------------------------------------------------------------------------------
@@ -472,6 +480,7 @@ export class RiscvCpu implements GuestCpu {
     this.restartAt();
     const lo = V[PC]!;
     const hi = V[PC + 1]!;
+    if (V[Slot.MODE * 2]! & Mode.STEP) this.triggers.fetch(lo, hi);
     const pa = this.mmu.fetch(lo, hi);
     if (this.map.pageOffset(pa) < 0) throw this.fault(Cause.FETCH_ACCESS, lo, hi);
     return pa;
@@ -514,9 +523,8 @@ export class RiscvCpu implements GuestCpu {
     divide(this.V, signed, w, quot, rem, lo, divisor);
   }
 
-  /** An atomic that is not aligned: LR is a load, everything else a store. The instruction is read again to find its address. */
-  alignmentFault(): never {
-    const V = this.V;
+  /** The running instruction, read again; not a compressed one. */
+  private currentInsn(): number {
     this.insnPc();
     let insn = 0;
     for (let i = 0; i < 4; i++) {
@@ -524,6 +532,18 @@ export class RiscvCpu implements GuestCpu {
       const pa = this.mmu.fetch(lo, (lo >>> 0) < (this.pcLo >>> 0) ? (this.pcHi + 1) | 0 : this.pcHi);
       insn |= this.map.ram8[this.map.pageOffset(pa) + (pa % 4096)]! << (8 * i);
     }
+    return insn;
+  }
+
+  /** The running instruction, an atomic, is SC. */
+  isSc(): boolean {
+    return this.currentInsn() >>> 27 === 3;
+  }
+
+  /** An atomic that is not aligned: LR is a load, everything else a store. The instruction is read again to find its address. */
+  alignmentFault(): never {
+    const V = this.V;
+    const insn = this.currentInsn();
     const rs1 = Slot.GPR + ((insn >>> 15) & 31);
     throw this.fault(insn >>> 27 === 2 ? Cause.LOAD_MISALIGNED : Cause.STORE_MISALIGNED, V[rs1 * 2]!, V[rs1 * 2 + 1]!);
   }

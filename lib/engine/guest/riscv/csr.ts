@@ -1,4 +1,4 @@
-/** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not; those of AIA in aia.ts). */
+/** Control and status registers (vol. II, chapters 2, 3, 12; Sstc, Zicntr, Zihpm, Smepmp not; those of AIA in aia.ts, of Sdtrig in triggers.ts). */
 import { dropTimeScale, NONE, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { Cause, Csr, Env, Irq, Ms, Mode, Priv, S_IRQS, X } from './defs.js';
@@ -104,7 +104,7 @@ export class Csrs {
   /** Slot SLOW_TRAP anew. */
   updateSlow(): void {
     this.trapsSret = (this.mstatus & Ms.TSR) !== 0;
-    this.V[X.SLOW_TRAP * 2] = (this.delegated >>> Cause.ECALL_U) & 1 && !this.trapsSret && this.cpu.trace === null ? 0 : 1;
+    this.V[X.SLOW_TRAP * 2] = (this.delegated >>> Cause.ECALL_U) & 1 && !this.trapsSret && this.cpu.trace === null && !this.cpu.triggers.armed ? 0 : 1;
   }
 
   reset(): void {
@@ -236,9 +236,6 @@ export class Csrs {
       case Csr.INSTRET: case Csr.MINSTRET: return this.readInstret();
       case Csr.MHARTID: return this.set(this.cpu.index, 0);
       case Csr.MVENDORID: case Csr.MARCHID: case Csr.MIMPID: case Csr.MCONFIGPTR: return this.set(0, 0);
-      // No triggers (Sdtrig is not in the device tree): the only one that can be selected has type 0, which says so.
-      case Csr.TSELECT: case Csr.TDATA1: case Csr.TDATA2: case Csr.TDATA3: return this.set(0, 0);
-      case Csr.TINFO: return this.set(1, 0);
       case Csr.SEED: return false;
       default: return this.readRange(n);
     }
@@ -261,7 +258,8 @@ export class Csrs {
     // Performance counters that count nothing.
     if ((n >= Csr.MHPMEVENT3 && n <= Csr.MHPMEVENT31) || (n >= Csr.MHPMCOUNTER3 && n <= Csr.MHPMCOUNTER31)) return this.set(0, 0);
     if (n >= Csr.HPMCOUNTER3 && n < Csr.HPMCOUNTER3 + HPM) return this.set(0, 0);
-    const { aia } = this.cpu;
+    const { aia, triggers } = this.cpu;
+    if (triggers.read(n)) return this.set(triggers.lo, triggers.hi);
     return aia !== null && aia.read(n) && this.set(aia.lo, aia.hi);
   }
 
@@ -338,7 +336,7 @@ export class Csrs {
         this.cpu.vector!.write(n, lo);
         break;
       default:
-        if (this.cpu.aia === null || !this.cpu.aia.write(n, lo, hi)) this.writePmp(n, lo, hi);
+        if (!this.cpu.triggers.write(n, lo, hi) && this.cpu.aia?.write(n, lo, hi) !== true) this.writePmp(n, lo, hi);
         break;
     }
     this.cpu.updateIntr();

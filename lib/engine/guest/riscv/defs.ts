@@ -15,7 +15,7 @@ export const enum X {
   MSTATUS = 68,
   /** Pending.INTR if an interrupt that S-mode handles is pending and enabled, else 0: ORed into PENDING when it becomes deliverable. */
   S_PENDING = 69,
-  /** Low word not 0: ECALL from U and SRET must be left to the helpers (ECALL_U not delegated, TSR, traces). */
+  /** Low word not 0: ECALL from U and SRET must be left to the helpers (ECALL_U not delegated, TSR, traces, debug triggers). */
   SLOW_TRAP = 70,
   /** The mode word of U-mode: with mstatus.FS Off, and with FS neither Off nor Dirty. */
   U_MODE_OFF = 71,

@@ -11,12 +11,13 @@ export { riscvHelpers };
 /** Extensions in the order of ISA strings: single letters, then Z (by their second letter), then S. */
 const RISCV_EXTENSIONS: readonly string[] = [
   'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihintpause', 'zihpm', 'zba', 'zbb', 'zbc', 'zbkb', 'zbkc', 'zbkx', 'zbs', 'zknd', 'zkne',
-  'zknh', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
+  'zknh', 'sdtrig', 'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
 ];
 
-/** Of harts with an IMSIC; in the order of ISA strings they come before what other S extensions there are. */
+/** Of harts with an IMSIC; in the order of ISA strings they come before Sstc. */
 const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
 
+<<<<<<< HEAD
 /** riscv,isa-extensions of the device tree. @param imsic the harts have one @param vector they have vectors */
 export function isaExtensions(imsic: boolean, vector: boolean): readonly string[] {
   const first = RISCV_EXTENSIONS.findIndex((e) => e.length > 1 && e.startsWith('s'));
@@ -24,6 +25,12 @@ export function isaExtensions(imsic: boolean, vector: boolean): readonly string[
   // The last of the single letters.
   if (vector) all.splice(all.indexOf('c') + 1, 0, 'v');
   return all;
+=======
+/** riscv,isa-extensions of the device tree. @param imsic the harts have one */
+export function isaExtensions(imsic: boolean): readonly string[] {
+  const at = RISCV_EXTENSIONS.indexOf('sstc');
+  return imsic ? [...RISCV_EXTENSIONS.slice(0, at), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(at)] : RISCV_EXTENSIONS;
+>>>>>>> main
 }
 
 /** riscv,isa of the device tree. */

@@ -4,6 +4,7 @@ import { NONE, Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
 import { Cause, Csr, Env, Ms, Priv, xreg } from './defs.js';
+import { Kind } from './triggers.js';
 
 const BLOCK = 64;
 
@@ -83,6 +84,7 @@ function cbo(cpu: RiscvCpu, _dst: number, a: number, _b: number, _c: number, ins
   if (!cpu.envAllows(op === 4 ? Env.CBZE : op === 0 ? Env.CBIE : Env.CBCFE)) throw cpu.illegal(insn);
   const lo = V[a * 2]! & ~(BLOCK - 1);
   const hi = V[a * 2 + 1]!;
+  if (cpu.mmu.guarded) cpu.triggers.access(lo, hi, BLOCK, Kind.STORE);
   cpu.mmu.probeWrite(lo, hi, BLOCK, cpu.mmuIdx);
   if (op === 4) for (let i = 0; i < BLOCK; i += 8) cpu.mmu.write64(lo + i, hi, cpu.mmuIdx, 0, 0);
   return HelperResult.CONTINUE;

@@ -1,8 +1,10 @@
 /** Address translation: Sv39, Sv48, Sv57 (vol. II, 12.3 to 12.5) with Svnapot, Svpbmt, Svade and Svadu, and PMP. */
+import { Access } from '../../state.js';
 import { Acc, Pg, SoftMmu } from '../soft-mmu.js';
 import { Cause, Mmu, Ms, Priv } from './defs.js';
 import { Pmp } from './pmp.js';
 import type { RiscvCpu } from './cpu.js';
+import { Kind } from './triggers.js';
 
 /** Page table entry, low word; high word. */
 const enum Pte { V = 1, R = 2, W = 4, X = 8, U = 0x10, G = 0x20, A = 0x40, D = 0x80, PBMT_HI = 0x6000_0000, N_HI = 0x8000_0000 | 0, RSVD_HI = 0x1fc0_0000 }
@@ -73,6 +75,16 @@ export class RiscvMmu extends SoftMmu {
 
   protected dataIndex(): number {
     return this.cpu.mmuIdx;
+  }
+
+  protected override guards(pageLo: number, hi: number): boolean {
+    return this.cpu.triggers.covers(pageLo, hi);
+  }
+
+  protected override guard(lo: number, hi: number, bytes: number, acc: number, write: boolean): void {
+    // Atomics read first: both is asked there. SC only stores, and LR, which does not write, only loads.
+    const kinds = write ? Kind.STORE : (acc & Access.RMW) === 0 ? Kind.LOAD : this.cpu.isSc() ? Kind.STORE : Kind.LOAD | Kind.STORE;
+    this.cpu.triggers.access(lo, hi, bytes, kinds);
   }
 
   protected misaligned(): void {

@@ -15,12 +15,22 @@ export const enum R {
   R8 = 8, R9 = 9, R10 = 10, R11 = 11, R12 = 12, R13 = 13, R14 = 14, R15 = 15,
 }
 
+/** Numbers that the encoders use: members of an enumeration are literals in the compiled program, constants of a module are variables there. */
+const enum K {
+  MEM = 16,
+  /** What a memory operand code less the displacement is: MEM + STATE_BIAS. */
+  DISP = 144,
+  /** First operand code whose slot number is handed out at run time (symbols and constants): code that names one is relocatable. */
+  POOL_MEM = MEM + Slot.SYMBOL * 8,
+}
+if (K.DISP !== (K.MEM as number) + STATE_BIAS) throw new Error('STATE_BIAS is not what the assembler thinks');
+
 /** First operand code that is memory in the state region. */
 export const MEM = 16;
 
 /** Operand code of a state slot. */
 export function mem(slot: number): number {
-  return MEM + slot * 8;
+  return K.MEM + slot * 8;
 }
 
 /** Operation digits of the classic two-operand group (ADD r/m, ...), as in opcodes 80/81/83. */
@@ -32,9 +42,6 @@ export const enum Sh { ROL = 0, ROR = 1, RCL = 2, RCR = 3, SHL = 4, SHR = 5, SAR
 /** No index register in a memory operand. */
 export const NO_INDEX = -1;
 
-/** First operand code whose slot number is handed out at run time (symbols and constants): code that names one is relocatable. */
-const POOL_MEM = MEM + Slot.SYMBOL * 8;
-
 export class Asm {
   /** Cursor. */
   p = 0;
@@ -43,106 +50,126 @@ export class Asm {
   /** Code below this offset (the stubs) never moves. */
   fixedEnd = 0;
 
-  constructor(public u8: Uint8Array) {}
+  /** The code as little-endian words: an instruction is written as one or two of them, and what they write past its end the next one overwrites. */
+  readonly v: DataView;
+
+  /** @param u8 where code goes; 8 bytes past the last instruction have to be there */
+  constructor(readonly u8: Uint8Array) {
+    this.v = new DataView(u8.buffer, u8.byteOffset, u8.byteLength);
+  }
 
   b(x: number): void {
     this.u8[this.p++] = x;
   }
 
   d(x: number): void {
-    const u = this.u8;
-    const p = this.p;
-    u[p] = x;
-    u[p + 1] = x >> 8;
-    u[p + 2] = x >> 16;
-    u[p + 3] = x >> 24;
-    this.p = p + 4;
+    this.v.setInt32(this.p, x, true);
+    this.p += 4;
   }
 
   /** ModRM (and displacement) for register field `reg` and operand code `rm`. */
   modrm(reg: number, rm: number): void {
-    this.p = this.modrmAt(this.u8, this.p, reg, rm);
+    const r = (reg & 7) << 3;
+    if (rm < K.MEM) {
+      this.u8[this.p++] = 0xc0 | r | (rm & 7);
+      return;
+    }
+    this.slot(0x45 | r, 1, rm);
   }
 
-  /** The same at position p. The hot encoders keep the cursor in a local: a call for each byte costs more than the byte. @returns where it ends */
-  private modrmAt(u: Uint8Array, p: number, reg: number, rm: number): number {
-    const r = (reg & 7) << 3;
-    if (rm < MEM) {
-      u[p] = 0xc0 | r | (rm & 7);
-      return p + 1;
-    }
-    const disp = rm - MEM - STATE_BIAS;
+  /** `head`: n bytes, the last of them the ModRM byte for an 8-bit displacement from RBP; then the displacement of memory operand code `rm`. */
+  private slot(head: number, n: number, rm: number): void {
+    const v = this.v;
+    const p = this.p;
+    const disp = rm - K.DISP;
     if (disp < 128) {
-      u[p] = 0x45 | r;
-      u[p + 1] = disp;
-      return p + 2;
+      v.setInt32(p, head | ((disp & 0xff) << (n * 8)), true);
+      this.p = p + n + 1;
+      return;
     }
-    u[p] = 0x85 | r;
-    if (rm >= POOL_MEM) this.relocs.add(p + 1, Reloc.POOL_DISP | (((rm - MEM) >> 3) << Reloc.SLOT_SHIFT));
-    u[p + 1] = disp;
-    u[p + 2] = disp >> 8;
-    u[p + 3] = disp >> 16;
-    u[p + 4] = disp >> 24;
-    return p + 5;
+    // The form with 32 bits: 0x40 becomes 0x80.
+    v.setInt32(p, head + (0x40 << (n * 8 - 8)), true);
+    if (rm >= K.POOL_MEM) this.relocs.add(p + n, Reloc.POOL_DISP | (((rm - K.MEM) >> 3) << Reloc.SLOT_SHIFT));
+    v.setInt32(p + n, disp, true);
+    this.p = p + n + 4;
   }
 
   /** ModRM and SIB for [base + index << scale + disp]. index may be NO_INDEX. */
   modrmMem(reg: number, base: number, index: number, scale: number, disp: number): void {
-    this.p = this.modrmMemAt(this.u8, this.p, reg, base, index, scale, disp);
+    this.address(0, 0, reg, base, index, scale, disp);
   }
 
-  private modrmMemAt(u: Uint8Array, p: number, reg: number, base: number, index: number, scale: number, disp: number): number {
-    const r = (reg & 7) << 3;
+  /** `head`: n <= 2 bytes; then ModRM, SIB and displacement. */
+  private address(head: number, n: number, reg: number, base: number, index: number, scale: number, disp: number): void {
+    const v = this.v;
+    let p = this.p;
     const small = disp >= -128 && disp < 128;
     // RBP and R13 as a base have no form without a displacement.
     const mod = disp === 0 && (base & 7) !== R.RBP ? 0 : small ? 0x40 : 0x80;
+    const r = mod | ((reg & 7) << 3);
     if (index >= 0) {
-      u[p++] = mod | r | 4;
-      u[p++] = (scale << 6) | ((index & 7) << 3) | (base & 7);
+      v.setInt32(p, head | ((r | 4 | (((scale << 6) | ((index & 7) << 3) | (base & 7)) << 8)) << (n * 8)), true);
+      p += n + 2;
     } else if ((base & 7) === R.RSP) {
-      u[p++] = mod | r | 4;
-      u[p++] = 0x24;
+      v.setInt32(p, head | ((r | 0x2404) << (n * 8)), true);
+      p += n + 2;
     } else {
-      u[p++] = mod | r | (base & 7);
+      v.setInt32(p, head | ((r | (base & 7)) << (n * 8)), true);
+      p += n + 1;
     }
-    if (mod === 0x40) u[p++] = disp;
-    else if (mod === 0x80) {
-      u[p] = disp;
-      u[p + 1] = disp >> 8;
-      u[p + 2] = disp >> 16;
-      u[p + 3] = disp >> 24;
-      p += 4;
+    if (mod !== 0) {
+      v.setInt32(p, disp, true);
+      p += mod === 0x40 ? 1 : 4;
     }
-    return p;
+    this.p = p;
   }
 
   /** Prefixes, for a form whose byte variant has the opcode one below. Byte registers 4..7 need an empty REX. */
   private prefix(w: number, reg: number, rm: number, byteReg: boolean, byteRm: boolean): void {
     if (w === 1) this.b(0x66);
-    const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1) | (rm < MEM ? rm >> 3 : 0);
+    const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1) | (rm < K.MEM ? rm >> 3 : 0);
     if (rex !== 0 || (byteReg && reg >= 4 && reg < 8) || (byteRm && rm >= 4 && rm < 8)) this.b(0x40 | rex);
   }
 
   /** op reg, r/m (or r/m, reg): `opc` is the opcode of the 16/32/64-bit variant, the byte variant is opc - 1. */
   op(w: number, opc: number, reg: number, rm: number): void {
-    const u = this.u8;
-    let p = this.p;
-    if (w === 1) u[p++] = 0x66;
-    const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1) | (rm < MEM ? rm >> 3 : 0);
-    if (rex !== 0 || (w === 0 && ((reg >= 4 && reg < 8) || (rm >= 4 && rm < 8)))) u[p++] = 0x40 | rex;
-    u[p] = w === 0 ? opc - 1 : opc;
-    this.p = this.modrmAt(u, p + 1, reg, rm);
+    const o = opc - (w === 0 ? 1 : 0);
+    if (w === 1) this.b(0x66);
+    const r = (reg & 7) << 3;
+    const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1);
+    if (rm < K.MEM) {
+      const p = this.p;
+      const x = rex | (rm >> 3);
+      const modrm = 0xc0 | r | (rm & 7);
+      if (x !== 0 || (w === 0 && (reg >= 4 || rm >= 4))) {
+        this.v.setInt32(p, 0x40 | x | (o << 8) | (modrm << 16), true);
+        this.p = p + 3;
+      } else {
+        this.v.setInt16(p, o | (modrm << 8), true);
+        this.p = p + 2;
+      }
+    } else if (rex !== 0 || (w === 0 && reg >= 4)) this.slot(0x40 | rex | (o << 8) | ((0x45 | r) << 16), 3, rm);
+    else this.slot(o | ((0x45 | r) << 8), 2, rm);
   }
 
   /** The same with an opcode extension digit. */
   opd(w: number, opc: number, digit: number, rm: number): void {
-    const u = this.u8;
-    let p = this.p;
-    if (w === 1) u[p++] = 0x66;
-    const rex = (w === 3 ? 8 : 0) | (rm < MEM ? rm >> 3 : 0);
-    if (rex !== 0 || (w === 0 && rm >= 4 && rm < 8)) u[p++] = 0x40 | rex;
-    u[p] = w === 0 ? opc - 1 : opc;
-    this.p = this.modrmAt(u, p + 1, digit, rm);
+    const o = opc - (w === 0 ? 1 : 0);
+    if (w === 1) this.b(0x66);
+    const r = digit << 3;
+    if (rm < K.MEM) {
+      const p = this.p;
+      const x = (w === 3 ? 8 : 0) | (rm >> 3);
+      const modrm = 0xc0 | r | (rm & 7);
+      if (x !== 0 || (w === 0 && rm >= 4)) {
+        this.v.setInt32(p, 0x40 | x | (o << 8) | (modrm << 16), true);
+        this.p = p + 3;
+      } else {
+        this.v.setInt16(p, o | (modrm << 8), true);
+        this.p = p + 2;
+      }
+    } else if (w === 3) this.slot(0x48 | (o << 8) | ((0x45 | r) << 16), 3, rm);
+    else this.slot(o | ((0x45 | r) << 8), 2, rm);
   }
 
   /** Two-byte opcode 0F opc, no byte variant (CMOV, BSF, IMUL, BT, SHLD ...). */
@@ -165,13 +192,11 @@ export class Asm {
 
   /** op with memory operand [base + index << scale + disp]. */
   opm(w: number, opc: number, reg: number, base: number, index: number, scale: number, disp: number): void {
-    const u = this.u8;
-    let p = this.p;
-    if (w === 1) u[p++] = 0x66;
+    const o = opc - (w === 0 ? 1 : 0);
+    if (w === 1) this.b(0x66);
     const rex = (w === 3 ? 8 : 0) | ((reg & 8) >> 1) | (index >= 0 ? (index & 8) >> 2 : 0) | (base >> 3);
-    if (rex !== 0 || (w === 0 && reg >= 4 && reg < 8)) u[p++] = 0x40 | rex;
-    u[p] = w === 0 ? opc - 1 : opc;
-    this.p = this.modrmMemAt(u, p + 1, reg, base, index, scale, disp);
+    if (rex !== 0 || (w === 0 && reg >= 4)) this.address(0x40 | rex | (o << 8), 2, reg, base, index, scale, disp);
+    else this.address(o, 1, reg, base, index, scale, disp);
   }
 
   private rexMem(w8: number, reg: number, base: number, index: number, force: boolean): void {
@@ -199,22 +224,18 @@ export class Asm {
 
   /** mov r/m, imm. For w = 3 the immediate is sign-extended. */
   movi(w: number, rm: number, imm: number): void {
-    if (w >= 2 && rm < MEM && (w === 2 || imm >= 0)) {
-      const u = this.u8;
+    if (w >= 2 && rm < K.MEM && (w === 2 || imm >= 0)) {
       let p = this.p;
-      if (rm >= 8) u[p++] = 0x41;
-      u[p] = 0xb8 | (rm & 7);
-      u[p + 1] = imm;
-      u[p + 2] = imm >> 8;
-      u[p + 3] = imm >> 16;
-      u[p + 4] = imm >> 24;
-      this.p = p + 5;
+      if (rm >= 8) {
+        this.v.setInt16(p, 0xb841 | ((rm & 7) << 8), true);
+        p += 2;
+      } else this.v.setUint8(p++, 0xb8 | rm);
+      this.v.setInt32(p, imm, true);
+      this.p = p + 4;
       return;
     }
     this.opd(w, 0xc7, 0, rm);
-    if (w === 0) this.b(imm);
-    else if (w === 1) this.imm16(imm);
-    else this.d(imm);
+    this.immediate(w, imm);
   }
 
   /** mov reg, imm64 in the shortest form. */
@@ -247,8 +268,14 @@ export class Asm {
   }
 
   imm16(x: number): void {
-    this.b(x);
-    this.b(x >> 8);
+    this.v.setInt16(this.p, x, true);
+    this.p += 2;
+  }
+
+  /** An immediate of an instruction of width w: 8, 16 or 32 bits. */
+  private immediate(w: number, x: number): void {
+    this.v.setInt32(this.p, x, true);
+    this.p += w === 0 ? 1 : w === 1 ? 2 : 4;
   }
 
   /** movzx reg32, r/m of width w (2: plain 32-bit move, 3: 64-bit move). */
@@ -282,20 +309,15 @@ export class Asm {
       return;
     }
     this.rexMem(0, reg, base, index, false);
-    this.b(0x0f);
-    this.b(w === 0 ? 0xb6 : 0xb7);
-    this.modrmMem(reg, base, index, 0, 0);
+    this.address(w === 0 ? 0xb60f : 0xb70f, 2, reg, base, index, 0, 0);
   }
 
   /** mov [base + index], imm. */
   moviMem(w: number, base: number, index: number, imm: number): void {
     if (w === 1) this.b(0x66);
     this.rexMem(w === 3 ? 8 : 0, 0, base, index, false);
-    this.b(w === 0 ? 0xc6 : 0xc7);
-    this.modrmMem(0, base, index, 0, 0);
-    if (w === 0) this.b(imm);
-    else if (w === 1) this.imm16(imm);
-    else this.d(imm);
+    this.address(w === 0 ? 0xc6 : 0xc7, 1, 0, base, index, 0, 0);
+    this.immediate(w, imm);
   }
 
   /** lea reg, [base + index << scale + disp], w = 2 or 3. base NO_INDEX: [index << scale + disp32]. */
@@ -326,8 +348,7 @@ export class Asm {
       this.b(imm);
     } else {
       this.opd(w, 0x81, digit, rm);
-      if (w === 1) this.imm16(imm);
-      else this.d(imm);
+      this.immediate(w, imm);
     }
   }
 
@@ -349,9 +370,7 @@ export class Asm {
   /** test r/m, imm. */
   testi(w: number, rm: number, imm: number): void {
     this.opd(w, 0xf7, 0, rm);
-    if (w === 0) this.b(imm);
-    else if (w === 1) this.imm16(imm);
-    else this.d(imm);
+    this.immediate(w, imm);
   }
 
   /** Shift or rotate by a constant 1..63. */
@@ -439,24 +458,20 @@ export class Asm {
 
   /** A one-byte opcode and a rel32. */
   private rel32(opc: number, target: number): void {
-    const u = this.u8;
     const p = this.p;
-    const x = target - (p + 5);
-    u[p] = opc;
-    u[p + 1] = x;
-    u[p + 2] = x >> 8;
-    u[p + 3] = x >> 16;
-    u[p + 4] = x >> 24;
+    this.v.setUint8(p, opc);
+    this.v.setInt32(p + 1, target - (p + 5), true);
     this.noteTarget(p + 1, target);
     this.p = p + 5;
   }
 
   /** jcc rel32. */
   jcc(cc: number, target: number): void {
-    this.b(0x0f);
-    this.b(0x80 | cc);
-    this.noteTarget(this.p, target);
-    this.d(target - (this.p + 4));
+    const p = this.p;
+    this.v.setInt16(p, 0x800f | (cc << 8), true);
+    this.v.setInt32(p + 2, target - (p + 6), true);
+    this.noteTarget(p + 2, target);
+    this.p = p + 6;
   }
 
   /** jmp rel32 whose target is patched later. @returns the position of the rel32. */
@@ -468,10 +483,8 @@ export class Asm {
 
   /** jcc rel32 whose target is patched later. @returns the position of the rel32. */
   jccLater(cc: number): number {
-    const u = this.u8;
     const p = this.p;
-    u[p] = 0x0f;
-    u[p + 1] = 0x80 | cc;
+    this.v.setInt16(p, 0x800f | (cc << 8), true);
     this.p = p + 6;
     return p + 2;
   }
@@ -479,12 +492,7 @@ export class Asm {
   /** Makes the rel32 at `pos` point to `target`. */
   patch32(pos: number, target: number): void {
     this.noteTarget(pos, target);
-    const u = this.u8;
-    const x = target - (pos + 4);
-    u[pos] = x;
-    u[pos + 1] = x >> 8;
-    u[pos + 2] = x >> 16;
-    u[pos + 3] = x >> 24;
+    this.v.setInt32(pos, target - (pos + 4), true);
   }
 
   call(target: number): void {
@@ -533,7 +541,7 @@ export class Asm {
   /** Legacy SSE instruction: mandatory prefix pp, opcode map 1..3, REX.W. */
   sse(pp: number, map: number, w1: number, opc: number, reg: number, rm: number): void {
     this.ssePrefix(pp);
-    const rex = (w1 << 3) | ((reg & 8) >> 1) | (rm < MEM ? rm >> 3 : 0);
+    const rex = (w1 << 3) | ((reg & 8) >> 1) | (rm < K.MEM ? rm >> 3 : 0);
     if (rex !== 0) this.b(0x40 | rex);
     this.sseOpcode(map, opc);
     this.modrm(reg, rm);
@@ -563,7 +571,7 @@ export class Asm {
   /** VEX-encoded instruction. l = 0: 128 bits (or a general instruction), 1: 256. vvvv 0..15; 0 encodes as "unused" too. */
   vex(pp: number, map: number, w1: number, l: number, opc: number, reg: number, vvvv: number, rm: number): void {
     const rBit = reg & 8 ? 0 : 0x80;
-    const bBit = rm < MEM && rm & 8 ? 0 : 0x20;
+    const bBit = rm < K.MEM && rm & 8 ? 0 : 0x20;
     const tail = ((~vvvv & 15) << 3) | (l << 2) | pp;
     if (map === 1 && w1 === 0 && bBit !== 0) {
       this.b(0xc5);

@@ -1,12 +1,13 @@
 /** Terminators: chained jumps, jump-cache lookups, exits. Every one leaves all flags in slot FLAGS. */
 import { F, Op } from '../../ir/ops.js';
-import { Cc, ExitCode, Fl, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, STATE_BIAS } from '../../state.js';
+import { Cc, ExitCode, Fl, NONE, Slot, STATE_BIAS } from '../../state.js';
 import { SITE_CHANGES_MODE } from '../../jit/host-code.js';
 import { Alu, NO_INDEX, R, mem } from './asm.js';
 import type { Emitter } from './emitter.js';
 import { testSlot } from './emit-move.js';
-import { CF, Cold, addCold, landCold } from './emit-mem.js';
-import { emitPendingCheck, RETURNS_END, STACK_TOP, type Stubs } from './stubs.js';
+import { CF, Cold, addFlow } from './emit-mem.js';
+import { RETURNS_END, STACK_TOP, type Stubs } from './stubs.js';
+import { jumpCacheProbe, landing, linearPc, pendingCheck, pushReturn, setInsn, unchained } from './templates.js';
 
 const PAGE = 4096;
 
@@ -125,29 +126,23 @@ function branch(e: Emitter, cc: number, taken: number, next: number, insn: numbe
 export function goTo(e: Emitter, target: number, insn: number, x: FlowContext, pending: boolean, call = false): void {
   const asm = e.asm;
   if (inPage(target)) {
-    if (pending || closesLoop(target, insn)) addCold(e, Cold.PENDING, emitPendingCheck(asm), insn, target, 0, 0, 0);
-    if (call) pushReturn(e, insn, x);
+    if (pending || closesLoop(target, insn)) addFlow(e, Cold.PENDING, pendingCheck(asm), insn, target);
+    if (call) push(e, insn, x);
     site(e, call ? asm.callLater() : asm.jmpLater(), target, insn);
     return;
   }
-  if (x.mask32) {
-    asm.load(2, R.RAX, mem(Slot.PCBASE));
-    asm.alui(2, Alu.ADD, R.RAX, target);
-  } else {
-    asm.load(3, R.RAX, mem(Slot.PCBASE));
-    asm.alui(3, Alu.ADD, R.RAX, target);
-  }
+  linearPc(asm, target, x.mask32);
   jumpCache(e, insn, x, call);
 }
 
 /** Notes a chainable jump whose rel32 is at `pos`. */
 function site(e: Emitter, pos: number, target: number, insn: number): void {
-  addCold(e, Cold.CHAIN, pos, insn, target, 0, 0, 0);
+  addFlow(e, Cold.CHAIN, pos, insn, target);
 }
 
 /** Goes to the block at the linear pc in RAX, if the jump cache knows it. */
 function jumpCache(e: Emitter, insn: number, x: FlowContext, call = false): void {
-  e.asm.patch32(emitPendingCheck(e.asm), x.stubs.pendingPc);
+  e.asm.patch32(pendingCheck(e.asm), x.stubs.pendingPc);
   let other = 0;
   if (x.newMode === SLOT_MODE) {
     e.asm.load(2, R.RCX, mem(Slot.MODE));
@@ -158,26 +153,11 @@ function jumpCache(e: Emitter, insn: number, x: FlowContext, call = false): void
     e.asm.alui(2, Alu.CMP, mem(Slot.JC_MODE) + x.mmuIdx * 4, x.newMode);
     other = e.asm.jccLater(Cc.NE);
   }
-  if (call) pushReturn(e, insn, x);
-  const q = addCold(e, Cold.MISS, probe(e, x, call), insn, 0, 0, 0, 0);
+  if (call) push(e, insn, x);
+  const q = addFlow(e, Cold.MISS, jumpCacheProbe(e.asm, x.mmuIdx, call), insn, 0);
   // Of a call: where it comes back to.
   if (call) e.cold[q + CF.BACK] = e.asm.p;
   e.cold[q + CF.JUMP2] = other;
-}
-
-/** Jumps to (or calls) what the jump cache says for the linear pc in RAX. @returns position of the jump for a miss. */
-function probe(e: Emitter, x: FlowContext, call = false): number {
-  const asm = e.asm;
-  const table = JC_BASE + x.mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
-  asm.movrr(2, R.RCX, R.RAX);
-  asm.shi(2, 5, R.RCX, JC_FOLD);
-  asm.alu(2, Alu.XOR, R.RCX, R.RAX);
-  asm.alui(2, Alu.AND, R.RCX, JC_ENTRIES - 1);
-  asm.shi(2, 4, R.RCX, JC_ENTRY_SHIFT);
-  asm.opm(3, 0x3b, R.RAX, R.RBP, R.RCX, 0, table);
-  const miss = asm.jccLater(Cc.NE);
-  asm.opm(2, 0xff, call ? 2 : 4, R.RBP, R.RCX, 0, table + 8);
-  return miss;
 }
 
 /** True if a call puts its return on the return stack: what follows is in the page, so that a chain site can lead there. */
@@ -186,16 +166,10 @@ function pushes(insn: number, x: FlowContext): boolean {
 }
 
 /** Pushes the linear address after the call; the call pushes the host's. RAX is kept. */
-function pushReturn(e: Emitter, insn: number, x: FlowContext): void {
-  const asm = e.asm;
-  // Room for one more: the stack pointer must not be below its limit.
-  asm.lea(3, R.RCX, R.RBP, NO_INDEX, 0, RETURNS_END - STATE_BIAS);
-  asm.alu(3, Alu.CMP, R.RSP, R.RCX);
-  const q = addCold(e, Cold.FULL, asm.jccLater(Cc.B), insn, 0, 0, 0, 0);
-  e.cold[q + CF.BACK] = asm.p;
-  asm.load(x.mask32 ? 2 : 3, R.RCX, mem(Slot.PCBASE));
-  asm.alui(x.mask32 ? 2 : 3, Alu.ADD, R.RCX, insn >>> 16);
-  asm.push(R.RCX);
+function push(e: Emitter, insn: number, x: FlowContext): void {
+  const full = pushReturn(e.asm, insn >>> 16, x.mask32, RETURNS_END - STATE_BIAS);
+  const q = addFlow(e, Cold.FULL, full, insn, 0);
+  e.cold[q + CF.BACK] = full + 4;
 }
 
 /**
@@ -203,21 +177,16 @@ function pushReturn(e: Emitter, insn: number, x: FlowContext): void {
  * was linked to when the call was made still holds: a flush of the TLB takes all tags away.
  */
 function landReturn(e: Emitter, insn: number, x: FlowContext): void {
-  const asm = e.asm;
-  asm.lea(3, R.RSP, R.RSP, NO_INDEX, 0, 8);
-  asm.alui(2, Alu.CMP, R.RCX, x.mode);
-  asm.jcc(Cc.NE, x.stubs.missPc);
-  asm.alui(3, Alu.AND, R.RAX, -PAGE);
-  asm.store(3, mem(Slot.PCBASE), R.RAX);
-  site(e, asm.jmpLater(), insn >>> 16, insn);
+  landing(e.asm, x.mode, x.stubs.missPc);
+  site(e, e.asm.jmpLater(), insn >>> 16, insn);
 }
 
 /** Returns to RAX by the host's return instruction if that is what the return stack's top says. */
 function popReturn(e: Emitter, insn: number, x: FlowContext): void {
   const asm = e.asm;
-  asm.patch32(emitPendingCheck(asm), x.stubs.pendingPc);
+  asm.patch32(pendingCheck(asm), x.stubs.pendingPc);
   asm.opm(3, 0x3b, R.RAX, R.RSP, NO_INDEX, 0, 8);
-  addCold(e, Cold.NO_RETURN, asm.jccLater(Cc.NE), insn, 0, 0, 0, 0);
+  addFlow(e, Cold.NO_RETURN, asm.jccLater(Cc.NE), insn, 0);
   asm.movi(2, R.RCX, x.mode);
   asm.ret();
 }
@@ -227,9 +196,8 @@ function popReturn(e: Emitter, insn: number, x: FlowContext): void {
  * cache knows. `offset` is the block's page offset.
  */
 export function emitSpanEntry(e: Emitter, offset: number, x: FlowContext): void {
-  e.asm.load(3, R.RAX, mem(Slot.PCBASE));
-  e.asm.alui(3, Alu.ADD, R.RAX, offset);
-  e.asm.patch32(probe(e, x), x.stubs.missPc);
+  linearPc(e.asm, offset, false);
+  e.asm.patch32(jumpCacheProbe(e.asm, x.mmuIdx, false), x.stubs.missPc);
 }
 
 /** Emits the cold path of a chain site or a pending check. */
@@ -237,39 +205,38 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
   const asm = e.asm;
   const C = e.cold;
   const target = C[q + CF.A]!;
+  const pos = C[q + CF.JUMP]!;
   const at = asm.p;
-  landCold(e, q);
-  if (C[q] === Cold.FULL) {
-    asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
-    asm.jmp(C[q + CF.BACK]!);
-    return;
+  asm.patch32(pos, at);
+  switch (C[q] as Cold) {
+    case Cold.CHAIN:
+      unchained(asm, pos, target, x.stubs.chain);
+      x.sites.push(pos, x.newMode === SAME_MODE ? target : target | SITE_CHANGES_MODE, at);
+      return;
+    case Cold.PENDING:
+      asm.movi(2, R.RAX, target);
+      asm.jmp(x.stubs.pendingOff);
+      return;
+    case Cold.FULL:
+      asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
+      asm.jmp(C[q + CF.BACK]!);
+      return;
+    case Cold.NO_RETURN:
+      // What is on the stack belongs to other code: another thread, a longjmp.
+      asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
+      asm.patch32(jumpCacheProbe(asm, x.mmuIdx, false), asm.p);
+      break;
+    default:
+      if (C[q + CF.JUMP2] !== 0) asm.patch32(C[q + CF.JUMP2]!, at);
+      if (C[q + CF.BACK] !== 0) {
+        // The call that is not made: the return stack has it all the same.
+        asm.leaCode(R.RCX, C[q + CF.BACK]!);
+        asm.push(R.RCX);
+      }
   }
-  if (C[q] === Cold.NO_RETURN) {
-    // What is on the stack belongs to other code: another thread, a longjmp.
-    asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
-    asm.patch32(probe(e, x), asm.p);
-  }
-  if (C[q] === Cold.MISS || C[q] === Cold.NO_RETURN) {
-    if (C[q + CF.BACK] !== 0) {
-      // The call that is not made: the return stack has it all the same.
-      asm.leaCode(R.RCX, C[q + CF.BACK]!);
-      asm.push(R.RCX);
-    }
-    // The target may turn out to be no address at all: then the branch is what faults.
-    asm.movi(2, mem(Slot.X_INSN), C[q + CF.INSN]!);
-    asm.jmp(x.stubs.missPc);
-    return;
-  }
-  asm.movi(2, R.RAX, target);
-  if (C[q] === Cold.CHAIN) {
-    const pos = C[q + CF.JUMP]!;
-    asm.movi(2, R.RCX, pos);
-    asm.notePosition();
-    asm.jmp(x.stubs.chain);
-    x.sites.push(pos, x.newMode === SAME_MODE ? target : target | SITE_CHANGES_MODE, at);
-  } else {
-    asm.jmp(x.stubs.pendingOff);
-  }
+  // The target may turn out to be no address at all: then the branch is what faults.
+  setInsn(asm, C[q + CF.INSN]!);
+  asm.jmp(x.stubs.missPc);
 }
 
 /** Falls off the end: a block without a terminator must not run into what follows. */

@@ -3,13 +3,14 @@
  * yield to TypeScript. Hot code is emitted in line; each miss path is noted in `Emitter.cold` and emitted after the block.
  */
 import { F } from '../../ir/ops.js';
-import { Access, Cc, Fl, NONE, Slot, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, STATE_BIAS, TlbField, Yield, SPARE_MMU_INDEX } from '../../state.js';
+import { Access, Cc, Fl, NONE, Slot, TlbField, Yield, SPARE_MMU_INDEX } from '../../state.js';
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
-import { emitHinted } from './emit-hint.js';
+import { emitGuessed, emitHinted, Hint } from './emit-hint.js';
 import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
+import { accessRecord, tlbLookUp, tlbTable } from './templates.js';
 
 /** Kinds of cold path. */
 export const enum Cold {
@@ -49,6 +50,8 @@ export const enum Cold {
   FULL,
   /** Of a region. The access is not in its hint's page: emit-hint.ts. INSN: bytes | 0x100 for a write, A, B, C: address, addend, scratch, D: hint. */
   HINT,
+  /** Of a region. The TLB's addend is not the guessed one. A: addend, B: offset of the entry, C: displacement of the addends, D: hint. */
+  ADDEND,
   /** Of a region. A: page offset. The region is left for another block. */
   LEAVE,
   /** Of a region. A: page offset. PENDING was set. */
@@ -85,9 +88,17 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   return q;
 }
 
-/** Displacement, relative to RBP, of a field of the TLB table of an MMU index. */
-export function tlbDisp(mmuIdx: number, field: number): number {
-  return TLB_BASE + mmuIdx * TLB_TABLE_BYTES - STATE_BIAS + field;
+/** The same for the cold path of a jump (emit-flow.ts), which needs less: flags are in their slot, operands in no register but RAX. */
+export function addFlow(e: Emitter, kind: Cold, jump: number, insn: number, target: number): number {
+  const q = e.coldN++ * COLD_REC;
+  const C = e.cold;
+  C[q] = kind;
+  C[q + CF.JUMP] = jump;
+  C[q + CF.BACK] = 0;
+  C[q + CF.INSN] = insn;
+  C[q + CF.A] = target;
+  C[q + CF.JUMP2] = 0;
+  return q;
 }
 
 /** Registers that a probe leaves behind. */
@@ -114,20 +125,16 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
   }
   if (hints && e.hints !== null && (bytes & (bytes - 1)) === 0) {
     const id = e.hints.of(e, a, write);
-    if (id >= 0) {
+    if (e.hints.kind === Hint.PAGE) {
       emitHinted(e, id, bytes, write);
       return;
     }
+    if (e.hints.kind === Hint.ADDEND) {
+      emitGuessed(e, mmuIdx, id, bytes);
+      return;
+    }
   }
-  asm.movrr(2, t, addr);
-  asm.shi(2, 5, t, TLB_SHIFT);
-  if (bytes > 1) asm.lea(3, u, addr, NO_INDEX, 0, bytes - 1);
-  else asm.movrr(3, u, addr);
-  asm.alui(2, Alu.AND, t, TLB_OFFSETS);
-  asm.alui(3, Alu.AND, u, -4096);
-  asm.opm(3, 0x3b, u, R.RBP, t, 0, tlbDisp(mmuIdx, write ? TlbField.TAG_WRITE : TlbField.TAG_READ));
-  probe.jump = asm.jccLater(Cc.NE);
-  asm.opm(3, 0x8b, t, R.RBP, t, 0, tlbDisp(mmuIdx, TlbField.ADDEND));
+  probe.jump = tlbLookUp(asm, addr, t, u, bytes, tlbTable(mmuIdx), write ? TlbField.TAG_WRITE : TlbField.TAG_READ);
 }
 
 const SLOW = Access.SYSTEM | Access.USER;
@@ -349,8 +356,9 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
   const b = C[q + CF.B]!;
   const c = C[q + CF.C]!;
   const aux = C[q + CF.D]!;
-  landCold(e, q);
   const kind = C[q]! as Cold;
+  if (kind <= Cold.STORE) asm.patch32(C[q + CF.JUMP]!, asm.p);
+  else landCold(e, q);
   if (kind >= Cold.FPU_LOAD && kind <= Cold.VEC_SAVE) {
     asm.call(kind === Cold.FPU_LOAD ? stubs.fpuLoad : kind === Cold.FPU_SAVE ? stubs.fpuSave : kind === Cold.VEC_LOAD ? stubs.vecLoad : stubs.vecSave);
     asm.jmp(C[q + CF.BACK]!);
@@ -427,9 +435,6 @@ function again(asm: Asm, at: number, load: number, ask: boolean): void {
 }
 
 function access(e: Emitter, addr: number, aux: number, insn: number, stub: number): void {
-  const asm = e.asm;
-  asm.store(3, mem(Slot.X_ADDR), addr);
-  asm.movi(2, mem(Slot.X_AUX), aux);
-  asm.movi(2, mem(Slot.X_INSN), insn);
+  accessRecord(e.asm, addr, aux, insn);
   e.callYield(stub);
 }

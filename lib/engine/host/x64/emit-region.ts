@@ -14,7 +14,7 @@ import { emitTerm, type FlowContext, goTo, indirect } from './emit-flow.js';
 import { addCold, CF, Cold, landCold } from './emit-mem.js';
 import { testSlot } from './emit-move.js';
 import type { Emitter } from './emitter.js';
-import { emitPendingCheck } from './stubs.js';
+import { pendingCheck } from './templates.js';
 
 /** Slots that may be pinned: general registers, which no code but an op's own reads or writes. */
 const PINNABLE_END = Slot.GPR + 24;
@@ -83,7 +83,7 @@ export function startNode(e: Emitter, plan: RegionPlan, k: number): void {
   const { recipe, a, b } = plan.entries[k]!;
   e.startNode(recipe === 0 ? 0 : recipe | MAYBE_SLOT, a, b);
   e.branchAt = (e.ir[(node.end - 1) * 8]! & 0xff) === (Op.JCC as number) ? node.end - 1 : -1;
-  if (node.loop) addCold(e, Cold.STOP, emitPendingCheck(asm), 0, node.offset, 0, 0, 0);
+  if (node.loop) addCold(e, Cold.STOP, pendingCheck(asm), 0, node.offset, 0, 0, 0);
 }
 
 /** The terminator of node k. */

@@ -5,7 +5,8 @@ import { Alu, R, Sh, mem } from './asm.js';
 import { type Emitter, Fpu } from './emitter.js';
 import { type FlowContext, SLOT_MODE } from './emit-flow.js';
 import { flushFip } from './emit-x87.js';
-import { CF, Cold, addCold, homeOperand, landCold, tlbDisp, words, yieldCall } from './emit-mem.js';
+import { CF, Cold, addCold, homeOperand, landCold, words, yieldCall } from './emit-mem.js';
+import { tlbTable } from './templates.js';
 import { testSlot } from './emit-move.js';
 import type { Stubs } from './stubs.js';
 
@@ -63,7 +64,7 @@ export function emitBulk(e: Emitter, p: number, op: number, w: number, mmuIdx: n
   e.movTo(R.RDI, ir[p + F.A]!, 3);
   e.movTo(R.RDX, ir[p + F.B]!, 3);
   e.movTo(R.RCX, ir[p + F.C]!, 3);
-  e.asm.movi(3, R.RAX, tlbDisp(mmuIdx, 0));
+  e.asm.movi(3, R.RAX, tlbTable(mmuIdx));
   e.asm.call((op === Op.COPY ? stubs.copy : stubs.fill)[w]!);
   e.endResult(3, ir[p + F.DST]!, R.RAX);
 }

@@ -66,8 +66,13 @@ export const FLAGS_LAHF = mem(Slot.FLAGS) + 1;
 /** How a VOP is carried out: see vop-table.ts. */
 export const enum VopHow { CALL = 0, NATIVE = 1, NATIVE_FLAGS = 2, CHECKED = 3 }
 
-/** Scratch registers in order of preference; RAX last, because saving flags needs it. */
-const SCRATCH: readonly number[] = [R.RCX, R.RDX, R.RDI, R.RAX];
+/** Scratch registers as bits. */
+const SCRATCH = (1 << R.RCX) | (1 << R.RDX) | (1 << R.RDI) | (1 << R.RAX);
+
+/** Of some scratch registers, as bits, the one to be preferred: RAX last, because saving flags needs it. -1 if there is none. */
+function preferred(free: number): number {
+  return free & (1 << R.RCX) ? R.RCX : free & (1 << R.RDX) ? R.RDX : free & (1 << R.RDI) ? R.RDI : free & (1 << R.RAX) ? R.RAX : -1;
+}
 
 /** Words of one cold-path record (see `cold`). */
 export const COLD_REC = 17;
@@ -113,6 +118,8 @@ export class Emitter {
   readonly useWidth = new Uint8Array(Slot.TEMP_END);
   /** Temporary in each scratch register, or -1. */
   readonly holds = new Int32Array(16).fill(-1);
+  /** Scratch registers that hold a temporary, as bits. */
+  private busy = 0;
   /** Registers in use by the current op, as bits. */
   lock = 0;
 
@@ -151,7 +158,7 @@ export class Emitter {
   private mxcsrUsed = false;
   /** Vector temporary whose value is in VEC_TEMP only, or NONE. */
   vecTemp: number = NONE;
-  /** Some scalar op of the block reads or writes part of a pinned vector register. */
+  /** Some op of the block reads or writes vector registers: it may be a scalar one that means part of one. */
   mixed = false;
   /** x87 instruction whose FIP and FOP the slots do not show yet: page offset | FOP << 12, or -1; and the slot of its code segment's base. */
   fip = -1;
@@ -193,6 +200,10 @@ export class Emitter {
 
   /** Calls a stub that yields: TypeScript finds every register in its slot. */
   callYield(stub: number): void {
+    if (this.swapped.length === 0) {
+      this.asm.call(stub);
+      return;
+    }
     this.pinsOut();
     this.asm.call(stub);
     this.pinsIn();
@@ -210,12 +221,7 @@ export class Emitter {
 
   /** At the start of a node of a region: nothing is in scratch registers, flags are in their slot or what the recipe says. */
   startNode(recipe: number, a: number, b: number): void {
-    for (const r of SCRATCH) {
-      const s = this.holds[r]!;
-      if (s >= 0) this.reg[s] = -1;
-      this.holds[r] = -1;
-    }
-    this.lock = 0;
+    this.forget();
     this.fpu = this.xmm = Fpu.UNKNOWN;
     this.mxcsrUsed = false;
     this.vecTemp = NONE;
@@ -225,6 +231,17 @@ export class Emitter {
     this.recipe = recipe;
     this.recipeA = a;
     this.recipeB = b;
+  }
+
+  /** Nothing is in scratch registers. */
+  private forget(): void {
+    for (let busy = this.busy; busy !== 0; busy &= busy - 1) {
+      const r = 31 - Math.clz32(busy & -busy);
+      this.reg[this.holds[r]!] = -1;
+      this.holds[r] = -1;
+    }
+    this.busy = 0;
+    this.lock = 0;
   }
 
   /** The op emitted next may set exception flags in MXCSR: X_MXCSR_USED. Host flags are kept. */
@@ -251,8 +268,7 @@ export class Emitter {
       this.lastUse[s] = -1;
       this.useWidth[s] = 0;
     }
-    for (const r of SCRATCH) this.holds[r] = -1;
-    this.lock = 0;
+    this.forget();
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;
@@ -299,7 +315,8 @@ export class Emitter {
       const fw = w0 >>> 16;
       const k = OPERANDS[op]!;
       const fx = EFFECTS[op]!;
-      if (this.touchesPinned(p)) this.mixed = true;
+      // Whether the op is a scalar one is asked when it is emitted.
+      if ((k & Opnd.DST) !== 0 && ir[p + F.DST]! >= Slot.VEC && ir[p + F.DST]! < Slot.TEMP) this.mixed = true;
       if (k & Opnd.A) this.use(ir[p + F.A]!, i, READ_A[op] === OWN ? w : READ_A[op]!);
       if (k & Opnd.B) this.use(ir[p + F.B]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
       if (k & Opnd.C) this.use(ir[p + F.C]!, i, READ_BC[op] === OWN ? w : READ_BC[op]!);
@@ -360,7 +377,11 @@ export class Emitter {
   }
 
   private use(s: number, i: number, w: number): void {
-    if (s < Slot.TEMP || s >= Slot.TEMP_END) return;
+    if (s < Slot.TEMP) {
+      if (s >= Slot.VEC) this.mixed = true;
+      return;
+    }
+    if (s >= Slot.TEMP_END) return;
     if (this.lastUse[s]! < 0) this.lastUse[s] = i;
     if (this.useWidth[s]! < w) this.useWidth[s] = w;
   }
@@ -374,14 +395,21 @@ export class Emitter {
   /** Frees the registers of temporaries that the current op was the last to use. */
   endOp(): void {
     this.lock = 0;
-    for (let k = 0; k < 4; k++) {
-      const r = SCRATCH[k]!;
-      const s = this.holds[r]!;
-      if (s >= 0 && this.lastUse[s]! <= this.i) {
-        this.holds[r] = -1;
-        this.reg[s] = -1;
-      }
-    }
+    const { busy } = this;
+    if (busy === 0) return;
+    if (busy & (1 << R.RCX)) this.release(R.RCX);
+    if (busy & (1 << R.RDX)) this.release(R.RDX);
+    if (busy & (1 << R.RDI)) this.release(R.RDI);
+    if (busy & (1 << R.RAX)) this.release(R.RAX);
+  }
+
+  /** Frees scratch register r if nothing reads its temporary any more. */
+  private release(r: number): void {
+    const s = this.holds[r]!;
+    if (this.lastUse[s]! > this.i) return;
+    this.holds[r] = -1;
+    this.reg[s] = -1;
+    this.busy &= ~(1 << r);
   }
 
   // ---- operands
@@ -432,6 +460,7 @@ export class Emitter {
       // A reloaded temporary stays in its register; load it whole, later readers may look at more bits.
       this.holds[r] = s;
       this.reg[s] = r;
+      this.busy |= 1 << r;
     }
     return r;
   }
@@ -479,18 +508,21 @@ export class Emitter {
 
   /** A free scratch register, locked for the current op. */
   tmp(): number {
-    for (let k = 0; k < 4; k++) {
-      const r = SCRATCH[k]!;
-      if (this.holds[r]! < 0 && (this.lock & (1 << r)) === 0) {
-        this.lock |= 1 << r;
-        return r;
-      }
+    const r = preferred(SCRATCH & ~(this.busy | this.lock));
+    if (r >= 0) {
+      this.lock |= 1 << r;
+      return r;
     }
+    return this.evicted();
+  }
+
+  /** The scratch register whose temporary is needed last, without it. */
+  private evicted(): number {
     let best = -1;
     let far = -2;
-    for (let k = 0; k < 4; k++) {
-      const r = SCRATCH[k]!;
-      if ((this.lock & (1 << r)) !== 0) continue;
+    for (let rest = SCRATCH & ~this.lock; rest !== 0; ) {
+      const r = preferred(rest);
+      rest &= ~(1 << r);
       const last = this.lastUse[this.holds[r]!]!;
       if (last > far) {
         far = last;
@@ -510,6 +542,7 @@ export class Emitter {
     this.toHome(s);
     this.holds[r] = -1;
     this.reg[s] = -1;
+    this.busy &= ~(1 << r);
   }
 
   /** Makes the home slot of temporary s valid (it may stay in its register too). */
@@ -525,17 +558,16 @@ export class Emitter {
     const s = this.holds[r]!;
     this.lock |= 1 << r;
     if (s < 0) return;
-    for (let k = 0; k < 4; k++) {
-      const q = SCRATCH[k]!;
-      if (this.holds[q]! < 0 && (this.lock & (1 << q)) === 0) {
-        this.asm.movrr(3, q, r);
-        this.holds[q] = s;
-        this.reg[s] = q;
-        this.holds[r] = -1;
-        return;
-      }
+    const q = preferred(SCRATCH & ~(this.busy | this.lock));
+    if (q < 0) {
+      this.spill(r);
+      return;
     }
-    this.spill(r);
+    this.asm.movrr(3, q, r);
+    this.holds[q] = s;
+    this.reg[s] = q;
+    this.holds[r] = -1;
+    this.busy = (this.busy & ~(1 << r)) | (1 << q);
   }
 
   /** Register r now holds temporary s (the value it held before is dead). */
@@ -544,6 +576,7 @@ export class Emitter {
     if (old >= 0 && old !== s) this.reg[old] = -1;
     this.holds[r] = s;
     this.reg[s] = r;
+    this.busy |= 1 << r;
     this.home[s] = 0;
   }
 

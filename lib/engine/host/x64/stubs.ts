@@ -6,9 +6,10 @@
  */
 import { CODE_GRANULE } from '../../cpu.js';
 import { Cc, ExitCode, MMU_INDEXES, Slot, STATE_BIAS, TLB_BASE, TLB_CODE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField, Yield } from '../../state.js';
-import { Alu, Asm, MEM, NO_INDEX, R, Sh, mem } from './asm.js';
+import { Alu, Asm, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
+import { CHAIN_DELTA } from './templates.js';
 
 /**
  * Byte offset in the state region of the top of the private stack (it grows down): the return stack, then what a yield has pushed. Above
@@ -39,7 +40,7 @@ export interface Stubs {
   /** EAX = page offset, X_AUX is set; PC = PCBASE + offset (the second one masked to 32 bits). */
   exitOff: number;
   exitOff32: number;
-  /** EAX = page offset within the page, ECX = chain site. */
+  /** Called by the cold path of a chain site (`unchained` in templates.ts). */
   chain: number;
   /** EAX = page offset within the page: PENDING is set. */
   pendingOff: number;
@@ -236,6 +237,15 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   pcFromOff(true);
   asm.jmp(stubs.exit);
   stubs.chain = asm.p;
+  // RCX = address after the call, in the code: that less the distance to the site is what the site is known by.
+  asm.pop(R.RCX);
+  asm.opm(2, 0x8b, R.RAX, R.RCX, NO_INDEX, 0, 1);
+  asm.leaCode(R.RDX, 0);
+  asm.alu(3, Alu.SUB, R.RCX, R.RDX);
+  asm.movrr(2, R.RDX, R.RAX);
+  asm.shi(2, Sh.SHR, R.RDX, CHAIN_DELTA);
+  asm.alu(2, Alu.SUB, R.RCX, R.RDX);
+  asm.alui(2, Alu.AND, R.RAX, (1 << CHAIN_DELTA) - 1);
   asm.store(2, mem(Slot.X_ADDR), R.RCX);
   asm.movi(2, mem(Slot.X_AUX), ExitCode.CHAIN);
   asm.jmp(stubs.exitOff);
@@ -431,10 +441,4 @@ export function resetReturns(V: Int32Array): void {
 /** Makes everything on the return stack something that matches no return. */
 export function dropReturns(V: Int32Array): void {
   for (let at = (V[Slot.X_RETURNS * 2]! + STATE_BIAS + 12) >> 2; at < STACK_TOP >> 2; at += 4) V[at] = NOWHERE;
-}
-
-/** Jump to an exit stub if PENDING is set. */
-export function emitPendingCheck(asm: Asm): number {
-  asm.alui(3, Alu.CMP, MEM + Slot.PENDING * 8, 0);
-  return asm.jccLater(Cc.NE);
 }
