@@ -8,11 +8,8 @@ import { Cause, Csr, Env, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
 import { divide } from './divide.js';
 import { Float } from './float.js';
 import { RiscvMmu } from './mmu.js';
-<<<<<<< HEAD
-import { VectorUnit } from './vector.js';
-=======
 import { Triggers } from './triggers.js';
->>>>>>> main
+import { VectorUnit } from './vector.js';
 
 /** Ticks of `time` per second. */
 export const TIMEBASE_HZ = 10_000_000;

@@ -17,20 +17,13 @@ const RISCV_EXTENSIONS: readonly string[] = [
 /** Of harts with an IMSIC; in the order of ISA strings they come before Sstc. */
 const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
 
-<<<<<<< HEAD
 /** riscv,isa-extensions of the device tree. @param imsic the harts have one @param vector they have vectors */
 export function isaExtensions(imsic: boolean, vector: boolean): readonly string[] {
-  const first = RISCV_EXTENSIONS.findIndex((e) => e.length > 1 && e.startsWith('s'));
+  const first = RISCV_EXTENSIONS.indexOf('sstc');
   const all = [...RISCV_EXTENSIONS.slice(0, first), ...(imsic ? AIA_EXTENSIONS : []), ...RISCV_EXTENSIONS.slice(first)];
   // The last of the single letters.
   if (vector) all.splice(all.indexOf('c') + 1, 0, 'v');
   return all;
-=======
-/** riscv,isa-extensions of the device tree. @param imsic the harts have one */
-export function isaExtensions(imsic: boolean): readonly string[] {
-  const at = RISCV_EXTENSIONS.indexOf('sstc');
-  return imsic ? [...RISCV_EXTENSIONS.slice(0, at), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(at)] : RISCV_EXTENSIONS;
->>>>>>> main
 }
 
 /** riscv,isa of the device tree. */
