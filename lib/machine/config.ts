@@ -4,7 +4,7 @@
  */
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
-import { aavmfFile, defaultVarsFile, findAavmf, findBios, findOpenSbi, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
+import { defaultVarsFile, findAavmf, findBios, findUefi, firmwareFile, type FirmwareConfig, virtFirmwareFile } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
@@ -13,10 +13,12 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { resolveShares, type ShareConfig, type ShareOptions } from './share-config.js';
+import { parseRiscvCpu, RISCV_DEFAULT_CPU } from '../engine/guest/riscv/model.js';
 import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 import { type BoardChoice, boardChoice, splitMachine } from './board-choice.js';
 import { type NetConfig, parseNets } from './net-config.js';
+import { chooseRiscvFirmware } from './riscv-firmware.js';
 
 export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'microvm' | 'virt';
@@ -67,7 +69,7 @@ export interface MachineOptions extends AotOptions {
   arch?: 'auto' | ArchName;
   /** Board, with properties as on the command line: `virt`, `virt,gic-version=2`. */
   machine?: MachineName | `virt,${string}`;
-  /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
+  /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`; of riscv64 `rv64`, `rv64,v=on`, `max`. Default `max`, of riscv64 `rv64`. */
   cpu?: string;
   /** Number of vCPUs, 1..16. */
   cpus?: number;
@@ -320,37 +322,30 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
 }
 
 /** ARM64: kernels need no firmware, as PSCI is built in; disks need UEFI. */
-function chooseAavmf(o: MachineOptions, want: string, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
-  if (want === 'none' || (want === 'auto' && o.kernel !== undefined)) {
-    if (o.kernel === undefined) throw new UsageError('--firmware: none needs --kernel');
-    if (o.firmwareVars !== undefined) throw new UsageError('--firmware-vars: there is no firmware');
+function chooseAavmf(want: string, kernel: boolean, bootable: boolean, notes: string[]): FirmwareConfig | null {
+  if (want === 'none' || (want === 'auto' && kernel)) {
+    if (!kernel) throw new UsageError('--firmware: none needs --kernel');
     return null;
   }
-  if (want === 'auto' && disks.length === 0) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
+  if (want === 'auto' && !bootable) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
   if (want === 'seabios' || want === 'ovmf') throw new UsageError(`--firmware: '${want}' is for x86_64 (auto, aavmf, none or a file are for aarch64)`);
-  const fw = want === 'auto' || want === 'aavmf' ? findAavmf() : aavmfFile(want);
+  const fw = want === 'auto' || want === 'aavmf' ? findAavmf() : virtFirmwareFile(want, 'aarch64');
   if (want === 'auto') notes.push(`firmware: AAVMF (${fw.code})`);
+  return fw;
+}
+
+/** Firmware of the virt boards. */
+function chooseVirtFirmware(o: MachineOptions, arch: ArchName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
+  const choose = arch === 'aarch64' ? chooseAavmf : chooseRiscvFirmware;
+  const fw = choose(o.firmware ?? 'auto', o.kernel !== undefined, disks.length > 0, notes);
+  if (fw?.kind !== 'uefi') {
+    if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: ${fw === null ? 'there is no firmware' : 'only UEFI firmware has variables'}`);
+    return fw;
+  }
   const disk = disks[0];
   if (o.firmwareVars !== undefined) fw.vars = o.firmwareVars === 'none' ? null : o.firmwareVars;
   else if (disk?.file !== undefined && disk.file !== null && !disk.snapshot && !disk.readonly) fw.vars = defaultVarsFile('virt', fw, disk.file);
   return fw;
-}
-
-const OWN_SBI: FirmwareConfig = { kind: 'sbi', code: '', varsTemplate: null, vars: null };
-
-/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel, or the machine's own SBI; none: the kernel begins in M-mode. */
-function chooseVirtFirmware(o: MachineOptions, arch: ArchName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
-  const want = o.firmware ?? 'auto';
-  if (arch === 'aarch64') return chooseAavmf(o, want, disks, notes);
-  if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
-  if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
-  if (want === 'none') return null;
-  if (want === 'sbi') return OWN_SBI;
-  if (want !== 'auto' && want !== 'opensbi') return { kind: 'opensbi', code: want, varsTemplate: null, vars: null };
-  const fw = findOpenSbi();
-  if (fw === null && want === 'opensbi') throw new UsageError('--firmware: OpenSBI is not installed (Debian: apt install opensbi); name its fw_dynamic.bin with --firmware FILE, or use --firmware sbi');
-  if (want === 'auto') notes.push(fw === null ? 'firmware: the built-in SBI (OpenSBI is not installed)' : `firmware: OpenSBI (${fw.code})`);
-  return fw ?? OWN_SBI;
 }
 
 /** Guest architecture and board. */
@@ -369,6 +364,17 @@ function chooseArch(o: MachineOptions, machine: MachineName | undefined): { arch
   return { arch, machine: machine ?? BOARDS[arch][0]! };
 }
 
+/** CPU model; those of x86 are looked at when the CPUs are made. */
+function chooseCpu(arch: ArchName, asked: string | undefined): string {
+  if (arch === 'riscv64') {
+    const cpu = asked ?? RISCV_DEFAULT_CPU;
+    parseRiscvCpu(cpu);
+    return cpu;
+  }
+  if (arch === 'aarch64' && asked !== undefined && asked !== 'max') throw new UsageError(`--cpu: aarch64 has no model '${asked}' (max is available, without features to switch)`);
+  return asked ?? 'max';
+}
+
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
   const accel = parseAccel(o.accel);
@@ -381,6 +387,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (o.kernel !== undefined) checkFile(o.kernel, '--kernel', false);
   const { machine: wanted, properties } = splitMachine(o.machine);
   const { arch, machine } = chooseArch(o, wanted as MachineName | undefined);
+  const cpu = chooseCpu(arch, o.cpu);
   const board = boardChoice(arch, machine, properties);
   if (o.initrd !== undefined) {
     if (o.kernel === undefined) throw new UsageError('--initrd: needs --kernel');
@@ -409,7 +416,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     arch,
     machine,
     board,
-    cpu: o.cpu ?? 'max',
+    cpu,
     cpus,
     memory: Math.floor(memory / 4096) * 4096,
     kernel: o.kernel ?? null,
