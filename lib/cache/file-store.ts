@@ -4,6 +4,7 @@ import type { CacheStore, ChunkIndex } from '../engine/aot/code-cache.js';
 import type { CacheDirectory } from './directory.js';
 import { domainOf, type Identity, identityText } from './identity.js';
 import { evict } from './maintenance.js';
+import { ReadAhead } from './read-ahead.js';
 import { encodeHead, Frame, type FrameInfo, readPayload, scanFrames } from './segment.js';
 
 export interface StoreStats {
@@ -12,6 +13,8 @@ export interface StoreStats {
   torn: number;
   refusedFiles: number;
   bytesRead: number;
+  /** Of them, bytes that had been read before they were asked for. */
+  bytesAhead: number;
   bytesWritten: number;
 }
 
@@ -24,12 +27,13 @@ interface OpenSegment {
 const NONE = new Int32Array(0);
 
 export class FileStore implements CacheStore {
-  readonly stats: StoreStats = { segments: 0, torn: 0, refusedFiles: 0, bytesRead: 0, bytesWritten: 0 };
+  readonly stats: StoreStats = { segments: 0, torn: 0, refusedFiles: 0, bytesRead: 0, bytesAhead: 0, bytesWritten: 0 };
   private readonly text: string;
   private readonly domain: Uint8Array;
   /** The identity as it appears in file names. */
   readonly domainName: string;
   private readonly read: OpenSegment[] = [];
+  private readonly ahead = new ReadAhead();
   private queue: { kind: Frame; index: ChunkIndex; payload: Int32Array }[] = [];
   private own: { name: string; fd: number; frames: number; bytes: number } | null = null;
   private broken = false;
@@ -53,6 +57,7 @@ export class FileStore implements CacheStore {
   }
 
   open(add: (index: ChunkIndex, load: () => Int32Array | null) => void, hot: (hashes: Int32Array) => void = () => undefined): void {
+    const found: { seg: OpenSegment; usedMs: number; chunks: FrameInfo[] }[] = [];
     for (const s of this.dir.segments()) {
       if (s.domain !== this.domainName) continue;
       const fd = this.dir.openSegment(s.name);
@@ -63,18 +68,27 @@ export class FileStore implements CacheStore {
       const seg: OpenSegment = { name: s.name, fd, used: false };
       this.read.push(seg);
       this.stats.segments++;
+      const chunks: FrameInfo[] = [];
+      found.push({ seg, usedMs: s.usedMs, chunks });
       const end = scanFrames(fd, this.dir.key, this.domain, (f) => {
         const index = new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2);
-        if (f.kind === Frame.CHUNK) add(index, () => this.load(seg, f));
-        else if (f.kind === Frame.HOT) hot(index);
+        if (f.kind === Frame.CHUNK) {
+          chunks.push(f);
+          add(index, () => this.load(seg, f));
+        } else if (f.kind === Frame.HOT) hot(index);
       });
       if (end === 'torn') this.stats.torn++;
       if (end === 'refused') this.refuse(s.name);
     }
+    // What was used last is likely to be used again.
+    found.sort((a, b) => b.usedMs - a.usedMs);
+    for (const { seg, chunks } of found) for (const f of chunks) if (!this.ahead.begin(f, seg.fd, f.payloadAt, f.payloadBytes)) return;
   }
 
   private load(seg: OpenSegment, f: FrameInfo): Int32Array | null {
-    const b = readPayload(seg.fd, this.dir.key, f);
+    const ahead = this.ahead.take(f);
+    if (ahead !== null) this.stats.bytesAhead += ahead.length;
+    const b = readPayload(seg.fd, this.dir.key, f, ahead);
     if (b === null) {
       this.refuse(seg.name);
       return null;
@@ -129,8 +143,9 @@ export class FileStore implements CacheStore {
     for (const s of this.read) {
       // Least recently used segments go first when the cache is full.
       if (s.used) futimesSync(s.fd, now, now);
-      closeSync(s.fd);
+      this.ahead.close(s.fd);
     }
+    this.ahead.clear();
     this.read.length = 0;
     if (this.own !== null) closeSync(this.own.fd);
     this.own = null;

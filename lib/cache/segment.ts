@@ -90,7 +90,7 @@ export type ScanEnd =
 
 /** Reads exactly n bytes at `at`, or fewer at the end of the file. */
 function readAt(fd: number, at: number, n: number): Uint8Array {
-  const b = new Uint8Array(n);
+  const b = Buffer.allocUnsafeSlow(n);
   let have = 0;
   while (have < n) {
     const k = readSync(fd, b, have, n - have, at + have);
@@ -129,9 +129,9 @@ export function scanFrames(fd: number, key: Uint8Array, domain: Uint8Array, visi
   return 'complete';
 }
 
-/** The payload, or null if it is not what was written. */
-export function readPayload(fd: number, key: Uint8Array, f: FrameInfo): Uint8Array | null {
-  const b = readAt(fd, f.payloadAt, f.payloadBytes);
+/** The payload, or null if it is not what was written. `ahead`: its bytes, if they have been read already. */
+export function readPayload(fd: number, key: Uint8Array, f: FrameInfo, ahead: Uint8Array | null = null): Uint8Array | null {
+  const b = ahead ?? readAt(fd, f.payloadAt, f.payloadBytes);
   if (b.length < f.payloadBytes || !timingSafeEqual(gmac(key, f.nonce, [b]), f.tag)) return null;
   return b;
 }

@@ -167,6 +167,8 @@ export const HINT_BYTES = 16;
 export const HINT_TABLE_BYTES = HINTS * HINT_BYTES;
 export const HINT_USED = HINT_BASE + MMU_INDEXES * HINT_TABLE_BYTES;
 export const HINT_MISSES = HINT_USED + MMU_INDEXES * 4;
+/** The addend that each hint has seen last, of accesses that only remember that (8 bytes each, numbered as HINT_MISSES). A guess: always compared with the TLB's. */
+export const HINT_ADDENDS = HINT_MISSES + MMU_INDEXES * HINTS * 4;
 
 /** Empties all page hints. Whoever takes an entry of the TLB away, or its write tag, has to. */
 export function dropHints(V: Int32Array): void {

@@ -16,15 +16,26 @@ export function looksLikeAddress(value: number): boolean {
   return value >= 0x2000_0000 || value < -0x2000_0000;
 }
 
+/** Places of the table of symbols: a power of two, more than twice their number. */
+const SYMBOL_PLACES = 1 << 15;
+
+/** Spreads constants, most of which are small or addresses, over a power of two of places. */
+function hash(lo: number, hi: number): number {
+  const h = Math.imul(lo ^ Math.imul(hi, 0x85eb_ca6b), 0x9e37_79b1);
+  return h ^ (h >>> 15);
+}
+
 /** Interned 64-bit constants: slots >= Slot.CONST whose values lie in the state region of every vCPU. */
 export class ConstPool {
-  private readonly index = new Map<number, Map<number, number>>();
+  /** Open addressing: slot - Slot.CONST + 1, 0 = free; twice as many places as there are slots. */
+  private readonly table = new Int32Array((Slot.CONST_END - Slot.CONST) * 2);
   private next: number = Slot.CONST;
   /** Low and high words, indexed by slot - Slot.CONST. Copied into V of each vCPU by `attach`. */
   readonly lo = new Int32Array(Slot.CONST_END - Slot.CONST);
   readonly hi = new Int32Array(Slot.CONST_END - Slot.CONST);
   private readonly states: Int32Array[] = [];
-  private readonly symbols = new Map<number, number>();
+  /** The same of symbols. */
+  private readonly symbolTable = new Int32Array(SYMBOL_PLACES);
   private nextSymbol: number = Slot.SYMBOL;
   private readonly symbolValues = new Int32Array(Slot.SYMBOL_END - Slot.SYMBOL);
 
@@ -35,7 +46,8 @@ export class ConstPool {
       V[s * 2] = this.lo[s - Slot.CONST]!;
       V[s * 2 + 1] = this.hi[s - Slot.CONST]!;
     }
-    for (const [value, s] of this.symbols) {
+    for (let s: number = Slot.SYMBOL; s < this.nextSymbol; s++) {
+      const value = this.symbolValues[s - Slot.SYMBOL]!;
       V[s * 2] = value;
       V[s * 2 + 1] = value >> 31;
     }
@@ -47,24 +59,24 @@ export class ConstPool {
   }
 
   reset(): void {
-    this.index.clear();
+    this.table.fill(0);
     this.next = Slot.CONST;
-    this.symbols.clear();
+    this.symbolTable.fill(0);
     this.nextSymbol = Slot.SYMBOL;
   }
 
   /** @returns the slot of the opaque int32 `value`, sign-extended to 64 bits, or -1 if the pool is full (use a constant). */
   symbol(value: number): number {
-    let s = this.symbols.get(value);
-    if (s === undefined) {
-      if (this.nextSymbol >= Slot.SYMBOL_END) return -1;
-      s = this.nextSymbol++;
-      this.symbols.set(value, s);
-      this.symbolValues[s - Slot.SYMBOL] = value;
-      for (const V of this.states) {
-        V[s * 2] = value;
-        V[s * 2 + 1] = value >> 31;
-      }
+    const table = this.symbolTable;
+    let i = hash(value, 0) & (SYMBOL_PLACES - 1);
+    for (; table[i] !== 0; i = (i + 1) & (SYMBOL_PLACES - 1)) if (this.symbolValues[table[i]! - 1] === value) return Slot.SYMBOL - 1 + table[i]!;
+    if (this.nextSymbol >= Slot.SYMBOL_END) return -1;
+    const s = this.nextSymbol++;
+    table[i] = s - Slot.SYMBOL + 1;
+    this.symbolValues[s - Slot.SYMBOL] = value;
+    for (const V of this.states) {
+      V[s * 2] = value;
+      V[s * 2 + 1] = value >> 31;
     }
     return s;
   }
@@ -83,19 +95,21 @@ export class ConstPool {
   slot(lo: number, hi: number): number {
     lo |= 0;
     hi |= 0;
-    let m = this.index.get(hi);
-    if (m === undefined) this.index.set(hi, (m = new Map()));
-    let s = m.get(lo);
-    if (s === undefined) {
-      if (this.next >= Slot.CONST_END) throw new Error('constant pool exhausted');
-      s = this.next++;
-      m.set(lo, s);
-      this.lo[s - Slot.CONST] = lo;
-      this.hi[s - Slot.CONST] = hi;
-      for (const V of this.states) {
-        V[s * 2] = lo;
-        V[s * 2 + 1] = hi;
-      }
+    const { table } = this;
+    const mask = table.length - 1;
+    let i = hash(lo, hi) & mask;
+    for (; table[i] !== 0; i = (i + 1) & mask) {
+      const k = table[i]! - 1;
+      if (this.lo[k] === lo && this.hi[k] === hi) return Slot.CONST + k;
+    }
+    if (this.next >= Slot.CONST_END) throw new Error('constant pool exhausted');
+    const s = this.next++;
+    table[i] = s - Slot.CONST + 1;
+    this.lo[s - Slot.CONST] = lo;
+    this.hi[s - Slot.CONST] = hi;
+    for (const V of this.states) {
+      V[s * 2] = lo;
+      V[s * 2 + 1] = hi;
     }
     return s;
   }

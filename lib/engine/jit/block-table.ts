@@ -88,6 +88,13 @@ export class BlockTable {
     return 0;
   }
 
+  /** Makes room for so many rows at once, if there are none yet. */
+  reserve(rows: number): void {
+    let length = this.R.length;
+    while (length < rows * ROW) length *= 2;
+    if (this.n === 1 && length > this.R.length) this.resize(length, 1);
+  }
+
   /** A row for a block of host code that begins at page offset `offset` of the page; the caller fills in entries and PAGE2. */
   add(page: number, info: CodePage, offset: number, mode: number, mmuIdx: number, extent: number): number {
     const key = blockKey(offset, mode);
@@ -95,7 +102,7 @@ export class BlockTable {
     if (row !== 0) this.free = this.R[row * ROW + Bf.CHAIN]!;
     else {
       row = this.n++;
-      if (row * ROW >= this.R.length) this.grow();
+      if (row * ROW >= this.R.length) this.resize(this.R.length * 2, row);
     }
     const { R } = this;
     const p = row * ROW;
@@ -214,14 +221,14 @@ export class BlockTable {
     this.pages.clear();
   }
 
-  private grow(): void {
-    const R = new Int32Array(this.R.length * 2);
-    R.set(this.R);
+  /** @param used rows below this one are in use */
+  private resize(length: number, used: number): void {
+    const R = new Int32Array(length);
+    R.set(this.R.subarray(0, used * ROW));
     this.R = R;
-    const heads = new Int32Array(this.heads.length * 2);
-    this.heads = heads;
-    this.shift--;
-    for (let row = 1; row < this.n - 1; row++) {
+    const heads = (this.heads = new Int32Array(length / ROW));
+    this.shift = Math.clz32(heads.length) + 1;
+    for (let row = 1; row < used; row++) {
       const p = row * ROW;
       if ((R[p + Bf.STATE]! & BlockIs.VALID) === 0) continue;
       const h = this.hash(R[p + Bf.PAGE]!, R[p + Bf.KEY]!);

@@ -24,9 +24,10 @@ export class Block {
   heatEpoch = 0;
   /** Made of several blocks. */
   region = false;
-  /** Of a region: its page hints, and which of them it must not use, as bits by their order. */
+  /** Of a region: its hints, those of them that are no page hints, and of those the ones that are no hints at all, as bits by their order. */
   hints: readonly number[] = NO_HINTS;
   hintsOff = 0;
+  addendsOff = 0;
 
   /** What a block runner (engine.ts) wants to know of the block. */
   tool: unknown = null;

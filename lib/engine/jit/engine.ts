@@ -65,8 +65,9 @@ export interface EngineStats {
   chained: number;
   codeWrites: number;
   restarts: number;
-  /** Loops compiled as one piece. */
+  /** Loops compiled as one piece, and the time that took, which is part of `translateNs`. */
   regions: number;
+  regionNs: number;
 }
 
 /** Thrown when a store would change the block that executes it: the instruction is run again on its own. */
@@ -85,6 +86,8 @@ const HINT_MISSES_PER_MS = 4000;
 const HINT_CHECK_MS = 20;
 /** Most blocks that come from the code cache together with the one that is needed. */
 const BRING_IN = 48;
+/** Most rows of the table of blocks that are set aside because the code cache knows so many: memory that is not touched is not taken. */
+const MOST_RESERVED = 1 << 17;
 /** For code that nobody has jumped to yet: whether its second page may be fetched is not known. */
 const noSecondPage = (): number => -1;
 /** Words of the code map per page. */
@@ -120,7 +123,7 @@ export class Engine {
   readonly consts = new ConstPool();
   readonly stats: EngineStats = {
     blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
-    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0,
+    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0, regionNs: 0,
   };
   /** Counts helper calls by id when set (costs a little). */
   helperCounts: Float64Array | null = null;
@@ -196,7 +199,9 @@ export class Engine {
   useCache(store: CacheStore): CodeCache {
     if (this.o.host === null) throw new VmxError('ERR_INTERNAL', 'a code cache needs generated code');
     this.ir.symbolic = true;
-    return (this.aot = new CodeCache(store, this.consts));
+    this.aot = new CodeCache(store, this.consts);
+    this.blocks.reserve(Math.min(this.aot.stats.known, MOST_RESERVED));
+    return this.aot;
   }
 
   /** Bytes of generated code in use. */
@@ -471,7 +476,7 @@ export class Engine {
     if (this.heat.sample(b) && !host.nearlyFull && !this.consts.nearlyFull) this.makeRegion(cpu, host, b);
   }
 
-  /** Regions whose hints miss too often are made again without these. */
+  /** Regions whose hints miss too often are made again with less of these. */
   private checkHints(cpu: GuestCpu, host: HostCode): void {
     // Not more often than could be judged: asking for CPU time is a system call.
     const wall = performance.now();
@@ -488,18 +493,17 @@ export class Engine {
     this.hinted = [];
     for (const b of regions) {
       if (!this.blocks.holds(b)) continue;
-      let off = b.hintsOff;
+      let missed = 0;
       b.hints.forEach((id, k) => {
-        const at = (HINT_MISSES >> 2) + id;
-        if (V[at]! > most) off |= 1 << k;
+        if (V[(HINT_MISSES >> 2) + id]! > most) missed |= 1 << k;
       });
-      if (off === b.hintsOff || b.mmuIdx !== cpu.mmuIdx || b.mode !== cpu.mode || host.nearlyFull || this.consts.nearlyFull) this.hinted.push(b);
-      else this.makeRegion(cpu, host, b, off);
+      if (missed === 0 || b.mmuIdx !== cpu.mmuIdx || b.mode !== cpu.mode || host.nearlyFull || this.consts.nearlyFull) this.hinted.push(b);
+      else this.makeRegion(cpu, host, b, b.hintsOff | missed, b.addendsOff | (b.hintsOff & missed));
     }
     for (const b of regions) for (const id of b.hints) V[(HINT_MISSES >> 2) + id] = 0;
   }
 
-  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block, hintsOff = 0): void {
+  private makeRegion(cpu: GuestCpu, host: HostCode, head: Block, hintsOff = 0, addendsOff = 0): void {
     const t0 = performance.now();
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
@@ -532,6 +536,7 @@ export class Engine {
     block.to = region.to;
     block.region = true;
     block.hintsOff = hintsOff;
+    block.addendsOff = addendsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
     if (sites === null) return;
     this.invalidate(head.row);
@@ -541,7 +546,9 @@ export class Engine {
     if (block.hints.length > 0) this.hinted.push(block);
     this.stats.regions++;
     this.aot?.noteHot(this.map.ram8, head);
-    this.stats.translateNs += (performance.now() - t0) * 1e6;
+    const ns = (performance.now() - t0) * 1e6;
+    this.stats.translateNs += ns;
+    this.stats.regionNs += ns;
   }
 
   /** Blocks in the page at which an earlier run has found hot loops, and which have just come from the code cache, become regions. */

@@ -97,12 +97,12 @@ export class Jit {
   }
 
   /** Compiles a region. */
-  region(r: Region, hintsOff = 0): CompiledBlock {
+  region(r: Region, hintsOff = 0, addendsOff = 0): CompiledBlock {
     const info = { mmuIdx: this.cpu.mmuIdx, mask32: false, startOffset: 0x10, helpers: this.cpu.helpers, nativeFp: true, mode: 0 };
-    let c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff);
+    let c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff, addendsOff);
     if (c === null) {
       this.cursor = this.backend.firstFree;
-      c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff)!;
+      c = this.backend.compileRegion(r, info, this.cursor, this.limit, hintsOff, addendsOff)!;
     }
     this.cursor = c.end;
     return c;

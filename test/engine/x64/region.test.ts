@@ -160,7 +160,7 @@ describe.skipIf(!canRun)('regions', () => {
 
   describe('page hints', () => {
     /** do { r10 += [r9]; (or [r9] = r10, r10 += 1) r9 += r11 } while (--FUEL) */
-    const loop = (jit: Jit, w: number, store: boolean, off = 0): ReturnType<Jit['region']> => {
+    const loop = (jit: Jit, w: number, store: boolean, off = 0, addendsOff = 0): ReturnType<Jit['region']> => {
       const ir = new IrBuilder(jit.cpu.pool);
       ir.begin();
       ir.insn(at(0), at(0) + 4);
@@ -175,7 +175,7 @@ describe.skipIf(!canRun)('regions', () => {
       ir.alu(Op.ADD, 3, 9, 9, 11);
       ir.alu(Op.SUB, 2, FUEL, FUEL, ir.k(1), Fl.ALL);
       ir.jcc(Cc.NE, at(0), EXIT);
-      return jit.region(region([ir], new IrBuilder(jit.cpu.pool)), off);
+      return jit.region(region([ir], new IrBuilder(jit.cpu.pool)), off, addendsOff);
     };
     const run = (jit: Jit, code: ReturnType<Jit['region']>, from: number, step: number, count: number): bigint => {
       const { cpu } = jit;
@@ -197,8 +197,8 @@ describe.skipIf(!canRun)('regions', () => {
     it('follow an access from page to page, whatever its alignment', () => {
       const jit = setUp();
       const view = jit.cpu.map.ramView;
-      for (const w of [0, 1, 2, 3]) {
-        const code = loop(jit, w, false);
+      for (const [w, off, addendsOff] of [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [0, 1, 0], [3, 1, 0], [3, 1, 1]] as const) {
+        const code = loop(jit, w, false, off, addendsOff);
         for (const [from, step, count] of [[0x1000, 1, 100], [0x1001, 8, 600], [0x1ff0, 4, 9], [0x1000, 4093, 6], [0x1000, 0x1000, 7], [0x3ffc, 1, 5]] as const) {
           let want = 0n;
           for (let i = 0; i < count; i++) {
@@ -216,9 +216,27 @@ describe.skipIf(!canRun)('regions', () => {
       expect(code.hints).toHaveLength(1);
       expect(jit.cpu.V[(HINT_MISSES >> 2) + code.hints![0]!]).toBe(1);
       // Switched off, it is not asked.
-      const plain = loop(jit, 3, false, 1);
+      const plain = loop(jit, 3, false, 1, 1);
       run(jit, plain, 0x3000, 8, 500);
       expect(jit.cpu.V[(HINT_MISSES >> 2) + plain.hints![0]!]).toBe(0);
+    });
+
+    it('are addends where the page changes too often: only another addend is a miss, and it is never believed', () => {
+      const jit = setUp();
+      const { cpu } = jit;
+      const code = loop(jit, 0, false, 1);
+      const misses = (HINT_MISSES >> 2) + code.hints![0]!;
+      const sum = (pages: readonly number[]): bigint => BigInt(pages.reduce((n, page) => n + cpu.map.ram8[page + 0x10]!, 0));
+      // All seven pages have the same addend.
+      expect(run(jit, code, 0x1010, 0x1000, 7)).toBe(sum([0x1000, 0x2000, 0x3000, 0x4000, 0x5000, 0x6000, 0x7000]));
+      expect(cpu.V[misses]).toBe(1);
+      cpu.mapPage(0x3000n, 0x5000, true);
+      expect(run(jit, code, 0x1010, 0x1000, 7)).toBe(sum([0x1000, 0x2000, 0x5000, 0x4000, 0x5000, 0x6000, 0x7000]));
+      expect(cpu.V[misses]).toBe(3);
+      // Stores do not guess.
+      const store = loop(jit, 0, true, 1);
+      run(jit, store, 0x1010, 0x1000, 7);
+      expect(cpu.V[(HINT_MISSES >> 2) + store.hints![0]!]).toBe(0);
     });
 
     it('end with the translation they come from, and with the right to write', () => {

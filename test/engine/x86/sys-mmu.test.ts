@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FlushKind } from '#lib/engine/cpu.js';
-import { Access, HINT_BASE, HINT_USED, Slot, TLB_BASE, TLB_TABLE_BYTES } from '#lib/engine/state.js';
+import { Access, HINT_BASE, HINT_USED, Slot, TLB_BASE, TLB_ENTRIES, TLB_TABLE_BYTES } from '#lib/engine/state.js';
 import { Cr0, Cr4, Efer } from '#lib/engine/guest/x86/defs.js';
 import { MMU_ALIGN, Mmu, X } from '#lib/engine/guest/x86/mode.js';
 import { Acc } from '#lib/engine/guest/x86/mmu.js';
@@ -326,6 +326,88 @@ describe('TLB', () => {
     expect(m.map.log).toEqual(['r4 fee00020', 'r4 fee00024', 'r2 fee00020', 'w4 fee00020=11223344', 'w4 fee00024=55667788']);
     expect(m.lo(X.RBX)).toBe(0xdead_0020);
     expect(mmu.read8(0x40_2020, 0, Mmu.USER)).toBe(0xa5);
+  });
+
+  it('does accesses that cross into a page the TLB knows as it does others', () => {
+    const m = paged(0x30_0067);
+    const { mmu } = m.cpu;
+    m.w64(0x20_3008, 0x50_0067);
+    // The first time both pages are looked up, then they are known; code in the second one is told of.
+    for (const code of [false, false, true]) {
+      m.map.codePages[0x500] = code ? 1 : 0;
+      if (code) m.cpu.noteCodePage(0x50_0000);
+      for (let at = 0x40_0ff9; at < 0x40_1000; at++) {
+        const first = 0x40_1000 - at;
+        const byte = (i: number): number => m.map.ram8[i < first ? 0x30_1000 - first + i : 0x50_0000 + i - first]!;
+        const lo = Math.imul(at, 0x9e37_79b1) | 0;
+        const hi = Math.imul(at, 0x85eb_ca6b) | 0;
+        mmu.write64(at, 0, Mmu.USER, lo, hi);
+        for (let i = 0; i < 8; i++) expect(byte(i)).toBe(((i < 4 ? lo : hi) >>> (8 * (i & 3))) & 0xff);
+        mmu.read64(at, 0, Mmu.USER);
+        expect([mmu.lo, mmu.hi]).toEqual([lo, hi]);
+        if (at + 4 > 0x40_1000) {
+          mmu.write32(at, 0, Mmu.USER, ~lo);
+          expect(mmu.read32(at, 0, Mmu.USER)).toBe(~lo);
+          expect([0, 1, 2, 3].map(byte)).toEqual([0, 1, 2, 3].map((i) => (~lo >>> (8 * i)) & 0xff));
+        }
+        if (at + 2 > 0x40_1000) {
+          mmu.write16(at, 0, Mmu.USER, 0xa55a);
+          expect(mmu.read16(at, 0, Mmu.USER)).toBe(0xa55a);
+          expect([byte(0), byte(1), byte(2)]).toEqual([0x5a, 0xa5, (~lo >>> 16) & 0xff]);
+        }
+      }
+      expect(m.map.codeWrites.length > 0).toBe(code);
+      expect(m.map.codeWrites.every(([off]) => off >> 12 === 0x500)).toBe(true);
+    }
+    // Without the second page nothing is written to the first one.
+    m.w64(0x20_3008, 0);
+    mmu.flushPage(0x40_1000, 0);
+    const before = m.map.ram8[0x30_0fff];
+    expect(m.fault(() => mmu.write64(0x40_0fff, 0, Mmu.USER, ~before!, 0))).toEqual([14, 6]);
+    expect(m.map.ram8[0x30_0fff]).toBe(before);
+  });
+
+  it('enters what is around in a large page: what has the same rights, is plain memory and takes no other entry away', () => {
+    const m = paged(0x20_0000 | 0x87);
+    // Linear 0x60_0000: a large page at 2 MiB.
+    m.w64(0x10_2018, 0x20_0087);
+    const { mmu } = m.cpu;
+    m.map.codePages[0x203] = 1;
+    mmu.read8(0x60_1000, 0, Mmu.USER);
+    // Not dirty yet: for reading.
+    for (let k = 0; k < 16; k++) expect(m.tlb(Mmu.USER, 0x60_0000 + k * 0x1000)).toMatchObject(k === 3 ? { r: false } : { r: true, w: false, page: 0x20_0000 + k * 0x1000 });
+    expect(m.tlb(Mmu.USER, 0x61_0000).r).toBe(false);
+    expect(m.tlb(Mmu.KERNEL, 0x60_0000).r).toBe(false);
+    mmu.write8(0x60_2000, 0, Mmu.USER, 1);
+    for (let k = 0; k < 16; k++) expect(m.tlb(Mmu.USER, 0x60_0000 + k * 0x1000).w).toBe(k !== 3);
+    // A page that holds code from now on loses the tag it got on the way.
+    m.map.codePages[0x205] = 1;
+    m.cpu.noteCodePage(0x20_5000);
+    expect(m.tlb(Mmu.USER, 0x60_5000)).toMatchObject({ r: true, w: false });
+    mmu.flushPage(0x60_f123, 0);
+    for (let k = 0; k < 16; k++) expect(m.tlb(Mmu.USER, 0x60_0000 + k * 0x1000).r).toBe(false);
+    // Another page has the place of one of them.
+    const other = 0x60_4000 + TLB_ENTRIES * 0x1000;
+    m.w64(0x10_2000 + (other >>> 21) * 8, 0x20_3007);
+    m.w64(0x20_3000 + ((other >>> 12) & 511) * 8, 0x30_0067);
+    mmu.read8(other, 0, Mmu.USER);
+    mmu.read8(0x70_0000, 0, Mmu.USER);
+    mmu.read8(0x60_1000, 0, Mmu.USER);
+    expect(m.tlb(Mmu.USER, other)).toMatchObject({ r: true, page: 0x30_0000 });
+    expect(m.tlb(Mmu.USER, 0x60_5000).r).toBe(true);
+  });
+
+  it('finds the write tags of a page that is mapped twice, and three times', () => {
+    for (const maps of [2, 3]) {
+      const m = paged(0x30_0067);
+      const { mmu } = m.cpu;
+      for (let k = 1; k < maps; k++) m.w64(0x20_3000 + k * 8, 0x30_0067);
+      for (let k = 0; k < maps; k++) mmu.write8(0x40_0000 + k * 0x1000, 0, Mmu.USER, k);
+      for (let k = 0; k < maps; k++) expect(m.tlb(Mmu.USER, 0x40_0000 + k * 0x1000).w).toBe(true);
+      m.map.codePages[0x300] = 1;
+      m.cpu.noteCodePage(0x30_0000);
+      for (let k = 0; k < maps; k++) expect(m.tlb(Mmu.USER, 0x40_0000 + k * 0x1000)).toMatchObject({ r: true, w: false });
+    }
   });
 
   it('merges narrow loads into registers and clears temporaries', () => {

@@ -21,6 +21,8 @@ const XC_ENTRIES = 64;
 const LARGE = 1024;
 /** Most pages that one miss enters besides its own. */
 const AHEAD = 7;
+/** Pages of 4 KiB of a large page that are entered together: a power of two. */
+const AROUND = 16;
 const WC_ENTRIES = 128;
 
 /** What a translation allows, in `Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
@@ -91,8 +93,12 @@ export class X86Mmu {
 
   private readonly contexts = new TlbContexts();
 
-  /** By RAM page: index in V of the one TLB entry that may let writes to it through, -1 if there may be several, 0 if none does. */
+  /**
+   * By RAM page: indexes in V of the one or two TLB entries that may let writes to it through (Linux maps its memory twice), the first -1 if
+   * there may be more, 0 for none.
+   */
   private readonly writeTagged: Int32Array;
+  private readonly writeTagged2: Int32Array;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -125,6 +131,9 @@ export class X86Mmu {
   private denied: GuestFault | null = null;
   /** Number of the page (bits 12..31) after the one that missed last. */
   private expected = -1;
+  /** First page of the group that `fillAround` entered last for a read, and for a write. */
+  private nearRead = -1;
+  private nearWrite = -1;
 
   /** Paging-structure cache: page table (last level) of a 2 MiB region, with the rights of the levels above it. */
   private readonly wtagLo = new Int32Array(WC_ENTRIES).fill(-1);
@@ -143,6 +152,7 @@ export class X86Mmu {
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
     this.writeTagged = new Int32Array(cpu.map.codePages.length);
+    this.writeTagged2 = new Int32Array(cpu.map.codePages.length);
     this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
     initHints(this.V);
   }
@@ -271,25 +281,25 @@ export class X86Mmu {
     if (pa === Walk.FAULT) return Try.FAULT;
     const n = lo >>> 12;
     this.fill(idx, lo, hi, pa);
-    if (n === this.expected) this.fillAhead(idx, lo, hi, pa);
+    if (this.pageSize !== 0) this.fillAround(idx, lo, hi, pa, write);
+    else if (n === this.expected) this.fillAhead(idx, lo, hi);
     else this.expected = n + 1;
     return Try.NO;
   }
 
   /**
-   * The page before hi:lo missed a moment ago, and now this one: those that come next in its page table or large page are entered, too, if they have been
+   * The page before hi:lo missed a moment ago, and now this one: those that come next in its page table are entered, too, if they have been
    * accessed before. Processors may do so at any time (SDM vol. 3, 4.10.2.3).
    */
-  private fillAhead(idx: number, lo: number, hi: number, pa: number): void {
+  private fillAhead(idx: number, lo: number, hi: number): void {
     const { V, flags } = this;
     if (!this.a20) return;
     const first = lo >>> 12;
     const last = Math.min(first + AHEAD, first | 511);
     const wc = (lo >>> 21) & (WC_ENTRIES - 1);
-    const small = this.pageSize === 0;
-    if (small && (this.levels === 2 || this.wtagLo[wc] !== (lo & ~0x1f_ffff) || this.wtagHi[wc] !== hi)) return;
+    if (this.levels === 2 || this.wtagLo[wc] !== (lo & ~0x1f_ffff) || this.wtagHi[wc] !== hi) return;
     const rights = this.wrights[wc]!;
-    const off = small ? this.map.pageOffset(this.wtable[wc]!) : 0;
+    const off = this.map.pageOffset(this.wtable[wc]!);
     if (off < 0) return;
     const user = idx === Ix.USER;
     let n = first + 1;
@@ -297,11 +307,6 @@ export class X86Mmu {
       const at = n << 12;
       const e = TLB_W + idx * TABLE_W + (n & IDX_MASK) * 8;
       if (V[e] === at && V[e + 1] === hi) break;
-      if (!small) {
-        this.flags = flags;
-        this.fill(idx, at, hi, pa - (pa & 0xfff) + (n - first) * 4096);
-        continue;
-      }
       const p = (off >>> 2) + (n & 511) * 2;
       const eLo = this.ram32[p]!;
       const eHi = this.ram32[p + 1]!;
@@ -311,6 +316,33 @@ export class X86Mmu {
       this.fill(idx, at, hi, (eHi & 0xf_ffff) * 4294967296 + ((eLo & ~0xfff) >>> 0));
     }
     this.expected = n;
+    this.flags = flags;
+  }
+
+  /**
+   * hi:lo lies in a large page, of which the TLB has had no entry for this page of 4 KiB: those around it in the page, which have the same rights, are
+   * entered, too. In place of others only if the last miss of the kind was near: the kernel's map of all memory would push out everything else.
+   */
+  private fillAround(idx: number, lo: number, hi: number, pa: number, write: boolean): void {
+    if (!this.a20 || idx === MMU_ALIGN) return;
+    const { V, flags, map } = this;
+    const n = lo >>> 12;
+    const first = n & ~(AROUND - 1);
+    const before = write ? this.nearWrite : this.nearRead;
+    if (write) this.nearWrite = first;
+    else this.nearRead = first;
+    const near = Math.abs(first - before) <= AROUND;
+    const page = pa - (pa & 0xfff);
+    for (let k = first; k < first + AROUND; k++) {
+      const e = TLB_W + idx * TABLE_W + (k & IDX_MASK) * 8;
+      const known = V[e] === k << 12 && V[e + 1] === hi;
+      if (k === n || (known ? !write || V[e + 2] !== -1 : V[e] !== -1 && !near)) continue;
+      const to = page + (k - n) * 4096;
+      const off = map.pageOffset(to);
+      if (off < 0 || map.codePages[off >>> 12] !== 0) continue;
+      this.flags = flags;
+      this.fill(idx, k << 12, hi, to);
+    }
     this.flags = flags;
   }
 
@@ -627,12 +659,14 @@ export class X86Mmu {
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
-    const only = this.writeTagged[page >>> 12]!;
-    if (only === 0) return;
-    this.writeTagged[page >>> 12] = 0;
+    const first = this.writeTagged[page >>> 12]!;
+    if (first === 0) return;
+    const second = this.writeTagged2[page >>> 12]!;
+    this.writeTagged[page >>> 12] = this.writeTagged2[page >>> 12] = 0;
     dropHints(this.V);
-    if (only > 0) {
-      if (this.writes(only, page)) this.dropWriteTag(only);
+    if (first > 0) {
+      if (this.writes(first, page)) this.dropWriteTag(first);
+      if (second > 0 && this.writes(second, page)) this.dropWriteTag(second);
       return;
     }
     for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
@@ -659,8 +693,16 @@ export class X86Mmu {
   /** Entry e is about to have a write tag for a RAM page. */
   private noteWriteTag(page: number, e: number): void {
     const before = this.writeTagged[page]!;
-    if (before === e) return;
-    this.writeTagged[page] = before === 0 || (before > 0 && !this.writes(before, (page << 12) | 0)) ? e : -1;
+    if (before === e || before < 0) return;
+    const at = (page << 12) | 0;
+    if (before === 0 || !this.writes(before, at)) {
+      this.writeTagged[page] = e;
+      return;
+    }
+    const second = this.writeTagged2[page]!;
+    if (second === e) return;
+    if (second === 0 || !this.writes(second, at)) this.writeTagged2[page] = e;
+    else this.writeTagged[page] = -1;
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */
@@ -673,13 +715,15 @@ export class X86Mmu {
           this.flags = f & ~DEVICE;
           const pa = this.xpa[x]! + (lo & 0xfff);
           // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
-          if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
+          const off = this.map.pageOffset(pa);
+          if (off >= 0 && (this.map.codePages[off >>> 12] === 0 || this.hitRead(lo, hi, idx, 1) < 0)) this.fill(idx, lo, hi, pa);
           return pa;
         }
       }
     }
     const pa = this.translate(lo, hi, acc, idx);
     this.fill(idx, lo, hi, pa);
+    if (this.pageSize !== 0) this.fillAround(idx, lo, hi, pa, acc === Acc.WRITE);
     return pa;
   }
 
@@ -764,19 +808,56 @@ export class X86Mmu {
     for (let i = 0; i < size; i++) this.physWrite(i < first ? pa1 + i : pa2 + i - first, 1, v >>> (i * 8));
   }
 
+  /**
+   * A read of n bytes, 2 to 8, that crosses into a page the TLB knows as well as its own: to the vCPU, such an access is a miss. Result in
+   * this.lo and this.hi. @returns false if it is not known or crosses nothing; nothing has happened then
+   */
+  private crossRead(lo: number, hi: number, idx: number, n: number): boolean {
+    const first = 4096 - (lo & 0xfff);
+    if (first >= n) return false;
+    const p1 = this.hitRead(lo, hi, idx, first);
+    if (p1 < 0) return false;
+    const p2 = this.hitRead(this.add(lo, hi, first), this.carryHi, idx, n - first);
+    if (p2 < 0) return false;
+    const { ram8 } = this;
+    let l = 0;
+    let h = 0;
+    for (let i = 0; i < n; i++) {
+      const b = ram8[i < first ? p1 + i : p2 + i - first]!;
+      if (i < 4) l |= b << (i * 8);
+      else h |= b << (i * 8 - 32);
+    }
+    this.lo = l;
+    this.hi = h;
+    return true;
+  }
+
+  /** The same for a write. */
+  private crossWrite(lo: number, hi: number, idx: number, n: number, vLo: number, vHi: number): boolean {
+    const first = 4096 - (lo & 0xfff);
+    if (first >= n) return false;
+    const p1 = this.hitWrite(lo, hi, idx, first);
+    if (p1 < 0) return false;
+    const p2 = this.hitWrite(this.add(lo, hi, first), this.carryHi, idx, n - first);
+    if (p2 < 0) return false;
+    const { ram8 } = this;
+    for (let i = 0; i < n; i++) ram8[i < first ? p1 + i : p2 + i - first] = i < 4 ? vLo >>> (i * 8) : vHi >>> (i * 8 - 32);
+    return true;
+  }
+
   read8(lo: number, hi: number, idx: number): number {
     const p = this.hitRead(lo, hi, idx, 1);
     return p >= 0 ? this.ram8[p]! : this.slowRead(lo, hi, 1, idx, Acc.READ);
   }
   read16(lo: number, hi: number, idx: number): number {
     const p = this.hitRead(lo, hi, idx, 2);
-    if (p < 0) return this.slowRead(lo, hi, 2, idx, Acc.READ);
+    if (p < 0) return this.crossRead(lo, hi, idx, 2) ? this.lo : this.slowRead(lo, hi, 2, idx, Acc.READ);
     return p & 1 ? this.view.getUint16(p, true) : this.ram16[p / 2]!;
   }
   /** Signed 32-bit result. */
   read32(lo: number, hi: number, idx: number): number {
     const p = this.hitRead(lo, hi, idx, 4);
-    if (p < 0) return this.slowRead(lo, hi, 4, idx, Acc.READ);
+    if (p < 0) return this.crossRead(lo, hi, idx, 4) ? this.lo : this.slowRead(lo, hi, 4, idx, Acc.READ);
     return p & 3 ? this.view.getInt32(p, true) : this.ram32[p / 4]!;
   }
   /** Result in this.lo and this.hi. */
@@ -787,6 +868,7 @@ export class X86Mmu {
       this.hi = this.view.getInt32(p + 4, true);
       return;
     }
+    if (this.crossRead(lo, hi, idx, 8)) return;
     if (idx === MMU_ALIGN && lo & 7) throw this.cpu.fault(Vec.AC, 0);
     const l = this.read32(lo, hi, idx);
     const lo2 = this.add(lo, hi, 4);
@@ -801,12 +883,12 @@ export class X86Mmu {
   write16(lo: number, hi: number, idx: number, v: number): void {
     const p = this.hitWrite(lo, hi, idx, 2);
     if (p >= 0) this.view.setUint16(p, v, true);
-    else this.slowWrite(lo, hi, 2, idx, v);
+    else if (!this.crossWrite(lo, hi, idx, 2, v, 0)) this.slowWrite(lo, hi, 2, idx, v);
   }
   write32(lo: number, hi: number, idx: number, v: number): void {
     const p = this.hitWrite(lo, hi, idx, 4);
     if (p >= 0) this.view.setInt32(p, v, true);
-    else this.slowWrite(lo, hi, 4, idx, v);
+    else if (!this.crossWrite(lo, hi, idx, 4, v, 0)) this.slowWrite(lo, hi, 4, idx, v);
   }
   write64(lo: number, hi: number, idx: number, vLo: number, vHi: number): void {
     const p = this.hitWrite(lo, hi, idx, 8);
@@ -815,6 +897,7 @@ export class X86Mmu {
       this.view.setInt32(p + 4, vHi, true);
       return;
     }
+    if (this.crossWrite(lo, hi, idx, 8, vLo, vHi)) return;
     if (idx === MMU_ALIGN && lo & 7) throw this.cpu.fault(Vec.AC, 0);
     const lo2 = this.add(lo, hi, 4);
     const hi2 = this.carryHi;

@@ -29,7 +29,7 @@ import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
 import { emitChecked, emitColdChecked } from './emit-checked.js';
 import { emitFop } from './emit-fop.js';
-import { emitColdHint, HintPlan } from './emit-hint.js';
+import { emitColdAddend, emitColdHint, HintPlan } from './emit-hint.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
@@ -172,8 +172,7 @@ export class X64Backend {
     const e = this.e;
     const asm = e.asm;
     e.begin(ir, this.how);
-    asm.p = at;
-    while (asm.p & 15) asm.b(0xcc);
+    asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
     enterBlock(asm);
@@ -193,10 +192,11 @@ export class X64Backend {
 
   /**
    * Compiles a region; `block` describes its first node.
-   * @param hintsOff page hints that it must not use, as bits by their order
+   * @param hintsOff hints that must not be page hints, as bits by their order
+   * @param addendsOff of those, the ones that are no hints at all
    * @returns null if there is no room
    */
-  compileRegion(r: Region, block: BlockInfo, at: number, limit: number, hintsOff = 0): CompiledBlock | null {
+  compileRegion(r: Region, block: BlockInfo, at: number, limit: number, hintsOff = 0, addendsOff = 0): CompiledBlock | null {
     if (at + r.ir.n * REGION_ROOM_PER_OP + ROOM_FIXED > limit) return null;
     if (this.tableOf !== block.helpers) this.useTable(block.helpers);
     this.nativeFp = block.nativeFp;
@@ -204,7 +204,7 @@ export class X64Backend {
     const plan = new RegionPlan(r.nodes);
     e.pin(choosePins(r, this.pinned));
     // The first emission tells with which flags nodes are reached.
-    const hints = this.pageHints ? new HintPlan(block.mmuIdx, this.nextHint, hintsOff) : null;
+    const hints = this.pageHints ? new HintPlan(block.mmuIdx, this.nextHint, hintsOff, addendsOff) : null;
     e.hints = hints;
     this.region(r, plan, block, at);
     plan.choose(e);
@@ -241,6 +241,7 @@ export class X64Backend {
     for (let q = 0; q < e.coldN; q++) {
       const c = q * COLD_REC;
       if (e.cold[c]! === memory.Cold.HINT) emitColdHint(e, c, block.mmuIdx);
+      else if (e.cold[c]! === memory.Cold.ADDEND) emitColdAddend(e, c);
       else if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
       else this.cold(c, x, block);
     }

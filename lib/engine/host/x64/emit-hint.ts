@@ -3,20 +3,25 @@
  * entry. As long as it stays in that page neither the entry's address nor the addend has to be computed: a comparison with memory, off the way
  * from address to value, is all that is left of the probe. Any other page goes through the full probe on the cold path, which makes it the hint.
  *
+ * Where accesses go from page to page (the page hint has been switched off), reads remember the addend only: pages next to each other often lie next to each other in
+ * memory, too. The TLB is asked as ever, but what the value waits for is a guess of the addend that the host has before the address, and checks by a branch.
+ *
  * A hint is good while the TLB has told that page's translation; the MMU empties all hints whenever it takes a translation or a right away
  * (dropHints). Accesses that are not aligned are told from others on the cold path.
  */
 import { F, Op, REC } from '../../ir/ops.js';
-import { Cc, HINT_BASE, HINT_BYTES, HINT_MISSES, HINT_TABLE_BYTES, HINT_USED, HINTS, NONE, Slot, STATE_BIAS, TlbField } from '../../state.js';
+import { Cc, HINT_ADDENDS, HINT_BASE, HINT_BYTES, HINT_MISSES, HINT_TABLE_BYTES, HINT_USED, HINTS, NONE, Slot, STATE_BIAS, TlbField } from '../../state.js';
 import { Alu, NO_INDEX, R } from './asm.js';
 import { addCold, CF, Cold, landCold, probe } from './emit-mem.js';
 import { COLD_REC, type Emitter } from './emitter.js';
-import { tlbLookUp, tlbTable } from './templates.js';
+import { tlbLookUp, tlbTable, tlbTest } from './templates.js';
 
 /** Reads have the first half of the hints of an MMU index, writes the second. */
 const HALF = HINTS / 2;
 /** How far back the address computation of a temporary is looked for. */
 const LOOK_BACK = 12;
+/** What an access does with its hint. */
+export const enum Hint { PAGE, ADDEND, NONE }
 /** Most hints of a region that can be switched off one by one. */
 const MOST = 32;
 
@@ -28,9 +33,10 @@ export class HintPlan {
 
   /**
    * @param first number of the first hint
-   * @param off hints not to use, as bits by their order
+   * @param off hints that are not to be page hints, as bits by their order
+   * @param addendsOff of those, the ones that are no hints at all
    */
-  constructor(readonly mmuIdx: number, private readonly first: number, private readonly off: number) {}
+  constructor(readonly mmuIdx: number, private readonly first: number, private readonly off: number, private readonly addendsOff: number) {}
 
   /** Before each emission. */
   begin(): void {
@@ -38,16 +44,24 @@ export class HintPlan {
     this.known.clear();
   }
 
-  /** Number of the hint for an access to the address in slot a, or -1. */
+  /** Kind of the hint that `of` has given. */
+  kind = Hint.NONE;
+
+  /** Number of the hint for an access to the address in slot a; without a meaning if `kind` is NONE then. */
   of(e: Emitter, a: number, write: boolean): number {
     const key = registers(e, a) * 2 + Number(write);
     let k = this.known.get(key);
     if (k === undefined) {
-      if (this.ids.length >= MOST) return -1;
+      if (this.ids.length >= MOST) {
+        this.kind = Hint.NONE;
+        return 0;
+      }
       this.known.set(key, (k = this.ids.length));
       this.ids.push(this.mmuIdx * HINTS + ((this.first + k) % HALF) + (write ? HALF : 0));
     }
-    return (this.off >>> k) & 1 ? -1 : this.ids[k]!;
+    // A store has no value that anything waits for.
+    this.kind = ((this.off >>> k) & 1) === 0 ? Hint.PAGE : write || (this.addendsOff >>> k) & 1 ? Hint.NONE : Hint.ADDEND;
+    return this.ids[k]!;
   }
 }
 
@@ -79,6 +93,34 @@ export function emitHinted(e: Emitter, id: number, bytes: number, write: boolean
   const q = addCold(e, Cold.HINT, asm.jccLater(Cc.NE), bytes | (write ? 0x100 : 0), addr, addend, free, id);
   asm.opm(3, 0x8b, addend, R.RBP, NO_INDEX, 0, disp + 8);
   e.cold[q + CF.BACK] = asm.p;
+}
+
+/** The full probe of a read with a guess of the addend. */
+export function emitGuessed(e: Emitter, mmuIdx: number, id: number, bytes: number): void {
+  const asm = e.asm;
+  const { addr, addend, free } = probe;
+  const disp = HINT_ADDENDS + id * 8 - STATE_BIAS;
+  const entry = tlbTable(mmuIdx) + TlbField.ADDEND;
+  probe.jump = tlbTest(asm, addr, free, addend, bytes, tlbTable(mmuIdx), TlbField.TAG_READ);
+  asm.opm(3, 0x8b, addend, R.RBP, NO_INDEX, 0, disp);
+  asm.opm(3, 0x3b, addend, R.RBP, free, 0, entry);
+  const q = addCold(e, Cold.ADDEND, asm.jccLater(Cc.NE), 0, addend, free, entry, id);
+  e.cold[q + CF.BACK] = asm.p;
+}
+
+/** Another addend. */
+export function emitColdAddend(e: Emitter, q: number): void {
+  const C = e.cold;
+  const asm = e.asm;
+  const addend = C[q + CF.A]!;
+  const t = C[q + CF.B]!;
+  const id = C[q + CF.D]!;
+  landCold(e, q);
+  asm.opm(3, 0x8b, addend, R.RBP, t, 0, C[q + CF.C]!);
+  asm.opm(3, 0x89, addend, R.RBP, NO_INDEX, 0, HINT_ADDENDS + id * 8 - STATE_BIAS);
+  asm.movi(2, t, 1);
+  asm.opm(2, 0x01, t, R.RBP, NO_INDEX, 0, HINT_MISSES + id * 4 - STATE_BIAS);
+  asm.jmp(C[q + CF.BACK]!);
 }
 
 const hintDisp = (id: number): number => HINT_BASE + Math.floor(id / HINTS) * HINT_TABLE_BYTES + (id % HINTS) * HINT_BYTES - STATE_BIAS;

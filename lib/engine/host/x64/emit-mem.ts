@@ -7,7 +7,7 @@ import { Access, Cc, Fl, NONE, Slot, TlbField, Yield, SPARE_MMU_INDEX } from '..
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
 import { COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
-import { emitHinted } from './emit-hint.js';
+import { emitGuessed, emitHinted, Hint } from './emit-hint.js';
 import { coldFip, flushFip } from './emit-x87.js';
 import type { Stubs } from './stubs.js';
 import { accessRecord, tlbLookUp, tlbTable } from './templates.js';
@@ -50,6 +50,8 @@ export const enum Cold {
   FULL,
   /** Of a region. The access is not in its hint's page: emit-hint.ts. INSN: bytes | 0x100 for a write, A, B, C: address, addend, scratch, D: hint. */
   HINT,
+  /** Of a region. The TLB's addend is not the guessed one. A: addend, B: offset of the entry, C: displacement of the addends, D: hint. */
+  ADDEND,
   /** Of a region. A: page offset. The region is left for another block. */
   LEAVE,
   /** Of a region. A: page offset. PENDING was set. */
@@ -123,8 +125,12 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
   }
   if (hints && e.hints !== null && (bytes & (bytes - 1)) === 0) {
     const id = e.hints.of(e, a, write);
-    if (id >= 0) {
+    if (e.hints.kind === Hint.PAGE) {
       emitHinted(e, id, bytes, write);
+      return;
+    }
+    if (e.hints.kind === Hint.ADDEND) {
+      emitGuessed(e, mmuIdx, id, bytes);
       return;
     }
   }

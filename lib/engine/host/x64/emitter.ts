@@ -221,13 +221,7 @@ export class Emitter {
 
   /** At the start of a node of a region: nothing is in scratch registers, flags are in their slot or what the recipe says. */
   startNode(recipe: number, a: number, b: number): void {
-    for (let busy = this.busy; busy !== 0; busy &= busy - 1) {
-      const r = 31 - Math.clz32(busy & -busy);
-      this.reg[this.holds[r]!] = -1;
-      this.holds[r] = -1;
-    }
-    this.busy = 0;
-    this.lock = 0;
+    this.forget();
     this.fpu = this.xmm = Fpu.UNKNOWN;
     this.mxcsrUsed = false;
     this.vecTemp = NONE;
@@ -237,6 +231,17 @@ export class Emitter {
     this.recipe = recipe;
     this.recipeA = a;
     this.recipeB = b;
+  }
+
+  /** Nothing is in scratch registers. */
+  private forget(): void {
+    for (let busy = this.busy; busy !== 0; busy &= busy - 1) {
+      const r = 31 - Math.clz32(busy & -busy);
+      this.reg[this.holds[r]!] = -1;
+      this.holds[r] = -1;
+    }
+    this.busy = 0;
+    this.lock = 0;
   }
 
   /** The op emitted next may set exception flags in MXCSR: X_MXCSR_USED. Host flags are kept. */
@@ -263,9 +268,7 @@ export class Emitter {
       this.lastUse[s] = -1;
       this.useWidth[s] = 0;
     }
-    this.holds.fill(-1, 0, 8);
-    this.busy = 0;
-    this.lock = 0;
+    this.forget();
     this.coldN = 0;
     this.hostF = 0;
     this.slotF = Fl.ALL;

@@ -156,7 +156,7 @@ export class X64Host implements HostCode {
     info.spans = false;
     info.helpers = cpu.helpers;
     info.nativeFp = nativeFp;
-    const c = this.backend.compileRegion(r, info, this.next, this.limit, block.hintsOff);
+    const c = this.backend.compileRegion(r, info, this.next, this.limit, block.hintsOff, block.addendsOff);
     if (c === null) return null;
     block.hints = c.hints ?? [];
     this.next = c.end;

@@ -21,12 +21,24 @@ if (STATE_BIAS !== 128) throw new Error('STATE_BIAS is not what the templates th
 /** RORX r32, r/m32, imm8 is C4, this, 7B, F0, ModRM, imm8: with R and X inverted, B inverted for registers below 8. */
 const RORX = 0xc4 | (0xe3 << 8) | (0x7b << 16) | (0xf0 << 24);
 
+/** TLB look-up: `tlbTest`, then t = addend of the entry. @returns as `tlbTest` */
+export function tlbLookUp(asm: Asm, at: number, t: number, u: number, bytes: number, table: number, tag: TlbField): number {
+  const jump = tlbTest(asm, at, t, u, bytes, table, tag);
+  const v = asm.v;
+  const p = asm.p;
+  // mov t, [rbp + t + addend]
+  v.setInt32(p, 0x848b48 | (t << 19) | (t << 27) | (5 << 24), true);
+  v.setInt32(p + 4, table + TlbField.ADDEND, true);
+  asm.p = p + 8;
+  return jump;
+}
+
 /**
- * TLB look-up for `bytes` bytes at the address in register `at`: t = addend of the entry.
- * @param tag displacement of the tags of the table
+ * Asks the TLB for `bytes` bytes at the address in register `at`: [RBP + t + table] is the entry.
+ * @param table displacement of the table
  * @returns position of the rel32 of the jump for a miss
  */
-export function tlbLookUp(asm: Asm, at: number, t: number, u: number, bytes: number, table: number, tag: TlbField): number {
+export function tlbTest(asm: Asm, at: number, t: number, u: number, bytes: number, table: number, tag: TlbField): number {
   const v = asm.v;
   let p = asm.p;
   const b = at >> 3;
@@ -55,14 +67,11 @@ export function tlbLookUp(asm: Asm, at: number, t: number, u: number, bytes: num
   v.setInt32(p + 2, TLB_OFFSETS, true);
   v.setInt32(p + 6, 0xe08148 | (u << 16), true);
   v.setInt32(p + 9, -4096, true);
-  // cmp u, [rbp + t + tag]; jne; mov t, [rbp + t + addend]
-  const sib = (t << 27) | (5 << 24);
-  v.setInt32(p + 13, 0x843b48 | (u << 19) | sib, true);
+  // cmp u, [rbp + t + tag]; jne
+  v.setInt32(p + 13, 0x843b48 | (u << 19) | (t << 27) | (5 << 24), true);
   v.setInt32(p + 17, table + tag, true);
   v.setInt16(p + 21, 0x850f, true);
-  v.setInt32(p + 27, 0x848b48 | (t << 19) | sib, true);
-  v.setInt32(p + 31, table + TlbField.ADDEND, true);
-  asm.p = p + 35;
+  asm.p = p + 27;
   return p + 23;
 }
 
