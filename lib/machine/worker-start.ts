@@ -14,8 +14,8 @@ export interface WorkerStart {
   arch: ArchName | null;
 }
 
-/** Added to the nice value of threads that only help. */
-const HELPERS_NICE = 10;
+/** Added to the nice value of threads that only help. More, and beside other processes the optimised code that the guest's thread waits for comes late. */
+const HELPERS_NICE = 5;
 
 let spare: Worker | null = null;
 
