@@ -11,7 +11,7 @@ const debianRiscv64 = () => debianKernel('linux-image-riscv64:riscv64', 'trixie'
  * Nice to have: guests of other architectures need `dpkg --add-architecture i386` (arm64), which takes root; the big kernel is for tests
  * of old disks.
  */
-const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'initramfsUsb', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64', 'kernelRiscv64Debian', 'initramfsRiscv64Debian']);
+const OPTIONAL = new Set(['kernel386', 'initramfs386', 'kernelGeneric', 'initramfsStorage', 'initramfsDesk', 'initramfsUsb', 'kernelArm64', 'initramfsArm64', 'initramfsArm64Modules', 'grubArm64', 'kernelRiscv64', 'initramfsRiscv64', 'kernelRiscv64Debian', 'initramfsRiscv64Debian', 'uefiRiscv64', 'grubRiscv64']);
 
 /** Of an older kernel (6.1), as Debian 12 has no riscv64; the guest set has a kernel and an initramfs with busybox. */
 function fromGuestSet(name) {
@@ -39,6 +39,9 @@ for (const [what, get] of [
   ['initramfsRiscv64', () => fromGuestSet('initramfs-riscv64.cpio.gz')],
   ['kernelRiscv64Debian', debianRiscv64],
   ['initramfsRiscv64Debian', () => busyboxInitramfs({ arch: 'riscv64', suite: 'trixie', kernel: debianRiscv64(), modules: VIRTIO_MODULES })],
+  // edk2 for RISC-V, where its package is not installed, and GRUB's modules: a folder.
+  ['uefiRiscv64', () => join(debianPackage('qemu-efi-riscv64', 'riscv64', 'trixie'), 'usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd')],
+  ['grubRiscv64', () => join(debianPackage('grub-efi-riscv64-bin', 'riscv64', 'trixie'), 'usr/lib/grub/riscv64-efi')],
 ]) {
   try {
     found[what] = get();

@@ -2,7 +2,7 @@
  * The `virt` board for RISC-V: its address map is the one that kernels, firmware and tests know from QEMU's machine of that name.
  */
 import { readFileSync } from 'node:fs';
-import { FdtNode, parseFdt } from '../boot/fdt.js';
+import { buildFdt, FdtNode, parseFdt } from '../boot/fdt.js';
 import { loadTreeBoot, type TreeBooted } from '../boot/linux-image.js';
 import type { Device } from '../devices/device.js';
 import type { ScreenSource } from '../display/screen-source.js';
@@ -25,9 +25,11 @@ import { addRiscvIrq, type RiscvIrq } from './parts/aia.js';
 import { BusParts } from './parts/bus-parts.js';
 import { addDisks } from './parts/disks.js';
 import type { Drive } from './parts/drive.js';
+import { addKernelItems } from './parts/firmware.js';
 import { addNets, type NetConnection } from './parts/net.js';
 import { addDeviceOptions } from './parts/extras.js';
 import { addPcie, type PcieMap, pcieNode } from './parts/pcie.js';
+import { addVirtFlash } from './parts/rom.js';
 
 /** Where things are. */
 const enum At {
@@ -44,6 +46,8 @@ const enum At {
   FW_CFG = 0x1010_0000,
   RAM = 0x8000_0000,
 }
+/** Two chips: code, then variables. */
+const FLASH = { base: 0x2000_0000, bytes: 0x200_0000 };
 const PCIE: PcieMap = {
   ecam: { base: 0x3000_0000, bytes: 0x1000_0000 },
   pio: { base: 0x300_0000, bytes: 0x1_0000 },
@@ -54,6 +58,8 @@ const enum Source { VIRTIO = 1, UART = 10, RTC = 11, PCIE = 32 }
 const UART_HZ = 3_686_400;
 /** Firmware and its heap: where kernels of 2 MiB alignment begin. */
 const FIRMWARE_BYTES = 0x20_0000;
+/** Where firmware in flash finds the device tree: this far below the end of RAM, or of its first 2 GiB. */
+const TREE_BYTES = 0x20_0000;
 const PAGE = 4096;
 
 /** Registers and bits of the serial port that a look at it needs. */
@@ -84,6 +90,10 @@ export class VirtRiscvBoard implements Board {
   private readonly p: BusParts;
   private readonly uart: Uart16550;
   readonly irq: RiscvIrq;
+  /** The machine itself is the SBI: no code runs in M-mode. */
+  readonly ownSbi: boolean;
+  /** OpenSBI's file, or null. */
+  private readonly openSbi: string | null;
   private readonly rom: { offset: number };
   /** Takes the page of `tohost` out of the way, once a program that has it was loaded. */
   private htif: Htif | null = null;
@@ -93,6 +103,9 @@ export class VirtRiscvBoard implements Board {
     this.devices = p.devices;
     const m = p.memory;
     const { config } = host;
+    const fw = config.firmware;
+    this.openSbi = fw?.kind === 'opensbi' ? fw.code : (fw?.sbi ?? null);
+    this.ownSbi = fw !== null && this.openSbi === null;
     const line = (hart: number, bit: Irq): { set(on: boolean): void } => ({ set: (on) => host.setLines(hart, bit, on) });
     const harts = Array.from({ length: config.cpus }, (_, i) => i);
     this.rom = { offset: host.extraRam(At.MROM_BYTES + PAGE) };
@@ -119,7 +132,9 @@ export class VirtRiscvBoard implements Board {
     addDisks(p);
     addNets(p);
     addDeviceOptions(p);
-    if (config.kernel !== null) p.fw.addString(FwCfgKey.CMDLINE_DATA, config.append);
+    addVirtFlash(p, FLASH);
+    if (fw?.kind === 'uefi') addKernelItems(p);
+    else p.fw.addString(FwCfgKey.CMDLINE_DATA, config.append);
   }
 
   get pci(): PciBus {
@@ -166,20 +181,32 @@ export class VirtRiscvBoard implements Board {
   /** Devices in their reset state, firmware and kernel in memory. */
   reset(): RiscvStart {
     for (const d of this.devices) d.reset();
+    if (this.ownSbi) this.irq.handOver();
+    const { openSbi } = this;
+    if (openSbi !== null && !this.host.memory.writeFrom(At.RAM, readFileSync(openSbi))) throw new UsageError(`--firmware: ${openSbi} does not fit into memory (--memory)`);
+    const booted = this.host.config.firmware?.kind === 'uefi' ? this.flashBoot() : this.kernelBoot();
+    this.addHtif(booted);
+    this.writeRom(openSbi === null ? booted.entry : At.RAM, booted);
+    return { pc: At.MROM, supervisor: this.ownSbi ? { entry: booted.entry, tree: booted.dtb } : null };
+  }
+
+  private kernelBoot(): TreeBooted {
     const { config, memory } = this.host;
-    if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one on riscv64 so far');
-    const ours = config.firmware?.kind === 'sbi';
-    if (ours) this.irq.handOver();
-    const firmware = config.firmware === null || ours ? null : readFileSync(config.firmware.code);
-    if (firmware !== null && !memory.writeFrom(At.RAM, firmware)) throw new UsageError(`--firmware: ${config.firmware!.code} does not fit into memory (--memory)`);
-    const booted = loadTreeBoot({
+    if (config.kernel === null) throw new UsageError('--kernel: machine virt needs one, or UEFI firmware');
+    return loadTreeBoot({
       // Kernels without a header are linked for where OpenSBI would leave room.
       memory, ram: { base: At.RAM, bytes: config.memory }, kernel: config.kernel, initrd: config.initrd, append: config.append,
       firmwareBytes: config.firmware === null ? 0 : FIRMWARE_BYTES, flatOffset: 0, tree: this.tree(),
     });
-    this.addHtif(booted);
-    this.writeRom(firmware === null ? booted.entry : At.RAM, booted);
-    return { pc: At.MROM, supervisor: ours ? { entry: booted.entry, tree: booted.dtb } : null };
+  }
+
+  /** UEFI begins in S-mode at the start of its flash. */
+  private flashBoot(): TreeBooted {
+    const { config, memory } = this.host;
+    const tree = buildFdt(this.tree());
+    const dtb = At.RAM + Math.min(config.memory, 0x8000_0000) - TREE_BYTES;
+    if (tree.length > TREE_BYTES || !memory.writeFrom(dtb, tree)) throw new UsageError('--memory: too small for the device tree');
+    return { entry: FLASH.base, dtb, elf: null };
   }
 
   /**
@@ -238,6 +265,7 @@ export class VirtRiscvBoard implements Board {
         .cells('riscv,cboz-block-size', 64);
       cpu.node('interrupt-controller').cells('#interrupt-cells', 1).flag('interrupt-controller').text('compatible', 'riscv,cpu-intc').cells('phandle', Phandle.CPU + i);
     }
+    if (config.firmware?.kind === 'uefi') root.node(`flash@${FLASH.base.toString(16)}`).text('compatible', 'cfi-flash').cells64('reg', FLASH.base, FLASH.bytes, FLASH.base + FLASH.bytes, FLASH.bytes).cells('bank-width', 4);
     this.soc(root);
     root.node('poweroff').text('compatible', 'syscon-poweroff').cells('regmap', Phandle.TEST).cells('offset', 0).cells('value', 0x5555);
     root.node('reboot').text('compatible', 'syscon-reboot').cells('regmap', Phandle.TEST).cells('offset', 0).cells('value', 0x7777);
@@ -251,7 +279,7 @@ export class VirtRiscvBoard implements Board {
     const interrupt = (n: FdtNode, source: number): FdtNode => n.cells('interrupts', ...this.irq.cells(source)).cells('interrupt-parent', Phandle.IRQ);
     const each = (...numbers: number[]): number[] => Array.from({ length: config.cpus }, (_, i) => numbers.flatMap((n) => [Phandle.CPU + i, n])).flat();
     device('clint', At.ACLINT, ACLINT_BYTES, 'sifive,clint0', 'riscv,clint0').cells('interrupts-extended', ...each(3, 7));
-    const msi = this.irq.nodes(soc, { irq: Phandle.IRQ, root: Phandle.APLIC_ROOT, machineImsic: Phandle.IMSIC_M, supervisorImsic: Phandle.IMSIC_S, harts: Phandle.CPU }, config.firmware?.kind !== 'sbi');
+    const msi = this.irq.nodes(soc, { irq: Phandle.IRQ, root: Phandle.APLIC_ROOT, machineImsic: Phandle.IMSIC_M, supervisorImsic: Phandle.IMSIC_S, harts: Phandle.CPU }, !this.ownSbi);
     device('test', At.TEST, SIFIVE_TEST_BYTES, 'sifive,test1', 'sifive,test0', 'syscon').cells('phandle', Phandle.TEST);
     interrupt(device('rtc', At.RTC, 0x1000, 'google,goldfish-rtc'), Source.RTC);
     interrupt(device('serial', At.UART, At.UART_BYTES, 'ns16550a'), Source.UART).cells('clock-frequency', UART_HZ);

@@ -18,6 +18,8 @@ export interface FirmwareConfig {
   varsTemplate: string | null;
   /** File that keeps the variables, or null: they are forgotten at the end. */
   vars: string | null;
+  /** RISC-V's UEFI: the OpenSBI below it; null: the machine's own SBI. */
+  sbi?: string | null;
 }
 
 /** Folders that hold firmware: Debian, Fedora, Arch, openSUSE, Homebrew (Apple silicon and Intel), MacPorts, NixOS. */
@@ -78,19 +80,48 @@ export function findAavmf(files: readonly (readonly [string, string | null])[] =
   return { kind: 'uefi', code: there[0], varsTemplate: there[1], vars: null };
 }
 
-/** Largest firmware of ARM boards: half of the flash. */
-const VIRT_FLASH = 0x400_0000;
+/** UEFI for RISC-V: Debian; Fedora; QEMU's own copy. */
+const RISCV_UEFI_FILES: readonly (readonly [string, string])[] = [
+  ['/usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd', '/usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd'],
+  ['/usr/share/edk2/riscv/RISCV_VIRT_CODE.fd', '/usr/share/edk2/riscv/RISCV_VIRT_VARS.fd'],
+  ['/usr/share/qemu/edk2-riscv-code.fd', '/usr/share/qemu/edk2-riscv-vars.fd'],
+  ['/opt/homebrew/share/qemu/edk2-riscv-code.fd', '/opt/homebrew/share/qemu/edk2-riscv-vars.fd'],
+];
 
-/** A UEFI volume for aarch64 that the user names; its variables' template beside it. */
-export function aavmfFile(file: string): FirmwareConfig {
+/** edk2's UEFI for RISC-V's board virt. @throws UsageError if it is not installed */
+export function findRiscvUefi(files: readonly (readonly [string, string])[] = RISCV_UEFI_FILES): FirmwareConfig {
+  const there = files.find((pair) => pair.every((f) => existsSync(f)));
+  if (there === undefined) throw new UsageError('--firmware: edk2, UEFI for riscv64, is not installed (Debian: apt install qemu-efi-riscv64); name a file with --firmware FILE');
+  return { kind: 'uefi', code: there[0], varsTemplate: there[1], vars: null };
+}
+
+/** The file begins with a UEFI firmware volume. False for one that cannot be read: whoever loads it will say so. */
+export function isUefiVolume(file: string): boolean {
+  const signature = Buffer.alloc(4);
+  try {
+    const fd = openSync(file, 'r');
+    readSync(fd, signature, 0, 4, FV_SIGNATURE);
+    closeSync(fd);
+  } catch {
+    return false;
+  }
+  return signature.toString('latin1') === '_FVH';
+}
+
+/** Largest firmware of the boards virt: half of the flash. */
+const VIRT_FLASH = { aarch64: 0x400_0000, riscv64: 0x200_0000 };
+
+/** A UEFI volume for a board virt that the user names; its variables' template beside it. */
+export function virtFirmwareFile(file: string, arch: keyof typeof VIRT_FLASH): FirmwareConfig {
+  const most = VIRT_FLASH[arch];
   let size: number;
   try {
     size = statSync(file).size;
   } catch (e) {
     throw new UsageError(`--firmware: ${file}: ${(e as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (e as Error).message}`, { cause: e });
   }
-  if (size < ROM_MIN || size > VIRT_FLASH) throw new UsageError(`--firmware: ${file}: UEFI for aarch64 has 64K to 64M, this file has ${size} bytes`);
-  const template = join(dirname(file), basename(file).replace(/CODE/, 'VARS').replace(/\.(ms|snakeoil)\./, '.'));
+  if (size < ROM_MIN || size > most) throw new UsageError(`--firmware: ${file}: UEFI for ${arch} has 64K to ${most >> 20}M, this file has ${size} bytes`);
+  const template = join(dirname(file), basename(file).replace(/CODE/, 'VARS').replace(/-code\./, '-vars.').replace(/\.(ms|snakeoil)\./, '.'));
   return { kind: 'uefi', code: file, varsTemplate: template !== file && existsSync(template) ? template : null, vars: null };
 }
 

@@ -73,7 +73,7 @@ const OPTIONS = {
   cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
-  firmware: { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, aavmf (aarch64), opensbi or sbi (riscv64; sbi is built in), none, or a file' },
+  firmware: { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, aavmf (aarch64), opensbi, sbi or edk2 (riscv64; sbi is built in), none, or a file' },
   'firmware-vars': { type: 'string', describe: 'file that keeps UEFI variables, or none (default: in your data folder, per disk)' },
   debugcon: { type: 'string', default: 'none', describe: "firmware's debug log (ports 402h, E9h): none, stdio (standard error), file:PATH" },
   kernel: { type: 'string', describe: 'boot this kernel (bzImage, ELF with PVH note, multiboot)' },

@@ -4,7 +4,7 @@
  */
 import { existsSync, openSync, closeSync, statSync, accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
-import { aavmfFile, defaultVarsFile, findAavmf, findBios, findOpenSbi, findUefi, firmwareFile, type FirmwareConfig } from '../boot/firmware.js';
+import { defaultVarsFile, findAavmf, findBios, findUefi, firmwareFile, type FirmwareConfig, virtFirmwareFile } from '../boot/firmware.js';
 import { type ArchName, kernelArch } from '../boot/arch.js';
 import { type BootChoice, cdFirmware, diskFirmware, isMicrosoft } from '../boot/image.js';
 import { IMAGE_FORMATS, type ImageFormat } from '../block/formats.js';
@@ -17,6 +17,7 @@ import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 import { type BoardChoice, boardChoice, splitMachine } from './board-choice.js';
 import { type NetConfig, parseNets } from './net-config.js';
+import { chooseRiscvFirmware } from './riscv-firmware.js';
 
 export type { ArchName };
 export type MachineName = 'pc' | 'q35' | 'microvm' | 'virt';
@@ -320,37 +321,30 @@ function chooseFirmware(o: MachineOptions, machine: MachineName, disks: readonly
 }
 
 /** ARM64: kernels need no firmware, as PSCI is built in; disks need UEFI. */
-function chooseAavmf(o: MachineOptions, want: string, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
-  if (want === 'none' || (want === 'auto' && o.kernel !== undefined)) {
-    if (o.kernel === undefined) throw new UsageError('--firmware: none needs --kernel');
-    if (o.firmwareVars !== undefined) throw new UsageError('--firmware-vars: there is no firmware');
+function chooseAavmf(want: string, kernel: boolean, bootable: boolean, notes: string[]): FirmwareConfig | null {
+  if (want === 'none' || (want === 'auto' && kernel)) {
+    if (!kernel) throw new UsageError('--firmware: none needs --kernel');
     return null;
   }
-  if (want === 'auto' && disks.length === 0) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
+  if (want === 'auto' && !bootable) throw new UsageError('boot: nothing to boot (give an image, --disk or --kernel)');
   if (want === 'seabios' || want === 'ovmf') throw new UsageError(`--firmware: '${want}' is for x86_64 (auto, aavmf, none or a file are for aarch64)`);
-  const fw = want === 'auto' || want === 'aavmf' ? findAavmf() : aavmfFile(want);
+  const fw = want === 'auto' || want === 'aavmf' ? findAavmf() : virtFirmwareFile(want, 'aarch64');
   if (want === 'auto') notes.push(`firmware: AAVMF (${fw.code})`);
+  return fw;
+}
+
+/** Firmware of the virt boards. */
+function chooseVirtFirmware(o: MachineOptions, arch: ArchName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
+  const choose = arch === 'aarch64' ? chooseAavmf : chooseRiscvFirmware;
+  const fw = choose(o.firmware ?? 'auto', o.kernel !== undefined, disks.length > 0, notes);
+  if (fw?.kind !== 'uefi') {
+    if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: ${fw === null ? 'there is no firmware' : 'only UEFI firmware has variables'}`);
+    return fw;
+  }
   const disk = disks[0];
   if (o.firmwareVars !== undefined) fw.vars = o.firmwareVars === 'none' ? null : o.firmwareVars;
   else if (disk?.file !== undefined && disk.file !== null && !disk.snapshot && !disk.readonly) fw.vars = defaultVarsFile('virt', fw, disk.file);
   return fw;
-}
-
-const OWN_SBI: FirmwareConfig = { kind: 'sbi', code: '', varsTemplate: null, vars: null };
-
-/** Firmware of the virt boards. RISC-V: OpenSBI below the kernel, or the machine's own SBI; none: the kernel begins in M-mode. */
-function chooseVirtFirmware(o: MachineOptions, arch: ArchName, disks: readonly DiskConfig[], notes: string[]): FirmwareConfig | null {
-  const want = o.firmware ?? 'auto';
-  if (arch === 'aarch64') return chooseAavmf(o, want, disks, notes);
-  if (o.firmwareVars !== undefined) throw new UsageError(`--firmware-vars: the firmware of ${arch} machines has no variables`);
-  if (o.kernel === undefined) throw new UsageError(`boot: nothing to boot (machine virt on ${arch} needs --kernel)`);
-  if (want === 'none') return null;
-  if (want === 'sbi') return OWN_SBI;
-  if (want !== 'auto' && want !== 'opensbi') return { kind: 'opensbi', code: want, varsTemplate: null, vars: null };
-  const fw = findOpenSbi();
-  if (fw === null && want === 'opensbi') throw new UsageError('--firmware: OpenSBI is not installed (Debian: apt install opensbi); name its fw_dynamic.bin with --firmware FILE, or use --firmware sbi');
-  if (want === 'auto') notes.push(fw === null ? 'firmware: the built-in SBI (OpenSBI is not installed)' : `firmware: OpenSBI (${fw.code})`);
-  return fw ?? OWN_SBI;
 }
 
 /** Guest architecture and board. */

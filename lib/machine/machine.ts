@@ -55,7 +55,7 @@ const EXTRA_BYTES = 64 * 1024 * 1024;
 const FLASH_BYTES = 128 * 1024 * 1024;
 
 /** Host memory besides RAM. */
-const extraBytes = (c: MachineConfig): number => EXTRA_BYTES + (c.arch === 'aarch64' && c.firmware !== null ? FLASH_BYTES : 0);
+const extraBytes = (c: MachineConfig): number => EXTRA_BYTES + (c.arch !== 'x86_64' && c.firmware?.kind === 'uefi' ? FLASH_BYTES : 0);
 /** Time slice of a CPU when several want to run, ns. */
 const SLICE_NS = 1_000_000;
 /** The same, and the number of rounds, after one has sent another an interrupt. */

@@ -29,6 +29,9 @@ export interface Guests {
   /** Debian 13's kernel for RISC-V, which has drivers for AIA, and busybox with virtio drivers for it. */
   kernelRiscv64Debian?: string;
   initramfsRiscv64Debian?: string;
+  /** edk2 for RISC-V (its code; the variables' template is beside it), and GRUB's modules. */
+  uefiRiscv64?: string;
+  grubRiscv64?: string;
 }
 
 const LIST = fileURLToPath(new URL('../../.demo/guests.json', import.meta.url));

@@ -59,7 +59,7 @@ function build(env: GuestEnv): Guest {
     );
   });
   for (const c of cpus) c.onPause = () => cpus.some((other) => other !== c && !other.halted);
-  const sbi = config.firmware?.kind === 'sbi' ? new Sbi(cpus, { ...env.board, hurryTo: (i) => env.hurryTo(i), write: (b) => env.board.serialOutput(b), read: () => board.serialByte() }) : null;
+  const sbi = board.ownSbi ? new Sbi(cpus, { ...env.board, hurryTo: (i) => env.hurryTo(i), write: (b) => env.board.serialOutput(b), read: () => board.serialByte() }) : null;
   const reset = (): void => {
     const { pc, supervisor } = board.reset();
     for (const c of cpus) c.reset(pc, 0);

@@ -394,7 +394,7 @@ describe('TLB', () => {
     mmu.read8(0x70_0000, 0, Mmu.USER);
     mmu.read8(0x60_1000, 0, Mmu.USER);
     expect(m.tlb(Mmu.USER, other)).toMatchObject({ r: true, page: 0x30_0000 });
-    expect(m.tlb(Mmu.USER, 0x60_5000).r).toBe(true);
+    expect(m.tlb(Mmu.USER, 0x60_6000).r).toBe(true);
   });
 
   it('finds the write tags of a page that is mapped twice, and three times', () => {
