@@ -27,8 +27,9 @@ function entry(): URL {
   if (made === undefined) return modules;
   // In a checkout the compiler may have been there since.
   const checkout = existsSync(fileURLToPath(new URL('../../tsconfig.json', import.meta.url)));
-  const newer = (name: string): boolean => statSync(new URL(name, import.meta.url)).mtimeMs > made;
-  return checkout && ['./worker-entry.js', './program.js'].some(newer) ? modules : script;
+  const newer = (name: string): boolean => (statSync(new URL(name, import.meta.url), { throwIfNoEntry: false })?.mtimeMs ?? 0) > made;
+  // The compiler's notes are written last, if there are any.
+  return checkout && ['../.tsbuildinfo', './worker-entry.js', './program.js'].some(newer) ? modules : script;
 }
 
 function start(arch: ArchName | null): Worker {
