@@ -17,6 +17,7 @@ import type { PciBus } from '../devices/pci/pci.js';
 import { Uart16550 } from '../devices/serial/uart16550.js';
 import { VIRTIO_MMIO_BYTES, VirtioMmio } from '../devices/virtio/mmio-transport.js';
 import { isaExtensions, isaString } from '../engine/guest/riscv/guest.js';
+import { parseRiscvCpu } from '../engine/guest/riscv/model.js';
 import { TIMEBASE_HZ } from '../engine/guest/riscv/cpu.js';
 import { Irq } from '../engine/guest/riscv/defs.js';
 import { UsageError } from '../errors.js';
@@ -250,6 +251,7 @@ export class VirtRiscvBoard implements Board {
     root.node(`memory@${At.RAM.toString(16)}`).text('device_type', 'memory').cells64('reg', At.RAM, config.memory);
     const cpus = root.node('cpus').cells('#address-cells', 1).cells('#size-cells', 0).cells('timebase-frequency', TIMEBASE_HZ);
     const imsic = this.irq.imsics !== null;
+    const vector = parseRiscvCpu(config.cpu).vlen !== undefined;
     for (let i = 0; i < config.cpus; i++) {
       const cpu = cpus
         .node(`cpu@${i}`)
@@ -257,9 +259,9 @@ export class VirtRiscvBoard implements Board {
         .cells('reg', i)
         .text('status', 'okay')
         .text('compatible', 'riscv')
-        .text('riscv,isa', isaString(imsic))
+        .text('riscv,isa', isaString(imsic, vector))
         .text('riscv,isa-base', 'rv64i')
-        .text('riscv,isa-extensions', ...isaExtensions(imsic))
+        .text('riscv,isa-extensions', ...isaExtensions(imsic, vector))
         .text('mmu-type', 'riscv,sv57')
         .cells('riscv,cbom-block-size', 64)
         .cells('riscv,cboz-block-size', 64);

@@ -3,6 +3,7 @@
  * not been read when it is needed is read then and there, and what nobody asked for is forgotten after a while.
  */
 import { closeSync, read } from 'node:fs';
+import { payloadMemory } from './segment.js';
 
 /** Most bytes that are read ahead at a time: a boot of Linux needs 30 MB. */
 export const MOST_AHEAD = 40 << 20;
@@ -26,7 +27,7 @@ export class ReadAhead {
   begin(what: object, fd: number, at: number, n: number): boolean {
     if (n === 0 || n > this.left) return false;
     this.left -= n;
-    const part: Part = { bytes: Buffer.allocUnsafeSlow(n), done: false };
+    const part: Part = { bytes: payloadMemory(n), done: false };
     this.parts.set(what, part);
     let file = this.open.get(fd);
     if (file === undefined) this.open.set(fd, (file = { reads: 0, close: false }));

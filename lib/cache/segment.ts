@@ -88,9 +88,15 @@ export type ScanEnd =
   /** Something in it is not what its writer wrote, or was written with another key or for another domain. */
   | 'refused';
 
-/** Reads exactly n bytes at `at`, or fewer at the end of the file. */
-function readAt(fd: number, at: number, n: number): Uint8Array {
-  const b = Buffer.allocUnsafeSlow(n);
+/**
+ * Memory for a payload. V8 does not count shared memory as an isolate's: tens of MiB of buffers that come within a second and stay would
+ * make it collect garbage several times and find none.
+ */
+export const payloadMemory = (n: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(n));
+
+/** Reads as many bytes at `at` as b has room for, or fewer at the end of the file. */
+function readAt(fd: number, at: number, b: Uint8Array): Uint8Array {
+  const n = b.length;
   let have = 0;
   while (have < n) {
     const k = readSync(fd, b, have, n - have, at + have);
@@ -108,7 +114,7 @@ export function scanFrames(fd: number, key: Uint8Array, domain: Uint8Array, visi
   let at = 0;
   for (let number = 0; at < size; number++) {
     if (at + HEADER > size) return 'torn';
-    const h = Buffer.from(readAt(fd, at, HEADER).buffer);
+    const h = Buffer.from(readAt(fd, at, new Uint8Array(HEADER)).buffer);
     if (h.length < HEADER) return 'torn';
     const indexBytes = h.readUInt32LE(8);
     const payloadBytes = h.readUInt32LE(12);
@@ -116,7 +122,7 @@ export function scanFrames(fd: number, key: Uint8Array, domain: Uint8Array, visi
     if (indexBytes > MAX_INDEX || payloadBytes > MAX_PAYLOAD || indexBytes % 4 !== 0 || payloadBytes % 4 !== 0) return 'refused';
     const end = at + HEADER + indexBytes + payloadBytes;
     if (end > size) return 'torn';
-    const index = readAt(fd, at + HEADER, indexBytes);
+    const index = readAt(fd, at + HEADER, new Uint8Array(indexBytes));
     if (index.length < indexBytes) return 'torn';
     const want = gmac(key, h.subarray(COVERED, COVERED + NONCE), [concat(domain, h.subarray(0, COVERED), index)]);
     if (!timingSafeEqual(want, h.subarray(COVERED + NONCE, COVERED + NONCE + TAG))) return 'refused';
@@ -131,7 +137,7 @@ export function scanFrames(fd: number, key: Uint8Array, domain: Uint8Array, visi
 
 /** The payload, or null if it is not what was written. `ahead`: its bytes, if they have been read already. */
 export function readPayload(fd: number, key: Uint8Array, f: FrameInfo, ahead: Uint8Array | null = null): Uint8Array | null {
-  const b = ahead ?? readAt(fd, f.payloadAt, f.payloadBytes);
+  const b = ahead ?? readAt(fd, f.payloadAt, payloadMemory(f.payloadBytes));
   if (b.length < f.payloadBytes || !timingSafeEqual(gmac(key, f.nonce, [b]), f.tag)) return null;
   return b;
 }

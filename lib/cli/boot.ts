@@ -21,7 +21,7 @@ export interface BootArgs {
   accel?: string;
   arch: string;
   machine?: string;
-  cpu: string;
+  cpu?: string;
   cpus: string;
   memory: string;
   firmware: string;
@@ -70,7 +70,7 @@ const OPTIONS = {
   accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64, aarch64, riscv64' },
   machine: { type: 'string', describe: 'board: pc, q35, microvm (x86_64; default pc), virt (aarch64, riscv64; virt,aia=aplic-imsic)' },
-  cpu: { type: 'string', default: 'max', describe: "CPU model and features, such as max,-avx2; 'help' lists them" },
+  cpu: { type: 'string', describe: "CPU model and features, such as max,-avx2 (default max; of riscv64 rv64); 'help' lists them (with --arch)" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
   firmware: { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, aavmf (aarch64), opensbi, sbi or edk2 (riscv64; sbi is built in), none, or a file' },
@@ -148,7 +148,18 @@ function listDevices(): void {
   }
 }
 
-function listCpus(): void {
+async function listCpus(arch: string): Promise<void> {
+  if (arch === 'riscv64') {
+    const { RISCV_FEATURES, RISCV_MODELS } = await import('../engine/guest/riscv/model.js');
+    for (const m of RISCV_MODELS) process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
+    process.stdout.write('\nFeatures to switch with ,NAME=VALUE:\n');
+    for (const [name, what] of RISCV_FEATURES) process.stdout.write(`${name.padEnd(16)} ${what}\n`);
+    return;
+  }
+  if (arch === 'aarch64') {
+    process.stdout.write(`${'max'.padEnd(16)} Armv8.2-A with what stock kernels and compilers use beyond it; there are no features to switch\n`);
+    return;
+  }
   for (const m of CPU_MODELS) process.stdout.write(`${m.name.padEnd(16)} ${m.features.trim()}\n`);
   process.stdout.write(`\nFeatures to switch with ,+NAME and ,-NAME:\n${CPU_FEATURES.join(' ')}\n`);
 }
@@ -254,7 +265,7 @@ async function boot(a: BootArgs): Promise<number> {
     return 0;
   }
   if (a.cpu === 'help') {
-    listCpus();
+    await listCpus(a.arch);
     return 0;
   }
   const seconds = a.timeout === undefined ? null : positive(a.timeout, '--timeout', 'a positive number of seconds');

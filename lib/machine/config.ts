@@ -13,6 +13,7 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { resolveShares, type ShareConfig, type ShareOptions } from './share-config.js';
+import { parseRiscvCpu, RISCV_DEFAULT_CPU } from '../engine/guest/riscv/model.js';
 import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
 import { type BoardChoice, boardChoice, splitMachine } from './board-choice.js';
@@ -68,7 +69,7 @@ export interface MachineOptions extends AotOptions {
   arch?: 'auto' | ArchName;
   /** Board, with properties as on the command line: `virt`, `virt,gic-version=2`. */
   machine?: MachineName | `virt,${string}`;
-  /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`. */
+  /** CPU model with feature changes: `max`, `qemu64`, `max,-avx2`; of riscv64 `rv64`, `rv64,v=on`, `max`. Default `max`, of riscv64 `rv64`. */
   cpu?: string;
   /** Number of vCPUs, 1..16. */
   cpus?: number;
@@ -363,6 +364,17 @@ function chooseArch(o: MachineOptions, machine: MachineName | undefined): { arch
   return { arch, machine: machine ?? BOARDS[arch][0]! };
 }
 
+/** CPU model; those of x86 are looked at when the CPUs are made. */
+function chooseCpu(arch: ArchName, asked: string | undefined): string {
+  if (arch === 'riscv64') {
+    const cpu = asked ?? RISCV_DEFAULT_CPU;
+    parseRiscvCpu(cpu);
+    return cpu;
+  }
+  if (arch === 'aarch64' && asked !== undefined && asked !== 'max') throw new UsageError(`--cpu: aarch64 has no model '${asked}' (max is available, without features to switch)`);
+  return asked ?? 'max';
+}
+
 /** Checks options and fills in defaults. @throws UsageError with one line that names the option. */
 export function resolveConfig(o: MachineOptions): MachineConfig {
   const accel = parseAccel(o.accel);
@@ -375,6 +387,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
   if (o.kernel !== undefined) checkFile(o.kernel, '--kernel', false);
   const { machine: wanted, properties } = splitMachine(o.machine);
   const { arch, machine } = chooseArch(o, wanted as MachineName | undefined);
+  const cpu = chooseCpu(arch, o.cpu);
   const board = boardChoice(arch, machine, properties);
   if (o.initrd !== undefined) {
     if (o.kernel === undefined) throw new UsageError('--initrd: needs --kernel');
@@ -403,7 +416,7 @@ export function resolveConfig(o: MachineOptions): MachineConfig {
     arch,
     machine,
     board,
-    cpu: o.cpu ?? 'max',
+    cpu,
     cpus,
     memory: Math.floor(memory / 4096) * 4096,
     kernel: o.kernel ?? null,

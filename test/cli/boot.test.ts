@@ -137,6 +137,10 @@ describe.concurrent('help', () => {
     const c = await run(['boot', '--cpu', 'help']);
     expect(c.status).toBe(0);
     for (const name of ['qemu64', 'max', 'avx2']) expect(c.stdout).toContain(name);
+    const riscv = await run(['boot', '--arch', 'riscv64', '--cpu', 'help']);
+    expect(riscv).toMatchObject({ status: 0, stdout: expect.stringMatching(/^rv64 .*\nmax .*\n[^]*vlen=128\|256/) as string });
+    const arm64 = await run(['boot', '--arch', 'aarch64', '--cpu', 'help']);
+    expect(arm64).toMatchObject({ status: 0, stdout: expect.stringMatching(/^max .*\n$/) as string });
   });
 
   it('says the version', async () => {

@@ -1,6 +1,7 @@
 /*
  * Executes single RV64GC test cases natively (or under qemu-user): reads cases from standard input, writes the state after each to
  * standard output. Layout of a case and of a result: struct state below. Build: riscv64-linux-gnu-gcc -O1 -static -Wl,--no-relax
+ * With -DVLENB=16 (or 32) cases have vector registers of that many bytes.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -25,6 +26,10 @@ struct state {
   uint32_t count, pad; /* words of code */
   uint32_t code[16];
   uint64_t host_x30, leave, host_sp;
+#ifdef VLENB
+  uint64_t vcsr, vl, vtype, vstart;
+  uint8_t v[32 * 32];
+#endif
 };
 
 static sigjmp_buf env;
@@ -73,6 +78,30 @@ static int read_all(void *p, size_t n) {
   return 1;
 }
 
+#ifdef VLENB
+/* Nothing but the test touches vector registers: this file is compiled without them. */
+static void load_vectors(struct state *s) {
+  uint8_t *v = s->v;
+  __asm__ volatile(
+    ".option push\n.option arch, +v\n"
+    " csrw vstart, x0\n vl8re8.v v0, (%0)\n add %0, %0, %1\n vl8re8.v v8, (%0)\n add %0, %0, %1\n vl8re8.v v16, (%0)\n add %0, %0, %1\n vl8re8.v v24, (%0)\n"
+    " csrw vcsr, %2\n vsetvl x0, %3, %4\n csrw vstart, %5\n.option pop\n"
+    : "+r"(v) : "r"(8ul * VLENB), "r"(s->vcsr), "r"(s->vl), "r"(s->vtype), "r"(s->vstart) : "memory");
+}
+
+static void store_vectors(struct state *s) {
+  uint8_t *v = s->v;
+  __asm__ volatile(
+    ".option push\n.option arch, +v\n"
+    " csrr t0, vcsr\n sd t0, 640(%2)\n csrr t0, vl\n sd t0, 648(%2)\n csrr t0, vtype\n sd t0, 656(%2)\n csrr t0, vstart\n sd t0, 664(%2)\n csrw vstart, x0\n"
+    " vs8r.v v0, (%0)\n add %0, %0, %1\n vs8r.v v8, (%0)\n add %0, %0, %1\n vs8r.v v16, (%0)\n add %0, %0, %1\n vs8r.v v24, (%0)\n.option pop\n"
+    : "+r"(v) : "r"(8ul * VLENB), "r"(s) : "t0", "memory");
+}
+#else
+static void load_vectors(struct state *s) { (void)s; }
+static void store_vectors(struct state *s) { (void)s; }
+#endif
+
 static uint64_t next(uint64_t s) { return s * 6364136223846793005ull + 1442695040888963407ull; }
 
 int main(void) {
@@ -111,8 +140,11 @@ int main(void) {
     s->leave = (uint64_t)leave;
     __builtin___clear_cache((char *)(code - 1), (char *)(end + 3));
     int sig = sigsetjmp(env, 1);
-    if (sig == 0) enter(s, code - 1);
-    else __asm__ volatile("fscsr x0");
+    if (sig == 0) {
+      load_vectors(s);
+      enter(s, code - 1);
+      store_vectors(s);
+    } else __asm__ volatile("fscsr x0");
     s->signal = sig;
     if (s->memory) {
       uint64_t sum = 0;

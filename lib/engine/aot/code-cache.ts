@@ -47,7 +47,7 @@ export interface CodeCacheStats {
 
 /** Words of payload after which a chunk is closed. */
 const CHUNK_WORDS = 1 << 18;
-/** Entries after the one found last that are tried before the table: an earlier run met blocks in nearly the same order. */
+/** Entries of earlier runs after the one found last that are tried before the table: they met blocks in nearly the same order. */
 const AHEAD = 6;
 /** Most hot loops that are remembered. */
 const MAX_HOT = 4096;
@@ -171,7 +171,7 @@ export class CodeCache {
     }
     const h = (this.hash = blockHash(offset, mode, blockPrefix(ram, pageOff + offset, PAGE - offset)));
     const { hashes } = this;
-    const end = Math.min(this.last + 1 + AHEAD, this.entries);
+    const end = Math.min(this.last + 1 + AHEAD, this.stats.known);
     for (let n = this.last + 1; n < end; n++) {
       if (hashes[n] !== h || !this.open(n) || !this.matches(ram, pageOff, offset, mode, second)) continue;
       this.last = n;
@@ -351,7 +351,9 @@ export class CodeCache {
     if (this.newHot.length > 0) this.store.writeHot(Int32Array.from(this.newHot));
     this.newHot = [];
     if (this.outIndex.length === 0) return;
-    const payload = this.out.W.slice(0, this.out.n);
+    // Shared memory, so that V8 does not collect garbage for the sake of what stays.
+    const payload = new Int32Array(new SharedArrayBuffer(this.out.n * 4));
+    payload.set(this.out.W.subarray(0, this.out.n));
     this.store.write(Int32Array.from(this.outIndex), payload);
     this.payloads[this.outChunk] = payload;
     this.bytes[this.outChunk] = new Uint8Array(payload.buffer);

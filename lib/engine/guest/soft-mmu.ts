@@ -298,14 +298,15 @@ export abstract class SoftMmu {
   }
 
   /** Byte offset in RAM for a read of n bytes that the TLB covers, or -1. */
-  private hitRead(lo: number, hi: number, idx: number, n: number): number {
+  hitRead(lo: number, hi: number, idx: number, n: number): number {
     const V = this.V;
     const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
     if (V[e] === (lo & ~0xfff) && V[e + 1] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
     return -1;
   }
 
-  private hitWrite(lo: number, hi: number, idx: number, n: number): number {
+  /** The same for a write. */
+  hitWrite(lo: number, hi: number, idx: number, n: number): number {
     const V = this.V;
     const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
     if (V[e + 2] === (lo & ~0xfff) && V[e + 3] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);

@@ -7,7 +7,6 @@ import { Psci } from '../../engine/guest/arm64/psci.js';
 import { A, Mode, flagsToNzcv, mmuIndexOf } from '../../engine/guest/arm64/regs.js';
 import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
-import { UsageError } from '../../errors.js';
 import { arm64Gdb } from './arm64-gdb.js';
 import { usedByKernel } from './used-first.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
@@ -37,8 +36,7 @@ const debug: GuestDebug = {
 const TIMER_PPI = [30, 27, 23];
 
 function build(env: GuestEnv): Guest {
-  const { config, memory, clock } = env;
-  if (config.cpu !== 'max') throw new UsageError(`--cpu: aarch64 has no model '${config.cpu}' (max is available)`);
+  const { memory, clock } = env;
   const cpus: Arm64Cpu[] = [];
   const host: VirtHost = {
     ...env.board,

@@ -3,10 +3,10 @@ import { RISCV_RAM, type RiscvBoardHost, VirtRiscvBoard } from '../../boards/vir
 import { RiscvCpu, TIMEBASE_HZ } from '../../engine/guest/riscv/cpu.js';
 import { Mode, X } from '../../engine/guest/riscv/defs.js';
 import { RISCV_PINNED, riscvHelpers, riscvLifter } from '../../engine/guest/riscv/guest.js';
+import { parseRiscvCpu } from '../../engine/guest/riscv/model.js';
 import { describeRiscvMode, riscvSlotName } from '../../engine/guest/riscv/names.js';
 import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
-import { UsageError } from '../../errors.js';
 import { hex64 } from '../debug/hex.js';
 import { riscvGdb } from './riscv-gdb.js';
 import { Sbi } from './riscv-sbi.js';
@@ -36,7 +36,7 @@ const debug: GuestDebug = {
 
 function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
-  if (config.cpu !== 'max') throw new UsageError(`--cpu: no RISC-V CPU model '${config.cpu}' (max is)`);
+  const { vlen } = parseRiscvCpu(config.cpu);
   const cpus: RiscvCpu[] = [];
   const host: RiscvBoardHost = {
     ...env.board,
@@ -49,11 +49,11 @@ function build(env: GuestEnv): Guest {
   };
   const board = new VirtRiscvBoard(host);
   const helpers = riscvHelpers();
-  const lifter = riscvLifter(helpers);
+  const lifter = riscvLifter(helpers, vlen !== undefined);
   env.states.forEach((state, index) => {
     cpus.push(
       new RiscvCpu({
-        index, state, map: memory, isDevice: (pa) => memory.isDevice(pa), clock, timer: (fire) => env.board.clock.timer(fire), time: () => board.aclint.time(), helpers, lifter, imsic: board.irq.imsics?.[index] ?? null,
+        index, state, map: memory, isDevice: (pa) => memory.isDevice(pa), clock, timer: (fire) => env.board.clock.timer(fire), time: () => board.aclint.time(), helpers, lifter, imsic: board.irq.imsics?.[index] ?? null, vlen,
         log: (m) => env.board.log(m),
       }),
     );
@@ -65,7 +65,7 @@ function build(env: GuestEnv): Guest {
     for (const c of cpus) c.reset(pc, 0);
     if (sbi !== null && supervisor !== null) sbi.boot(supervisor.entry, supervisor.tree);
   };
-  return { cpus, board, reset, resume: reset };
+  return { cpus, board, reset, resume: reset, features: new Set(vlen === undefined ? [] : ['v']) };
 }
 
 export const riscv: GuestArch = {
@@ -76,9 +76,9 @@ export const riscv: GuestArch = {
   pinned: RISCV_PINNED,
   counterPerNs: TIMEBASE_HZ / 1e9,
   debug,
-  translator: () => {
+  translator: (features) => {
     const helpers = riscvHelpers();
-    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers, features.includes('v')), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
   },
   // Firmware, kernel, and at the top of the first 2 GiB device tree and initramfs (boot/linux-image.ts).
   usedFirst: (config) => usedByKernel(config, 0, Math.min(config.memory, 0x8000_0000)),

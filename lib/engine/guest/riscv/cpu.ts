@@ -9,6 +9,7 @@ import { divide } from './divide.js';
 import { Float } from './float.js';
 import { RiscvMmu } from './mmu.js';
 import { Triggers } from './triggers.js';
+import { VectorUnit } from './vector.js';
 
 /** Ticks of `time` per second. */
 export const TIMEBASE_HZ = 10_000_000;
@@ -37,6 +38,8 @@ export interface RiscvCpuOptions {
   lifter: Lifter;
   /** The hart's IMSIC; with it come Smaia and Ssaia. */
   imsic?: HartImsic | null;
+  /** VLEN in bits, 128 or 256: there are vectors. */
+  vlen?: number;
   log?: (message: string) => void;
 }
 
@@ -74,6 +77,8 @@ export class RiscvCpu implements GuestCpu {
   onSbi: (() => void) | null = null;
   private theTrace: RiscvTrace | null = null;
   private shown = 0;
+  /** Null without the extension V. */
+  readonly vector: VectorUnit | null;
   readonly csr: Csrs;
   /** Null without an IMSIC. */
   readonly aia: Aia | null;
@@ -102,6 +107,7 @@ export class RiscvCpu implements GuestCpu {
     this.clock = o.clock;
     this.time = o.time;
     this.log = o.log ?? ((): void => undefined);
+    this.vector = o.vlen === undefined ? null : new VectorUnit(this, o.vlen >> 3);
     this.csr = new Csrs(this);
     this.aia = o.imsic ? new Aia(this, o.imsic) : null;
     this.mmu = new RiscvMmu(this);
@@ -140,6 +146,7 @@ export class RiscvCpu implements GuestCpu {
     const V = this.V;
     V.fill(0, Slot.GPR * 2, Slot.X_CALL * 2);
     V.fill(0, X.F * 2, (X.F + 32) * 2);
+    this.vector?.reset();
     V[X.RES_ADDR * 2] = V[X.RES_ADDR * 2 + 1] = -1;
     V[Slot.MXCSR * 2] = 0x1f80;
     V[Slot.PENDING * 2] = 0;

@@ -38,6 +38,7 @@ export const SD_HI = 0x8000_0000 | 0;
 /** RV64 with A C D F I M S U. */
 const MISA_LO = (1 << 0) | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 8) | (1 << 12) | (1 << 18) | (1 << 20);
 const MISA_HI = 0x8000_0000 | 0;
+const MISA_V = 1 << 21;
 const HPM = 29;
 /** mcountinhibit. */
 export const INHIBIT_IR = 4;
@@ -69,10 +70,13 @@ export class Csrs {
   /** Somebody has asked for the number of instructions: from now on they are counted. */
   counting = false;
 
+  /** mstatus.VS, if there are vectors. */
+  private readonly vs: number;
   private readonly V: Int32Array;
 
   constructor(private readonly cpu: RiscvCpu) {
     this.V = cpu.V;
+    this.vs = cpu.vector === null ? 0 : Ms.VS;
   }
 
   get mstatus(): number {
@@ -194,6 +198,7 @@ export class Csrs {
     const { priv } = this.cpu;
     if (priv < ((n >>> 8) & 3) || (write && n >>> 10 === 3)) return false;
     if (n <= Csr.FCSR) return (this.mstatus & Ms.FS) !== 0;
+    if (n <= Csr.VCSR || (n >= Csr.VL && n <= Csr.VLENB)) return n !== Csr.SEED && (this.mstatus & this.vs) !== 0;
     if (n === Csr.SATP) return priv !== Priv.S || !(this.mstatus & Ms.TVM);
     if (n === Csr.STIMECMP) return priv === Priv.M || (this.stce && (this.plain(Csr.MCOUNTEREN) & 2) !== 0);
     if (n >= Csr.CYCLE && n <= Csr.HPMCOUNTER31) {
@@ -208,14 +213,14 @@ export class Csrs {
     if (!this.permitted(n, write)) return false;
     const p = PLAIN_AT[n]!;
     if (p >= 0) return this.set(this.plain(n as Csr), this.plainHigh(n as Csr));
-    const dirty = (this.mstatus & Ms.FS) === Ms.FS ? SD_HI : 0;
+    const dirty = (this.mstatus & Ms.FS) === Ms.FS || (this.mstatus & Ms.VS) === Ms.VS ? SD_HI : 0;
     switch (n as Csr) {
       case Csr.FFLAGS: return this.set(this.cpu.fflags, 0);
       case Csr.FRM: return this.set(this.frm, 0);
       case Csr.FCSR: return this.set(this.cpu.fflags | (this.frm << 5), 0);
       case Csr.MSTATUS: return this.set(this.mstatus, MSTATUS_HI | dirty);
-      case Csr.SSTATUS: return this.set(this.mstatus & SSTATUS, SSTATUS_HI | dirty);
-      case Csr.MISA: return this.set(MISA_LO, MISA_HI);
+      case Csr.SSTATUS: return this.set(this.mstatus & (SSTATUS | this.vs), SSTATUS_HI | dirty);
+      case Csr.MISA: return this.set(MISA_LO | (this.vs === 0 ? 0 : MISA_V), MISA_HI);
       case Csr.MEDELEG: return this.set(this.medeleg, 0);
       case Csr.MIDELEG: return this.set(this.mideleg, 0);
       case Csr.MIE: return this.set(this.mie, 0);
@@ -237,6 +242,7 @@ export class Csrs {
   }
 
   private readRange(n: number): boolean {
+    if ((n >= Csr.VSTART && n <= Csr.VCSR) || (n >= Csr.VL && n <= Csr.VLENB)) return this.cpu.vector !== null && this.cpu.vector.read(n) && this.set(this.cpu.vector.lo, this.cpu.vector.hi);
     if (n >= Csr.PMPCFG0 && n <= Csr.PMPCFG15) {
       if (n & 1) return false;
       const { cfg } = this.cpu.mmu.pmp;
@@ -277,10 +283,10 @@ export class Csrs {
         this.setFrm((lo >>> 5) & 7);
         break;
       case Csr.MSTATUS:
-        this.writeStatus(lo, MSTATUS, true);
+        this.writeStatus(lo, MSTATUS | this.vs, true);
         break;
       case Csr.SSTATUS:
-        this.writeStatus(lo, SSTATUS, false);
+        this.writeStatus(lo, SSTATUS | this.vs, false);
         break;
       case Csr.MEDELEG:
         this.medeleg = lo & MEDELEG;
@@ -325,6 +331,9 @@ export class Csrs {
         break;
       case Csr.MINSTRET:
         this.writeInstret(lo, hi);
+        break;
+      case Csr.VSTART: case Csr.VXSAT: case Csr.VXRM: case Csr.VCSR:
+        this.cpu.vector!.write(n, lo);
         break;
       default:
         if (!this.cpu.triggers.write(n, lo, hi) && this.cpu.aia?.write(n, lo, hi) !== true) this.writePmp(n, lo, hi);

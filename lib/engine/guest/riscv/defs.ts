@@ -23,8 +23,16 @@ export const enum X {
   STVEC = 73,
   /** First of the registers that only hold bits (csr.ts, PLAIN). */
   CSR = 74,
+  /** Vector CSRs. vtype: vill in the high word. */
+  VSTART = 120,
+  VL = 121,
+  VTYPE = 122,
+  VXSAT = 123,
+  VXRM = 124,
   /** Floating-point register f0; f1..f31 follow. Plain 64-bit slots. */
   F = 256,
+  /** Vector register v0; v1..v31 follow, VLENB bytes each (up to 32). */
+  V = 384,
 }
 export const xreg = (r: number): number => Slot.GPR + r;
 export const freg = (r: number): number => X.F + r;
@@ -68,12 +76,12 @@ export const S_IRQS: number = Irq.SSI | Irq.STI | Irq.SEI;
 
 /** mstatus, low word. */
 export const enum Ms {
-  SIE = 1 << 1, MIE = 1 << 3, SPIE = 1 << 5, UBE = 1 << 6, MPIE = 1 << 7, SPP = 1 << 8, MPP_SHIFT = 11, MPP = 3 << 11, FS_SHIFT = 13, FS = 3 << 13, XS = 3 << 15,
+  SIE = 1 << 1, MIE = 1 << 3, SPIE = 1 << 5, UBE = 1 << 6, MPIE = 1 << 7, SPP = 1 << 8, VS = 3 << 9, MPP_SHIFT = 11, MPP = 3 << 11, FS_SHIFT = 13, FS = 3 << 13, XS = 3 << 15,
   MPRV = 1 << 17, SUM = 1 << 18, MXR = 1 << 19, TVM = 1 << 20, TW = 1 << 21, TSR = 1 << 22,
 }
 
 export const enum Csr {
-  FFLAGS = 0x001, FRM = 0x002, FCSR = 0x003, SEED = 0x015,
+  FFLAGS = 0x001, FRM = 0x002, FCSR = 0x003, VSTART = 0x008, VXSAT = 0x009, VXRM = 0x00a, VCSR = 0x00f, SEED = 0x015,
   SSTATUS = 0x100, SIE = 0x104, STVEC = 0x105, SCOUNTEREN = 0x106, SENVCFG = 0x10a, SSCRATCH = 0x140, SEPC = 0x141, SCAUSE = 0x142, STVAL = 0x143, SIP = 0x144,
   STIMECMP = 0x14d, SATP = 0x180,
   MSTATUS = 0x300, MISA = 0x301, MEDELEG = 0x302, MIDELEG = 0x303, MIE = 0x304, MTVEC = 0x305, MCOUNTEREN = 0x306, MENVCFG = 0x30a, MCOUNTINHIBIT = 0x320,
@@ -81,7 +89,7 @@ export const enum Csr {
   PMPCFG0 = 0x3a0, PMPCFG15 = 0x3af, PMPADDR0 = 0x3b0, PMPADDR63 = 0x3ef, MSECCFG = 0x747,
   TSELECT = 0x7a0, TDATA1 = 0x7a1, TDATA2 = 0x7a2, TDATA3 = 0x7a3, TINFO = 0x7a4,
   MCYCLE = 0xb00, MINSTRET = 0xb02, MHPMCOUNTER3 = 0xb03, MHPMCOUNTER31 = 0xb1f,
-  CYCLE = 0xc00, TIME = 0xc01, INSTRET = 0xc02, HPMCOUNTER3 = 0xc03, HPMCOUNTER31 = 0xc1f,
+  CYCLE = 0xc00, TIME = 0xc01, INSTRET = 0xc02, HPMCOUNTER3 = 0xc03, HPMCOUNTER31 = 0xc1f, VL = 0xc20, VTYPE = 0xc21, VLENB = 0xc22,
   SISELECT = 0x150, SIREG = 0x151, STOPEI = 0x15c, STOPI = 0xdb0, MVIEN = 0x308, MVIP = 0x309, MISELECT = 0x350, MIREG = 0x351, MTOPEI = 0x35c, MTOPI = 0xfb0,
   MVENDORID = 0xf11, MARCHID = 0xf12, MIMPID = 0xf13, MHARTID = 0xf14, MCONFIGPTR = 0xf15,
 }

@@ -17,22 +17,26 @@ const RISCV_EXTENSIONS: readonly string[] = [
 /** Of harts with an IMSIC; in the order of ISA strings they come before Sstc. */
 const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
 
-/** riscv,isa-extensions of the device tree. @param imsic the harts have one */
-export function isaExtensions(imsic: boolean): readonly string[] {
-  const at = RISCV_EXTENSIONS.indexOf('sstc');
-  return imsic ? [...RISCV_EXTENSIONS.slice(0, at), ...AIA_EXTENSIONS, ...RISCV_EXTENSIONS.slice(at)] : RISCV_EXTENSIONS;
+/** riscv,isa-extensions of the device tree. @param imsic the harts have one @param vector they have vectors */
+export function isaExtensions(imsic: boolean, vector: boolean): readonly string[] {
+  const first = RISCV_EXTENSIONS.indexOf('sstc');
+  const all = [...RISCV_EXTENSIONS.slice(0, first), ...(imsic ? AIA_EXTENSIONS : []), ...RISCV_EXTENSIONS.slice(first)];
+  // The last of the single letters.
+  if (vector) all.splice(all.indexOf('c') + 1, 0, 'v');
+  return all;
 }
 
 /** riscv,isa of the device tree. */
-export function isaString(imsic: boolean): string {
-  const all = isaExtensions(imsic);
+export function isaString(imsic: boolean, vector: boolean): string {
+  const all = isaExtensions(imsic, vector);
   return [`rv64${all.filter((e) => e.length === 1).join('')}`, ...all.filter((e) => e.length > 1)].join('_');
 }
 
 const INSTRUCTIONS: ReadonlySet<Ext> = new Set<Ext>(['i', 'm', 'a', 'f', 'd', 'zba', 'zbb', 'zbs', 'zbc', 'zicbom', 'zicboz', 'zbkb', 'zbkx', 'zbkc', 'zknd', 'zkne', 'zknh', 'svinval', 'zicond']);
 
-export function riscvLifter(helpers: HelperRegistry<RiscvCpu>): RiscvLifter {
-  return new RiscvLifter(helpers, INSTRUCTIONS);
+/** @param vector the CPU has vectors */
+export function riscvLifter(helpers: HelperRegistry<RiscvCpu>, vector = false): RiscvLifter {
+  return new RiscvLifter(helpers, vector ? new Set<Ext>([...INSTRUCTIONS, 'v']) : INSTRUCTIONS);
 }
 
 const x = (r: number): number => Slot.GPR + r;

@@ -183,6 +183,7 @@ export function riscvHelpers(): HelperRegistry<RiscvCpu> {
     brev8(V(cpu, a), H(cpu, a));
     return store(cpu, dst);
   });
+  r.define('vector', (cpu, dst, a, b, _c, insn) => cpu.vector!.execute(insn, dst, a, b));
   return r;
 }
 

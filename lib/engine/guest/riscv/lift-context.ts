@@ -7,7 +7,7 @@ import { freg, Mode, Ms, Priv, X, xreg } from './defs.js';
 
 /** Helpers that the lifter calls, by name; the registry must define them all. */
 export const HELPER_NAMES = [
-  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'pause', 'sfence_vma', 'csr', 'csr_rare', 'fp_off', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8',
+  'illegal', 'unknown', 'ecall', 'ebreak', 'mret', 'sret', 'wfi', 'pause', 'sfence_vma', 'csr', 'csr_rare', 'fp_off', 'fs_dirty', 'cbo', 'fp', 'fop', 'clmul', 'xperm', 'aes64', 'brev8', 'vector',
 ] as const;
 export type HelperName = (typeof HELPER_NAMES)[number];
 
@@ -18,6 +18,8 @@ export class LiftContext {
   insn = 0;
   /** The instruction as it lies in memory. */
   raw = 0;
+  /** mstatus.VS, if the CPU has vectors. */
+  vs = 0;
   /** Instructions of the block that X.INSTRET does not have yet. */
   uncounted = 0;
   /** Register that a LUI of this block has set and nothing since (0: none), and its value. */

@@ -84,6 +84,15 @@ function clearedSoon(c: LiftContext): boolean {
   return false;
 }
 
+/** Temporary that is 0 if a field of mstatus says Dirty. */
+function notDirty(c: LiftContext, status: number, field: number): number {
+  const { b } = c;
+  const [f, t] = [b.temp(), b.temp()];
+  b.alu(Op.AND, 2, f, status, b.k(field));
+  b.alu(Op.XOR, 2, t, f, b.k(field));
+  return t;
+}
+
 function sstatus(c: LiftContext, priv: Priv): boolean {
   // With floating point in use FS decides the mode.
   if (priv !== Priv.S || (c.mode & Mode.FP) !== 0) return false;
@@ -104,13 +113,14 @@ function sstatus(c: LiftContext, priv: Priv): boolean {
   }
   if (writes && kind !== Kind.WRITE && known !== -1 && (known & Ms.MXR) !== 0) return false;
   const old = b.temp();
-  b.alu(Op.AND, 2, old, X.MSTATUS, b.k(SSTATUS));
+  const mask = SSTATUS | c.vs;
+  b.alu(Op.AND, 2, old, X.MSTATUS, b.k(mask));
   let mode = c.mode;
   let opens = NONE;
   if (writes) {
     const [value, rest, next] = [b.temp(), b.temp(), b.temp()];
-    b.alu(Op.AND, 2, value, combine(c, kind, old, operand), b.k(SSTATUS));
-    b.alu(Op.AND, 2, rest, X.MSTATUS, b.k(~SSTATUS));
+    b.alu(Op.AND, 2, value, combine(c, kind, old, operand), b.k(mask));
+    b.alu(Op.AND, 2, rest, X.MSTATUS, b.k(~mask));
     b.alu(Op.OR, 2, next, rest, value);
     if (kind === Kind.WRITE || known === -1) {
       const [diff, rare] = [b.temp(), b.temp()];
@@ -128,11 +138,14 @@ function sstatus(c: LiftContext, priv: Priv): boolean {
     b.mov(2, X.MSTATUS, next);
   }
   if (c.rdNum !== 0) {
-    const [off, wide] = [b.temp(), b.temp()];
-    // SD: FS is Dirty.
-    b.alu(Op.AND, 2, off, old, b.k(Ms.FS));
-    const clean = b.temp();
-    b.alu(Op.XOR, 2, clean, off, b.k(Ms.FS));
+    const wide = b.temp();
+    // SD: FS is Dirty, or VS.
+    let clean = notDirty(c, old, Ms.FS);
+    if (c.vs !== 0) {
+      const both = b.temp();
+      b.alu3(Op.SELNZ, 2, both, clean, notDirty(c, old, Ms.VS), b.k(0));
+      clean = both;
+    }
     b.alu3(Op.SELNZ, 2, wide, clean, b.k64(0, SSTATUS_HI), b.k64(0, SSTATUS_HI | SD_HI));
     b.alu(Op.OR, 3, c.rd, old, wide);
   }

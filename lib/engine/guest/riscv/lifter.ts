@@ -2,11 +2,12 @@
 import { type CodeWindow, type Lifter, LiftResult } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import type { IrBuilder } from '../../ir/builder.js';
-import { Mode } from './defs.js';
+import { Mode, Ms } from './defs.js';
 import { HELPER_NAMES, type HelperName, LiftContext } from './lift-context.js';
 import { FLOAT_ROWS } from './lift-float.js';
 import { INTEGER_ROWS } from './lift-int.js';
 import { SYSTEM_ROWS } from './lift-system.js';
+import { VECTOR_ROWS } from './lift-vector.js';
 import { expand } from './rvc.js';
 import { type Ext, InsnTable, type Row } from './table.js';
 
@@ -18,7 +19,7 @@ const LUI = 0x37;
 const JUMPS: ReadonlySet<number> = new Set([0x63, 0x67, 0x6f]);
 
 /** Every instruction there is. */
-export const ALL_ROWS: readonly Row[] = [...SYSTEM_ROWS, ...INTEGER_ROWS, ...FLOAT_ROWS];
+export const ALL_ROWS: readonly Row[] = [...SYSTEM_ROWS, ...INTEGER_ROWS, ...FLOAT_ROWS, ...VECTOR_ROWS];
 
 export class RiscvLifter implements Lifter {
   readonly context: LiftContext;
@@ -29,6 +30,7 @@ export class RiscvLifter implements Lifter {
     const ids = {} as Record<HelperName, number>;
     for (const name of HELPER_NAMES) ids[name] = registry.id(name);
     this.context = new LiftContext(ids);
+    if (extensions.has('v')) this.context.vs = Ms.VS;
     this.table = new InsnTable(ALL_ROWS.filter((r) => r.ext.some((e) => extensions.has(e))));
   }
 
