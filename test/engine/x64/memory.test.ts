@@ -116,6 +116,51 @@ describe.skipIf(!canRun)('memory in x64 code', () => {
     expect(jit.yields[Yield.LOAD]).toBe(3);
   });
 
+  it('the store of a read-modify-write goes where its load went, to TypeScript if that did', () => {
+    const jit = new Jit();
+    const cpu = jit.cpu;
+    const rmw = (w: number) => jit.block((b) => {
+      const t = b.temp();
+      const u = b.temp();
+      b.ld(w, t, R1, Access.RMW);
+      b.alu(Op.ADD, w, u, t, R3, Fl.ALL);
+      b.st(w, R1, u);
+    });
+    // The address of the store is another one: it looks for itself.
+    const moved = jit.block((b) => {
+      const t = b.temp();
+      b.ld(2, t, R1, Access.RMW);
+      b.alu(Op.ADD, 3, R1, R1, R2);
+      b.st(2, R1, t);
+    });
+    cpu.mapPage(0x5000n, 0x2000, true);
+    cpu.mapPage(0x6000n, 0x7000, true);
+    cpu.set(R3, 0x0101_0101_0101_0101n);
+    for (const w of W0123) {
+      const code = rmw(w);
+      for (const at of [0x10, 0xff8 + (8 - (1 << w))]) {
+        for (let i = 0; i < 8; i++) cpu.map.ram8[0x2000 + at + i] = 0x10 + i;
+        cpu.set(R1, 0x5000n + BigInt(at));
+        jit.run(code);
+        for (let i = 0; i < 8 && at + i < 0x1000; i++) expect(cpu.map.ram8[0x2000 + at + i]).toBe(0x10 + i + (i < 1 << w ? 1 : 0));
+      }
+      expect(cpu.log).toEqual([]);
+    }
+    cpu.map.ramView.setUint32(0x2020, 0x1234_5678, true);
+    cpu.set(R1, 0x5020n);
+    cpu.set(R2, 0x1000n);
+    jit.run(moved);
+    expect(cpu.map.ramView.getUint32(0x7020, true)).toBe(0x1234_5678);
+    expect(cpu.log).toEqual([]);
+    // A page that may be read but has no write tag.
+    cpu.mapPage(0x3000n, 0x3000, false);
+    cpu.map.ramView.setUint32(0x3020, 0x1234_5678, true);
+    cpu.set(R1, 0x3020n);
+    jit.run(rmw(2));
+    expect(cpu.log).toEqual([`load 2 ${Access.RMW}`, 'store 2 0']);
+    expect(cpu.map.ramView.getUint32(0x3020, true)).toBe(0x1335_5779);
+  });
+
   it('clean pages, RMW and access overrides go to TypeScript', () => {
     const jit = new Jit();
     const cpu = jit.cpu;

@@ -5,7 +5,7 @@
 import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, TlbField, Yield, SPARE_MMU_INDEX } from '../../state.js';
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
-import { COLD_REC, type Emitter, Fpu } from './emitter.js';
+import { ADDEND, COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
 import { emitGuessed, emitHinted, Hint } from './emit-hint.js';
 import { coldFip, flushFip } from './emit-x87.js';
@@ -14,7 +14,7 @@ import { accessRecord, tlbLookUp, tlbTable } from './templates.js';
 
 /** Kinds of cold path. */
 export const enum Cold {
-  /** A: address register, B: register for the value or -1, C: operand code the value is loaded to. */
+  /** A: address register, B: register for the value or -1, C: operand code the value is loaded to, JUMP4: 1 + register of the addend for a store, which has to be 0. */
   LOAD,
   /** A: address register, B: register with the value, or -1: C is the low word of an immediate, or MEM.. in D. */
   STORE,
@@ -153,14 +153,18 @@ export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void
   const table0 = (acc & Access.TABLE0) !== 0;
   emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow, !table0);
   const pd = dst >= 0 && dst < Slot.TEMP ? e.regOf(dst) : -1;
-  const r = pd >= 0 ? pd : probe.addend;
+  // The store of a read-modify-write goes where its load went.
+  const store = acc === (Access.RMW as number) ? e.storeAfter(p, w) : -1;
+  const r = pd >= 0 ? pd : store >= 0 ? probe.free : probe.addend;
   const narrow = pd >= 0 && w < 2;
   const q = addCold(e, Cold.LOAD, probe.jump, ir[p + F.INSN]!, probe.addr, r, narrow ? 1 : 0, w | (acc << 8));
+  if (store >= 0) e.cold[q + CF.JUMP4] = 1 + probe.addend;
   if (!slow) {
     if (narrow) asm.opm(w, 0x8b, r, probe.addend, probe.addr, 0, 0);
     else asm.movzxMem(w, r, probe.addend, probe.addr);
   }
   e.cold[q + CF.BACK] = asm.p;
+  if (store >= 0) e.keepAddend(probe.addend, store);
   if (dst >= Slot.TEMP) e.assign(dst, r);
   else if (pd < 0 && dst >= 0) asm.store(w < 2 ? w : 3, mem(dst), r);
 }
@@ -175,7 +179,8 @@ export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): voi
   e.save(Fl.ALL);
   // The value's register must not be chosen for the probe.
   if (e.regOf(val) >= 0) e.operand(val);
-  emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, true, slow, !table0);
+  if (e.lastUse[ADDEND] === e.i) emitSecond(e, ir[p + F.A]!);
+  else emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, true, slow, !table0);
   if (e.isImm(val, w)) {
     const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, -1, e.klo(val), w | (acc << 8));
     if (!slow) asm.moviMem(w, probe.addend, probe.addr, e.klo(val));
@@ -191,6 +196,16 @@ export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): voi
     asm.opm(w, 0x89, r, probe.addend, probe.addr, 0, 0);
   }
   e.cold[q + CF.BACK] = asm.p;
+}
+
+/** What emitProbe does for a store whose load has left the addend, or 0. */
+function emitSecond(e: Emitter, a: number): void {
+  e.hostF = 0;
+  probe.addr = e.src(a, 3);
+  probe.addend = e.src(ADDEND, 3);
+  probe.free = e.tmp();
+  e.asm.test(3, probe.addend, probe.addend);
+  probe.jump = e.asm.jccLater(Cc.E);
 }
 
 export function emitSegchk(e: Emitter, p: number): void {
@@ -373,6 +388,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
       const w = aux & 0xff;
       if (c === 1) asm.load(w, b, mem(Slot.X_VAL));
       else asm.movzx(w, b, mem(Slot.X_VAL));
+      if (C[q + CF.JUMP4] !== 0) asm.movi(2, C[q + CF.JUMP4]! - 1, 0);
       break;
     }
     case Cold.STORE:

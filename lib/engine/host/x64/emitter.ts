@@ -74,6 +74,9 @@ function preferred(free: number): number {
   return free & (1 << R.RCX) ? R.RCX : free & (1 << R.RDX) ? R.RDX : free & (1 << R.RDI) ? R.RDI : free & (1 << R.RAX) ? R.RAX : -1;
 }
 
+/** A temporary of the emitter's own, which no lifter gets to: the addend with which the load of a read-modify-write has found its page (emit-mem.ts). */
+export const ADDEND: number = Slot.TEMP_END - 1;
+
 /** Words of one cold-path record (see `cold`). */
 export const COLD_REC = 17;
 
@@ -233,6 +236,30 @@ export class Emitter {
     this.recipeB = b;
   }
 
+  /**
+   * Index of the store that follows the load of a read-modify-write (op i) at the same address, with nothing between them that could leave the block or change what the
+   * address means; otherwise -1.
+   */
+  storeAfter(p: number, w: number): number {
+    const ir = this.ir;
+    const insn = ir[p + F.INSN];
+    const a = ir[p + F.A]!;
+    for (let i = this.i + 1; i < this.n; i++) {
+      const q = i * REC;
+      const op = ir[q]! & 0xff;
+      if (ir[q + F.INSN] !== insn) return -1;
+      if (op === (Op.ST as number)) return ir[q + F.A] === a && ((ir[q]! >> 8) & 15) === w && ir[q + F.C] === 0 ? i : -1;
+      if ((EFFECTS[op]! & (Fx.FAULTS | Fx.EFFECT | Fx.TERM)) !== 0 || op === (Op.VOP as number) || this.writes(q, a)) return -1;
+    }
+    return -1;
+  }
+
+  /** Register r has the addend that store `i` can use: 0 if that has to take its slow path. */
+  keepAddend(r: number, i: number): void {
+    this.assign(ADDEND, r);
+    this.lastUse[ADDEND] = i;
+  }
+
   /** Nothing is in scratch registers. */
   private forget(): void {
     for (let busy = this.busy; busy !== 0; busy &= busy - 1) {
@@ -268,6 +295,7 @@ export class Emitter {
       this.lastUse[s] = -1;
       this.useWidth[s] = 0;
     }
+    this.lastUse[ADDEND] = -1;
     this.forget();
     this.coldN = 0;
     this.hostF = 0;
