@@ -14,11 +14,20 @@ const FLOAT_ABI = [
 const enum First { PC = 32, F = 33, FCSR = 65, PRIV = 66, COUNT = 67 }
 
 const reg = (name: string, bits: number, type: string): string => `<reg name="${name}" bitsize="${bits}" type="${type}"/>`;
-const TARGET_XML = `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>riscv:rv64</architecture>
+/** @param vector the feature of vector registers, or nothing */
+const targetXml = (vector: string): string => `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>riscv:rv64</architecture>
 <feature name="org.gnu.gdb.riscv.cpu">${ABI.map((n) => reg(n, 64, n === 'sp' || n === 'fp' || n === 'gp' || n === 'tp' ? 'data_ptr' : n === 'ra' ? 'code_ptr' : 'int')).join('')}${reg('pc', 64, 'code_ptr')}</feature>
 <feature name="org.gnu.gdb.riscv.fpu"><union id="riscv_double"><field name="float" type="ieee_single"/><field name="double" type="ieee_double"/></union>
 ${FLOAT_ABI.map((n) => reg(n, 64, 'riscv_double')).join('')}${reg('fcsr', 32, 'int')}</feature>
-<feature name="org.gnu.gdb.riscv.virtual">${reg('priv', 64, 'int')}</feature></target>`;
+<feature name="org.gnu.gdb.riscv.virtual">${reg('priv', 64, 'int')}</feature>${vector}</target>`;
+
+/** v0..v31, which follow the others: as elements of every width. */
+function vectorXml(vlen: number): string {
+  const widths = [['b', 'uint8', 8], ['h', 'uint16', 16], ['w', 'uint32', 32], ['l', 'uint64', 64]] as const;
+  const types = widths.map(([name, type, bits]) => `<vector id="v${name}" type="${type}" count="${vlen / bits}"/>`).join('');
+  const fields = widths.map(([name]) => `<field name="${name}" type="v${name}"/>`).join('');
+  return `\n<feature name="org.gnu.gdb.riscv.vector">${types}<union id="riscv_vector">${fields}</union>${Array.from({ length: 32 }, (_, i) => reg(`v${i}`, vlen, 'riscv_vector')).join('')}</feature>`;
+}
 
 const SIZES: readonly number[] = Array.from({ length: First.COUNT }, (_, n) => (n === (First.FCSR as number) ? 4 : 8));
 
@@ -29,10 +38,18 @@ function slotOf(n: number): number {
   return n >= First.F && n < First.FCSR ? X.F + n - First.F : -1;
 }
 
+/** Bytes of a vector register. */
+function vectorRegister(cpu: RiscvCpu, n: number): Uint8Array {
+  const { vlenb } = cpu.vector!;
+  const from = X.V * 8 + (n - First.COUNT) * vlenb;
+  return cpu.U8.subarray(from, from + vlenb);
+}
+
 function read(c: MachineCpu, n: number, out: Uint8Array, at: number): void {
   const cpu = c as RiscvCpu;
   const slot = slotOf(n);
-  if (slot >= 0) out.set(cpu.U8.subarray(slot * 8, slot * 8 + 8), at);
+  if (n >= First.COUNT) out.set(vectorRegister(cpu, n), at);
+  else if (slot >= 0) out.set(cpu.U8.subarray(slot * 8, slot * 8 + 8), at);
   else {
     out.fill(0, at, at + SIZES[n]!);
     if (n === (First.FCSR as number)) out[at] = cpu.fflags | (cpu.csr.frm << 5);
@@ -43,7 +60,8 @@ function read(c: MachineCpu, n: number, out: Uint8Array, at: number): void {
 function write(c: MachineCpu, n: number, value: Uint8Array): boolean {
   const cpu = c as RiscvCpu;
   const slot = slotOf(n);
-  if (slot >= 0) {
+  if (n >= First.COUNT) vectorRegister(cpu, n).set(value);
+  else if (slot >= 0) {
     cpu.U8.set(value, slot * 8);
     if (slot === (Slot.PC as number)) cpu.restartAt();
   } else if (n === (First.FCSR as number)) cpu.csr.write(Csr.FCSR, value[0]!, 0);
@@ -83,7 +101,7 @@ function translate(c: MachineCpu, lo: number, hi: number): number {
 }
 
 export const riscvGdb: GdbArch = {
-  targetXml: TARGET_XML, sizes: SIZES, read, write, translate,
+  targetXml: targetXml(''), sizes: SIZES, read, write, translate,
   watch(c, ranges, hit) {
     const cpu = c as RiscvCpu;
     cpu.mmu.watchpoints.set(ranges, hit);
@@ -91,3 +109,6 @@ export const riscvGdb: GdbArch = {
     cpu.updateMode();
   },
 };
+
+/** The same with vector registers of `vlen` bits. */
+export const riscvVectorGdb = (vlen: number): GdbArch => ({ ...riscvGdb, targetXml: targetXml(vectorXml(vlen)), sizes: [...SIZES, ...Array.from({ length: 32 }, () => vlen / 8)] });
