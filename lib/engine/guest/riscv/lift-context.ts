@@ -30,6 +30,8 @@ export class LiftContext {
   next = 0;
   /** Where the next instruction lies. */
   win!: Readonly<CodeWindow>;
+  /** Position in the window after the last byte that a decision was made from. */
+  used = 0;
 
   constructor(private readonly ids: Readonly<Record<HelperName, number>>) {}
 

@@ -70,18 +70,19 @@ const NEAR = 8;
  */
 function clearedSoon(c: LiftContext): boolean {
   const { buf, pos, end } = c.win;
-  for (let at = pos, n = 0; n < NEAR && at + 4 <= end; n++) {
+  // CSRRC x0, sstatus, the register.
+  const clear = 0x1000_3073 | (c.rs1Num << 15);
+  let at = pos;
+  let found = false;
+  for (let n = 0; n < NEAR && at + 2 <= end && !found; n++) {
     const low = buf[at]! | (buf[at + 1]! << 8);
-    if ((low & 3) !== 3) {
-      at += 2;
-      continue;
-    }
-    const insn = low | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
-    // CSRRC x0, sstatus, the register.
-    if (insn === (0x1000_3073 | (c.rs1Num << 15))) return true;
-    at += 4;
+    const isLong = (low & 3) === 3;
+    if (isLong && at + 4 > end) break;
+    found = isLong && (low | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)) === clear;
+    at += isLong ? 4 : 2;
   }
-  return false;
+  c.used = Math.max(c.used, at);
+  return found;
 }
 
 /** Temporary that is 0 if a field of mstatus says Dirty. */

@@ -43,6 +43,7 @@ export class RiscvLifter implements Lifter {
     c.b = out;
     c.mode = mode;
     c.win = win;
+    c.used = 0;
     c.uncounted = 0;
     c.constantOf = 0;
     for (let count = 1; ; count++) {
@@ -55,7 +56,7 @@ export class RiscvLifter implements Lifter {
         if (count === 1) return LiftResult.NEED_MORE;
         c.retire();
         out.jmp(win.offset);
-        return LiftResult.OK;
+        return this.done(win);
       }
       c.start = win.offset;
       c.next = win.offset + length;
@@ -72,7 +73,7 @@ export class RiscvLifter implements Lifter {
       const row = c.insn === 0 ? null : this.table.find(c.insn);
       if (row === null) c.unknown();
       else row.h(c);
-      if (out.ended) return LiftResult.OK;
+      if (out.ended) return this.done(win);
       if (op === LUI) {
         c.constantOf = c.rdNum;
         c.constant = c.immU;
@@ -83,8 +84,14 @@ export class RiscvLifter implements Lifter {
       if (count >= maxInsns || c.next >= PAGE || out.full) {
         c.retire();
         out.jmp(c.next);
-        return LiftResult.OK;
+        return this.done(win);
       }
     }
+  }
+
+  /** Bytes that were looked at belong to the block: it is what they, too, have made it. */
+  private done(win: CodeWindow): LiftResult {
+    win.pos = Math.max(win.pos, this.context.used);
+    return LiftResult.OK;
   }
 }
