@@ -14,8 +14,8 @@ export interface WorkerStart {
   arch: ArchName | null;
 }
 
-/** Added to the nice value of threads that only help. */
-const HELPERS_NICE = 10;
+/** Added to the nice value of threads that only help. More, and beside other processes the optimised code that the guest's thread waits for comes late. */
+const HELPERS_NICE = 5;
 
 let spare: Worker | null = null;
 
@@ -27,8 +27,9 @@ function entry(): URL {
   if (made === undefined) return modules;
   // In a checkout the compiler may have been there since.
   const checkout = existsSync(fileURLToPath(new URL('../../tsconfig.json', import.meta.url)));
-  const newer = (name: string): boolean => statSync(new URL(name, import.meta.url)).mtimeMs > made;
-  return checkout && ['./worker-entry.js', './program.js'].some(newer) ? modules : script;
+  const newer = (name: string): boolean => (statSync(new URL(name, import.meta.url), { throwIfNoEntry: false })?.mtimeMs ?? 0) > made;
+  // The compiler's notes are written last, if there are any.
+  return checkout && ['../.tsbuildinfo', './worker-entry.js', './program.js'].some(newer) ? modules : script;
 }
 
 function start(arch: ArchName | null): Worker {

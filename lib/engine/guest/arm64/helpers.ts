@@ -197,11 +197,6 @@ const sys: Fn = (c, _d, a, _b, _c, word) => {
     c.setPcToNext();
     return DISPATCH;
   }
-  if (crn === 8 && op1 === 0 && (crm === 3 || crm === 7)) {
-    if (!tlbi(c, op2, lo, hi, crm === 3)) return undefinedInsn(c, NONE, a, NONE, NONE, word);
-    c.setPcToNext();
-    return DISPATCH;
-  }
   return undefinedInsn(c, NONE, a, NONE, NONE, word);
 };
 
@@ -215,19 +210,26 @@ function touch(c: Arm64Cpu, lo: number, hi: number): void {
   }
 }
 
-/** TLBI by op2: 0 VMALLE1, 1 VAE1, 2 ASIDE1, 3 VAAE1, 5 VALE1, 7 VAALE1; inner shareable ones reach every CPU. */
-function tlbi(c: Arm64Cpu, op2: number, lo: number, hi: number, broadcast: boolean): boolean {
-  if (op2 === 4 || op2 === 6) return false;
-  const targets = broadcast ? c.peers : [c];
+/** TLBI at EL1 by op2 (see TLBI_OPS): 0 VMALLE1, 1 VAE1, 2 ASIDE1, 3 VAAE1, 5 VALE1, 7 VAALE1; inner shareable ones (CRm 3) reach every CPU. a = Xt, imm = the instruction. */
+const tlbi: Fn = (c, _d, a, _b, _c, word) => {
+  const op2 = (word >>> 5) & 7;
+  const lo = c.V[a * 2]!;
+  const hi = c.V[a * 2 + 1]!;
   // Bits 43..0 of the operand are bits 55..12 of the address.
   const vaLo = lo << 12;
   const vaHi = (((hi << 12) | (lo >>> 20)) << 8) >> 8;
-  for (const t of targets) {
-    if (op2 === 0) t.mmu.flushAll();
-    else if (op2 === 2) t.mmu.flushNonGlobal();
-    else t.mmu.flushPage(vaLo, vaHi, op2 >= 5);
-  }
-  return true;
+  if (((word >>> 8) & 15) !== 3) flush(c, op2, vaLo, vaHi);
+  else for (const t of c.peers) flush(t, op2, vaLo, vaHi);
+  // Jumps within a page do not ask where it is: code that may itself be elsewhere now is looked up.
+  if ((op2 & 1) !== 0 && vaLo !== (c.V[Slot.PCBASE * 2]! & ~0xfff)) return CONTINUE;
+  c.setPcToNext();
+  return DISPATCH;
+};
+
+function flush(c: Arm64Cpu, op2: number, lo: number, hi: number): void {
+  if (op2 === 0) c.mmu.flushAll();
+  else if (op2 === 2) c.mmu.flushNonGlobal();
+  else c.mmu.flushPage(lo, hi, op2 >= 5);
 }
 
 /** AT S1E1R, S1E1W, S1E0R, S1E0W (0..3), S1E1RP, S1E1WP (8, 9): PAR_EL1 has the outcome. */
@@ -305,7 +307,7 @@ const stMultiple: Fn = (c, _d, a, _b, _c, imm) => {
 const denied: Fn = (c) => c.undefinedInstruction();
 
 const FUNCTIONS: readonly Fn[] = [
-  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple, denied,
+  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple, denied, tlbi,
 ];
 
 export function registerHelpers(r: HelperRegistry<Arm64Cpu>): void {

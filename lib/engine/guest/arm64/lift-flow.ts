@@ -282,6 +282,9 @@ function putNzcv(c: LiftContext, t: number, a: number): void {
 /** Block that DC ZVA clears (DCZID_EL0). */
 const ZVA_BYTES = 64;
 
+/** op2 of TLBI: VMALLE1, VAE1, ASIDE1, VAAE1, VALE1, VAALE1. */
+const TLBI_OPS: ReadonlySet<number> = new Set([0, 1, 2, 3, 5, 7]);
+
 /** SYS, SYSL: cache, TLB and address translation operations. */
 function sys(c: LiftContext): void {
   if (c.arg === 1) return c.undefined();
@@ -302,6 +305,8 @@ function sys(c: LiftContext): void {
   }
   // Caches are coherent, and the code map sees writes to code: cache maintenance by EL1 has nothing to do, not even a check of the address.
   if (c.el1 && crn === 7 && op1 === 3 && op2 === 1 && (crm === 5 || crm === 10 || crm === 11 || crm === 14)) return;
+  // Linux flushes a page for each place in its code that it patches: the block goes on, unless it is its own page.
+  if (c.el1 && crn === 8 && op1 === 0 && (crm === 3 || crm === 7) && TLBI_OPS.has(op2)) return c.call(H.TLBI, NONE, c.x(c.rd), NONE, NONE, c.i);
   c.callEnd(H.SYS, NONE, c.x(c.rd), NONE, NONE, c.i);
 }
 
