@@ -638,7 +638,7 @@ export class Machine {
 
   /** For a debugger; the first request attaches one. */
   debug(request: DebugRequest): DebugReply {
-    const arch = this.arch.debug.gdb;
+    const arch = this.guest.gdb ?? this.arch.debug.gdb;
     if (arch === undefined) return { ok: false, data: null };
     if (this.debugger === null) {
       this.debugger = new Debugger({

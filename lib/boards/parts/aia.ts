@@ -1,6 +1,6 @@
 /** The interrupt controllers of RISC-V's board virt: the PLIC, or an APLIC with or without IMSICs. */
 import type { FdtNode } from '../../boot/fdt.js';
-import type { IrqLine } from '../../devices/device.js';
+import type { IoHandler, IrqLine } from '../../devices/device.js';
 import { Aplic, APLIC_BYTES } from '../../devices/riscv/aplic.js';
 import { Imsic, IMSIC_FILE_BYTES } from '../../devices/riscv/imsic.js';
 import { Plic, PLIC_BYTES } from '../../devices/riscv/plic.js';
@@ -99,11 +99,13 @@ function addAplic(p: BusParts, host: RiscvIrqHost, messages: boolean): RiscvIrq 
   m.mapMmio(At.APLIC_S, APLIC_BYTES, aplic.supervisor);
   if (machine !== null) m.mapMmio(At.IMSIC_M, machine.bytes, machine.mmio);
   if (supervisor !== null) m.mapMmio(At.IMSIC_S, supervisor.bytes, supervisor.mmio);
+  const toAplic = (domain: IoHandler, offset: number, data: number): void => {
+    if (offset === SETIPNUM_LE || offset === SETIPNUM_BE) domain.write(offset, 4, data);
+  };
   p.msi = (address, data) => {
-    for (const [base, domain] of [[At.APLIC_M, aplic.machine], [At.APLIC_S, aplic.supervisor]] as const) {
-      if (address === base + SETIPNUM_LE || address === base + SETIPNUM_BE) domain.write(address - base, 4, data);
-    }
     toImsic(address, data);
+    toAplic(aplic.machine, address - At.APLIC_M, data);
+    toAplic(aplic.supervisor, address - At.APLIC_S, data);
   };
   /** Bits of a hart number. */
   const width = 32 - Math.clz32(harts - 1);

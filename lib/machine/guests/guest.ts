@@ -47,6 +47,8 @@ export interface Guest {
   /** CPU features on which translated code depends, besides the model's name: part of the identity of cached code. */
   readonly features?: ReadonlySet<string>;
   readonly cpus: readonly MachineCpu[];
+  /** What a GDB client is told, where it is not the same for every CPU of the architecture (`GuestDebug.gdb`). */
+  readonly gdb?: GdbArch;
   readonly board: Board;
   /** Power-up and reset: CPUs and devices in their reset state, firmware or kernel (again) in memory. */
   reset(): void;

@@ -323,6 +323,38 @@ describe('vector code', () => {
   });
 });
 
+describe('floating-point vector code of U-mode', () => {
+  it('makes FS Dirty, which is part of the mode, goes on behind the instruction and is counted once', () => {
+    const { cpu, memory } = make();
+    const engine = new Engine(memory, [cpu], { host: null, passes: {}, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false });
+    // vsetivli x5, 4, e32,m1; vfadd.vv v24, v8, v8; addi x6, x6, 1; ecall. The trap handler: wfi.
+    [0xcd02_72d7, 0x0284_1c57, 0x0013_0313, 0x0000_0073].forEach((w, i) => memory.write32(RAM + 4 * i, w));
+    memory.write32(RAM + 0x100, 0x1050_0073);
+    cpu.csr.write(Csr.MTVEC, RAM + 0x100, 0);
+    csr(cpu, Csr.MINSTRET);
+    const go = (status: number): number => {
+      cpu.csr.write(Csr.MSTATUS, status, 0);
+      cpu.csr.setPlain(Csr.MEPC, RAM | 0, 0);
+      const before = csr(cpu, Csr.MINSTRET);
+      cpu.trapReturn(true);
+      cpu.halted = false;
+      engine.runSlice(cpu);
+      return csr(cpu, Csr.MINSTRET) - before;
+    };
+    for (let i = 0; i < 4; i++) cpu.V[(X.V + 16) * 2 + i] = 0x3f80_0000;
+    // VS and FS Initial; then Dirty.
+    const counts = [go(Ms.VS / 3 | Ms.FS / 3), go(Ms.VS | Ms.FS)];
+    expect(csr(cpu, Csr.MSTATUS) & (Ms.FS | Ms.VS)).toBe(Ms.FS | Ms.VS);
+    expect(cpu.V[xreg(6) * 2]).toBe(2);
+    expect([...cpu.V.subarray((X.V + 48) * 2, (X.V + 48) * 2 + 4)]).toEqual([0x4000_0000, 0x4000_0000, 0x4000_0000, 0x4000_0000]);
+    // Three, and the WFI of the handler; ECALL does not retire.
+    expect(counts).toEqual([4, 4]);
+    // With FS Off it is illegal, and the first instruction is not.
+    go(Ms.VS / 3);
+    expect([csr(cpu, Csr.MCAUSE), csr(cpu, Csr.MEPC) >>> 0]).toEqual([Cause.ILLEGAL, RAM + 4]);
+  });
+});
+
 describe.skipIf(skipFor(hostTool('riscv64-linux-gnu-as', 'riscv64-linux-gnu-objdump')))('encodings', () => {
   /** What rows that are groups have by vs1; other rows are called like their instruction. */
   const GROUPS: Readonly<Record<string, Readonly<Record<number, string>>>> = {

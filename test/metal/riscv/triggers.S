@@ -162,6 +162,21 @@ _start:
   trigger 0, MCONTROL6 | M | LOAD | MATCH(3), data + 1
   strikes below, data, 0, lb s2, 0(s5)
   passes not_below, lb s2, 1(s5)
+  /* An element of a vector. */
+  trigger 0, MCONTROL6 | M | LOAD, data + 16
+  li t0, 0x200
+  csrs mstatus, t0
+  .option push
+  .option arch, +v
+  vsetivli zero, 4, e64, m2, ta, ma
+  strikes vector_element, data, 16, vle64.v v2, (s5)
+  csrr s2, vstart
+  .option pop
+  check vstart, 2
+  csrwi 0x008, 0
+  li t0, 0x600
+  csrc mstatus, t0
+  trigger 0, MCONTROL6 | M | LOAD | MATCH(3), data + 1
   /* The second trigger strikes too. */
   trigger 1, MCONTROL6 | M | LOAD, page + 8
   strikes second_trigger, page, 8, ld s2, 8(s6)

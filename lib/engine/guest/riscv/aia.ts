@@ -33,8 +33,16 @@ const LOWEST = 255;
 /** Nominal priority of an external interrupt that no interrupt file has (4.4.1), and of what has none and comes after external ones by default. */
 const NO_NUMBER = 256;
 const BY_DEFAULT = 512;
-/** Interrupts, highest default priority first (table 4.1, 3.1.9 of the privileged architecture): bit of mip, number. External ones come first in both levels. */
-export const PRIORITY: readonly (readonly [Irq, number])[] = [[Irq.MEI, 11], [Irq.MSI, 3], [Irq.MTI, 7], [Irq.SEI, 9], [Irq.SSI, 1], [Irq.STI, 5]];
+/** Numbers of interrupts, highest default priority first (table 4.1, 3.1.9 of the privileged architecture). External ones come first in both levels. */
+const PRIORITY: readonly number[] = [11, 3, 7, 9, 1, 5];
+
+/** The interrupt that is taken first by default. @param pending bits of mip, at least one */
+export function firstByDefault(pending: number): number {
+  let i = 0;
+  while (!((pending >>> PRIORITY[i]!) & 1)) i++;
+  return PRIORITY[i]!;
+}
+
 /** Bits of mie that can be set, but for the machine's external interrupt: they have a priority. */
 const M_PRIORITIES = S_IRQS | Irq.MSI | Irq.MTI;
 const S_PRIORITIES = S_IRQS & ~Irq.SEI;
@@ -153,8 +161,9 @@ export class Aia {
   top(pending: number, machine: boolean): number {
     let found = 0;
     let best = Infinity;
-    for (const [bit, n] of PRIORITY) {
-      if (!(pending & bit)) continue;
+    for (let i = 0; i < PRIORITY.length; i++) {
+      const n = PRIORITY[i]!;
+      if (!((pending >>> n) & 1)) continue;
       const p = this.priority(n, machine);
       if (p >= best) continue;
       found = n;

@@ -2,7 +2,7 @@
 import { FlushKind, type GuestClock, type GuestCpu, GuestFault, type Lifter, type PhysicalMap } from '../../cpu.js';
 import type { HelperRegistry } from '../../helpers.js';
 import { NONE, Pending, STATE_BYTES, Slot } from '../../state.js';
-import { Aia, type HartImsic, PRIORITY } from './aia.js';
+import { Aia, firstByDefault, type HartImsic } from './aia.js';
 import { Csrs, INHIBIT_IR, slowFrm } from './csr.js';
 import { Cause, Csr, Env, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
 import { divide } from './divide.js';
@@ -327,7 +327,7 @@ export class RiscvCpu implements GuestCpu {
 
   /** Takes the first of these interrupts, into M-mode or S-mode. */
   private interrupt(pending: number, machine: boolean): void {
-    const code = this.aia === null ? PRIORITY.find(([bit]) => pending & bit)![1] : this.aia.top(pending, machine);
+    const code = this.aia === null ? firstByDefault(pending) : this.aia.top(pending, machine);
     this.halted = false;
     this.trap(code, true, !machine, this.V[PC]!, this.V[PC + 1]!, 0, 0);
   }

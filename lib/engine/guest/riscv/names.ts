@@ -6,7 +6,10 @@ const ABI = [
   'zero', 'ra', 'sp', 'gp', 'tp', 't0', 't1', 't2', 's0', 's1', 'a0', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7', 's2', 's3', 's4', 's5', 's6', 's7', 's8', 's9', 's10',
   's11', 't3', 't4', 't5', 't6',
 ];
-const OTHER: Readonly<Record<number, string>> = { [Slot.PCBASE]: 'pcbase', [Slot.PC]: 'pc', [X.RES_ADDR]: 'reservation', [X.RES_VALUE]: 'reserved', [X.INSTRET]: 'instret', [Slot.MXCSR]: 'mxcsr' };
+const OTHER: Readonly<Record<number, string>> = {
+  [Slot.PCBASE]: 'pcbase', [Slot.PC]: 'pc', [X.RES_ADDR]: 'reservation', [X.RES_VALUE]: 'reserved', [X.INSTRET]: 'instret', [Slot.MXCSR]: 'mxcsr',
+  [X.VSTART]: 'vstart', [X.VL]: 'vl', [X.VTYPE]: 'vtype', [X.VXSAT]: 'vxsat', [X.VXRM]: 'vxrm',
+};
 
 /** Name of a state slot; undefined for one that has none. */
 export function riscvSlotName(s: number): string | undefined {

@@ -5,6 +5,7 @@
 import { GuestFault } from '../../cpu.js';
 import type { RiscvCpu } from './cpu.js';
 import { X } from './defs.js';
+import { Kind } from './triggers.js';
 import type { VectorState } from './vector-state.js';
 
 const PAGE = 4096;
@@ -96,6 +97,7 @@ export class VectorMemory {
     const { mmu, mmuIdx } = cpu;
     const lo = (this.lo + off) | 0;
     const hi = lo >>> 0 < this.lo >>> 0 ? (this.hi + 1) | 0 : this.hi;
+    if (mmu.guarded) cpu.triggers.access(lo, hi, 1 << w, this.store ? Kind.STORE : Kind.LOAD);
     if (this.store) {
       s.get64(base, i, w, false);
       if (w === 3) mmu.write64(lo, hi, mmuIdx, s.lo, s.hi);
