@@ -15,6 +15,10 @@ import { loadNative } from '../dist/native.js';
 import { textSection } from './text-section.mjs';
 
 const { values: o, positionals } = parseArgs({ allowPositionals: true, options: { passes: { type: 'string', default: '6' }, json: { type: 'string' } } });
+if (!(Number(o.passes) >= 2)) {
+  console.error('translate: --passes: a number from 2 on');
+  process.exit(2);
+}
 const text = textSection(positionals[0] ?? process.execPath);
 const PAGE = 4096;
 const MOST = 64;

@@ -38,12 +38,12 @@ const WATCHED = [
 
 describe.skipIf(skipFor(noAddon ?? hostTool('gdb-multiarch')))('GDB', () => {
   /** @returns what GDB says and complains of */
-  async function debug(arch: (typeof CASES)[number]['arch'], words: readonly number[], commands: readonly string[], accel: 'jit' | 'interp', cpu?: string): Promise<{ stdout: string; stderr: string }> {
+  async function debug(arch: (typeof CASES)[number]['arch'], words: readonly number[], commands: readonly string[], accel: 'jit' | 'interp', cpu?: string, machine?: `virt,${string}`): Promise<{ stdout: string; stderr: string }> {
     const kernel = join(dir, arch);
     const image = Buffer.alloc(Math.max(64, words.length * 4));
     words.forEach((w, i) => image.writeUInt32LE(w >>> 0, i * 4));
     writeFileSync(kernel, image);
-    await using vm = await VirtualMachine.create({ arch, kernel, firmware: 'none', memory: '64M', accel, cpu });
+    await using vm = await VirtualMachine.create({ arch, kernel, firmware: 'none', memory: '64M', accel, cpu, machine });
     const server = await GdbServer.listen(vm, parseEndpoint('tcp:127.0.0.1:0', '--gdb'), '0', () => vm.start());
     const { endpoint } = server;
     if (endpoint.kind !== 'tcp') throw new Error('not a TCP endpoint');
@@ -55,6 +55,13 @@ describe.skipIf(skipFor(noAddon ?? hostTool('gdb-multiarch')))('GDB', () => {
     const { stdout, stderr } = await debug(arch, words, commands, 'interp');
     for (const text of output) expect(stdout + stderr).toContain(text);
     expect(stderr.replace(/^warning: No executable has been specified.*\n.*$/m, '')).not.toMatch(/warning|error/i);
+  }, 90_000);
+
+  it('shows CSRs, those of AIA too', async () => {
+    // li t0, 0x1f0; csrw miselect, t0; csrw mscratch, t0; j .
+    const words = [0x1f00_0293, 0x3502_9073, 0x3402_9073, 0x0000_006f];
+    const { stdout } = await debug('riscv64', words, ['break *0x8000000c', 'continue', 'print/x $mscratch', 'print/x $tinfo', 'print/x $miselect', 'print $mtopi', 'print sizeof($v31)'], 'interp', 'max', 'virt,aia=aplic-imsic');
+    expect(stdout).toMatch(/= 0x1f0\n[^]*= 0x100804c\n[^]*= 0x1f0\n[^]*= 0\n[^]*= 16\n/);
   }, 90_000);
 
   it('shows the vector registers of a CPU that has them', async () => {

@@ -24,6 +24,7 @@ const debug: GuestDebug = {
   describeMode,
   objdump: () => 'aarch64',
   codeKind: (mode) => `64:${mode & Mode.EL1 ? 'kernel' : 'user'}`,
+  outside: [A.IRQ_LINE],
   watched: watchedSlots(),
   flags: (V) => flagsToNzcv(V[Slot.FLAGS * 2]!),
   gdb: arm64Gdb,

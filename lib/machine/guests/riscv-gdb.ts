@@ -11,15 +11,29 @@ const FLOAT_ABI = [
   'ft0', 'ft1', 'ft2', 'ft3', 'ft4', 'ft5', 'ft6', 'ft7', 'fs0', 'fs1', 'fa0', 'fa1', 'fa2', 'fa3', 'fa4', 'fa5', 'fa6', 'fa7', 'fs2', 'fs3', 'fs4', 'fs5', 'fs6', 'fs7', 'fs8', 'fs9', 'fs10', 'fs11',
   'ft8', 'ft9', 'ft10', 'ft11',
 ];
-const enum First { PC = 32, F = 33, FCSR = 65, PRIV = 66, COUNT = 67 }
+/** CSRs that a debugger may look at, without those whose reading has an effect. They cannot be set. */
+const CSRS: readonly (readonly [string, Csr])[] = [
+  ['sstatus', Csr.SSTATUS], ['sie', Csr.SIE], ['stvec', Csr.STVEC], ['scounteren', Csr.SCOUNTEREN], ['senvcfg', Csr.SENVCFG], ['sscratch', Csr.SSCRATCH], ['sepc', Csr.SEPC],
+  ['scause', Csr.SCAUSE], ['stval', Csr.STVAL], ['sip', Csr.SIP], ['satp', Csr.SATP], ['mstatus', Csr.MSTATUS], ['misa', Csr.MISA], ['medeleg', Csr.MEDELEG], ['mideleg', Csr.MIDELEG],
+  ['mie', Csr.MIE], ['mtvec', Csr.MTVEC], ['mcounteren', Csr.MCOUNTEREN], ['menvcfg', Csr.MENVCFG], ['mscratch', Csr.MSCRATCH], ['mepc', Csr.MEPC], ['mcause', Csr.MCAUSE],
+  ['mtval', Csr.MTVAL], ['mip', Csr.MIP], ['mhartid', Csr.MHARTID], ['tselect', Csr.TSELECT], ['tdata1', Csr.TDATA1], ['tdata2', Csr.TDATA2], ['tinfo', Csr.TINFO],
+];
+/** Those of harts with an IMSIC. */
+const AIA_CSRS: readonly (readonly [string, Csr])[] = [
+  ['siselect', Csr.SISELECT], ['stopei', Csr.STOPEI], ['stopi', Csr.STOPI], ['mvien', Csr.MVIEN], ['mvip', Csr.MVIP], ['miselect', Csr.MISELECT], ['mtopei', Csr.MTOPEI], ['mtopi', Csr.MTOPI],
+];
+const VECTORS = 32;
+/** Numbers of registers; vector registers and the CSRs of AIA, if there are any, follow. */
+const enum First { PC = 32, F = 33, FCSR = 65, PRIV = 66, CSR = 67, COUNT = 96 }
 
 const reg = (name: string, bits: number, type: string): string => `<reg name="${name}" bitsize="${bits}" type="${type}"/>`;
-/** @param vector the feature of vector registers, or nothing */
-const targetXml = (vector: string): string => `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>riscv:rv64</architecture>
+const csrXml = (feature: string, list: readonly (readonly [string, Csr])[]): string => `<feature name="${feature}">${list.map(([name]) => reg(name, 64, 'int')).join('')}</feature>`;
+/** @param others features of other registers, or nothing */
+const targetXml = (others: string): string => `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>riscv:rv64</architecture>
 <feature name="org.gnu.gdb.riscv.cpu">${ABI.map((n) => reg(n, 64, n === 'sp' || n === 'fp' || n === 'gp' || n === 'tp' ? 'data_ptr' : n === 'ra' ? 'code_ptr' : 'int')).join('')}${reg('pc', 64, 'code_ptr')}</feature>
 <feature name="org.gnu.gdb.riscv.fpu"><union id="riscv_double"><field name="float" type="ieee_single"/><field name="double" type="ieee_double"/></union>
 ${FLOAT_ABI.map((n) => reg(n, 64, 'riscv_double')).join('')}${reg('fcsr', 32, 'int')}</feature>
-<feature name="org.gnu.gdb.riscv.virtual">${reg('priv', 64, 'int')}</feature>${vector}</target>`;
+<feature name="org.gnu.gdb.riscv.virtual">${reg('priv', 64, 'int')}</feature>${csrXml('org.gnu.gdb.riscv.csr', CSRS)}${others}</target>`;
 
 /** v0..v31, which follow the others: as elements of every width. */
 function vectorXml(vlen: number): string {
@@ -38,6 +52,12 @@ function slotOf(n: number): number {
   return n >= First.F && n < First.FCSR ? X.F + n - First.F : -1;
 }
 
+/** The CSR that register n is, or null. */
+function csrOf(cpu: RiscvCpu, n: number): Csr | null {
+  if (n >= First.CSR && n < First.COUNT) return CSRS[n - First.CSR]![1];
+  return AIA_CSRS[n - First.COUNT - (cpu.vector === null ? 0 : VECTORS)]?.[1] ?? null;
+}
+
 /** Bytes of a vector register. */
 function vectorRegister(cpu: RiscvCpu, n: number): Uint8Array {
   const { vlenb } = cpu.vector!;
@@ -48,7 +68,14 @@ function vectorRegister(cpu: RiscvCpu, n: number): Uint8Array {
 function read(c: MachineCpu, n: number, out: Uint8Array, at: number): void {
   const cpu = c as RiscvCpu;
   const slot = slotOf(n);
-  if (n >= First.COUNT) out.set(vectorRegister(cpu, n), at);
+  const csr = csrOf(cpu, n);
+  if (csr !== null) {
+    const known = cpu.csr.peek(csr);
+    const { lo, hi } = cpu.csr;
+    const view = new DataView(out.buffer, out.byteOffset + at, 8);
+    view.setInt32(0, known ? lo : 0, true);
+    view.setInt32(4, known ? hi : 0, true);
+  } else if (n >= First.COUNT) out.set(vectorRegister(cpu, n), at);
   else if (slot >= 0) out.set(cpu.U8.subarray(slot * 8, slot * 8 + 8), at);
   else {
     out.fill(0, at, at + SIZES[n]!);
@@ -60,6 +87,7 @@ function read(c: MachineCpu, n: number, out: Uint8Array, at: number): void {
 function write(c: MachineCpu, n: number, value: Uint8Array): boolean {
   const cpu = c as RiscvCpu;
   const slot = slotOf(n);
+  if (csrOf(cpu, n) !== null) return false;
   if (n >= First.COUNT) vectorRegister(cpu, n).set(value);
   else if (slot >= 0) {
     cpu.U8.set(value, slot * 8);
@@ -110,5 +138,11 @@ export const riscvGdb: GdbArch = {
   },
 };
 
-/** The same with vector registers of `vlen` bits. */
-export const riscvVectorGdb = (vlen: number): GdbArch => ({ ...riscvGdb, targetXml: targetXml(vectorXml(vlen)), sizes: [...SIZES, ...Array.from({ length: 32 }, () => vlen / 8)] });
+/** The same with vector registers of `vlen` bits (undefined: none), and of a hart with an IMSIC. */
+export function riscvGdbOf(vlen: number | undefined, imsic: boolean): GdbArch {
+  const vectors = vlen === undefined ? [] : Array.from({ length: VECTORS }, () => vlen / 8);
+  const aia = imsic ? AIA_CSRS : [];
+  return {
+    ...riscvGdb, targetXml: targetXml((vlen === undefined ? '' : vectorXml(vlen)) + (imsic ? csrXml('vmx-accel.riscv.aia', aia) : '')), sizes: [...SIZES, ...vectors, ...aia.map(() => 8)],
+  };
+}

@@ -8,7 +8,7 @@ import { describeRiscvMode, riscvSlotName } from '../../engine/guest/riscv/names
 import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
 import { hex64 } from '../debug/hex.js';
-import { riscvGdb, riscvVectorGdb } from './riscv-gdb.js';
+import { riscvGdb, riscvGdbOf } from './riscv-gdb.js';
 import { Sbi } from './riscv-sbi.js';
 import { usedByKernel } from './used-first.js';
 import type { Guest, GuestArch, GuestDebug, GuestEnv } from './guest.js';
@@ -65,7 +65,7 @@ function build(env: GuestEnv): Guest {
     for (const c of cpus) c.reset(pc, 0);
     if (sbi !== null && supervisor !== null) sbi.boot(supervisor.entry, supervisor.tree);
   };
-  return { cpus, board, reset, resume: reset, features: new Set(vlen === undefined ? [] : ['v']), gdb: vlen === undefined ? undefined : riscvVectorGdb(vlen) };
+  return { cpus, board, reset, resume: reset, features: new Set(vlen === undefined ? [] : ['v']), gdb: riscvGdbOf(vlen, board.irq.imsics !== null) };
 }
 
 export const riscv: GuestArch = {

@@ -210,7 +210,11 @@ export class Csrs {
 
   /** Reads a CSR to lo, hi. @returns false if that is illegal. `write`: it is going to be written as well. */
   read(n: number, write: boolean): boolean {
-    if (!this.permitted(n, write)) return false;
+    return this.permitted(n, write) && this.peek(n);
+  }
+
+  /** Reads a CSR to lo, hi whatever the privilege is, as `read`. */
+  peek(n: number): boolean {
     const p = PLAIN_AT[n]!;
     if (p >= 0) return this.set(this.plain(n as Csr), this.plainHigh(n as Csr));
     const dirty = (this.mstatus & Ms.FS) === Ms.FS || (this.mstatus & Ms.VS) === Ms.VS ? SD_HI : 0;
