@@ -211,9 +211,9 @@ _start:
   passes not_in_m, lw s2, 0(s5)
   jal to_s
   li s10, 0
-  lw s2, 0(s5)
+  wide lw s2, 0(s5)
   mv s2, s10
-  check not_without_sie, 0
+  check without_sie, 3
   li s10, 0
   csrsi sstatus, 2
   wide lw s2, 0(s5)
