@@ -73,6 +73,8 @@ $('new').addEventListener('submit', (event) => {
     .then(refresh, (e) => say(e.message))
     .finally(() => ($('start').disabled = false));
 });
+// Before now a press would have sent the form to nobody and loaded the page again.
+$('start').disabled = false;
 
 async function poll() {
   try {

@@ -87,7 +87,7 @@ describe.skipIf(skipFor(noAddon))('machines of a page', () => {
   it.skipIf(skipFor(noChromium))('are driven by a browser', async () => {
     const b = await Chromium.open(server.url, 1000, 700);
     try {
-      await b.until("document.querySelector('#start') !== null && !document.querySelector('#empty').hidden");
+      await b.until("document.querySelector('#start')?.disabled === false && !document.querySelector('#empty').hidden");
       const start = (line: string): Promise<unknown> => b.evaluate(`(document.querySelector('#words').value = ${JSON.stringify(line)}, document.querySelector('#start').click())`);
       await start('--kernel /nosuch');
       await b.until("document.querySelector('#message').textContent.includes('no such file')");
