@@ -3,6 +3,9 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs'
 import { UsageError } from '../errors.js';
 import type { PhysicalMemory } from '../memory/physical.js';
 
+/** What no kernel has: more than a machine's memory. */
+const MOST_BYTES = 3 * 2 ** 30;
+
 export class FileImage {
   /** Bytes in the file. */
   readonly size: number;
@@ -36,9 +39,10 @@ export class FileImage {
     }
   }
 
-  /** All bytes. */
+  /** All bytes. @throws UsageError if there are more than 3 GiB */
   bytes(): Buffer {
     if (this.whole === null) {
+      if (this.size > MOST_BYTES) throw new UsageError(`${this.option}: ${this.file} (${this.size} bytes) is too large`);
       const b = Buffer.allocUnsafe(this.size);
       this.read(b, 0);
       this.whole = b;
