@@ -111,6 +111,7 @@ export class X64Backend {
   private readonly fma: boolean;
   private readonly avx: boolean;
   private readonly returns: boolean;
+  private readonly x: flow.FlowContext;
   private readonly pageHints: boolean;
   /** Number of hints given to regions so far: each gets the next ones. */
   private nextHint = 0;
@@ -135,6 +136,7 @@ export class X64Backend {
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
+    this.x = { stubs: this.stubs, mmuIdx: 0, mask32: false, newMode: flow.SAME_MODE, mode: 0, returns: this.returns, sites: [] };
   }
 
   /** @returns required features that are missing; the back end must not be used unless the list is empty. */
@@ -160,6 +162,17 @@ export class X64Backend {
     return ir.n * ROOM_PER_OP + ROOM_FIXED;
   }
 
+  /** What jumps of the block to be compiled want to know. One object for all: its fields change, and V8 learns that from the second block. */
+  private flowOf(block: BlockInfo): flow.FlowContext {
+    const { x } = this;
+    x.mmuIdx = block.mmuIdx;
+    x.mask32 = block.mask32;
+    x.newMode = flow.SAME_MODE;
+    x.mode = block.mode;
+    x.sites = [];
+    return x;
+  }
+
   /**
    * Compiles at offset `at` (rounded up to 16).
    * @returns null if less than `room(ir)` bytes are left before `limit`.
@@ -175,7 +188,7 @@ export class X64Backend {
     asm.relocs.n = 0;
     const start = asm.p;
     let entryB = start;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
+    const x = this.flowOf(block);
     this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
       this.cold(q * COLD_REC, x, block);
@@ -221,7 +234,7 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
+    const x = this.flowOf(block);
     plan.begin();
     e.hints?.begin();
     emitRegionEntry(e, plan);
