@@ -296,16 +296,22 @@ export class CodeCache {
     }
     this.at = present;
     this.groupSlots = slots;
+    // The present record's symbols have their slots where those of the others have been since.
+    if (symbolCount(W, present) > 0) this.findSymbols(pageOff);
     return count;
   }
 
   /** Slots of the constants and symbols of the record at word `at`, which `groupFits` has found to need some. */
   slotsOf(pageOff: number, at: number): Int32Array {
     this.at = at;
-    const { W } = this;
-    const place = W[at + Rec.PLACE]!;
-    if (!this.symbolsFit(this.ram, pageOff + (place & (PAGE - 1)), W[at + Rec.GUEST]! & 0xffff)) throw new VmxError('ERR_INTERNAL', 'symbols of a page group have changed');
+    this.findSymbols(pageOff);
     return this.resolve();
+  }
+
+  /** Finds the slots of the present record's symbols again. */
+  private findSymbols(pageOff: number): void {
+    const { W, at } = this;
+    if (!this.symbolsFit(this.ram, pageOff + (W[at + Rec.PLACE]! & (PAGE - 1)), W[at + Rec.GUEST]! & 0xffff)) throw new VmxError('ERR_INTERNAL', 'symbols of a page group have changed');
   }
 
   /** The records of the group at word `g` that `fits` names are installed: counts them. What follows the group is likely to be found next. */
