@@ -12,6 +12,7 @@ import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache, Fits } from '../aot/code-cache.js';
 import { GROUP_HEAD, Grp } from '../aot/page-group.js';
+import { nodesOf } from '../aot/region-record.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
@@ -510,9 +511,10 @@ export class Engine {
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
     const fp = (mode & this.o.fpHelperBit) !== 0;
-    // A region is not kept: addresses may be constants.
+    const aot = this.aot !== null && !this.aot.verify ? this.aot : null;
     const { symbolic } = this.ir;
-    this.ir.symbolic = false;
+    /** Guest bytes of the blocks looked at; 0: its addresses are constants, so what it becomes part of is not kept. */
+    const extents = new Map<number, number>();
     const region = findLoop(
       head,
       {
@@ -523,8 +525,17 @@ export class Engine {
         lift: (b) => {
           const ir = this.ir;
           const win: CodeWindow = { buf: this.map.ram8, pos: b.ram, end: pageOff + PAGE, offset: b.offset };
+          ir.symbolic = aot !== null;
           ir.begin();
           if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
+          extents.set(b.offset, win.pos - b.ram);
+          if (ir.symbolN > 0) {
+            extents.set(b.offset, 0);
+            ir.symbolic = false;
+            win.pos = b.ram;
+            ir.begin();
+            if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
+          }
           runPasses(ir, cpu.helpers, this.o.passes, fp);
           return ir.copy();
         },
@@ -541,26 +552,55 @@ export class Engine {
     block.addendsOff = addendsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
     if (sites === null) return;
-    this.invalidate(head.row);
-    this.enterBlock(block, pageOff);
-    this.blocks.keepView(block);
+    if (aot !== null) {
+      aot.noteHot(this.map.ram8, head);
+      const nodes = region.nodes.map((n) => ({ offset: n.offset, bytes: extents.get(n.offset)! }));
+      const out = aot.regionWriter;
+      const at = out.n;
+      if (nodes.every((n) => n.bytes > 0) && host.captureRegion(region.ir, block, nodes, this.map.ram8, out)) aot.addedRegion(this.map.ram8, head, at);
+    }
+    this.enterRegion(head.row, block, pageOff);
     this.sites.add(block.row, sites);
-    if (block.hints.length > 0) this.hinted.push(block);
-    this.stats.regions++;
-    this.aot?.noteHot(this.map.ram8, head);
     const ns = (performance.now() - t0) * 1e6;
     this.stats.translateNs += ns;
     this.stats.regionNs += ns;
   }
 
+  /** A region takes the place of the block in row `head`. */
+  private enterRegion(head: number, block: Block, pageOff: number): void {
+    this.invalidate(head);
+    this.enterBlock(block, pageOff);
+    this.blocks.keepView(block);
+    if (block.hints.length > 0) this.hinted.push(block);
+    this.stats.regions++;
+  }
+
+  /** Takes the region that begins with the block from the code cache. @returns false if it is not there */
+  private takeRegion(aot: CodeCache, host: HostCode, head: Block): boolean {
+    if (!aot.findRegion(this.map.ram8, head)) return false;
+    const { W, at } = aot;
+    const pageOff = head.ram - head.offset;
+    const nodes = nodesOf(W, at);
+    const to = pageOff + Math.max(...nodes.map((n) => n.offset + n.bytes));
+    const block = new Block(head.ram, head.mode, head.mmuIdx, to - head.ram, W[at + Rec.GUEST]! >>> 16);
+    block.from = pageOff + Math.min(...nodes.map((n) => n.offset));
+    block.to = to;
+    block.region = true;
+    const start = host.installRegion(W, at, aot.resolve(), block);
+    aot.stats.regions++;
+    this.enterRegion(head.row, block, pageOff);
+    this.sites.addRecord(block.row, W, at, start);
+    return true;
+  }
+
   /** Blocks in the page at which an earlier run has found hot loops, and which have just come from the code cache, become regions. */
-  private makeHot(cpu: GuestCpu, host: HostCode): void {
+  private makeHot(cpu: GuestCpu, aot: CodeCache, host: HostCode): void {
     const heads = this.hotHeads;
     this.hotHeads = [];
     for (const row of heads) {
       if (!this.blocks.valid(row) || host.nearlyFull || this.consts.nearlyFull || !this.regionsMayBe) continue;
       const head = this.blocks.view(row);
-      if ((this.spoiled.get(head.ram - head.offset) ?? 0) < 2) this.makeRegion(cpu, host, head);
+      if ((this.spoiled.get(head.ram - head.offset) ?? 0) < 2 && !this.takeRegion(aot, host, head)) this.makeRegion(cpu, host, head);
     }
   }
 
@@ -750,7 +790,7 @@ export class Engine {
     wanted.length = 0;
     const g = aot.group;
     if (g >= 0 && this.bringInGroup(cpu, aot, host, page, pageOff, g)) {
-      if (this.hotHeads.length > 0) this.makeHot(cpu, host);
+      if (this.hotHeads.length > 0) this.makeHot(cpu, aot, host);
       return blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
     }
     const row = this.install(cpu, aot, host, page, pageOff, pcOff, mode);
@@ -766,7 +806,7 @@ export class Engine {
       if (blocks.R[target * ROW + Bf.PAGE2]! < 0 && sites.chainRow(site, target)) this.stats.chained++;
     }
     if (this.hotHeads.length === 0) return row;
-    this.makeHot(cpu, host);
+    this.makeHot(cpu, aot, host);
     return this.blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
   }
 
