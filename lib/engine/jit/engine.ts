@@ -533,6 +533,7 @@ export class Engine {
             extents.set(b.offset, 0);
             ir.symbolic = false;
             win.pos = b.ram;
+            win.offset = b.offset;
             ir.begin();
             if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
           }
