@@ -577,6 +577,8 @@ export class Engine {
     const cached = this.jumps.get(cpu, lo, hi);
     if (cached !== 0) return cached;
     const block = this.find(cpu, false);
+    // The fetch may have changed the mode.
+    this.jumps.use(cpu);
     // Translating may have flushed everything: only now is the entry ours to fill.
     this.jumps.put(cpu, lo, hi, block);
     return block;
@@ -586,7 +588,7 @@ export class Engine {
   private find(cpu: GuestCpu, single: boolean): number {
     const V = cpu.V;
     const pcOff = V[Slot.PC * 2]! & 0xfff;
-    const pa = cpu.fetchAddress();
+    const pa = cpu.fetchAddress(single);
     const pageOff = this.map.pageOffset(pa);
     if (pageOff < 0) throw new VmxError('ERR_GUEST_MMIO_FETCH', `the guest executes from non-memory at physical 0x${pa.toString(16)}`);
     const mode = single ? cpu.mode | this.o.stepBit : cpu.mode;
