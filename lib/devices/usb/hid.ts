@@ -9,7 +9,7 @@ import { hidUsage } from './hid-usages.js';
 import { Desc, EndpointType, Req, ReqType, type Setup, UsbClass } from './usb.spec.js';
 import { copy, NAK, STALL, UsbDevice } from './usb-device.js';
 
-const VERSION = 1;
+const VERSION = 2;
 /** HID 1.11, 7.2. */
 const enum Hid { GET_REPORT = 1, GET_IDLE = 2, GET_PROTOCOL = 3, SET_REPORT = 9, SET_IDLE = 10, SET_PROTOCOL = 11 }
 const enum Protocol { BOOT = 0, REPORT = 1 }
@@ -27,12 +27,14 @@ interface State {
   idle: number;
   leds: number;
   buttons: number;
+  /** Keys that are down: usages, in the order they were pressed. */
+  down: number[];
   waiting: Uint8Array[];
   last: Uint8Array;
 }
 
-const SCHEMA: Schema<State> = { protocol: int(0, 1), idle: u8, leds: u8, buttons: u8, waiting: list(MAX_WAITING, bytes(REPORT_BYTES)), last: bytes(REPORT_BYTES) };
-const initial = (): State => ({ protocol: Protocol.REPORT, idle: 0, leds: 0, buttons: 0, waiting: [], last: new Uint8Array(REPORT_BYTES) });
+const SCHEMA: Schema<State> = { protocol: int(0, 1), idle: u8, leds: u8, buttons: u8, down: list(256, u8), waiting: list(MAX_WAITING, bytes(REPORT_BYTES)), last: bytes(REPORT_BYTES) };
+const initial = (): State => ({ protocol: Protocol.REPORT, idle: 0, leds: 0, buttons: 0, down: [], waiting: [], last: new Uint8Array(REPORT_BYTES) });
 
 interface Kind {
   name: string;
@@ -119,7 +121,8 @@ abstract class UsbHid extends UsbDevice {
   }
 
   protected resetFunction(): void {
-    this.s = initial();
+    // Fingers stay where they are.
+    this.s = { ...initial(), down: this.s.down };
   }
 
   override save(): Record<string, unknown> {
@@ -160,9 +163,6 @@ const MOST_KEYS = 6;
 const ROLL_OVER = 1;
 
 export class UsbKeyboard extends UsbHid implements KeySink {
-  /** Keys that are down: usages, in the order they were pressed. */
-  private readonly down = new Set<number>();
-
   constructor(serial = '1') {
     super(KEYBOARD, serial);
   }
@@ -170,11 +170,13 @@ export class UsbKeyboard extends UsbHid implements KeySink {
   key(code: number, down: boolean): void {
     const usage = hidUsage(code);
     if (usage === 0) return;
-    if (down) this.down.add(usage);
-    else this.down.delete(usage);
+    const held = this.s.down;
+    const at = held.indexOf(usage);
+    if (down && at < 0) held.push(usage);
+    else if (!down && at >= 0) held.splice(at, 1);
     let modifiers = 0;
     const keys: number[] = [];
-    for (const u of this.down) {
+    for (const u of held) {
       if (u >= FIRST_MODIFIER) modifiers |= 1 << (u - FIRST_MODIFIER);
       else keys.push(u);
     }

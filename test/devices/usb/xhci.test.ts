@@ -259,6 +259,21 @@ describe('HID', () => {
     expect(d.control(slot, 0xa1, 2, 0, 0, 1).data).toEqual(Buffer.from([5]));
   });
 
+  it('keyboard: keys stay down over a reset and in saved state', () => {
+    const one = new UsbKeyboard();
+    one.key(0x2a, true);
+    one.key(0x1e, true);
+    one.key(0x1e, true);
+    one.reset();
+    const other = new UsbKeyboard();
+    other.check(JSON.parse(JSON.stringify(one.save())) as Record<string, unknown>)();
+    const down = (keyboard: UsbKeyboard): unknown => (keyboard.save().hid as { down: unknown }).down;
+    expect(down(other)).toEqual([0xe1, 4]);
+    other.key(0x1e, false);
+    other.key(0x1e, false);
+    expect(down(other)).toEqual([0xe1]);
+  });
+
   it('keyboard: the usages of all keys differ', () => {
     const codes = [...Array.from({ length: 0x58 }, (_, i) => i + 1).filter((c) => c !== 0x55), ...[0x1c, 0x1d, 0x35, 0x38, 0x47, 0x48, 0x49, 0x4b, 0x4d, 0x4f, 0x50, 0x51, 0x52, 0x53, 0x5b, 0x5c, 0x5d].map((c) => 0xe000 | c), 0xe11d];
     const usages = codes.map(hidUsage);

@@ -10,20 +10,9 @@
 #define EXTERNAL_M 0x800
 #define SEI 0x200
 
-.macro store at, value
-  li t0, \at
-  li t1, \value
-  sw t1, 0(t0)
-.endm
 .macro load at
   li t0, \at
   lwu s2, 0(t0)
-.endm
-.macro open status, bit
-  li s10, 0
-  csrsi \status, \bit
-  csrci \status, \bit
-  mv s2, s10
 .endm
 /* s2 = mip, once there is something in it. */
 .macro await
@@ -38,7 +27,7 @@ _start:
   li t0, 0x2004000                     /* no timer interrupt in mip, whatever mtimecmp is after a reset */
   li t1, -1
   sd t1, 0(t0)
-  la t0, trap
+  la t0, m_trap
   csrw mtvec, t0
   li s10, 0
   wide csrr s2, 0xfb0
@@ -128,18 +117,7 @@ _start:
   check level_gone, 0
   finish
 
-.balign 4
-trap:
-  csrr s10, mcause
-  bltz s10, 1f
-  csrr t2, mepc
-  addi t2, t2, 4
-  csrw mepc, t2
-  mret
-1: li t2, 0x80
-  csrc mstatus, t2
-  mret
-
+m_trap_here
 puts_here
 
 .balign 16

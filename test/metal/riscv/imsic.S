@@ -28,11 +28,6 @@
   mv s2, s10
   check \name, 2
 .endm
-.macro store at, value
-  li t0, \at
-  li t1, \value
-  sw t1, 0(t0)
-.endm
 /* A register behind miselect or siselect. */
 .macro setreg select, reg, number, value
   li t0, \number
@@ -45,14 +40,6 @@
   csrw \select, t0
   csrr s2, \reg
 .endm
-/* Lets interrupts in for a moment: s2 = mcause or scause. */
-.macro open status, bit
-  li s10, 0
-  csrsi \status, \bit
-  csrci \status, \bit
-  mv s2, s10
-.endm
-
 .text
 .global _start
 _start:
@@ -276,50 +263,9 @@ _start:
   check mvip_shows_mip, 2
   finish
 
-/* To S-mode and back to M-mode, to the caller. */
-to_s:
-  csrw mepc, ra
-  li t0, 3 << 11
-  csrc mstatus, t0
-  li t0, 1 << 11
-  csrs mstatus, t0
-  mret
-to_m:
-  mv s11, ra
-  wide ecall
-  jr s11
-
-/* s10 = mcause. Behind an instruction that raised an exception; with interrupts off, where one came. ECALL from S: on in M-mode. */
-.balign 4
-m_trap:
-  csrr t2, mcause
-  li t3, 9
-  bne t2, t3, 1f
-  li t3, 3 << 11
-  csrs mstatus, t3
-  j 2f
-1: mv s10, t2
-  bltz t2, 3f
-2: csrr t2, mepc
-  addi t2, t2, 4
-  csrw mepc, t2
-  mret
-3: li t2, 0x80
-  csrc mstatus, t2
-  mret
-
-.balign 4
-s_trap:
-  csrr s10, scause
-  bltz s10, 1f
-  csrr t2, sepc
-  addi t2, t2, 4
-  csrw sepc, t2
-  sret
-1: li t2, 0x20
-  csrc sstatus, t2
-  sret
-
+modes_here
+m_trap_here
+s_trap_here
 puts_here
 
 .balign 16

@@ -216,15 +216,7 @@ s_trap:
   sub s7, s7, t0
   j after_enable
 
-/* Nothing else comes here than illegal instructions: the next one. */
-.balign 4
-m_trap:
-  csrr s10, mcause
-  csrr t0, mepc
-  addi t0, t0, 4
-  csrw mepc, t0
-  mret
-
+m_trap_here
 puts_here
 
 .balign 8

@@ -259,51 +259,9 @@ spot:
   wide nop
   ret
 
-/* To a lower mode and back to M, to the caller. */
-to_s:
-  csrw mepc, ra
-  li t0, 3 << 11
-  csrc mstatus, t0
-  li t0, 1 << 11
-  csrs mstatus, t0
-  mret
-to_u:
-  csrw sepc, ra
-  li t0, 1 << 8
-  csrc sstatus, t0
-  sret
-to_m:
-  mv t4, ra
-  wide ecall
-  jr t4
-
-/* s10 = cause, s3 = epc, s4 = tval; on behind the instruction. ECALL: on in M-mode. */
-.balign 4
-m_trap:
-  csrr t2, mcause
-  addi t3, t2, -8
-  li t5, 2
-  bltu t3, t5, 1f
-  mv s10, t2
-  csrr s3, mepc
-  csrr s4, mtval
-  j 2f
-1: li t3, 3 << 11
-  csrs mstatus, t3
-2: csrr t2, mepc
-  addi t2, t2, 4
-  csrw mepc, t2
-  mret
-
-.balign 4
-s_trap:
-  csrr s10, scause
-  csrr s3, sepc
-  csrr s4, stval
-  addi t2, s3, 4
-  csrw sepc, t2
-  sret
-
+modes_here
+m_trap_here
+s_trap_here
 puts_here
 
 .balign 4096

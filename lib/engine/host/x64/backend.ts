@@ -1,9 +1,9 @@
 /**
  * The x86-64 back end: compiles the contents of an IrBuilder into the exec region.
  *
- * A compiled block has two entries. Entry A expects RAX = linear pc and sets PCBASE; it is used from TypeScript (through the
- * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it. If the block
- * spans two pages, entry B looks the block up in the jump cache.
+ * A compiled block expects PCBASE to be the page it is in. It has two entries: entry A is used from TypeScript (through the enter stub) and from jump caches
+ * (through the stubs of emitTransfers), entry B by chained jumps within a page. They are the same but for blocks that span two pages: there entry B looks the
+ * block up in the jump cache.
  *
  * Protocol for a run loop
  * - Once: slot X_ABORT = address(stubs.abort). Jump-cache tables must hold no tag that could be found: fill them with 0 and set
@@ -39,7 +39,6 @@ import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
-import { enterBlock } from './templates.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -112,6 +111,7 @@ export class X64Backend {
   private readonly fma: boolean;
   private readonly avx: boolean;
   private readonly returns: boolean;
+  private readonly x: flow.FlowContext;
   private readonly pageHints: boolean;
   /** Number of hints given to regions so far: each gets the next ones. */
   private nextHint = 0;
@@ -136,6 +136,7 @@ export class X64Backend {
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
+    this.x = { stubs: this.stubs, mmuIdx: 0, mask32: false, newMode: flow.SAME_MODE, mode: 0, returns: this.returns, sites: [] };
   }
 
   /** @returns required features that are missing; the back end must not be used unless the list is empty. */
@@ -161,6 +162,17 @@ export class X64Backend {
     return ir.n * ROOM_PER_OP + ROOM_FIXED;
   }
 
+  /** What jumps of the block to be compiled want to know. One object for all: its fields change, and V8 learns that from the second block. */
+  private flowOf(block: BlockInfo): flow.FlowContext {
+    const { x } = this;
+    x.mmuIdx = block.mmuIdx;
+    x.mask32 = block.mask32;
+    x.newMode = flow.SAME_MODE;
+    x.mode = block.mode;
+    x.sites = [];
+    return x;
+  }
+
   /**
    * Compiles at offset `at` (rounded up to 16).
    * @returns null if less than `room(ir)` bytes are left before `limit`.
@@ -175,9 +187,8 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    enterBlock(asm);
-    let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
+    let entryB = start;
+    const x = this.flowOf(block);
     this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
       this.cold(q * COLD_REC, x, block);
@@ -223,9 +234,7 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    enterBlock(asm);
-    const entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
+    const x = this.flowOf(block);
     plan.begin();
     e.hints?.begin();
     emitRegionEntry(e, plan);
@@ -245,7 +254,7 @@ export class X64Backend {
       else if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
       else this.cold(c, x, block);
     }
-    return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
+    return { start, entryA: start, entryB: start, end: asm.p, sites: x.sites };
   }
 
   private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {
