@@ -25,6 +25,8 @@ export interface PassOptions {
   regions?: boolean;
   /** In regions: an access remembers the page it went to last (docs/adr/0033). Default true. */
   pageHints?: boolean;
+  /** No pass, but switched with them, in machines: code that is met for the first time is executed without being translated (docs/adr/0065). Default true. */
+  firstRun?: boolean;
 }
 const ALL: PassOptions = {};
 
