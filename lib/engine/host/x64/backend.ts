@@ -1,9 +1,9 @@
 /**
  * The x86-64 back end: compiles the contents of an IrBuilder into the exec region.
  *
- * A compiled block has two entries. Entry A expects RAX = linear pc and sets PCBASE; it is used from TypeScript (through the
- * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it. If the block
- * spans two pages, entry B looks the block up in the jump cache.
+ * A compiled block expects PCBASE to be the page it is in. It has two entries: entry A is used from TypeScript (through the enter stub) and from jump caches
+ * (through the stubs of emitTransfers), entry B by chained jumps within a page. They are the same but for blocks that span two pages: there entry B looks the
+ * block up in the jump cache.
  *
  * Protocol for a run loop
  * - Once: slot X_ABORT = address(stubs.abort). Jump-cache tables must hold no tag that could be found: fill them with 0 and set
@@ -39,7 +39,6 @@ import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
-import { enterBlock } from './templates.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -188,8 +187,7 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    enterBlock(asm);
-    let entryB = asm.p;
+    let entryB = start;
     const x = this.flowOf(block);
     this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
@@ -236,8 +234,6 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    enterBlock(asm);
-    const entryB = asm.p;
     const x = this.flowOf(block);
     plan.begin();
     e.hints?.begin();
@@ -258,7 +254,7 @@ export class X64Backend {
       else if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
       else this.cold(c, x, block);
     }
-    return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
+    return { start, entryA: start, entryB: start, end: asm.p, sites: x.sites };
   }
 
   private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {

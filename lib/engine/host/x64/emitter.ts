@@ -190,6 +190,11 @@ export class Emitter {
     this.swapped = slots.flatMap((slot, k) => (slot === this.pinned[k] ? [] : [this.pinnedRegs[k]!, this.pinned[k]!, slot]));
   }
 
+  /** Pinned registers hold what they usually do: stubs know which slots are theirs. */
+  get usualPins(): boolean {
+    return this.swapped.length === 0;
+  }
+
   /** The region's pinned slots move to memory, the usual ones into their registers. Host flags are kept. */
   pinsOut(): void {
     const s = this.swapped;
