@@ -27,6 +27,8 @@ export interface PassOptions {
   pageHints?: boolean;
   /** In blocks: accesses at constant distances from one register share a look-up in the TLB (docs/adr/0064). Default true. */
   sharedChecks?: boolean;
+  /** No pass, but switched with them, in machines: code that is met for the first time is executed without being translated (docs/adr/0065). Default true. */
+  firstRun?: boolean;
 }
 const ALL: PassOptions = {};
 
