@@ -359,15 +359,17 @@ export class CodeCache {
     }
   }
 
-  /** Adds to `into` the numbers of those records of the present one's group that `fits` names and at which an earlier run has found hot loops. */
-  hotInGroup(g: number, into: number[]): void {
-    if (this.hot.size === 0) return;
+  /** Numbers of those records of the present one's group that `fits` names and at which an earlier run has found hot loops. */
+  hotInGroup(g: number): number[] {
+    const into: number[] = [];
+    if (this.hot.size === 0) return into;
     const { W, fits, hashes, mayBeHot } = this;
     const first = this.last - (W[this.at + Rec.GROUP]! >>> GROUP_SHIFT);
     for (let k = 0, n = W[g + Grp.BLOCKS]!; k < n; k++) {
       const h = hashes[first + k]!;
       if (fits[k] !== Fits.NO && mayBeHot[h & 255] !== 0 && this.hot.has(h)) into.push(k);
     }
+    return into;
   }
 
   private enterRegion(hash: number, chunk: number, offset: number): void {

@@ -9,7 +9,7 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import type { HostCode } from '../jit/host-code.js';
 import { Block } from '../jit/block.js';
-import { findLoop } from '../jit/regions.js';
+import { findLoop, regionBlock } from '../jit/regions.js';
 import { extract } from './page-group.js';
 import { nodesOf, Reg, regionPage, sameRegionRecord } from './region-record.js';
 import { codeAt, guestAt, guestEnd, Rec, REC_HEAD, RecFlag, RecordWriter, wordsOf } from './record.js';
@@ -103,8 +103,7 @@ export class Recompiler {
       this.regionIr,
     );
     if (region === null) return false;
-    const block = new Block(head.ram, mode, head.mmuIdx, region.to - head.ram, region.ir.insns);
-    block.region = true;
+    const block = regionBlock(head, region.from, region.to, region.ir.insns);
     const guest = guestAt(W, at);
     block.hintsOff = W[guest + Reg.HINTS_OFF]!;
     block.addendsOff = W[guest + Reg.ADDENDS_OFF]!;

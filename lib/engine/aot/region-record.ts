@@ -68,6 +68,12 @@ export function nodesOf(W: Int32Array, at: number): NodeBytes[] {
   return Array.from({ length: W[p + Reg.NODES]! }, (_, k) => ({ offset: W[p + REGION_HEAD + k]! & 0xffff, bytes: W[p + REGION_HEAD + k]! >>> 16 }));
 }
 
+/** Page offsets of the first byte that the region is made of, and past the last one. */
+export function regionExtent(W: Int32Array, at: number): { from: number; to: number } {
+  const nodes = nodesOf(W, at);
+  return { from: Math.min(...nodes.map((n) => n.offset)), to: Math.max(...nodes.map((n) => n.offset + n.bytes)) };
+}
+
 /** Word offset of the hint fields. */
 export const hintFieldsAt = (W: Int32Array, at: number): number => guestAt(W, at) + REGION_HEAD + W[guestAt(W, at) + Reg.NODES]!;
 

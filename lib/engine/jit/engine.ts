@@ -12,7 +12,7 @@ import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { type CacheStore, CodeCache, Fits } from '../aot/code-cache.js';
 import { GROUP_HEAD, Grp } from '../aot/page-group.js';
-import { nodesOf } from '../aot/region-record.js';
+import { regionExtent } from '../aot/region-record.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
@@ -20,7 +20,7 @@ import { ChainSites } from './chain-sites.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
 import { MetCode } from './met-code.js';
-import { findLoop, Heat } from './regions.js';
+import { findLoop, Heat, regionBlock } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
 /** What a slice of execution ended with. */
@@ -532,8 +532,8 @@ export class Engine {
       head,
       {
         at: (offset) => {
-          const row = this.blocks.find(pageOff / PAGE, blockKey(offset, mode));
-          return row !== 0 && this.blocks.R[row * ROW + Bf.PAGE2]! < 0 ? this.blocks.view(row) : undefined;
+          const row = this.chainable(pageOff / PAGE, offset, mode);
+          return row !== 0 ? this.blocks.view(row) : undefined;
         },
         lift: (b) => {
           const ir = this.ir;
@@ -558,10 +558,7 @@ export class Engine {
     );
     this.ir.symbolic = symbolic;
     if (region === null) return;
-    const block = new Block(head.ram, mode, head.mmuIdx, region.to - head.ram, region.ir.insns);
-    block.from = region.from;
-    block.to = region.to;
-    block.region = true;
+    const block = regionBlock(head, region.from, region.to, region.ir.insns);
     block.hintsOff = hintsOff;
     block.addendsOff = addendsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
@@ -594,12 +591,8 @@ export class Engine {
     if (!aot.findRegion(this.map.ram8, head)) return false;
     const { W, at } = aot;
     const pageOff = head.ram - head.offset;
-    const nodes = nodesOf(W, at);
-    const to = pageOff + Math.max(...nodes.map((n) => n.offset + n.bytes));
-    const block = new Block(head.ram, head.mode, head.mmuIdx, to - head.ram, W[at + Rec.GUEST]! >>> 16);
-    block.from = pageOff + Math.min(...nodes.map((n) => n.offset));
-    block.to = to;
-    block.region = true;
+    const { from, to } = regionExtent(W, at);
+    const block = regionBlock(head, pageOff + from, pageOff + to, W[at + Rec.GUEST]! >>> 16);
     const start = host.installRegion(W, at, aot.resolve(), block);
     aot.stats.regions++;
     this.enterRegion(head.row, block, pageOff);
@@ -811,13 +804,12 @@ export class Engine {
    */
   private link(first: number, page: number, mode: number): void {
     if (this.onBlock !== null || this.tool !== null) return;
-    const { openSites, sites, blocks } = this;
+    const { openSites, sites } = this;
     for (let site = first; site <= sites.last; site++) {
       const offset = sites.target(site);
       if ((offset & SITE_CHANGES_MODE) !== 0) continue;
-      const target = blocks.find(page, blockKey(offset, mode));
-      // A block that spans two pages is checked when it is looked up.
-      if (target === 0 || blocks.R[target * ROW + Bf.PAGE2]! >= 0) openSites.push(site, offset);
+      const target = this.chainable(page, offset, mode);
+      if (target === 0) openSites.push(site, offset);
       else if (sites.chainRow(site, target)) this.stats.chained++;
     }
   }
@@ -871,8 +863,7 @@ export class Engine {
     (info.groups ??= []).push(id);
     const start = host.installGroup(W, g);
     const first = blocks.addGroup(page, info, W, g, start, fits, cpu.mmuIdx);
-    const mode = W[found + Rec.MODE]!;
-    this.stats.chained += this.sites.addGroup(W, g, start, fits, first, blocks.groupRows, others ? (offset) => this.chainable(page, offset, mode) : null);
+    this.stats.chained += this.sites.addGroup(W, g, start, fits, first, blocks.groupRows, others ? (offset) => this.chainable(page, offset, W[found + Rec.MODE]!) : null);
     this.stats.blocks += n;
     this.stats.installed += n;
     const map = this.map.codeMap;
@@ -891,8 +882,7 @@ export class Engine {
   /** Gives code of the group just brought in its pool slots, and notes where hot loops begin. `first`: row of its first block. */
   private finishGroup(aot: CodeCache, host: HostCode, pageOff: number, g: number, first: number): void {
     const { W, at: found, fits } = aot;
-    const hot: number[] = [];
-    aot.hotInGroup(g, hot);
+    const hot = aot.hotInGroup(g);
     if (hot.length === 0 && !aot.groupSlots) return;
     const { R } = this.blocks;
     let row = first;
