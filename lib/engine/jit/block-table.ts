@@ -24,8 +24,6 @@ export const enum Bf {
   HOST = 6,
   /** First of the chain sites that jump here (`ChainSites`), 0 if there is none. */
   INCOMING = 7,
-  /** Jump cache entry (`JumpCache`) that may point here, -1 if none. */
-  JC = 8,
   /** RAM page of its tail if it spans two, else -1. */
   PAGE2 = 9,
   /** `BlockIs` bits, MMU index << MMU_SHIFT. */
@@ -35,14 +33,14 @@ export const enum Bf {
   PREV = 12,
   /** Next row of the same hash, or next free row. */
   CHAIN = 13,
-  /** Changes when the row is used for another block. */
+  /** Changes when the block goes: who has noted a row with its turn knows whether the block is still there. */
   TURN = 14,
 }
 export const enum BlockIs {
   VALID = 1,
   REGION = 2,
-  /** It has an entry in `JumpCache.more`. */
-  MORE_ENTRIES = 4,
+  /** It is in `CodePage.targets`. */
+  TARGET = 4,
 }
 export const MMU_SHIFT = 8;
 const PAGE = 4096;
@@ -54,6 +52,8 @@ export class CodePage {
   n = 0;
   /** Rows of blocks that begin in the page before and reach into this one. */
   tails: number[] | null = null;
+  /** Rows of blocks that have been entered in a jump cache; some may have gone. */
+  targets: number[] | null = null;
   /** How often a write has taken its last block. */
   emptied = 0;
   /** Writes since then. */
@@ -115,7 +115,6 @@ export class BlockTable {
     R[p + Bf.RANGE] = offset | (Math.min(offset + (extent & 0xffff), PAGE) << 16);
     R[p + Bf.HOST] = 0;
     R[p + Bf.INCOMING] = 0;
-    R[p + Bf.JC] = -1;
     R[p + Bf.PAGE2] = -1;
     R[p + Bf.STATE] = BlockIs.VALID | (mmuIdx << MMU_SHIFT);
     const first = info.first;
@@ -172,6 +171,20 @@ export class BlockTable {
     return this.views[b.row] === b;
   }
 
+  /** Jumps lead to the block from elsewhere: it becomes one of `targetsOf`. */
+  jumpedTo(row: number): void {
+    const { R } = this;
+    const p = row * ROW;
+    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0) return;
+    R[p + Bf.STATE]! |= BlockIs.TARGET;
+    (this.pages.get(R[p + Bf.PAGE]!)!.targets ??= []).push(row);
+  }
+
+  /** Rows of blocks of a RAM page that jumps lead to; whoever finds that one has gone may take it out. */
+  targetsOf(page: number): number[] | null {
+    return this.pages.get(page)?.targets ?? null;
+  }
+
   valid(row: number): boolean {
     return (this.R[row * ROW + Bf.STATE]! & BlockIs.VALID) !== 0;
   }
@@ -206,8 +219,8 @@ export class BlockTable {
       if (i >= 0) tails!.splice(i, 1);
     }
     if (this.views[row] !== undefined) this.views[row] = undefined;
-    if (R[p + Bf.ENTRY_A]! >= 0) return;
     R[p + Bf.TURN]!++;
+    if (R[p + Bf.ENTRY_A]! >= 0) return;
     R[p + Bf.CHAIN] = this.free;
     this.free = row;
   }

@@ -439,7 +439,7 @@ export class Engine {
     const known = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
     if (known !== 0) return this.entry(known);
     const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
-    if (f === null) return this.entry(this.lookup(cpu));
+    if (f === null) return this.entry(this.findAndPut(cpu));
     this.deliver(cpu, f);
     return -1;
   }
@@ -575,7 +575,13 @@ export class Engine {
     const hi = V[Slot.PC * 2 + 1]!;
     this.jumps.use(cpu);
     const cached = this.jumps.get(cpu, lo, hi);
-    if (cached !== 0) return cached;
+    return cached !== 0 ? cached : this.findAndPut(cpu);
+  }
+
+  private findAndPut(cpu: GuestCpu): number {
+    const V = cpu.V;
+    const lo = V[Slot.PC * 2]!;
+    const hi = V[Slot.PC * 2 + 1]!;
     const block = this.find(cpu, false);
     // Translating may have flushed everything: only now is the entry ours to fill.
     this.jumps.put(cpu, lo, hi, block);
@@ -924,7 +930,8 @@ export class Engine {
     // It may be running: its loop ends at the next look at PENDING.
     if ((R[p + Bf.STATE]! & BlockIs.REGION) !== 0) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
     if (R[p + Bf.INCOMING] !== 0) this.sites.unchain(row);
-    this.jumps.drop(row);
+    // The jump caches may still have it.
+    if (R[p + Bf.ENTRY_A]! >= 0) this.o.host!.retire(R[p + Bf.ENTRY_A]!);
     this.blocks.remove(row);
   }
 

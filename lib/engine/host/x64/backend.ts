@@ -271,6 +271,13 @@ export class X64Backend {
     this.e.asm.patch32(site, cold);
   }
 
+  /** Makes entry A of a block, which has room for it (`enterBlock`) and RAX = linear pc, lead nowhere. */
+  retire(entryA: number): void {
+    const { asm } = this.e;
+    asm.v.setUint8(entryA, 0xe9);
+    asm.patch32(entryA + 1, this.stubs.missPc);
+  }
+
   private useTable(helpers: HelperRegistry<never>): void {
     let t = this.tables.get(helpers);
     if (t === undefined) this.tables.set(helpers, (t = new VopTable(helpers, this.features)));

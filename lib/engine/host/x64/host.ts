@@ -200,6 +200,10 @@ export class X64Host implements HostCode {
     this.backend.unpatch(site, cold);
   }
 
+  retire(entryA: number): void {
+    this.backend.retire(entryA);
+  }
+
   reset(): void {
     this.next = this.backend.firstFree;
   }
