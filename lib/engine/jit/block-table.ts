@@ -45,6 +45,35 @@ export const enum BlockIs {
 export const MMU_SHIFT = 8;
 const PAGE = 4096;
 
+/** Blocks of a page that jumps lead to from elsewhere, but for those that reach into the next page: `Bf.KEY` and `Bf.ENTRY_A` of each. */
+export class Targets {
+  W = new Int32Array(16);
+  n = 0;
+
+  add(key: number, entry: number): void {
+    const at = this.n++ * 2;
+    if (at >= this.W.length) {
+      const W = new Int32Array(at * 2);
+      W.set(this.W);
+      this.W = W;
+    }
+    this.W[at] = key;
+    this.W[at + 1] = entry;
+  }
+
+  remove(entry: number): void {
+    const { W } = this;
+    const last = (this.n - 1) * 2;
+    for (let at = last; at >= 0; at -= 2) {
+      if (W[at + 1] !== entry) continue;
+      W[at] = W[last]!;
+      W[at + 1] = W[last + 1]!;
+      this.n--;
+      return;
+    }
+  }
+}
+
 /** What is known of a RAM page with blocks. A block that spans two pages is in the list of its first and a tail of its second. */
 export class CodePage {
   /** First row of the list, 0 = none, and how many there are. */
@@ -52,8 +81,8 @@ export class CodePage {
   n = 0;
   /** Rows of blocks that begin in the page before and reach into this one. */
   tails: number[] | null = null;
-  /** Rows of blocks that have been entered in a jump cache; some may have gone. */
-  targets: number[] | null = null;
+  /** Blocks that have been entered in a jump cache. */
+  targets: Targets | null = null;
   /** How often a write has taken its last block. */
   emptied = 0;
   /** Writes since then. */
@@ -175,13 +204,13 @@ export class BlockTable {
   jumpedTo(row: number): void {
     const { R } = this;
     const p = row * ROW;
-    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0) return;
+    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0 || R[p + Bf.PAGE2]! >= 0) return;
     R[p + Bf.STATE]! |= BlockIs.TARGET;
-    (this.pages.get(R[p + Bf.PAGE]!)!.targets ??= []).push(row);
+    (this.pages.get(R[p + Bf.PAGE]!)!.targets ??= new Targets()).add(R[p + Bf.KEY]!, R[p + Bf.ENTRY_A]!);
   }
 
-  /** Rows of blocks of a RAM page that jumps lead to; whoever finds that one has gone may take it out. */
-  targetsOf(page: number): number[] | null {
+  /** What jumps lead to in a RAM page. */
+  targetsOf(page: number): Targets | null {
     return this.pages.get(page)?.targets ?? null;
   }
 
@@ -213,6 +242,7 @@ export class BlockTable {
     else info.first = next;
     if (next !== 0) R[next * ROW + Bf.PREV] = prev;
     info.n--;
+    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0) info.targets!.remove(R[p + Bf.ENTRY_A]!);
     if (R[p + Bf.PAGE2]! >= 0) {
       const tails = this.pages.get(R[p + Bf.PAGE2]!)?.tails ?? null;
       const i = tails === null ? -1 : tails.indexOf(row);

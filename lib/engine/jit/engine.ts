@@ -301,6 +301,11 @@ export class Engine {
   }
 
   private runBlocks(cpu: GuestCpu): ExitCode {
+    if (this.o.host !== null && this.onBlock === null && this.tool === null) {
+      this.jumps.use(cpu);
+      const known = this.jumps.entry(cpu, cpu.V[Slot.PC * 2]!, cpu.V[Slot.PC * 2 + 1]!);
+      if (known >= 0) return this.runHost(cpu, known, this.o.host);
+    }
     const row = this.lookup(cpu);
     if (this.tool !== null && this.tool.run !== null) return this.runTool(cpu, row, this.tool.run);
     const entry = this.entry(row);
@@ -436,8 +441,8 @@ export class Engine {
     if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
     if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
     this.jumps.use(cpu);
-    const known = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
-    if (known !== 0) return this.entry(known);
+    const known = this.jumps.entry(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    if (known >= 0) return known;
     const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
     if (f === null) return this.entry(this.findAndPut(cpu));
     this.deliver(cpu, f);
@@ -467,8 +472,9 @@ export class Engine {
   private sample(cpu: GuestCpu, host: HostCode): void {
     if (!this.regionsMayBe) return;
     const V = cpu.V;
-    const row = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
-    if (row === 0) return;
+    const at = this.jumps.entry(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    const row = at < 0 ? 0 : this.sites.ownerAt(at);
+    if (row === 0 || this.entry(row) !== at) return;
     const b = this.blocks.view(row);
     if (b.mode !== cpu.mode || b.page2 >= 0) return;
     if (this.hinted.length > 0) this.checkHints(cpu, host);
@@ -574,7 +580,7 @@ export class Engine {
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
     this.jumps.use(cpu);
-    const cached = this.jumps.get(cpu, lo, hi);
+    const cached = this.o.host === null ? this.jumps.row(cpu, lo, hi) : 0;
     return cached !== 0 ? cached : this.findAndPut(cpu);
   }
 

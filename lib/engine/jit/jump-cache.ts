@@ -1,13 +1,16 @@
 /**
- * The jump cache: blocks by linear address, one direct-mapped table per vCPU and MMU index, in the state region where generated code probes
- * it. What is filled is listed, so that emptying a table costs what it holds. Tables of address spaces and modes that do not run are put aside
+ * The jump cache: host code by linear address, one direct-mapped table per vCPU and MMU index, in the state region where generated code probes
+ * it. What is filled is listed, so that emptying a table costs what it holds. Entries of address spaces and modes that do not run are put aside
  * and come back; the first miss in a page enters all of the page's blocks that jumps lead to (docs/adr/0061).
+ *
+ * An address is only looked up in the entry that it belongs to. So an entry with an address that belongs elsewhere is empty, as nearly all of a table
+ * of zeros is, and one word makes it so.
  */
 import { FlushKind, type GuestCpu } from '../cpu.js';
 import { JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot } from '../state.js';
-import { Bf, BlockIs, type BlockTable, ROW } from './block-table.js';
+import { Bf, type BlockTable, ROW } from './block-table.js';
 import type { HostCode } from './host-code.js';
-import { Aside, ASIDE } from './jump-contexts.js';
+import { Aside, ASIDE, MOST_ASIDE } from './jump-contexts.js';
 
 const PAGE = 4096;
 const PAGES = 4096;
@@ -28,6 +31,12 @@ const enum Page {
   ALL = 2,
 }
 
+/** What the interpreter knows of a table's entries: the rows of their blocks, with `Bf.TURN`. */
+class Rows {
+  readonly row = new Int32Array(JC_ENTRIES);
+  readonly turn = new Int32Array(JC_ENTRIES);
+}
+
 export class JumpCache {
   private readonly nonGlobal: Uint8Array;
   /** By table: it may hold entries of global pages. */
@@ -35,20 +44,17 @@ export class JumpCache {
   private readonly used: Uint8Array;
   /** Per table and page number modulo PAGES: `Page` bits. */
   private readonly pages: Uint8Array;
-  /** By table and entry: row of the block, 0 = none, and its `Bf.TURN`. All tables that no code has used yet share one. */
-  private readonly rows: Int32Array[] = [];
-  private readonly turns: Int32Array[] = [];
-  /** Filled entries of each table. */
+  /** Filled entries of each table; some may have been emptied since, or be listed twice. */
   private readonly lists: Uint16Array[] = [];
   private readonly counts: Int32Array;
+  /** Those of them that somebody has missed, in this turn of the address space or an earlier one. */
+  private readonly wanted: Uint16Array[] = [];
+  private readonly wants: Int32Array;
+  /** By table, without generated code only. */
+  private readonly rows: (Rows | undefined)[] = [];
   /** By table: what is aside of address spaces, by their number, and of modes. */
   private readonly spaces: (Aside | undefined)[][] = [];
   private readonly modes: Map<number, Aside>[] = [];
-  /**
-   * An empty table. The key is an address that is canonical in no paging mode; should a guest jump there all the same,
-   * the entry leads to code that leaves with NEXT, and the fetch raises the exception.
-   */
-  private readonly empty = new Int32Array(JC_TABLE_BYTES >> 2);
 
   /** @param apart true while every block has to come back to the run loop: entries then lead nowhere */
   constructor(private readonly cpus: readonly GuestCpu[], private readonly host: () => HostCode | null, private readonly blocks: BlockTable, private readonly apart: () => boolean) {
@@ -58,73 +64,102 @@ export class JumpCache {
     this.used = new Uint8Array(tables);
     this.pages = new Uint8Array(tables * PAGES);
     this.counts = new Int32Array(tables);
-    const miss = host()?.missAddress ?? 0;
-    this.empty.set([0, 0x4000_0000, miss | 0, Math.floor(miss / 0x1_0000_0000)]);
-    for (let n = 4; n < this.empty.length; n *= 2) this.empty.copyWithin(n, 0, n);
-    const none = new Int32Array(JC_ENTRIES);
+    this.wants = new Int32Array(tables);
     for (let i = 0; i < tables; i++) {
-      this.rows.push(none);
-      this.turns.push(none);
       this.lists.push(new Uint16Array(JC_ENTRIES));
+      this.wanted.push(new Uint16Array(MOST_ASIDE));
       this.spaces.push([]);
       this.modes.push(new Map());
     }
     for (const cpu of cpus) for (let i = 0; i < MMU_INDEXES; i++) cpu.V[MODE + i] = -1;
   }
 
-  /** Row of the valid block at a linear address that the CPU's table knows, or 0. */
-  get(cpu: GuestCpu, lo: number, hi: number): number {
+  /** Offset of the host code that the CPU's table knows for a linear address, -1 if there is none or its block has gone. */
+  entry(cpu: GuestCpu, lo: number, hi: number): number {
+    const { V } = cpu;
+    const e = wordOf(cpu.mmuIdx, entryOf(lo));
+    const host = this.host();
+    if (V[e] !== lo || V[e + 1] !== hi || host === null) return -1;
+    const at = (V[e + 2]! >>> 0) + V[e + 3]! * 0x1_0000_0000 - host.address;
+    return host.retired(at) ? -1 : at;
+  }
+
+  /** Row of the valid block at a linear address that the CPU's table knows, without generated code; or 0. */
+  row(cpu: GuestCpu, lo: number, hi: number): number {
     const { V } = cpu;
     const idx = entryOf(lo);
     const e = wordOf(cpu.mmuIdx, idx);
-    const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
-    const row = this.rows[table]![idx]!;
-    return row !== 0 && V[e] === lo && V[e + 1] === hi && this.blocks.R[row * ROW + Bf.TURN] === this.turns[table]![idx] ? row : 0;
+    const rows = this.rows[cpu.index * MMU_INDEXES + cpu.mmuIdx];
+    if (V[e] !== lo || V[e + 1] !== hi || rows === undefined) return 0;
+    const row = rows.row[idx]!;
+    return this.blocks.R[row * ROW + Bf.TURN] === rows.turn[idx] ? row : 0;
   }
 
   /** Enters the block that the CPU's last fetch was for. */
   put(cpu: GuestCpu, lo: number, hi: number, row: number): void {
     const { V } = cpu;
+    const { R } = this.blocks;
     const table = cpu.index * MMU_INDEXES + cpu.mmuIdx;
     const idx = entryOf(lo);
     V[MODE + cpu.mmuIdx] = cpu.mode;
     if (cpu.fetchGlobal) this.global[table] = 1;
     else this.nonGlobal[table] = 1;
+    const n = this.wants[table]!;
+    if (n < MOST_ASIDE) {
+      this.wanted[table]![n] = idx;
+      this.wants[table] = n + 1;
+    }
     const host = this.host();
-    const apart = host === null || this.apart();
-    this.fill(V, wordOf(cpu.mmuIdx, idx), table, idx, lo, hi, row, host, apart);
+    if (host === null) {
+      const rows = (this.rows[table] ??= new Rows());
+      rows.row[idx] = row;
+      rows.turn[idx] = R[row * ROW + Bf.TURN]!;
+      this.fill(V, table, wordOf(cpu.mmuIdx, idx), idx, lo, hi, 0);
+      return;
+    }
+    const apart = this.apart();
+    this.fill(V, table, wordOf(cpu.mmuIdx, idx), idx, lo, hi, apart ? host.missAddress : host.address + R[row * ROW + Bf.ENTRY_A]!);
+    if (apart) return;
     this.blocks.jumpedTo(row);
-    if (!apart && cpu.fetchWhole === true && (this.pages[pageMark(table, lo)]! & Page.ALL) === 0) this.putPage(cpu, table, lo, hi, row, host);
+    if (cpu.fetchWhole === true && (this.pages[pageMark(table, lo)]! & Page.ALL) === 0) this.putPage(cpu, table, lo, hi, row, host.address);
   }
 
   /** The page of the block that has just been entered: what jumps have led to in it before, in this address space or another one, is entered, too. */
-  private putPage(cpu: GuestCpu, table: number, lo: number, hi: number, row: number, host: HostCode): void {
+  private putPage(cpu: GuestCpu, table: number, lo: number, hi: number, row: number, host: number): void {
+    const { V } = cpu;
     const { R } = this.blocks;
     this.pages[pageMark(table, lo)]! |= Page.ALL;
     const list = this.blocks.targetsOf(R[row * ROW + Bf.PAGE]!);
     if (list === null) return;
-    const key = R[row * ROW + Bf.KEY]! >>> 12;
-    const base = lo & ~0xfff;
-    const rows = this.rows[table]!;
-    const turns = this.turns[table]!;
-    for (let i = 0; i < list.length; i++) {
-      const other = list[i]!;
-      const p = other * ROW;
-      if ((R[p + Bf.STATE]! & BlockIs.VALID) === 0) {
-        const last = list.pop()!;
-        if (i < list.length) list[i--] = last;
-        continue;
-      }
-      const k = R[p + Bf.KEY]!;
-      // What spans two pages depends on the next one, too.
-      if (k >>> 12 !== key || R[p + Bf.PAGE2]! >= 0) continue;
-      const at = base | (k & 0xfff);
+    const mode = R[row * ROW + Bf.KEY]! >>> 12;
+    const first = lo & ~(PAGE - 1);
+    const base = wordOf(cpu.mmuIdx, 0);
+    const { W } = list;
+    for (let i = 0, end = list.n * 2; i < end; i += 2) {
+      const key = W[i]!;
+      if (key >>> 12 !== mode) continue;
+      const at = first | (key & (PAGE - 1));
       const idx = entryOf(at);
-      // Nothing in use makes way for a guess.
-      const there = rows[idx]!;
-      if (there !== 0 && R[there * ROW + Bf.TURN] === turns[idx]) continue;
-      this.fill(cpu.V, wordOf(cpu.mmuIdx, idx), table, idx, at, hi, other, host, false);
+      const e = base + idx * 4;
+      // Nothing there makes way for a guess.
+      if (entryOf(V[e]!) !== idx) this.fill(V, table, e, idx, at, hi, host + W[i + 1]!);
     }
+  }
+
+  private fill(V: Int32Array, table: number, e: number, idx: number, lo: number, hi: number, to: number): void {
+    if (entryOf(V[e]!) !== idx) {
+      const n = this.counts[table]!;
+      if (n < JC_ENTRIES) {
+        this.lists[table]![n] = idx;
+        this.counts[table] = n + 1;
+      }
+      this.used[table] = 1;
+    }
+    this.pages[pageMark(table, lo)]! |= Page.SOME;
+    V[e] = lo;
+    V[e + 1] = hi;
+    V[e + 2] = to | 0;
+    V[e + 3] = Math.floor(to / 0x1_0000_0000);
   }
 
   /** Empties all tables, those aside too. */
@@ -139,7 +174,6 @@ export class JumpCache {
     const { V } = cpu;
     const before = V[MODE + cpu.mmuIdx]!;
     if (before === cpu.mode) return;
-    // No code has used the table yet: memory that nobody needs is not touched.
     if (before === -1) this.beginTable(cpu, cpu.mmuIdx);
     else this.changeMode(cpu, before);
     V[MODE + cpu.mmuIdx] = cpu.mode;
@@ -167,11 +201,9 @@ export class JumpCache {
     this.restore(cpu, cpu.mmuIdx, back);
   }
 
+  /** Makes a table of zeros empty: what nobody needs is not touched. */
   private beginTable(cpu: GuestCpu, mmuIdx: number): void {
-    cpu.V.set(this.empty, wordOf(mmuIdx, 0));
-    const table = cpu.index * MMU_INDEXES + mmuIdx;
-    this.rows[table] = new Int32Array(JC_ENTRIES);
-    this.turns[table] = new Int32Array(JC_ENTRIES);
+    cpu.V[wordOf(mmuIdx, 0)] = 1;
   }
 
   /** Code for an MMU index that only a tool uses is not looked up through its table, but probes it. */
@@ -183,24 +215,6 @@ export class JumpCache {
     }
   }
 
-  private fill(V: Int32Array, e: number, table: number, idx: number, lo: number, hi: number, row: number, host: HostCode | null, apart: boolean): void {
-    const rows = this.rows[table]!;
-    const { R } = this.blocks;
-    // An entry that has been dropped is still in the list.
-    if (rows[idx] === 0 && this.counts[table]! < JC_ENTRIES) this.lists[table]![this.counts[table]!++] = idx;
-    this.pages[pageMark(table, lo)]! |= Page.SOME;
-    V[e] = lo;
-    V[e + 1] = hi;
-    if (host !== null) {
-      const to = apart ? host.missAddress : host.address + R[row * ROW + Bf.ENTRY_A]!;
-      V[e + 2] = to | 0;
-      V[e + 3] = Math.floor(to / 0x1_0000_0000);
-    }
-    rows[idx] = row;
-    this.turns[table]![idx] = R[row * ROW + Bf.TURN]!;
-    this.used[table] = 1;
-  }
-
   private clearTable(cpu: GuestCpu, mmuIdx: number): void {
     const table = cpu.index * MMU_INDEXES + mmuIdx;
     if (this.used[table] === 0) return;
@@ -209,57 +223,44 @@ export class JumpCache {
     this.global[table] = 0;
     const base = wordOf(mmuIdx, 0);
     const { V } = cpu;
-    const rows = this.rows[table]!;
     const n = this.counts[table]!;
-    this.counts[table] = 0;
+    this.counts[table] = this.wants[table] = 0;
     this.pages.fill(0, table * PAGES, (table + 1) * PAGES);
     if (n === JC_ENTRIES) {
       // The list may have overflowed.
-      V.set(this.empty, base);
-      rows.fill(0);
+      V.fill(0, base, base + (JC_TABLE_BYTES >> 2));
+      this.beginTable(cpu, mmuIdx);
       return;
     }
     const list = this.lists[table]!;
     for (let i = 0; i < n; i++) {
       const idx = list[i]!;
-      this.emptyEntry(V, base + idx * 4);
-      rows[idx] = 0;
+      const lo = V[base + idx * 4]!;
+      if (entryOf(lo) === idx) V[base + idx * 4] = lo ^ 1;
     }
   }
 
-  private emptyEntry(V: Int32Array, e: number): void {
-    const { empty } = this;
-    V[e] = empty[0]!;
-    V[e + 1] = empty[1]!;
-    V[e + 2] = empty[2]!;
-    V[e + 3] = empty[3]!;
-  }
-
-  /** Keeps what a table holds, of blocks of a mode. */
+  /** Keeps what has been missed in a table, of blocks of a mode. */
   private save(cpu: GuestCpu, mmuIdx: number, mode: number, to: Aside): void {
     const { V } = cpu;
     const table = cpu.index * MMU_INDEXES + mmuIdx;
-    const list = this.lists[table]!;
-    const rows = this.rows[table]!;
-    const turns = this.turns[table]!;
+    const list = this.wanted[table]!;
     const base = wordOf(mmuIdx, 0);
-    const n = this.counts[table]!;
+    const n = this.wants[table]!;
     to.mode = mode;
-    to.n = 0;
     to.room(n);
     const { W } = to;
     let at = 0;
-    for (let i = 0; i < n && at < W.length; i++) {
+    for (let i = 0; i < n; i++) {
       const idx = list[i]!;
-      if (rows[idx] === 0) continue;
       const e = base + idx * 4;
+      const lo = V[e]!;
+      if (entryOf(lo) !== idx) continue;
       W[at] = idx;
-      W[at + 1] = V[e]!;
+      W[at + 1] = lo;
       W[at + 2] = V[e + 1]!;
       W[at + 3] = V[e + 2]!;
       W[at + 4] = V[e + 3]!;
-      W[at + 5] = rows[idx]!;
-      W[at + 6] = turns[idx]!;
       at += ASIDE;
     }
     to.n = at / ASIDE;
@@ -267,32 +268,32 @@ export class JumpCache {
 
   /**
    * Puts entries back where there are none. Blocks that have been dropped meanwhile are no matter: their code sends who comes back to
-   * the run loop (`HostCode.retire`), which compares turns.
+   * the run loop (`HostCode.retire`), and the interpreter compares turns.
    */
   private restore(cpu: GuestCpu, mmuIdx: number, from: Aside): void {
     const { V } = cpu;
     const table = cpu.index * MMU_INDEXES + mmuIdx;
     const list = this.lists[table]!;
-    const rows = this.rows[table]!;
-    const turns = this.turns[table]!;
+    const wanted = this.wanted[table]!;
     const base = wordOf(mmuIdx, 0);
     const { W } = from;
     let n = this.counts[table]!;
+    let wants = this.wants[table]!;
     for (let at = 0, end = from.n * ASIDE; at < end; at += ASIDE) {
       const idx = W[at]!;
-      if (rows[idx] !== 0) continue;
-      if (n < JC_ENTRIES) list[n++] = idx;
-      const lo = W[at + 1]!;
       const e = base + idx * 4;
+      if (entryOf(V[e]!) === idx) continue;
+      if (n < JC_ENTRIES) list[n++] = idx;
+      if (wants < MOST_ASIDE) wanted[wants++] = idx;
+      const lo = W[at + 1]!;
       V[e] = lo;
       V[e + 1] = W[at + 2]!;
       V[e + 2] = W[at + 3]!;
       V[e + 3] = W[at + 4]!;
-      rows[idx] = W[at + 5]!;
-      turns[idx] = W[at + 6]!;
       this.pages[pageMark(table, lo)]! |= Page.SOME;
     }
     this.counts[table] = n;
+    this.wants[table] = wants;
     this.used[table] = 1;
   }
 
@@ -332,14 +333,11 @@ export class JumpCache {
     const mark = pageMark(table, page);
     if (this.pages[mark] === 0) return;
     this.pages[mark]! &= ~Page.ALL;
-    const rows = this.rows[table]!;
     const first = entryOf(page) & ~(PAGE - 1);
     const base = wordOf(mmuIdx, 0);
     for (let idx = first; idx < first + PAGE; idx++) {
-      const e = base + idx * 4;
-      if (rows[idx] === 0 || (V[e]! & ~0xfff) !== page) continue;
-      rows[idx] = 0;
-      this.emptyEntry(V, e);
+      const lo = V[base + idx * 4]!;
+      if ((lo & ~(PAGE - 1)) === page && entryOf(lo) === idx) V[base + idx * 4] = lo ^ 1;
     }
   }
 
@@ -349,7 +347,7 @@ export class JumpCache {
       this.switched(cpu, lo, hi);
       return;
     }
-    const page = lo & ~0xfff;
+    const page = lo & ~(PAGE - 1);
     for (let i = 0; i < MMU_INDEXES; i++) {
       const table = cpu.index * MMU_INDEXES + i;
       this.dropModes(table);

@@ -1,9 +1,9 @@
 /** Jump cache entries of an address space or a mode that does not run (docs/adr/0061). */
 
 /** Most entries kept of one table. */
-const MOST = 4096;
-/** Words of an entry: its number, linear address, host address, row of the block, and the row's `Bf.TURN`. */
-export const ASIDE = 7;
+export const MOST_ASIDE = 4096;
+/** Words of an entry: its number, linear address, host address. */
+export const ASIDE = 5;
 
 export class Aside {
   /** Mode of the blocks. */
@@ -15,9 +15,8 @@ export class Aside {
   global = 0;
   nonGlobal = 0;
 
-  /** Room for n entries, or as many as are kept. */
+  /** Room for n entries; what is there is lost. */
   room(n: number): void {
-    if (n * ASIDE <= this.W.length) return;
-    this.W = new Int32Array(Math.min(2 ** Math.ceil(Math.log2(n)), MOST) * ASIDE);
+    if (n * ASIDE > this.W.length) this.W = new Int32Array(2 ** Math.ceil(Math.log2(n)) * ASIDE);
   }
 }

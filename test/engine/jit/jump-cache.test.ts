@@ -6,7 +6,8 @@ import { JumpCache } from '#lib/engine/jit/jump-cache.js';
 import { JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, STATE_BYTES } from '#lib/engine/state.js';
 
 const MISS = 0x7f00_0000_0040;
-const host = { address: 0x7f00_0000_0000, missAddress: MISS } as Partial<HostCode> as HostCode;
+const retired = new Set<number>();
+const host = { address: 0x7f00_0000_0000, missAddress: MISS, retired: (at: number) => at < 0x100 || retired.has(at) } as Partial<HostCode> as HostCode;
 const V = new Int32Array(STATE_BYTES >> 2);
 const cpu = { index: 0, V, mmuIdx: 0, mode: 1, fetchGlobal: false, fetchWhole: true };
 const HI = 0x7fff;
@@ -14,18 +15,31 @@ const HI = 0x7fff;
 let blocks = new BlockTable();
 let jumps: JumpCache;
 let apart = false;
+let generated: HostCode | null = host;
+let code = 0;
 
-/** Row of a block at a RAM offset; its code is at the same offset of the code region. */
+/** Row of a block at a RAM offset. */
 function block(ram: number, mode = cpu.mode): number {
   const page = ram >> 12;
   let info = blocks.pages.get(page);
   if (info === undefined) blocks.pages.set(page, (info = new CodePage()));
   const row = blocks.add(page, info, ram & 0xfff, mode, 0, 16 | (4 << 16));
-  blocks.R[row * ROW + Bf.ENTRY_A] = ram;
+  if (generated !== null) blocks.R[row * ROW + Bf.ENTRY_A] = code += 0x100;
   return row;
 }
 
-const get = (lo: number): number => jumps.get(cpu as Partial<GuestCpu> as GuestCpu, lo, HI);
+/** What the engine does with a block that is no more. */
+function drop(row: number): void {
+  retired.add(codeOf(row));
+  blocks.remove(row);
+}
+
+const codeOf = (row: number): number => blocks.R[row * ROW + Bf.ENTRY_A]!;
+/** Row of the block that the CPU's table has for the address, or 0. */
+const get = (lo: number): number => {
+  const at = jumps.entry(cpu as Partial<GuestCpu> as GuestCpu, lo, HI);
+  return at < 0 ? 0 : blocks.R.findIndex((w, i) => i % ROW === Number(Bf.ENTRY_A) && w === at && i >= ROW) / ROW | 0;
+};
 const put = (lo: number, row: number): void => jumps.put(cpu as Partial<GuestCpu> as GuestCpu, lo, HI, row);
 const flush = (kind: FlushKind, a = 0, b = 0): void => jumps.flushed(cpu as Partial<GuestCpu> as GuestCpu, kind, a, b);
 const inMode = (mode: number): void => {
@@ -43,9 +57,12 @@ describe('the jump cache', () => {
   beforeEach(() => {
     V.fill(0);
     apart = false;
+    generated = host;
+    code = 0;
+    retired.clear();
     Object.assign(cpu, { mmuIdx: 0, mode: 1, fetchGlobal: false, fetchWhole: true });
     blocks = new BlockTable();
-    jumps = new JumpCache([cpu as Partial<GuestCpu> as GuestCpu], () => host, blocks, () => apart);
+    jumps = new JumpCache([cpu as Partial<GuestCpu> as GuestCpu], () => generated, blocks, () => apart);
     jumps.use(cpu as Partial<GuestCpu> as GuestCpu);
   });
 
@@ -54,7 +71,7 @@ describe('the jump cache', () => {
     expect(get(0x40_0010)).toBe(0);
     put(0x40_0010, a);
     expect(get(0x40_0010)).toBe(a);
-    expect(probe(0x40_0010)).toBe(host.address + 0x3010);
+    expect(probe(0x40_0010)).toBe(host.address + codeOf(a));
     expect(probe(0x40_0020)).toBe(0);
   });
 
@@ -70,10 +87,10 @@ describe('the jump cache', () => {
     put(0x40_0050, other);
     inMode(1);
     flush(FlushKind.ALL);
-    blocks.remove(rows[2]!);
+    drop(rows[2]!);
     put(0x55_5010, rows[0]!);
     expect([0x10, 0x20, 0x30, 0x40, 0x50, 0xff0].map((o) => get(0x55_5000 + o))).toEqual([rows[0], rows[1], 0, 0, 0, 0]);
-    expect(probe(0x55_5020)).toBe(host.address + 0x3020);
+    expect(probe(0x55_5020)).toBe(host.address + codeOf(rows[1]!));
     expect([0x30, 0x40, 0x50, 0xff0].map((o) => probe(0x55_5000 + o))).toEqual([0, 0, 0, 0]);
     void never;
   });
@@ -100,19 +117,15 @@ describe('the jump cache', () => {
     put(0x40_0010, rows[0]!);
     expect(get(at)).toBe(there);
     expect(get(0x40_0020)).toBe(0);
-    blocks.remove(there);
-    flush(FlushKind.PAGE, 0x40_0000, HI);
-    put(0x40_0010, rows[0]!);
-    expect(get(0x40_0020)).toBe(rows[1]);
   });
 
   it('does not know a block that has gone, and leads to nothing but its old code', () => {
     const a = block(0x3010);
     put(0x40_0010, a);
-    blocks.remove(a);
+    drop(a);
     expect(get(0x40_0010)).toBe(0);
     // Which the engine has retired.
-    expect(probe(0x40_0010)).toBe(host.address + 0x3010);
+    expect(probe(0x40_0010)).toBe(host.address + codeOf(a));
     const again = block(0x3010);
     expect(get(0x40_0010)).toBe(0);
     put(0x40_0010, again);
@@ -155,7 +168,7 @@ describe('the jump cache', () => {
     put(0x40_0010, b);
     inMode(1);
     expect(get(0x40_0010)).toBe(a);
-    expect(probe(0x40_0010)).toBe(host.address + 0x3010);
+    expect(probe(0x40_0010)).toBe(host.address + codeOf(a));
     inMode(2);
     expect(get(0x40_0010)).toBe(b);
   });
@@ -171,7 +184,7 @@ describe('the jump cache', () => {
       inMode(1);
       expect(get(0x40_0010)).toBe(0);
       expect(probe(0x40_0010)).toBe(0);
-      blocks.remove(a);
+      drop(a);
     }
   });
 
@@ -183,7 +196,7 @@ describe('the jump cache', () => {
     expect(at.map((lo) => probe(lo))).toEqual([0, 0, 0]);
     const other = block(0x6010);
     put(0x40_0010, other);
-    blocks.remove(rows[1]!);
+    drop(rows[1]!);
     flush(FlushKind.SWITCH, 1, 0);
     expect(at.map((lo) => get(lo))).toEqual([rows[0], 0, rows[2]]);
     flush(FlushKind.SWITCH, 0, 1);
@@ -212,11 +225,41 @@ describe('the jump cache', () => {
     expect(get(0x40_1020)).toBe(0);
   });
 
+  it('keeps entries of demand, not guesses, and guesses again', () => {
+    const rows = [block(0x3010), block(0x3020)];
+    put(0x40_0010, rows[0]!);
+    put(0x40_0020, rows[1]!);
+    flush(FlushKind.SWITCH, -1, -1);
+    put(0x40_0010, rows[0]!);
+    expect(get(0x40_0020)).toBe(rows[1]);
+    flush(FlushKind.SWITCH, 0, 1);
+    flush(FlushKind.SWITCH, 1, 0);
+    expect(get(0x40_0010)).toBe(rows[0]);
+    expect(get(0x40_0020)).toBe(0);
+    put(0x40_0010, rows[0]!);
+    expect(get(0x40_0020)).toBe(rows[1]);
+  });
+
+  it('knows rows without generated code, and that one is used again', () => {
+    generated = null;
+    const row = (lo: number): number => jumps.row(cpu as Partial<GuestCpu> as GuestCpu, lo, HI);
+    const a = block(0x3010);
+    expect(row(0x40_0010)).toBe(0);
+    put(0x40_0010, a);
+    expect(row(0x40_0010)).toBe(a);
+    blocks.remove(a);
+    expect(block(0x5010)).toBe(a);
+    expect(row(0x40_0010)).toBe(0);
+    put(0x40_0010, a);
+    flush(FlushKind.PAGE, 0x40_0000, HI);
+    expect(row(0x40_0010)).toBe(0);
+  });
+
   it('leads nowhere while every block has to come back, and is empty when all code is dropped', () => {
     apart = true;
     const rows = [block(0x3010), block(0x3020)];
     put(0x40_0010, rows[0]!);
-    expect(get(0x40_0010)).toBe(rows[0]);
+    expect(get(0x40_0010)).toBe(0);
     expect(probe(0x40_0010)).toBe(MISS);
     apart = false;
     flush(FlushKind.SWITCH, 0, 1);

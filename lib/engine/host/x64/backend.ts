@@ -278,6 +278,11 @@ export class X64Backend {
     asm.patch32(entryA + 1, this.stubs.missPc);
   }
 
+  /** No block begins like that. */
+  retired(entryA: number): boolean {
+    return entryA < this.firstFree || this.e.asm.v.getUint8(entryA) === 0xe9;
+  }
+
   private useTable(helpers: HelperRegistry<never>): void {
     let t = this.tables.get(helpers);
     if (t === undefined) this.tables.set(helpers, (t = new VopTable(helpers, this.features)));

@@ -204,6 +204,10 @@ export class X64Host implements HostCode {
     this.backend.retire(entryA);
   }
 
+  retired(entryA: number): boolean {
+    return this.backend.retired(entryA);
+  }
+
   reset(): void {
     this.next = this.backend.firstFree;
   }
