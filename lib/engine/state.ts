@@ -157,9 +157,10 @@ export const MMU_INDEXES = 8;
 /**
  * Makes a TLB of zeros empty. A tag is only looked up in the entry that its address belongs to, so 0 is an address in the first entry of a table
  * and invalid in all others: memory that no guest needs is not touched.
+ * @param tables of which the guest uses the first ones
  */
-export function initTlb(V: Int32Array): void {
-  for (let i = 0; i < MMU_INDEXES; i++) {
+export function initTlb(V: Int32Array, tables = MMU_INDEXES): void {
+  for (let i = 0; i < tables; i++) {
     const e = (TLB_BASE + i * TLB_TABLE_BYTES) >> 2;
     V.fill(TLB_INVALID, e, e + 4);
   }

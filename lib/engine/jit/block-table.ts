@@ -41,34 +41,40 @@ export const enum BlockIs {
   REGION = 2,
   /** It is in `CodePage.targets`. */
   TARGET = 4,
+  /** It has been entered in a jump cache. */
+  ENTERED = 8,
 }
 export const MMU_SHIFT = 8;
 const PAGE = 4096;
 
-/** Blocks of a page that jumps lead to from elsewhere, but for those that reach into the next page: `Bf.KEY` and `Bf.ENTRY_A` of each. */
-export class Targets {
-  W = new Int32Array(16);
-  n = 0;
+/** Words of a target. */
+export const TARGET = 3;
 
-  add(key: number, entry: number): void {
-    const at = this.n++ * 2;
-    if (at >= this.W.length) {
+/** Blocks of a page that jumps have led to from elsewhere more than once, but for those that reach into the next page: `Bf.KEY` and host address of each. */
+export class Targets {
+  W = new Int32Array(8 * TARGET);
+  /** Words in use. */
+  length = 0;
+
+  add(key: number, address: number): void {
+    const at = this.length;
+    if (at === this.W.length) {
       const W = new Int32Array(at * 2);
       W.set(this.W);
       this.W = W;
     }
     this.W[at] = key;
-    this.W[at + 1] = entry;
+    this.W[at + 1] = address | 0;
+    this.W[at + 2] = Math.floor(address / 0x1_0000_0000);
+    this.length = at + TARGET;
   }
 
-  remove(entry: number): void {
+  remove(key: number): void {
     const { W } = this;
-    const last = (this.n - 1) * 2;
-    for (let at = last; at >= 0; at -= 2) {
-      if (W[at + 1] !== entry) continue;
-      W[at] = W[last]!;
-      W[at + 1] = W[last + 1]!;
-      this.n--;
+    for (let at = 0; at < this.length; at += TARGET) {
+      if (W[at] !== key) continue;
+      this.length -= TARGET;
+      W.copyWithin(at, this.length, this.length + TARGET);
       return;
     }
   }
@@ -81,7 +87,7 @@ export class CodePage {
   n = 0;
   /** Rows of blocks that begin in the page before and reach into this one. */
   tails: number[] | null = null;
-  /** Blocks that have been entered in a jump cache. */
+  /** Blocks that have been entered in a jump cache twice. */
   targets: Targets | null = null;
   /** How often a write has taken its last block. */
   emptied = 0;
@@ -200,13 +206,18 @@ export class BlockTable {
     return this.views[b.row] === b;
   }
 
-  /** Jumps lead to the block from elsewhere: it becomes one of `targetsOf`. */
-  jumpedTo(row: number): void {
+  /** A jump has led to the block from elsewhere, and its host address was not known: the second time it becomes one of `targetsOf`. */
+  jumpedTo(row: number, address: number): void {
     const { R } = this;
     const p = row * ROW;
-    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0 || R[p + Bf.PAGE2]! >= 0) return;
-    R[p + Bf.STATE]! |= BlockIs.TARGET;
-    (this.pages.get(R[p + Bf.PAGE]!)!.targets ??= new Targets()).add(R[p + Bf.KEY]!, R[p + Bf.ENTRY_A]!);
+    const state = R[p + Bf.STATE]!;
+    if ((state & BlockIs.TARGET) !== 0 || R[p + Bf.PAGE2]! >= 0) return;
+    if ((state & BlockIs.ENTERED) === 0) {
+      R[p + Bf.STATE] = state | BlockIs.ENTERED;
+      return;
+    }
+    R[p + Bf.STATE] = state | BlockIs.TARGET;
+    (this.pages.get(R[p + Bf.PAGE]!)!.targets ??= new Targets()).add(R[p + Bf.KEY]!, address);
   }
 
   /** What jumps lead to in a RAM page. */
@@ -242,7 +253,7 @@ export class BlockTable {
     else info.first = next;
     if (next !== 0) R[next * ROW + Bf.PREV] = prev;
     info.n--;
-    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0) info.targets!.remove(R[p + Bf.ENTRY_A]!);
+    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0) info.targets!.remove(R[p + Bf.KEY]!);
     if (R[p + Bf.PAGE2]! >= 0) {
       const tails = this.pages.get(R[p + Bf.PAGE2]!)?.tails ?? null;
       const i = tails === null ? -1 : tails.indexOf(row);

@@ -8,7 +8,7 @@
  */
 import { FlushKind, type GuestCpu } from '../cpu.js';
 import { JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, MMU_INDEXES, Slot } from '../state.js';
-import { Bf, type BlockTable, ROW } from './block-table.js';
+import { Bf, type BlockTable, ROW, TARGET } from './block-table.js';
 import type { HostCode } from './host-code.js';
 import { Aside, ASIDE, MOST_ASIDE } from './jump-contexts.js';
 
@@ -118,14 +118,15 @@ export class JumpCache {
       return;
     }
     const apart = this.apart();
-    this.fill(V, table, wordOf(cpu.mmuIdx, idx), idx, lo, hi, apart ? host.missAddress : host.address + R[row * ROW + Bf.ENTRY_A]!);
+    const to = apart ? host.missAddress : host.address + R[row * ROW + Bf.ENTRY_A]!;
+    this.fill(V, table, wordOf(cpu.mmuIdx, idx), idx, lo, hi, to);
     if (apart) return;
-    this.blocks.jumpedTo(row);
-    if (cpu.fetchWhole === true && (this.pages[pageMark(table, lo)]! & Page.ALL) === 0) this.putPage(cpu, table, lo, hi, row, host.address);
+    this.blocks.jumpedTo(row, to);
+    if (cpu.fetchWhole === true && (this.pages[pageMark(table, lo)]! & Page.ALL) === 0) this.putPage(cpu, table, lo, hi, row);
   }
 
-  /** The page of the block that has just been entered: what jumps have led to in it before, in this address space or another one, is entered, too. */
-  private putPage(cpu: GuestCpu, table: number, lo: number, hi: number, row: number, host: number): void {
+  /** The page of the block that has just been entered: what jumps have led to in it more than once, in whatever address space, is entered, too. */
+  private putPage(cpu: GuestCpu, table: number, lo: number, hi: number, row: number): void {
     const { V } = cpu;
     const { R } = this.blocks;
     this.pages[pageMark(table, lo)]! |= Page.ALL;
@@ -134,16 +135,24 @@ export class JumpCache {
     const mode = R[row * ROW + Bf.KEY]! >>> 12;
     const first = lo & ~(PAGE - 1);
     const base = wordOf(cpu.mmuIdx, 0);
-    const { W } = list;
-    for (let i = 0, end = list.n * 2; i < end; i += 2) {
+    const { W, length } = list;
+    const filled = this.lists[table]!;
+    let n = this.counts[table]!;
+    for (let i = 0; i < length; i += TARGET) {
       const key = W[i]!;
       if (key >>> 12 !== mode) continue;
       const at = first | (key & (PAGE - 1));
       const idx = entryOf(at);
       const e = base + idx * 4;
       // Nothing there makes way for a guess.
-      if (entryOf(V[e]!) !== idx) this.fill(V, table, e, idx, at, hi, host + W[i + 1]!);
+      if (entryOf(V[e]!) === idx) continue;
+      if (n < JC_ENTRIES) filled[n++] = idx;
+      V[e] = at;
+      V[e + 1] = hi;
+      V[e + 2] = W[i + 1]!;
+      V[e + 3] = W[i + 2]!;
     }
+    this.counts[table] = n;
   }
 
   private fill(V: Int32Array, table: number, e: number, idx: number, lo: number, hi: number, to: number): void {

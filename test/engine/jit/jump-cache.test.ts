@@ -41,6 +41,11 @@ const get = (lo: number): number => {
   return at < 0 ? 0 : blocks.R.findIndex((w, i) => i % ROW === Number(Bf.ENTRY_A) && w === at && i >= ROW) / ROW | 0;
 };
 const put = (lo: number, row: number): void => jumps.put(cpu as Partial<GuestCpu> as GuestCpu, lo, HI, row);
+/** Jumps have led there twice: it is worth a guess. */
+const putTwice = (lo: number, row: number): void => {
+  put(lo, row);
+  put(lo, row);
+};
 const flush = (kind: FlushKind, a = 0, b = 0): void => jumps.flushed(cpu as Partial<GuestCpu> as GuestCpu, kind, a, b);
 const inMode = (mode: number): void => {
   cpu.mode = mode;
@@ -78,27 +83,29 @@ describe('the jump cache', () => {
   it('enters the other blocks of the page with the first one', () => {
     const rows = [0x10, 0x20, 0x30].map((o) => block(0x3000 + o));
     const never = block(0x3040);
+    const once = block(0x3060);
     const other = block(0x3050, 2);
     const spans = block(0x3ff0);
     blocks.R[spans * ROW + Bf.PAGE2] = 4;
-    // In one address space jumps have led to all but one of them.
-    for (const row of [...rows, spans]) put(0x40_0000 + (blocks.R[row * ROW + Bf.KEY]! & 0xfff), row);
+    // In one address space jumps have led to all but one of them, to another only once.
+    put(0x40_0060, once);
+    for (const row of [...rows, spans]) putTwice(0x40_0000 + (blocks.R[row * ROW + Bf.KEY]! & 0xfff), row);
     inMode(2);
-    put(0x40_0050, other);
+    putTwice(0x40_0050, other);
     inMode(1);
     flush(FlushKind.ALL);
     drop(rows[2]!);
     put(0x55_5010, rows[0]!);
     expect([0x10, 0x20, 0x30, 0x40, 0x50, 0xff0].map((o) => get(0x55_5000 + o))).toEqual([rows[0], rows[1], 0, 0, 0, 0]);
     expect(probe(0x55_5020)).toBe(host.address + codeOf(rows[1]!));
-    expect([0x30, 0x40, 0x50, 0xff0].map((o) => probe(0x55_5000 + o))).toEqual([0, 0, 0, 0]);
+    expect([0x30, 0x40, 0x50, 0x60, 0xff0].map((o) => probe(0x55_5000 + o))).toEqual([0, 0, 0, 0, 0]);
     void never;
   });
 
   it('does so only if all of the page may be executed', () => {
     const rows = [block(0x3010), block(0x3020)];
-    put(0x40_0010, rows[0]!);
-    put(0x40_0020, rows[1]!);
+    putTwice(0x40_0010, rows[0]!);
+    putTwice(0x40_0020, rows[1]!);
     flush(FlushKind.ALL);
     cpu.fetchWhole = false;
     put(0x40_0010, rows[0]!);
@@ -107,8 +114,8 @@ describe('the jump cache', () => {
 
   it('lets no guess take the place of a block that is in use', () => {
     const rows = [block(0x3010), block(0x3020)];
-    put(0x40_0010, rows[0]!);
-    put(0x40_0020, rows[1]!);
+    putTwice(0x40_0010, rows[0]!);
+    putTwice(0x40_0020, rows[1]!);
     flush(FlushKind.ALL);
     // The same entry as 0x400020's.
     const there = block(0x9020);
@@ -227,8 +234,8 @@ describe('the jump cache', () => {
 
   it('keeps entries of demand, not guesses, and guesses again', () => {
     const rows = [block(0x3010), block(0x3020)];
-    put(0x40_0010, rows[0]!);
-    put(0x40_0020, rows[1]!);
+    putTwice(0x40_0010, rows[0]!);
+    putTwice(0x40_0020, rows[1]!);
     flush(FlushKind.SWITCH, -1, -1);
     put(0x40_0010, rows[0]!);
     expect(get(0x40_0020)).toBe(rows[1]);

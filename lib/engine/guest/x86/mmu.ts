@@ -148,7 +148,7 @@ export class X86Mmu {
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
     this.writeTags = new WriteTags(cpu.map.codePages.length, cpu.V);
-    initTlb(this.V);
+    initTlb(this.V, MMU_ALIGN + 1);
     initHints(this.V);
   }
 
