@@ -90,12 +90,13 @@ export const enum Slot {
   MODE = 239,
   /** Host address of the code map (PhysicalMap.codeMap), or 0. */
   CODE_MAP = 231,
-  /** Operands of a flags recipe (host/x64/emit-flags.ts), and a register of the code that follows it. */
+  /** Operands of a flags recipe (host/x64/emit-flags.ts). */
   X_FLAGS_A = 224,
   X_FLAGS_B = 225,
-  X_FLAGS_T = 226,
   /** Byte 0: not 0 if slot FLAGS is exact although there is a recipe. */
   X_FLAGS_V = 227,
+  /** Return address of a call of a stub that may yield. */
+  X_COLD = 228,
   /** Low: stack pointer of generated code relative to RBP, outside what a yield has pushed: where the return stack ends. */
   X_RETURNS = 230,
   /** x87 environment image (28 bytes) that generated code builds. */

@@ -27,8 +27,8 @@ class Output {
   constructor(private readonly type: 'serial' | 'debug') {}
 
   add(bytes: Uint8Array): void {
-    for (const b of bytes) {
-      this.bytes[this.used++] = b;
+    for (let i = 0; i < bytes.length; i++) {
+      this.bytes[this.used++] = bytes[i]!;
       if (this.used === CHUNK) this.flush();
     }
     if (this.scheduled || this.used === 0) return;

@@ -95,3 +95,48 @@ describe.each([['RISC-V', riscv], ['ARM64', arm64]] as const)('%s', (_name, make
     expect(flags(ROM)).toEqual([false, false]);
   });
 });
+
+describe('registers of devices of RISC-V guests', () => {
+  const UART = 0x1000_0000;
+
+  it('are answered at once when the translation is known, as load and store answer them', () => {
+    const seen: string[] = [];
+    const memory = makeMemory();
+    memory.mapMmio(UART, 0x100, { read: (o, size) => (seen.push(`read ${o} ${size}`), 0x89ab_cdef), write: (o, size, v) => void seen.push(`write ${o} ${size} ${v.toString(16)}`) });
+    const helpers = riscvHelpers();
+    const cpu = new RiscvCpu({
+      index: 0, state: state(), map: memory, isDevice: (pa) => memory.isDevice(pa), clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
+      lifter: riscvLifter(helpers),
+    });
+    const { V } = cpu;
+    const at = (pa: number): void => {
+      V[Slot.X_ADDR * 2] = pa;
+      V[Slot.X_ADDR * 2 + 1] = 0;
+    };
+    at(UART + 4);
+    expect(cpu.tryLoad(2, Slot.X_ADDR, Slot.X_VAL, 0), 'not known yet').toBe(null);
+    cpu.load(2, Slot.X_ADDR, Slot.X_VAL, 0);
+    V[Slot.X_VAL * 2 + 1] = 77;
+    expect(cpu.tryLoad(2, Slot.X_ADDR, Slot.X_VAL, 0)).toBe(undefined);
+    expect([V[Slot.X_VAL * 2], V[Slot.X_VAL * 2 + 1]]).toEqual([0x89ab_cdef | 0, 0]);
+    for (const w of [0, 1, 2]) {
+      V[Slot.X_VAL * 2] = 0xf123_4567 | 0;
+      expect(cpu.tryStore(w, Slot.X_ADDR, Slot.X_VAL, 0)).toBe(undefined);
+    }
+    expect(seen).toEqual(['read 4 4', 'read 4 4', 'write 4 1 67', 'write 4 2 4567', 'write 4 4 f1234567']);
+    expect(cpu.tryStore(3, Slot.X_ADDR, Slot.X_VAL, 0), 'eight bytes').toBe(null);
+    expect(cpu.tryLoad(2, Slot.X_ADDR, Slot.X_VAL, 1), 'not a plain load').toBe(null);
+    at(UART + 5);
+    expect(cpu.tryLoad(2, Slot.X_ADDR, Slot.X_VAL, 0), 'not aligned').toBe(null);
+    at(UART + 0x100);
+    expect(cpu.tryLoad(0, Slot.X_ADDR, Slot.X_VAL, 0), 'nothing there').toBe(null);
+    expect(() => cpu.load(0, Slot.X_ADDR, Slot.X_VAL, 0)).toThrow();
+    at(UART + 4);
+    cpu.flushTlb();
+    expect(cpu.tryStore(0, Slot.X_ADDR, Slot.X_VAL, 0), 'forgotten').toBe(null);
+    at(PAGE);
+    store(cpu, PAGE);
+    expect(cpu.tryStore(0, Slot.X_ADDR, Slot.X_VAL, 0), 'memory').toBe(null);
+    expect(seen).toHaveLength(5);
+  });
+});

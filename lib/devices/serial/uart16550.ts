@@ -339,8 +339,14 @@ export class Uart16550 extends ByteIo implements Device, IoHandler {
 
   private transmit(v: number): void {
     const s = this.s;
-    s.thri = false;
-    s.thriAt = this.clock.now() + TX_INTERRUPT_NS;
+    if (s.ier & Ier.THRE) {
+      s.thri = false;
+      s.thriAt = this.clock.now() + TX_INTERRUPT_NS;
+    } else {
+      // Nobody can tell when: enabling the interrupt makes it pending anyway.
+      s.thri = true;
+      s.thriAt = -1;
+    }
     if (s.mcr & Mcr.LOOP) {
       this.push(v);
       return;
@@ -459,6 +465,8 @@ export class Uart16550 extends ByteIo implements Device, IoHandler {
   }
 
   private syncIrq(): void {
+    // No interrupt is enabled and none shown, as while a kernel polls for each character of its console.
+    if (this.s.ier === 0 && this.level === false && this.timer.deadline === Infinity) return;
     this.tick();
     const s = this.s;
     const gated = this.gateByOut2 && (!(s.mcr & Mcr.OUT2) || (s.mcr & Mcr.LOOP) !== 0);

@@ -3,7 +3,7 @@
  * code, ROM), an instruction TLB, and memory access for slow paths and TypeScript helpers. Addresses are (lo, hi) int32 pairs; an
  * access is made with the rights of an MMU index, whose meaning is the guest's.
  */
-import { FlushKind, type PhysicalMap } from '../cpu.js';
+import { FlushKind, type GuestFault, type PhysicalMap } from '../cpu.js';
 import { Watchpoints } from './watchpoints.js';
 import { WriteTags } from './write-tags.js';
 import { Access, dropHints, initHints, initTlb, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
@@ -22,6 +22,8 @@ export const enum Pg {
   WRITE = 2,
   /** The page may not be cached: rights differ within it. */
   UNCACHED = 4,
+  /** In the cache of translations that are not in the TLB: there is no memory. */
+  DEVICE = 8,
 }
 
 /** Kinds of access for `translate`. */
@@ -104,6 +106,8 @@ export abstract class SoftMmu {
   protected guard(_lo: number, _hi: number, _bytes: number, _acc: number, _write: boolean): void {
     // Nothing watches.
   }
+  /** Something answers at a physical address without memory. */
+  protected abstract answers(pa: number): boolean;
   /** An access that is not aligned, on the slow path: raises an exception, or returns if it is carried out. */
   protected abstract misaligned(lo: number, hi: number, acc: Acc): void;
 
@@ -121,7 +125,7 @@ export abstract class SoftMmu {
       this.xtagLo[x] = pageLo | idx;
       this.xtagHi[x] = hi;
       this.xpa[x] = pa - (pa & 0xfff);
-      this.xflags[x] = this.flags;
+      this.xflags[x] = off < 0 ? this.flags | Pg.DEVICE : this.flags;
       this.xcUsed = true;
     }
     if (off < 0) return off;
@@ -249,7 +253,7 @@ export abstract class SoftMmu {
       if (this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
         const f = this.xflags[x]!;
         if (acc === Acc.READ || (f & Pg.WRITE) !== 0) {
-          this.flags = f;
+          this.flags = f & ~Pg.DEVICE;
           const pa = this.xpa[x]! + (lo & 0xfff);
           // RAM may deserve a tag again: its entry was evicted, or the page holds no code any more.
           if (this.map.pageOffset(pa) >= 0) this.fill(idx, lo, hi, pa);
@@ -449,6 +453,38 @@ export abstract class SoftMmu {
         V[d + 1] = 0;
       }
     }
+  }
+
+  /**
+   * Register of a device at the address in slot `addr`, for an access of 1, 2 or 4 bytes that nothing but the device has to look at and whose translation is known.
+   * @returns its physical address, or -1: `load` or `store` has to see to it
+   */
+  private register(w: number, addr: number, acc: number, rights: number): number {
+    const lo = this.V[addr * 2]!;
+    const idx = this.dataIndex(acc);
+    const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+    if (this.xtagLo[x] !== ((lo & ~0xfff) | idx) || this.xtagHi[x] !== this.V[addr * 2 + 1] || (this.xflags[x]! & rights) !== rights) return -1;
+    if (w === 3 || acc !== Access.NORMAL || (lo & ((1 << w) - 1)) !== 0 || this.guarded || this.watchpoints.any) return -1;
+    const pa = this.xpa[x]! + (lo & 0xfff);
+    return this.answers(pa) ? pa : -1;
+  }
+
+  /** GuestCpu.tryLoad, for registers of devices. */
+  tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
+    const pa = this.register(w, addr, acc, Pg.DEVICE);
+    if (pa < 0) return null;
+    this.V[dst * 2] = this.map.read(pa, 1 << w) | 0;
+    this.V[dst * 2 + 1] = 0;
+    return undefined;
+  }
+
+  /** GuestCpu.tryStore, for registers of devices. */
+  tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    const pa = this.register(w, addr, acc, Pg.DEVICE | Pg.WRITE);
+    if (pa < 0) return null;
+    const v = this.V[val * 2]!;
+    this.map.write(pa, 1 << w, w === 2 ? v >>> 0 : w === 1 ? v & 0xffff : v & 0xff);
+    return undefined;
   }
 
   store(w: number, addr: number, val: number, acc: number): void {

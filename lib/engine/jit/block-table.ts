@@ -80,6 +80,12 @@ export class Targets {
   }
 }
 
+/**
+ * First size: more than nearly every guest needs. Memory that no row has touched takes none of the host's, and V8 takes it for granted that a table is never
+ * replaced: when one is, all code that uses it has to be optimised again.
+ */
+const ROWS = 1 << 17;
+
 /** What is known of a RAM page with blocks. A block that spans two pages is in the list of its first and a tail of its second. */
 export class CodePage {
   /** First row of the list, 0 = none, and how many there are. */
@@ -97,15 +103,15 @@ export class CodePage {
 
 export class BlockTable {
   /** The rows, from 1 on; replaced when it grows. */
-  R = new Int32Array(ROW << 12);
+  R = new Int32Array(ROW * ROWS);
   readonly pages = new Map<number, CodePage>();
   /** Rows in use and before: the next new one. */
   private n = 1;
   private free = 0;
-  private heads = new Int32Array(1 << 12);
+  private heads = new Int32Array(ROWS);
   /** 32 less the binary logarithm of the length of `heads`. */
-  private shift = 20;
-  private views: (Block | undefined)[] = [];
+  private shift = Math.clz32(ROWS) + 1;
+  private readonly views = new Map<number, Block>();
 
   private hash(page: number, key: number): number {
     return Math.imul(Math.imul(page, 0x9e37_79b1) ^ key, 0x85eb_ca6b) >>> this.shift;
@@ -121,13 +127,6 @@ export class BlockTable {
       row = R[p + Bf.CHAIN]!;
     }
     return 0;
-  }
-
-  /** Makes room for so many rows at once, if there are none yet. */
-  reserve(rows: number): void {
-    let length = this.R.length;
-    while (length < rows * ROW) length *= 2;
-    if (this.n === 1 && length > this.R.length) this.resize(length, 1);
   }
 
   /** A row for a block of host code that begins at page offset `offset` of the page; the caller fills in entries and PAGE2. */
@@ -180,7 +179,7 @@ export class BlockTable {
 
   /** The block of a row, as an object: the same one as long as it is valid. */
   view(row: number): Block {
-    let b = this.views[row];
+    let b = this.views.get(row);
     if (b !== undefined) return b;
     const { R } = this;
     const p = row * ROW;
@@ -193,17 +192,18 @@ export class BlockTable {
     b.entryB = R[p + Bf.ENTRY_B]!;
     b.hostBytes = R[p + Bf.HOST]!;
     if (R[p + Bf.PAGE2]! >= 0) b.page2 = R[p + Bf.PAGE2]! * PAGE;
-    return (this.views[row] = b);
+    this.views.set(row, b);
+    return b;
   }
 
   /** Makes `view` return this object for its row: it knows what rows do not. */
   keepView(b: Block): void {
-    this.views[b.row] = b;
+    this.views.set(b.row, b);
   }
 
   /** True if the block is valid still. `b` is what `view` has returned. */
   holds(b: Block): boolean {
-    return this.views[b.row] === b;
+    return this.views.get(b.row) === b;
   }
 
   /** A jump has led to the block from elsewhere, and its host address was not known: the second time it becomes one of `targetsOf`. */
@@ -259,7 +259,7 @@ export class BlockTable {
       const i = tails === null ? -1 : tails.indexOf(row);
       if (i >= 0) tails!.splice(i, 1);
     }
-    if (this.views[row] !== undefined) this.views[row] = undefined;
+    this.views.delete(row);
     R[p + Bf.TURN]!++;
     if (R[p + Bf.ENTRY_A]! >= 0) return;
     R[p + Bf.CHAIN] = this.free;
@@ -271,7 +271,7 @@ export class BlockTable {
     this.n = 1;
     this.free = 0;
     this.heads.fill(0);
-    this.views = [];
+    this.views.clear();
     this.pages.clear();
   }
 

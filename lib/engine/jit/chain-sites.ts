@@ -6,8 +6,8 @@ import { POSITION_MASK, SITE_SHIFT, siteCount, sitesAt } from '../aot/record.js'
 import { Bf, BlockIs, type BlockTable, ROW } from './block-table.js';
 import { SITE_CHANGES_MODE, type HostCode } from './host-code.js';
 
-/** First size of the tables. */
-const ROWS = 1 << 14;
+/** First size of the tables: as in `BlockTable`, more than nearly every guest needs. */
+const ROWS = 1 << 18;
 /** Bits of `state`. */
 const enum Is {
   /** It leads to blocks of another mode. */

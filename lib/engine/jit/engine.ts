@@ -86,8 +86,8 @@ const HINT_MISSES_PER_MS = 4000;
 const HINT_CHECK_MS = 20;
 /** Most blocks that come from the code cache together with the one that is needed. */
 const BRING_IN = 48;
-/** Most rows of the table of blocks that are set aside because the code cache knows so many: memory that is not touched is not taken. */
-const MOST_RESERVED = 1 << 17;
+/** What fields that hold times begin with. V8 takes a field that begins with 0 for a small integer's, and has to optimise all code that uses the object again when it is not. */
+const NO_TIME = -0;
 /** For code that nobody has jumped to yet: whether its second page may be fetched is not known. */
 const noSecondPage = (): number => -1;
 /** Words of the code map per page. */
@@ -122,8 +122,8 @@ export type BlockHook = (cpu: GuestCpu, block: Block) => void;
 export class Engine {
   readonly consts = new ConstPool();
   readonly stats: EngineStats = {
-    blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: 0, flushes: 0, invalidated: 0, entries: 0, exits: 0,
-    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0, regionNs: 0,
+    blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: NO_TIME, flushes: 0, invalidated: 0, entries: 0, exits: 0,
+    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0, regionNs: NO_TIME,
   };
   /** Counts helper calls by id when set (costs a little). */
   helperCounts: Float64Array | null = null;
@@ -157,9 +157,9 @@ export class Engine {
   private readonly regionIr: IrBuilder;
   /** Regions with page hints, and when their misses were last looked at. */
   private hinted: Block[] = [];
-  private hintsSeen = 0;
+  private hintsSeen = NO_TIME;
   /** When CPU time was last asked for, ms. */
-  private hintsAsked = 0;
+  private hintsAsked = NO_TIME;
   /** `PageBlocks.emptied` of pages that have no blocks now. */
   private readonly emptied = new Map<number, number>();
   /** How often writes have taken the last block of a page. */
@@ -200,7 +200,6 @@ export class Engine {
     if (this.o.host === null) throw new VmxError('ERR_INTERNAL', 'a code cache needs generated code');
     this.ir.symbolic = true;
     this.aot = new CodeCache(store, this.consts);
-    this.blocks.reserve(Math.min(this.aot.stats.known, MOST_RESERVED));
     return this.aot;
   }
 

@@ -18,7 +18,7 @@ export const SITE_CHANGES_MODE = 0x1000;
 export interface HostCode {
   /** Executable address of code offset 0. */
   readonly address: number;
-  /** Executable address of code that stores RAX (linear pc) to PC and leaves with ExitCode.NEXT. */
+  /** Executable address for jump cache entries that lead to no block: leaves with ExitCode.NEXT and PC as it was looked up, PCBASE and X_INSN as the branch left them. */
   readonly missAddress: number;
   /** True when the next block may not fit: the engine drops all translations and calls reset. */
   readonly nearlyFull: boolean;

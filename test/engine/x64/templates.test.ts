@@ -35,20 +35,15 @@ for (let at = 0; at < 16; at++) {
   }
   add((asm) => t.accessRecord(asm, at, 0x102, 0x123_0456), `mov QWORD PTR [rbp-0x58],${N64[at]}`, 'mov DWORD PTR [rbp-0x48],0x102', 'mov DWORD PTR [rbp-0x60],0x1230456');
 }
-add((asm) => t.setInsn(asm, 0x40_0030), 'mov DWORD PTR [rbp-0x60],0x400030');
-add((asm) => t.enterBlock(asm), 'and rax,0xfffffffffffff000', 'mov QWORD PTR [rbp-0x78],rax');
 add((asm) => t.pendingCheck(asm), 'cmp QWORD PTR [rbp-0x68],0x0', 'jne 0x10');
-for (const call of [false, true]) {
-  add(
-    (asm) => t.jumpCacheProbe(asm, 2, call),
-    'rorx ecx,eax,0x9', 'xor ecx,eax', 'and ecx,0x7fff', 'shl ecx,0x4', 'cmp rax,QWORD PTR [rbp+rcx*1+0x3fff80]', 'jne 0x10', `${call ? 'call' : 'jmp'} QWORD PTR [rbp+rcx*1+0x3fff88]`,
-  );
-}
+add((asm) => t.jumpCacheProbe(asm, 2), 'rorx ecx,eax,0x9', 'xor ecx,eax', 'and ecx,0x7fff', 'shl ecx,0x4', 'cmp rax,QWORD PTR [rbp+rcx*1+0x3fff80]', 'jne 0x10');
+add((asm) => t.transfer(asm, -0x1234, 0x40_0030, false, TARGET), 'mov eax,0xffffedcc', 'mov edx,0x400030', 'jmp 0x10');
+add((asm) => t.transfer(asm, 0x1234, 0x40_0030, true, TARGET), 'mov eax,0x1234', 'mov edx,0x400030', 'call 0x10');
 add((asm) => t.linearPc(asm, 0x1234, false), 'mov rax,QWORD PTR [rbp-0x78]', 'add rax,0x1234');
 add((asm) => t.linearPc(asm, -0x1234, true), 'mov eax,DWORD PTR [rbp-0x78]', 'add eax,0xffffedcc');
 add((asm) => t.pushReturn(asm, 0x20, false, 0x9fb00), 'lea rcx,[rbp+0x9fb00]', 'cmp rsp,rcx', 'jb 0x10', 'mov rcx,QWORD PTR [rbp-0x78]', 'add rcx,0x20', 'push rcx');
 add((asm) => t.pushReturn(asm, 0x20, true, 0x9fb00), 'lea rcx,[rbp+0x9fb00]', 'cmp rsp,rcx', 'jb 0x10', 'mov ecx,DWORD PTR [rbp-0x78]', 'add ecx,0x20', 'push rcx');
-add((asm) => t.landing(asm, 0x1_2345, TARGET), 'lea rsp,[rsp+0x8]', 'cmp ecx,0x12345', 'jne 0x10', 'and rax,0xfffffffffffff000', 'mov QWORD PTR [rbp-0x78],rax');
+add((asm) => t.landing(asm, 0x1_2345, TARGET), 'cmp ecx,0x12345', 'pop rcx', 'jne 0x10');
 add((asm) => t.unchained(asm, asm.p - 0x40, 0x123, TARGET), 'call 0x10', 'test eax,0x45123');
 
 describe('templates', () => {

@@ -119,7 +119,7 @@ describe('FXSAVE and the XSAVE family', () => {
     cpu.V[Slot.MXCSR * 2] = 0x1f80;
   };
   const bulk = (cpu: TestCpu): void => {
-    Object.assign(cpu.map, { ram8: cpu.memory });
+    Object.assign(cpu.map, { ram8: cpu.memory, ram32: new Int32Array(cpu.memory.buffer) });
     for (let page = 0; page < 16; page++) {
       const e = (TLB_BASE >> 2) + page * 8;
       cpu.V[e + (TlbField.TAG_READ >> 2)] = cpu.V[e + (TlbField.TAG_WRITE >> 2)] = page << 12;

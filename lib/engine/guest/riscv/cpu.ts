@@ -500,6 +500,12 @@ export class RiscvCpu implements GuestCpu {
     this.mmu.fetchGlobal = on;
   }
 
+  tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
+    return this.mmu.tryLoad(w, addr, dst, acc);
+  }
+  tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    return this.mmu.tryStore(w, addr, val, acc);
+  }
   load(w: number, addr: number, dst: number, acc: number): void {
     this.mmu.load(w, addr, dst, acc);
   }

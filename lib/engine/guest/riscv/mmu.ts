@@ -87,13 +87,17 @@ export class RiscvMmu extends SoftMmu {
     this.cpu.triggers.access(lo, hi, bytes, kinds);
   }
 
+  protected answers(pa: number): boolean {
+    return this.cpu.isDevice(pa);
+  }
+
   protected misaligned(): void {
     // Carried out, byte by byte where it must be.
   }
 
   protected checkPhysical(pa: number, size: number, lo: number, hi: number, acc: Acc): void {
     if (this.flags & Pg.UNCACHED && !this.pmp.allows(pa, size, acc, acc === Acc.FETCH ? this.cpu.priv : PRIV_OF[this.cpu.mmuIdx]!)) this.accessFault(lo, hi, acc);
-    if (this.map.pageOffset(pa) < 0 && !this.cpu.isDevice(pa)) this.accessFault(lo, hi, acc);
+    if (this.map.pageOffset(pa) < 0 && !this.answers(pa)) this.accessFault(lo, hi, acc);
   }
 
   translate(lo: number, hi: number, acc: Acc, idx: number): number {

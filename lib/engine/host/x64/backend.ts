@@ -1,9 +1,9 @@
 /**
  * The x86-64 back end: compiles the contents of an IrBuilder into the exec region.
  *
- * A compiled block has two entries. Entry A expects RAX = linear pc and sets PCBASE; it is used from TypeScript (through the
- * enter stub) and from jump caches. Entry B expects PCBASE to be right already; chained jumps within a page use it. If the block
- * spans two pages, entry B looks the block up in the jump cache.
+ * A compiled block expects PCBASE to be the page it is in. It has two entries: entry A is used from TypeScript (through the enter stub) and from jump caches
+ * (through the stubs of emitTransfers), entry B by chained jumps within a page. They are the same but for blocks that span two pages: there entry B looks the
+ * block up in the jump cache.
  *
  * Protocol for a run loop
  * - Once: slot X_ABORT = address(stubs.abort). Jump-cache tables must hold no tag that could be found: fill them with 0 and set
@@ -23,7 +23,7 @@ import { F, type FloatOp, Op, REC } from '../../ir/ops.js';
 import type { Region } from '../../ir/region.js';
 import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
-import { Alu, R } from './asm.js';
+import { type Asm, Alu, R } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
@@ -39,7 +39,6 @@ import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
 import { emitStubs, type Abi, type Stubs } from './stubs.js';
-import { enterBlock } from './templates.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -101,6 +100,18 @@ const ROOM_FIXED = 1024;
 /** The same of a region: every cold path moves up to ten registers out and in. */
 const REGION_ROOM_PER_OP = 700;
 
+/** What `retire` overwrites: a jump. */
+const RETIRE_BYTES = 5;
+
+/** An instruction of RETIRE_BYTES bytes that does nothing. */
+function roomToRetire(asm: Asm): void {
+  asm.b(0x0f);
+  asm.b(0x1f);
+  asm.b(0x44);
+  asm.b(0);
+  asm.b(0);
+}
+
 export class X64Backend {
   readonly stubs: Stubs;
   /** First offset that the caller may allocate. */
@@ -112,9 +123,12 @@ export class X64Backend {
   private readonly fma: boolean;
   private readonly avx: boolean;
   private readonly returns: boolean;
+  private readonly x: flow.FlowContext;
   private readonly pageHints: boolean;
   /** Number of hints given to regions so far: each gets the next ones. */
   private nextHint = 0;
+  /** The block that is compiled begins with `roomToRetire`. */
+  private padded = false;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -136,6 +150,7 @@ export class X64Backend {
     this.e.asm.p = 0;
     this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
+    this.x = { stubs: this.stubs, mmuIdx: 0, mask32: false, newMode: flow.SAME_MODE, mode: 0, returns: this.returns, sites: [] };
   }
 
   /** @returns required features that are missing; the back end must not be used unless the list is empty. */
@@ -161,6 +176,17 @@ export class X64Backend {
     return ir.n * ROOM_PER_OP + ROOM_FIXED;
   }
 
+  /** What jumps of the block to be compiled want to know. One object for all: its fields change, and V8 learns that from the second block. */
+  private flowOf(block: BlockInfo): flow.FlowContext {
+    const { x } = this;
+    x.mmuIdx = block.mmuIdx;
+    x.mask32 = block.mask32;
+    x.newMode = flow.SAME_MODE;
+    x.mode = block.mode;
+    x.sites = [];
+    return x;
+  }
+
   /**
    * Compiles at offset `at` (rounded up to 16).
    * @returns null if less than `room(ir)` bytes are left before `limit`.
@@ -175,9 +201,9 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    enterBlock(asm);
-    let entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
+    let entryB = start;
+    const x = this.flowOf(block);
+    if (this.padded) roomToRetire(asm);
     this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
       this.cold(q * COLD_REC, x, block);
@@ -186,6 +212,14 @@ export class X64Backend {
       entryB = asm.p;
       x.mmuIdx = block.mmuIdx;
       flow.emitSpanEntry(e, block.startOffset, x);
+    }
+    for (let i = 0; i < x.sites.length && !this.padded; i += 3) {
+      if (x.sites[i]! >= start + RETIRE_BYTES) continue;
+      // Nothing but a jump: `retire` would overwrite what `unpatch` writes.
+      this.padded = true;
+      const c = this.compile(ir, block, at, limit);
+      this.padded = false;
+      return c;
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
   }
@@ -223,11 +257,11 @@ export class X64Backend {
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
-    enterBlock(asm);
-    const entryB = asm.p;
-    const x: flow.FlowContext = { stubs: this.stubs, mmuIdx: block.mmuIdx, mask32: block.mask32, newMode: flow.SAME_MODE, mode: block.mode, returns: this.returns, sites: [] };
+    const x = this.flowOf(block);
     plan.begin();
     e.hints?.begin();
+    // Its loops may lead to the very first instruction, and go on when the region has been dropped.
+    roomToRetire(asm);
     emitRegionEntry(e, plan);
     r.nodes.forEach((node, k) => {
       startNode(e, plan, k);
@@ -245,7 +279,7 @@ export class X64Backend {
       else if (e.cold[c]! >= memory.Cold.LEAVE) emitColdRegion(e, c, x);
       else this.cold(c, x, block);
     }
-    return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
+    return { start, entryA: start, entryB: start, end: asm.p, sites: x.sites };
   }
 
   private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {
@@ -271,11 +305,14 @@ export class X64Backend {
     this.e.asm.patch32(site, cold);
   }
 
-  /** Makes entry A of a block, which has room for it (`enterBlock`) and RAX = linear pc, lead nowhere. */
+  /**
+   * Makes entry A of a block lead nowhere, for those who come from the jump cache (`emitTransfers`). The block may be running: what is overwritten is
+   * reached in no other way, since no chain site leads there any more and a block's own code never goes back so far.
+   */
   retire(entryA: number): void {
     const { asm } = this.e;
     asm.v.setUint8(entryA, 0xe9);
-    asm.patch32(entryA + 1, this.stubs.missPc);
+    asm.patch32(entryA + 1, this.stubs.missEntry);
   }
 
   /** No block begins like that. */

@@ -6,7 +6,7 @@
  */
 import { F, Op } from '../../ir/ops.js';
 import { Cc, Fl, NONE, Slot } from '../../state.js';
-import { Alu, type Asm, R, Sh, mem } from './asm.js';
+import { Alu, type Asm, MEM, R, Sh, mem } from './asm.js';
 import type { Emitter } from './emitter.js';
 
 /** How flags are computed again, from operands A and B at some width. NONE: there is no recipe. */
@@ -192,7 +192,18 @@ function flagsOf(asm: Asm, e: Emitter, recipe: number, a: number, b: number): vo
     else asm.alu(w, digit, R.RAX, at(e, b));
   };
   const kind = (recipe & 0x7f) as Recipe;
-  asm.load(3, R.RAX, at(e, a));
+  const x = at(e, a);
+  // Some leave their operands alone.
+  if (x < MEM && kind <= Recipe.RESULT) {
+    if (kind === Recipe.RESULT) asm.test(w, x, x);
+    else if (e.isImm(b, w)) {
+      if (kind === Recipe.SUB) asm.alui(w, Alu.CMP, x, e.klo(b));
+      else asm.testi(w, x, e.klo(b));
+    } else if (kind === Recipe.SUB) asm.alu(w, Alu.CMP, x, at(e, b));
+    else asm.test(w, at(e, b), x);
+    return;
+  }
+  asm.load(3, R.RAX, x);
   switch (kind) {
     case Recipe.SUB:
       alu(Alu.CMP);
@@ -241,7 +252,7 @@ export function materialize(e: Emitter): void {
 export function coldFlags(e: Emitter, recipe: number, a: number, b: number): void {
   if (recipe === 0) return;
   const asm = e.asm;
-  asm.store(3, mem(Slot.X_FLAGS_T), R.RAX);
+  asm.push(R.RAX);
   compute(asm, e, recipe, a, b);
-  asm.load(3, R.RAX, mem(Slot.X_FLAGS_T));
+  asm.pop(R.RAX);
 }

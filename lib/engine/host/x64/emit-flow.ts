@@ -7,7 +7,7 @@ import type { Emitter } from './emitter.js';
 import { testSlot } from './emit-move.js';
 import { CF, Cold, addFlow } from './emit-mem.js';
 import { RETURNS_END, STACK_TOP, type Stubs } from './stubs.js';
-import { jumpCacheProbe, landing, linearPc, pendingCheck, pushReturn, setInsn, unchained } from './templates.js';
+import { landing, linearPc, pendingCheck, pushReturn, transfer, unchained } from './templates.js';
 
 const PAGE = 4096;
 
@@ -85,14 +85,19 @@ export function indirect(e: Emitter, p: number, x: FlowContext): void {
   if (x.mask32) e.movzxTo(R.RAX, a, 2);
   else e.movTo(R.RAX, a, 3);
   e.pinsOut();
+  const asm = e.asm;
+  const t = x.stubs.transfers[x.mmuIdx]!;
   const hint = ir[p + F.C]!;
+  asm.movi(2, R.RDX, insn);
   if (hint === 1 && pushes(insn, x)) {
-    jumpCache(e, insn, x, true);
+    asm.call(x.mask32 ? t.call32 : t.call);
     landReturn(e, insn, x);
   } else if (hint === 2 && x.returns && x.newMode === SAME_MODE) {
-    popReturn(e, insn, x);
+    asm.movi(2, R.RCX, x.mode);
+    asm.jmp(t.ret);
   } else {
-    jumpCache(e, insn, x);
+    checkMode(e, x);
+    asm.jmp(t.jump);
   }
 }
 
@@ -131,8 +136,17 @@ export function goTo(e: Emitter, target: number, insn: number, x: FlowContext, p
     site(e, call ? asm.callLater() : asm.jmpLater(), target, insn);
     return;
   }
-  linearPc(asm, target, x.mask32);
-  jumpCache(e, insn, x, call);
+  const t = x.stubs.transfers[x.mmuIdx]!;
+  if (call) {
+    transfer(asm, target, insn, true, x.mask32 ? t.callOff32 : t.callOff);
+  } else if (x.newMode === SAME_MODE) {
+    transfer(asm, target, insn, false, x.mask32 ? t.jumpOff32 : t.jumpOff);
+  } else {
+    linearPc(asm, target, x.mask32);
+    asm.movi(2, R.RDX, insn);
+    checkMode(e, x);
+    asm.jmp(t.jump);
+  }
 }
 
 /** Notes a chainable jump whose rel32 is at `pos`. */
@@ -140,24 +154,17 @@ function site(e: Emitter, pos: number, target: number, insn: number): void {
   addFlow(e, Cold.CHAIN, pos, insn, target);
 }
 
-/** Goes to the block at the linear pc in RAX, if the jump cache knows it. */
-function jumpCache(e: Emitter, insn: number, x: FlowContext, call = false): void {
-  e.asm.patch32(pendingCheck(e.asm), x.stubs.pendingPc);
-  let other = 0;
+/** Another mode, another table, and nobody has looked whose blocks it holds. RAX = linear pc, EDX = X_INSN. */
+function checkMode(e: Emitter, x: FlowContext): void {
+  if (x.newMode === SAME_MODE) return;
+  const holds = mem(Slot.JC_MODE) + x.mmuIdx * 4;
   if (x.newMode === SLOT_MODE) {
     e.asm.load(2, R.RCX, mem(Slot.MODE));
-    e.asm.alu(2, Alu.CMP, R.RCX, mem(Slot.JC_MODE) + x.mmuIdx * 4);
-    other = e.asm.jccLater(Cc.NE);
-  } else if (x.newMode !== SAME_MODE) {
-    // Another mode, another table, and nobody has looked whose blocks it holds.
-    e.asm.alui(2, Alu.CMP, mem(Slot.JC_MODE) + x.mmuIdx * 4, x.newMode);
-    other = e.asm.jccLater(Cc.NE);
+    e.asm.alu(2, Alu.CMP, R.RCX, holds);
+  } else {
+    e.asm.alui(2, Alu.CMP, holds, x.newMode);
   }
-  if (call) push(e, insn, x);
-  const q = addFlow(e, Cold.MISS, jumpCacheProbe(e.asm, x.mmuIdx, call), insn, 0);
-  // Of a call: where it comes back to.
-  if (call) e.cold[q + CF.BACK] = e.asm.p;
-  e.cold[q + CF.JUMP2] = other;
+  e.asm.jcc(Cc.NE, x.stubs.missInsn);
 }
 
 /** True if a call puts its return on the return stack: what follows is in the page, so that a chain site can lead there. */
@@ -173,7 +180,7 @@ function push(e: Emitter, insn: number, x: FlowContext): void {
 }
 
 /**
- * Where a return to after the call comes: RAX = linear pc, which is what the call pushed, ECX = mode of the block that returns. What it
+ * Where a return to after the call comes: RAX = linear pc, which is what the call pushed, and PCBASE its page, ECX = mode of the block that returns. What it
  * was linked to when the call was made still holds: a flush of the TLB takes all tags away.
  */
 function landReturn(e: Emitter, insn: number, x: FlowContext): void {
@@ -181,23 +188,13 @@ function landReturn(e: Emitter, insn: number, x: FlowContext): void {
   site(e, e.asm.jmpLater(), insn >>> 16, insn);
 }
 
-/** Returns to RAX by the host's return instruction if that is what the return stack's top says. */
-function popReturn(e: Emitter, insn: number, x: FlowContext): void {
-  const asm = e.asm;
-  asm.patch32(pendingCheck(asm), x.stubs.pendingPc);
-  asm.opm(3, 0x3b, R.RAX, R.RSP, NO_INDEX, 0, 8);
-  addFlow(e, Cold.NO_RETURN, asm.jccLater(Cc.NE), insn, 0);
-  asm.movi(2, R.RCX, x.mode);
-  asm.ret();
-}
-
 /**
  * Entry for chained jumps to a block that spans two pages: what follows its page may have been remapped since, which the jump
  * cache knows. `offset` is the block's page offset.
  */
 export function emitSpanEntry(e: Emitter, offset: number, x: FlowContext): void {
-  linearPc(e.asm, offset, false);
-  e.asm.patch32(jumpCacheProbe(e.asm, x.mmuIdx, false), x.stubs.missPc);
+  // Its address is one: nothing asks for the branch.
+  transfer(e.asm, offset, 0, false, x.stubs.transfers[x.mmuIdx]!.jumpOff);
 }
 
 /** Emits the cold path of a chain site or a pending check. */
@@ -221,22 +218,9 @@ export function emitColdFlow(e: Emitter, q: number, x: FlowContext): void {
       asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
       asm.jmp(C[q + CF.BACK]!);
       return;
-    case Cold.NO_RETURN:
-      // What is on the stack belongs to other code: another thread, a longjmp.
-      asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
-      asm.patch32(jumpCacheProbe(asm, x.mmuIdx, false), asm.p);
-      break;
     default:
-      if (C[q + CF.JUMP2] !== 0) asm.patch32(C[q + CF.JUMP2]!, at);
-      if (C[q + CF.BACK] !== 0) {
-        // The call that is not made: the return stack has it all the same.
-        asm.leaCode(R.RCX, C[q + CF.BACK]!);
-        asm.push(R.RCX);
-      }
+      throw new Error('no cold path of a jump');
   }
-  // The target may turn out to be no address at all: then the branch is what faults.
-  setInsn(asm, C[q + CF.INSN]!);
-  asm.jmp(x.stubs.missPc);
 }
 
 /** Falls off the end: a block without a terminator must not run into what follows. */

@@ -9,6 +9,7 @@ import { ADDEND, COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
 import { emitGuessed, emitHinted, Hint } from './emit-hint.js';
 import { coldFip, flushFip } from './emit-x87.js';
+import { callSlow, tellable } from './slow-access.js';
 import type { Stubs } from './stubs.js';
 import { accessRecord, tlbLookUp, tlbTable } from './templates.js';
 
@@ -42,10 +43,6 @@ export const enum Cold {
   CHAIN,
   /** A: page offset. PENDING was set. */
   PENDING,
-  /** The jump cache does not know the target in RAX. */
-  MISS,
-  /** The target in RAX of a return is not what the return stack says. */
-  NO_RETURN,
   /** The return stack is full. BACK: where the call goes on. */
   FULL,
   /** Of a region. The access is not in its hint's page: emit-hint.ts. INSN: bytes | 0x100 for a write, A, B, C: address, addend, scratch, D: hint. */
@@ -381,6 +378,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
   }
   coldFip(e, C[q + CF.FIP]!);
   coldFlags(e, C[q + CF.RECIPE]!, C[q + CF.RECIPE_A]!, C[q + CF.RECIPE_B]!);
+  if (kind <= Cold.STORE && shortAccess(e, q, stubs, mmuIdx)) return;
   switch (kind) {
     case Cold.LOAD: {
       // The load of a read-modify-write misses on pages with code, too.
@@ -437,6 +435,34 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
   if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, direct);
   if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, direct);
   asm.jmp(C[q + CF.BACK]!);
+}
+
+/**
+ * The miss path of a load or store whose record a stub can make (slow-access.ts): plain accesses, of code that has the usual registers pinned.
+ * @returns false if it cannot
+ */
+function shortAccess(e: Emitter, q: number, stubs: Stubs, mmuIdx: number): boolean {
+  const C = e.cold;
+  const asm = e.asm;
+  const aux = C[q + CF.D]!;
+  const insn = C[q + CF.INSN]!;
+  const load = C[q] === Cold.LOAD;
+  const rmw = aux >> 8 === (Access.RMW as number);
+  if (!e.usualPins || !tellable(insn) || (aux >> 8 !== 0 && !(load && rmw))) return false;
+  const w = aux & 0xff;
+  const c = C[q + CF.C]!;
+  const imm = !load && C[q + CF.B]! < 0;
+  const value = imm ? c : C[q + CF.B]!;
+  if (!load && !imm && c >= MEM) asm.load(3, value, c);
+  const plain = C[q + CF.JUMP4] === 0 && C[q + CF.XMM] !== Fpu.HOST && C[q + CF.FPU] !== Fpu.HOST;
+  const stub = load ? (rmw ? stubs.slowRmw[mmuIdx]! : stubs.slowLoad) : (imm ? stubs.slowStoreImm : stubs.slowStore)[mmuIdx]!;
+  callSlow(asm, stub, imm, insn, w, C[q + CF.A]!, value, load && c === 1, plain ? C[q + CF.BACK]! : -1);
+  if (plain) return true;
+  if (C[q + CF.JUMP4] !== 0) asm.movi(2, C[q + CF.JUMP4]! - 1, 0);
+  if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, true);
+  if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, true);
+  asm.jmp(C[q + CF.BACK]!);
+  return true;
 }
 
 /** Calls the stub `load`, with `ask` only if byte `at` of X_FPU is 0. */

@@ -77,6 +77,9 @@ function preferred(free: number): number {
 /** A temporary of the emitter's own, which no lifter gets to: the addend with which the load of a read-modify-write has found its page (emit-mem.ts). */
 export const ADDEND: number = Slot.TEMP_END - 1;
 
+/** IR records that there is room for from the start: arrays that are replaced make V8 optimise again what uses them. */
+const RECORDS = 4096;
+
 /** Words of one cold-path record (see `cold`). */
 export const COLD_REC = 17;
 
@@ -134,10 +137,10 @@ export class Emitter {
   /** Guest flags that slot FLAGS holds now. Flags in neither are dead. */
   slotF: number = Fl.ALL;
   /** Flags live before each op; [n] is after the block. */
-  liveIn = new Uint8Array(2048);
+  liveIn = new Uint8Array(RECORDS);
 
   /** Of those, the ones that some op, helper or block after it may read: the others only have to be exact where a memory access may fault. */
-  readIn = new Uint8Array(2048);
+  readIn = new Uint8Array(RECORDS);
 
   /** How to compute the flags again that are in neither (`Recipe` | width << 8 | count << 16, 0 = they are dead), and its operands. */
   recipe = 0;
@@ -168,7 +171,7 @@ export class Emitter {
   fipBase: number = NONE;
 
   /** Cold paths to emit after the block: COLD_REC words each, coldN of them. */
-  cold = new Int32Array(COLD_REC * 2048);
+  cold = new Int32Array(COLD_REC * 2 * RECORDS);
   coldN = 0;
 
   constructor(u8: Uint8Array, readonly pinned: readonly number[], readonly pinnedRegs: readonly number[], readonly lazyFlags = false) {
@@ -185,6 +188,11 @@ export class Emitter {
       this.reg[slot] = this.pinnedRegs[k]!;
     });
     this.swapped = slots.flatMap((slot, k) => (slot === this.pinned[k] ? [] : [this.pinnedRegs[k]!, this.pinned[k]!, slot]));
+  }
+
+  /** Pinned registers hold what they usually do: stubs know which slots are theirs. */
+  get usualPins(): boolean {
+    return this.swapped.length === 0;
   }
 
   /** The region's pinned slots move to memory, the usual ones into their registers. Host flags are kept. */

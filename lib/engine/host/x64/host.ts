@@ -53,7 +53,7 @@ export class X64Host implements HostCode {
     if (missing.length > 0) throw new VmxError('ERR_HOST_CPU', `the JIT needs host CPU features that are missing: ${missing.join(', ')} (use --accel interp)`);
     this.backend = new X64Backend(exec, { features, pinned, passes });
     this.address = exec.address;
-    this.missAddress = this.backend.address(this.backend.stubs.missPc);
+    this.missAddress = this.backend.address(this.backend.stubs.missEntry);
     const { stubs } = this.backend;
     for (const c of contexts) {
       c.setEntries(this.backend.address(stubs.enter), this.backend.address(stubs.resume));
@@ -184,6 +184,7 @@ export class X64Host implements HostCode {
     const at: { name: string; start: number }[] = [];
     for (const [name, start] of Object.entries(this.backend.stubs)) if (typeof start === 'number' && name !== 'end') at.push({ name, start });
     this.backend.stubs.yields.forEach((start, kind) => at.push({ name: `yield${kind}`, start }));
+    this.backend.stubs.transfers.forEach((t, idx) => at.push(...Object.entries(t).map(([name, start]: [string, number]) => ({ name: `${name}:${idx}`, start }))));
     at.sort((a, b) => a.start - b.start);
     return at.map((s, i) => ({ ...s, end: at[i + 1]?.start ?? this.backend.stubs.end }));
   }

@@ -9,7 +9,8 @@ import { Cc, ExitCode, MMU_INDEXES, Slot, STATE_BIAS, TLB_BASE, TLB_CODE, TLB_OF
 import { Alu, Asm, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
-import { CHAIN_DELTA } from './templates.js';
+import { emitSlow, Slow } from './slow-access.js';
+import { CHAIN_DELTA, jumpCacheProbe, jumpCacheTarget, pendingCheck } from './templates.js';
 
 /**
  * Byte offset in the state region of the top of the private stack (it grows down): the return stack, then what a yield has pushed. Above
@@ -48,6 +49,12 @@ export interface Stubs {
   pendingPc: number;
   /** RAX = linear pc: not in the jump cache. */
   missPc: number;
+  /** The same; EDX = X_INSN of the branch, for the target may turn out to be no address at all: then the branch is what faults. */
+  missInsn: number;
+  /** Where jump cache entries lead that lead to no block. */
+  missEntry: number;
+  /** By MMU index: emit-flow.ts goes to other pages, and calls and returns, through these (emitTransfers). */
+  transfers: Transfers[];
   /** Ops COPY and FILL, by width: see emitBulk. RAX = elements done; RCX, RDX, RDI are lost. */
   copy: number[];
   fill: number[];
@@ -57,6 +64,11 @@ export interface Stubs {
    */
   codeLoad: number[];
   codeStore: number[];
+  /** The load of a plain address, and by MMU index of a read-modify-write, the store of a register and of a constant: called with data behind the call (slow-access.ts). */
+  slowLoad: number;
+  slowRmw: number[];
+  slowStore: number[];
+  slowStoreImm: number[];
   /** Host time-stamp counter to slot X_VAL. */
   readTime: number;
   /** Called: the guest's x87 state moves from its slots into the FPU, and back. All registers are kept, host flags are not. */
@@ -69,6 +81,21 @@ export interface Stubs {
   end: number;
 }
 
+/**
+ * Jumped to, the call ones called, with RAX = linear pc (of those named off EAX = page offset, of those named off32 the same in a mode whose addresses wrap
+ * at 32 bits) and EDX = X_INSN of the branch. Calls put the linear pc after them on the return stack (call32: wrapped). A return has its mode in ECX.
+ */
+export interface Transfers {
+  jump: number;
+  jumpOff: number;
+  jumpOff32: number;
+  call: number;
+  call32: number;
+  callOff: number;
+  callOff32: number;
+  ret: number;
+}
+
 /** Bytes that a yield has on the stack: a return address and four registers. */
 const YIELD_FRAME = 40;
 const GRANULE_SHIFT = Math.log2(CODE_GRANULE);
@@ -77,14 +104,16 @@ const MODES = 0xe040;
 /** MXCSR exception masks. */
 const MASKS = 0x1f80;
 
+function align16(asm: Asm): void {
+  while (asm.p & 15) asm.b(0xcc);
+}
+
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
   const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
-  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], readTime: 0, end: 0 };
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, missInsn: 0, missEntry: 0, transfers: [], fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], slowLoad: 0, slowRmw: [], slowStore: [], slowStoreImm: [], readTime: 0, end: 0 };
 
-  const align = (): void => {
-    while (asm.p & 15) asm.b(0xcc);
-  };
+  const align = (): void => align16(asm);
   /** Saves the native context and sets up RBP, MXCSR and the pinned registers. */
   const prologue = (): void => {
     for (const r of saved) asm.push(r);
@@ -159,6 +188,7 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   prologue();
   asm.movi(2, mem(Slot.X_MXCSR_USED), 0);
   asm.load(3, R.RAX, mem(Slot.PC));
+  setPage(asm);
   asm.movsx(2, 3, R.RSP, mem(Slot.X_RETURNS));
   asm.alu(3, Alu.ADD, R.RSP, R.RBP);
   asm.opd(2, 0xff, 4, mem(Slot.X_ENTRY));
@@ -260,6 +290,16 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   asm.store(3, mem(Slot.PC), R.RAX);
   asm.movi(2, mem(Slot.X_AUX), ExitCode.NEXT);
   asm.jmp(stubs.exit);
+  stubs.missEntry = asm.p;
+  asm.store(3, mem(Slot.PCBASE), R.RDI);
+  asm.jmp(stubs.missPc);
+  stubs.missInsn = asm.p;
+  asm.store(2, mem(Slot.X_INSN), R.RDX);
+  asm.jmp(stubs.missPc);
+  for (let idx = 0; idx < MMU_INDEXES; idx++) {
+    align();
+    stubs.transfers.push(emitTransfers(asm, idx, stubs));
+  }
   for (let w = 0; w < 4; w++) {
     align();
     stubs.copy[w] = asm.p;
@@ -277,6 +317,16 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
     emitCodeAccess(asm, idx, stubs.yields[Yield.STORE]!, true);
   }
   align();
+  stubs.slowLoad = emitSlow(asm, Slow.LOAD, false, stubs.yields[Yield.LOAD]!);
+  for (let idx = 0; idx < MMU_INDEXES; idx++) {
+    align();
+    stubs.slowRmw[idx] = emitSlow(asm, Slow.LOAD, true, stubs.codeLoad[idx]!);
+    align();
+    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, stubs.codeStore[idx]!);
+    align();
+    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, stubs.codeStore[idx]!);
+  }
+  align();
   stubs.readTime = asm.p;
   prologue();
   asm.b(0x0f);
@@ -288,6 +338,92 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   align();
   stubs.end = asm.p;
   return stubs;
+}
+
+/** PCBASE = page of the linear pc in RAX. RDX is lost. */
+function setPage(asm: Asm): void {
+  asm.movrr(3, R.RDX, R.RAX);
+  asm.alui(3, Alu.AND, R.RDX, -4096);
+  asm.store(3, mem(Slot.PCBASE), R.RDX);
+}
+
+/**
+ * Jumps through the jump cache of an MMU index, calls and returns. One copy of each is enough for the host's prediction, which goes by the path that led here;
+ * a copy in every block would be a third of all code (docs/adr/0063).
+ */
+function emitTransfers(asm: Asm, mmuIdx: number, stubs: Stubs): Transfers {
+  const t: Transfers = { jump: 0, jumpOff: 0, jumpOff32: 0, call: 0, call32: 0, callOff: 0, callOff32: 0, ret: 0 };
+  const pending = (): void => asm.patch32(pendingCheck(asm), stubs.pendingPc);
+  const fromOff = (mask32: boolean): void => {
+    if (mask32) {
+      asm.alu(2, Alu.ADD, R.RAX, mem(Slot.PCBASE));
+    } else {
+      asm.movsx(2, 3, R.RAX, R.RAX);
+      asm.alu(3, Alu.ADD, R.RAX, mem(Slot.PCBASE));
+    }
+  };
+  const known = jumpCacheTarget(mmuIdx);
+  /** Goes where the jump cache says. */
+  const through = (): void => {
+    asm.patch32(jumpCacheProbe(asm, mmuIdx), stubs.missInsn);
+    // missEntry wants what the branch has left behind.
+    asm.store(2, mem(Slot.X_INSN), R.RDX);
+    asm.load(3, R.RDI, mem(Slot.PCBASE));
+    setPage(asm);
+    asm.opm(2, 0xff, 4, R.RBP, R.RCX, 0, known);
+  };
+  t.jumpOff32 = asm.p;
+  fromOff(true);
+  const on32 = asm.jmpLater();
+  align16(asm);
+  t.jumpOff = asm.p;
+  fromOff(false);
+  t.jump = asm.p;
+  asm.patch32(on32, asm.p);
+  pending();
+  const probe = asm.p;
+  through();
+  align16(asm);
+  t.ret = asm.p;
+  pending();
+  asm.opm(3, 0x3b, R.RAX, R.RSP, NO_INDEX, 0, 8);
+  const other = asm.jccLater(Cc.NE);
+  setPage(asm);
+  asm.ret();
+  // What is on the stack belongs to other code: another thread, a longjmp.
+  asm.patch32(other, asm.p);
+  asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
+  asm.jmp(probe);
+  for (const mask32 of [false, true]) {
+    align16(asm);
+    const off = asm.p;
+    fromOff(mask32);
+    const direct = asm.p;
+    // The return address goes above the host's. If PENDING is set there has been no call.
+    asm.pop(R.RDI);
+    pending();
+    asm.lea(3, R.RCX, R.RBP, NO_INDEX, 0, RETURNS_END - STATE_BIAS);
+    asm.alu(3, Alu.CMP, R.RSP, R.RCX);
+    const full = asm.jccLater(Cc.B);
+    const room = asm.p;
+    asm.movrr(2, R.RCX, R.RDX);
+    asm.shi(2, Sh.SHR, R.RCX, 16);
+    asm.alu(mask32 ? 2 : 3, Alu.ADD, R.RCX, mem(Slot.PCBASE));
+    asm.push(R.RCX);
+    asm.push(R.RDI);
+    through();
+    asm.patch32(full, asm.p);
+    asm.lea(3, R.RSP, R.RBP, NO_INDEX, 0, STACK_TOP - STATE_BIAS);
+    asm.jmp(room);
+    if (mask32) {
+      t.callOff32 = off;
+      t.call32 = direct;
+    } else {
+      t.callOff = off;
+      t.call = direct;
+    }
+  }
+  return t;
 }
 
 /** Body of codeLoad and codeStore. The access is described in X_ADDR, X_VAL and X_AUX, as for a yield. */

@@ -90,25 +90,6 @@ export function accessRecord(asm: Asm, at: number, aux: number, insn: number): v
   asm.p = p + 18;
 }
 
-/** X_INSN = insn. */
-export function setInsn(asm: Asm, insn: number): void {
-  const p = asm.p;
-  asm.v.setInt32(p, 0x45c7 | (D.X_INSN << 16), true);
-  asm.v.setInt32(p + 3, insn, true);
-  asm.p = p + 7;
-}
-
-/** Entry A of a block: PCBASE = page of RAX. */
-export function enterBlock(asm: Asm): void {
-  const v = asm.v;
-  const p = asm.p;
-  // and rax, -4096; mov [PCBASE], rax
-  v.setInt16(p, 0x2548, true);
-  v.setInt32(p + 2, -4096, true);
-  v.setInt32(p + 6, 0x458948 | (D.PCBASE << 24), true);
-  asm.p = p + 10;
-}
-
 /** Jump if PENDING is set. @returns the position of its rel32 */
 export function pendingCheck(asm: Asm): number {
   const v = asm.v;
@@ -120,27 +101,30 @@ export function pendingCheck(asm: Asm): number {
   return p + 7;
 }
 
+/** Displacement from RBP of the tags of the jump cache of an MMU index. */
+const jumpCacheTags = (mmuIdx: number): number => JC_BASE + mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
+
+/** Displacement of the host addresses. */
+export const jumpCacheTarget = (mmuIdx: number): number => jumpCacheTags(mmuIdx) + 8;
+
 /**
- * Jumps to, or calls, what the jump cache of an MMU index says for the linear pc in RAX. RCX is lost.
+ * Looks for the linear pc in RAX in the jump cache of an MMU index: [RBP + RCX + jumpCacheTarget] is where to go.
  * @returns position of the rel32 of the jump for a miss
  */
-export function jumpCacheProbe(asm: Asm, mmuIdx: number, call: boolean): number {
+export function jumpCacheProbe(asm: Asm, mmuIdx: number): number {
   const v = asm.v;
   const p = asm.p;
-  const table = JC_BASE + mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
   // rorx ecx, eax, JC_FOLD; xor ecx, eax; and ecx, JC_ENTRIES - 1; shl ecx, JC_ENTRY_SHIFT
   v.setInt32(p, RORX, true);
   v.setInt32(p + 4, 0xc8 | (JC_FOLD << 8) | (0xc833 << 16), true);
   v.setInt16(p + 8, 0xe181, true);
   v.setInt32(p + 10, JC_ENTRIES - 1, true);
   v.setInt32(p + 14, 0xe1c1 | (JC_ENTRY_SHIFT << 16), true);
-  // cmp rax, [rbp + rcx + table]; jne; jmp (call) [rbp + rcx + table + 8]
+  // cmp rax, [rbp + rcx + table]; jne
   v.setInt32(p + 17, 0x0d843b48, true);
-  v.setInt32(p + 21, table, true);
+  v.setInt32(p + 21, jumpCacheTags(mmuIdx), true);
   v.setInt16(p + 25, 0x850f, true);
-  v.setInt32(p + 31, call ? 0x0d94ff : 0x0da4ff, true);
-  v.setInt32(p + 34, table + 8, true);
-  asm.p = p + 38;
+  asm.p = p + 31;
   return p + 27;
 }
 
@@ -209,16 +193,30 @@ export function unchained(asm: Asm, pos: number, target: number, stub: number): 
 export const CHAIN_DELTA = 12;
 
 /**
- * What a return comes back to: drops the linear pc, which is in RAX, jumps to `missPc` if the mode in ECX is not `mode`, and sets PCBASE.
+ * What a return comes back to: drops the linear pc, which is in RAX, and jumps to `missPc` if the mode in ECX is not `mode`.
  */
 export function landing(asm: Asm, mode: number, missPc: number): void {
   const v = asm.v;
   const p = asm.p;
-  // lea rsp, [rsp + 8]; cmp ecx, mode
-  v.setInt32(p, 0x24648d48, true);
-  v.setInt32(p + 4, 0xf98108, true);
-  v.setInt32(p + 7, mode, true);
-  asm.p = p + 11;
+  // cmp ecx, mode; pop rcx
+  v.setInt16(p, 0xf981, true);
+  v.setInt32(p + 2, mode, true);
+  v.setUint8(p + 6, 0x59);
+  asm.p = p + 7;
   asm.jcc(5, missPc);
-  enterBlock(asm);
+}
+
+/**
+ * EAX = a, EDX = b, then a jump or (call) call of `target`: a transfer by way of a stub.
+ */
+export function transfer(asm: Asm, a: number, b: number, call: boolean, target: number): void {
+  const v = asm.v;
+  const p = asm.p;
+  v.setUint8(p, 0xb8);
+  v.setInt32(p + 1, a, true);
+  v.setUint8(p + 5, 0xba);
+  v.setInt32(p + 6, b, true);
+  asm.p = p + 10;
+  if (call) asm.call(target);
+  else asm.jmp(target);
 }

@@ -32,7 +32,6 @@ const enum Xc { X87 = 1, SSE = 2, AVX = 4 }
 const SUPPORTED = Xc.X87 | Xc.SSE | Xc.AVX;
 
 const I = new Int32Array(AREA_BYTES / 4);
-const B = new Uint8Array(I.buffer);
 
 /** Byte ranges [from, to) that the current save writes. */
 const ranges: number[] = [];
@@ -67,7 +66,9 @@ function readArea(cpu: X87Cpu, a: number, from: number, to: number): void {
       ram = ramOffset(cpu, false);
     }
     if (ram >= 0) {
-      B.set(cpu.map.ram8.subarray(ram, ram + n), from);
+      // In words: for so little a view and a call of the library would take longer.
+      const ram32 = cpu.map.ram32;
+      for (let w = from >> 2, at = ram >>> 2; w < (from + n) >> 2; w++, at++) I[w] = ram32[at]!;
     } else {
       for (let o = from; o < from + n; o += 8) {
         setAddr(cpu, a, o);
@@ -100,7 +101,8 @@ function writeArea(cpu: X87Cpu, a: number): void {
       setAddr(cpu, a, from);
       const ram = ramOffset(cpu, true);
       if (ram >= 0) {
-        cpu.map.ram8.set(B.subarray(from, from + n), ram);
+        const ram32 = cpu.map.ram32;
+        for (let w = from >> 2, at = ram >>> 2; w < (from + n) >> 2; w++, at++) ram32[at] = I[w]!;
       } else {
         for (let o = from; o < from + n; o += 8) {
           setAddr(cpu, a, o);
@@ -162,7 +164,8 @@ function getX87(cpu: X87Cpu, wide: boolean): void {
 
 function initX87(cpu: X87Cpu): void {
   init(cpu);
-  cpu.V.fill(0, Slot.X87 * 2, (Slot.X87 + 16) * 2);
+  const V = cpu.V;
+  for (let i = Slot.X87 * 2; i < (Slot.X87 + 16) * 2; i++) V[i] = 0;
 }
 
 /** Copies `regs` 16-byte halves between registers (word offset `half` within each) and byte offset `at` of the image. */
@@ -187,9 +190,13 @@ function getHalves(cpu: X87Cpu, regs: number, half: number, at: number): void {
   }
 }
 function clearHalves(cpu: X87Cpu, regs: number, half: number): void {
+  const V = cpu.V;
   for (let r = 0; r < regs; r++) {
     const s = (Slot.VEC + r * VEC_STRIDE) * 2 + half;
-    cpu.V.fill(0, s, s + 4);
+    V[s] = 0;
+    V[s + 1] = 0;
+    V[s + 2] = 0;
+    V[s + 3] = 0;
   }
 }
 function anyHalf(cpu: X87Cpu, regs: number, half: number): boolean {
