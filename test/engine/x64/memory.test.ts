@@ -382,11 +382,17 @@ describe.skipIf(!canRun)('control flow in x64 code', () => {
     jit.backend.retire(callee.entryA);
     expect(jit.run(from)).toBe(ExitCode.NEXT);
     expect(cpu.get(Slot.PC)).toBe(0x9010n);
-    // A chained jump, as from the block's own loop, is another matter.
-    const chained = jit.block((b) => b.jmp(0x10));
-    jit.backend.patch(chained.sites[0]!, callee.entryB);
-    cpu.set(Slot.PCBASE, 0x7000n);
-    expect(jit.run(chained)).toBe(ExitCode.HALT);
+    expect(cpu.get(Slot.PCBASE)).toBe(0x7000n);
+    // A block that is nothing but a chained jump: undoing the chain does not bring it back.
+    const jump = jit.block((b) => b.jmp(0x20));
+    jit.backend.writeAddress(cpu.V, (e + 2) >> 1, jump.entryA);
+    jit.backend.patch(jump.sites[0]!, callee.entryB);
+    expect(jit.backend.retired(jump.entryA)).toBe(false);
+    jit.backend.retire(jump.entryA);
+    expect(jit.backend.retired(jump.entryA)).toBe(true);
+    jit.backend.unpatch(jump.sites[0]!, jump.sites[2]!);
+    expect(jit.run(from)).toBe(ExitCode.NEXT);
+    expect(cpu.get(Slot.PC)).toBe(0x9010n);
   });
 
   it('chains to a block that spans pages through the jump cache', () => {
