@@ -257,6 +257,9 @@ export class JumpCache {
     const base = wordOf(mmuIdx, 0);
     const n = this.wants[table]!;
     to.mode = mode;
+    to.n = 0;
+    // Which rows they are the interpreter knows by the entry.
+    if (this.host() === null) return;
     to.room(n);
     const { W } = to;
     let at = 0;

@@ -260,6 +260,13 @@ describe('the jump cache', () => {
     put(0x40_0010, a);
     flush(FlushKind.PAGE, 0x40_0000, HI);
     expect(row(0x40_0010)).toBe(0);
+    // Two address spaces with different blocks at an address.
+    put(0x40_0010, a);
+    flush(FlushKind.SWITCH, 0, 1);
+    const b = block(0x6010);
+    put(0x40_0010, b);
+    flush(FlushKind.SWITCH, 1, 0);
+    expect([0, a]).toContain(row(0x40_0010));
   });
 
   it('leads nowhere while every block has to come back, and is empty when all code is dropped', () => {

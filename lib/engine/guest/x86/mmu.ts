@@ -238,6 +238,13 @@ export class X86Mmu {
   /** GuestCpu.tryLoad. */
   tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
     const { V } = this;
+    const lo = V[addr * 2]!;
+    if ((lo & 0xfff) + (1 << w) > 4096) {
+      if (acc & Access.RMW || !this.crossRead(lo, V[addr * 2 + 1]!, this.indexFor(acc), 1 << w)) return null;
+      V[dst * 2] = this.lo;
+      V[dst * 2 + 1] = this.hi;
+      return undefined;
+    }
     const pa = this.tryAccess(w, addr, acc, (acc & Access.RMW) !== 0);
     if (pa < 0) return pa === Try.FAULT ? this.denied : null;
     V[dst * 2] = this.map.read(pa, 1 << w) | 0;
@@ -247,9 +254,12 @@ export class X86Mmu {
 
   /** GuestCpu.tryStore. */
   tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    const { V } = this;
+    const lo = V[addr * 2]!;
+    if ((lo & 0xfff) + (1 << w) > 4096) return this.crossWrite(lo, V[addr * 2 + 1]!, this.indexFor(acc), 1 << w, V[val * 2]!, V[val * 2 + 1]!) ? undefined : null;
     const pa = this.tryAccess(w, addr, acc, true);
     if (pa < 0) return pa === Try.FAULT ? this.denied : null;
-    const v = this.V[val * 2]!;
+    const v = V[val * 2]!;
     this.map.write(pa, 1 << w, w === 2 ? v >>> 0 : w === 1 ? v & 0xffff : v & 0xff);
     return undefined;
   }
@@ -259,7 +269,7 @@ export class X86Mmu {
     const lo = this.V[addr * 2]!;
     const hi = this.V[addr * 2 + 1]!;
     const idx = this.indexFor(acc);
-    if (!this.paging || idx === MMU_ALIGN || (lo & 0xfff) + (1 << w) > 4096) return Try.NO;
+    if (!this.paging || idx === MMU_ALIGN) return Try.NO;
     const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
     if (this.xcUsed && this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
       const f = this.xflags[x]!;
@@ -315,7 +325,7 @@ export class X86Mmu {
   }
 
   /**
-   * hi:lo lies in a large page, of which the TLB has had no entry for this page of 4 KiB: those around it in the page, which have the same rights, are
+   * hi:lo lies in a large page (or there is no paging), of which the TLB has had no entry for this page of 4 KiB: those around it in the page, which have the same rights, are
    * entered, too. In place of others only if the last miss of the kind was near: the kernel's map of all memory would push out everything else.
    */
   private fillAround(idx: number, lo: number, hi: number, pa: number, write: boolean): void {
@@ -714,7 +724,7 @@ export class X86Mmu {
     }
     const pa = this.translate(lo, hi, acc, idx);
     this.fill(idx, lo, hi, pa);
-    if (this.pageSize !== 0) this.fillAround(idx, lo, hi, pa, acc === Acc.WRITE);
+    if (this.pageSize !== 0 || !this.paging) this.fillAround(idx, lo, hi, pa, acc === Acc.WRITE);
     return pa;
   }
 
