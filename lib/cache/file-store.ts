@@ -36,6 +36,9 @@ export class FileStore implements CacheStore {
   private readonly ahead = new ReadAhead();
   private queue: { kind: Frame; index: ChunkIndex; payload: Int32Array }[] = [];
   private own: { name: string; fd: number; frames: number; bytes: number } | null = null;
+  /** What `startAnew` has left behind, and whether something of what followed found no room. */
+  private before: { name: string } | null = null;
+  private full = false;
   private broken = false;
   private warned = false;
 
@@ -106,6 +109,14 @@ export class FileStore implements CacheStore {
     if (!this.broken) this.queue.push({ kind: Frame.HOT, index: hashes, payload: NONE });
   }
 
+  startAnew(): void {
+    this.flush();
+    if (this.own === null) return;
+    closeSync(this.own.fd);
+    this.before = this.own;
+    this.own = null;
+  }
+
   /** Writes what is waiting. Never throws: a cache that cannot be written is no reason to stop a machine. */
   flush(): void {
     if (this.queue.length === 0) return;
@@ -113,7 +124,12 @@ export class FileStore implements CacheStore {
     this.queue = [];
     try {
       for (const c of waiting) this.append(c.kind, bytesOf(c.index), bytesOf(c.payload));
-      evict(this.dir, this.limit, this.own!.name);
+      if (this.before !== null && !this.full) {
+        this.dir.remove(this.before.name);
+        this.before = null;
+      }
+      // Null: the cache cannot hold even one frame.
+      if (this.own !== null) evict(this.dir, this.limit, this.own.name);
     } catch (e) {
       this.broken = true;
       this.warn(`code cache: ${this.dir.path} cannot be written (${(e as NodeJS.ErrnoException).code ?? String(e)}); new code is not kept`);
@@ -129,7 +145,10 @@ export class FileStore implements CacheStore {
     const head = encodeHead(this.dir.key, this.domain, kind, own.frames, index, payload);
     const length = head.length + payload.length;
     // More than the whole cache may hold: the machine keeps the rest to itself.
-    if (own.bytes + length > this.limit) return;
+    if (own.bytes + length > this.limit) {
+      this.full = true;
+      return;
+    }
     own.frames++;
     own.bytes += length;
     this.stats.bytesWritten += length;

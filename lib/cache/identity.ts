@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Layout of records and frames. */
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 export interface Identity {
   format: number;

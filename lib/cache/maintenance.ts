@@ -2,7 +2,8 @@
 import { closeSync, renameSync, writeSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { Rec } from '../engine/aot/record.js';
+import { extract, GROUP_HEAD, groupOf, Grp, recordsOfGroup, unsoundGroups } from '../engine/aot/page-group.js';
+import { Rec, RecordWriter } from '../engine/aot/record.js';
 import type { CacheDirectory, SegmentName } from './directory.js';
 import { encodeFrame, Frame, readPayload, scanFrames } from './segment.js';
 
@@ -57,6 +58,7 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
     if (writeSync(fd, frame) !== frame.length) throw new Error('short write');
   };
   const seen = new Set<string>();
+  const idOf = (record: Int32Array): string => createHash('sha256').update(new Uint8Array(record.buffer, record.byteOffset, record.byteLength)).digest('base64');
   const hot = new Set<number>();
   let index: number[] = [];
   let payload: Int32Array[] = [];
@@ -74,6 +76,42 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
     payload = [];
     words = 0;
   };
+  const add = (piece: Int32Array): void => {
+    payload.push(piece);
+    words += piece.length;
+    if (words >= CHUNK_WORDS) flush();
+  };
+  // Page groups come whole, and before what is in no group: a record that is in one is not needed on its own.
+  const singles: { hash: number; record: Int32Array }[] = [];
+  const alone = new RecordWriter();
+  const take = (list: Int32Array, W: Int32Array): void => {
+    const hashes = new Map<number, number>();
+    for (let i = 0; i < list.length; i += 2) hashes.set(list[i + 1]!, list[i]!);
+    const unsound = unsoundGroups(list, W);
+    for (const [at, hash] of hashes) {
+      const g = groupOf(W, at);
+      if (g < 0 || unsound.has(g)) singles.push({ hash, record: W.slice(at, at + W[at + Rec.LENGTH]!) });
+      else if (at === g + GROUP_HEAD) takeGroup(hashes, W, g);
+    }
+  };
+  const takeGroup = (hashes: ReadonlyMap<number, number>, W: Int32Array, g: number): void => {
+    const records = recordsOfGroup(W, g);
+    const fresh: { hash: number; record: Int32Array }[] = [];
+    for (const r of records) {
+      alone.n = 0;
+      extract(W, r, alone);
+      const record = alone.W.slice(0, alone.n);
+      if (!seen.has(idOf(record))) fresh.push({ hash: hashes.get(r)!, record });
+    }
+    // Of what several runs have grouped, each in its own way, one group is enough.
+    if (fresh.length * 2 < records.length) {
+      singles.push(...fresh);
+      return;
+    }
+    for (const { record } of fresh) seen.add(idOf(record));
+    for (const r of records) index.push(hashes.get(r)!, words + r - g);
+    add(W.subarray(g, g + W[g + Grp.LENGTH]!));
+  };
   try {
     for (const s of sources) {
       const from = dir.openSegment(s.name);
@@ -90,24 +128,22 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
           }
           const bytes = readPayload(from, dir.key, f);
           if (bytes === null) return;
-          const W = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-          const list = new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2);
-          for (let i = 0; i < list.length; i += 2) {
-            const at = list[i + 1]!;
-            const record = W.subarray(at, at + W[at + Rec.LENGTH]!);
-            const id = createHash('sha256').update(new Uint8Array(record.buffer, record.byteOffset, record.byteLength)).digest('base64');
-            if (seen.has(id)) continue;
-            seen.add(id);
-            index.push(list[i]!, words);
-            payload.push(record);
-            words += record.length;
-            if (words >= CHUNK_WORDS) flush();
-          }
+          take(
+            new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2),
+            new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2),
+          );
         });
       } finally {
         closeSync(from);
       }
       merged.push(s.name);
+    }
+    for (const { hash, record } of singles) {
+      const id = idOf(record);
+      if (seen.has(id)) continue;
+      seen.add(id);
+      index.push(hash, words);
+      add(record);
     }
     flush();
     if (hot.size > 0) write(Frame.HOT, new Uint8Array(Int32Array.from(hot).buffer), new Uint8Array(0));

@@ -148,16 +148,24 @@ function listDevices(): void {
   }
 }
 
-async function listCpus(arch: string): Promise<void> {
-  if (arch === 'riscv64') {
-    const { RISCV_FEATURES, RISCV_MODELS } = await import('../engine/guest/riscv/model.js');
-    for (const m of RISCV_MODELS) process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
-    process.stdout.write('\nFeatures to switch with ,NAME=VALUE:\n');
-    for (const [name, what] of RISCV_FEATURES) process.stdout.write(`${name.padEnd(16)} ${what}\n`);
-    return;
-  }
+type NamedCpus = [readonly { name: string; summary: string }[], readonly (readonly [string, string])[]];
+
+/** CPU models and features of RISC-V and ARM64. */
+async function namedCpus(arch: string): Promise<NamedCpus> {
   if (arch === 'aarch64') {
-    process.stdout.write(`${'max'.padEnd(16)} Armv8.2-A with what stock kernels and compilers use beyond it; there are no features to switch\n`);
+    const { ARM64_FEATURES, ARM64_MODELS } = await import('../engine/guest/arm64/model.js');
+    return [ARM64_MODELS, ARM64_FEATURES];
+  }
+  const { RISCV_FEATURES, RISCV_MODELS } = await import('../engine/guest/riscv/model.js');
+  return [RISCV_MODELS, RISCV_FEATURES];
+}
+
+async function listCpus(arch: string): Promise<void> {
+  if (arch !== 'x86_64') {
+    const [models, features] = await namedCpus(arch);
+    for (const m of models) process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
+    process.stdout.write('\nFeatures to switch with ,NAME=VALUE:\n');
+    for (const [name, what] of features) process.stdout.write(`${name.padEnd(16)} ${what}\n`);
     return;
   }
   for (const m of CPU_MODELS) process.stdout.write(`${m.name.padEnd(16)} ${m.features.trim()}\n`);

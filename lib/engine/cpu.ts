@@ -120,8 +120,11 @@ export interface GuestCpu {
   /** Current MMU index (TLB and jump cache table); a function of mode. */
   mmuIdx: number;
 
-  /** Physical address of the instruction at PC (slot), checked for execution; throws GuestFault. Sets fetchGlobal, and X_INSN and PCBASE to PC. */
-  fetchAddress(): number;
+  /**
+   * Physical address of the instruction at PC (slot), checked for execution; throws GuestFault. Sets fetchGlobal, and X_INSN and PCBASE to PC; may change the mode.
+   * @param single what follows is this instruction alone, on the interpreter
+   */
+  fetchAddress(single?: boolean): number;
   /** Physical address of the page after the one PC is in, for an instruction that spans both; faults belong to PC. */
   fetchNextPage(): number;
   /** The last fetch went through a global page (or paging is off): survives FlushKind.NON_GLOBAL. */

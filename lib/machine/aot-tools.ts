@@ -4,6 +4,7 @@ import type { CacheDirectory } from '../cache/directory.js';
 import { FileStore, padded } from '../cache/file-store.js';
 import { engineBuild, FORMAT, type Identity, identityText } from '../cache/identity.js';
 import { writerLives } from '../cache/maintenance.js';
+import { groupOf, unsoundGroups } from '../engine/aot/page-group.js';
 import { Recompiler, wellFormed } from '../engine/aot/recompile.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { UsageError, VmxError } from '../errors.js';
@@ -67,6 +68,17 @@ function recompilerFor(i: Identity): Recompiler | null {
   });
 }
 
+/** How many records of a chunk, which may come from anywhere, are what the translator makes now. Of a page group that is not sound none is. */
+function sameRecords({ index, payload }: Chunk, r: Recompiler): number {
+  const unsound = unsoundGroups(index, payload);
+  let same = 0;
+  for (let i = 1; i < index.length; i += 2) {
+    const at = index[i]!;
+    if (wellFormed(payload, at) && !unsound.has(groupOf(payload, at)) && r.same(payload, at)) same++;
+  }
+  return same;
+}
+
 export function cacheStats(dir: CacheDirectory): CacheGroup[] {
   const groups = new Map<string, CacheGroup>();
   for (const s of readSegments(dir)) {
@@ -103,11 +115,12 @@ export function verifyCache(dir: CacheDirectory): CacheCheck {
   const compare = (s: SegmentContents, c: Chunk): void => {
     let r = recompilers.get(s.domain);
     if (r === undefined) recompilers.set(s.domain, (r = usable(s.identity) ? recompilerFor(s.identity) : null));
-    for (let i = 1; i < c.index.length; i += 2) {
-      check.records++;
-      if (r === null) check.others++;
-      else if (wellFormed(c.payload, c.index[i]!) && r.same(c.payload, c.index[i]!)) check.same++;
-      else check.different++;
+    check.records += c.index.length >> 1;
+    if (r === null) check.others += c.index.length >> 1;
+    else {
+      const same = sameRecords(c, r);
+      check.same += same;
+      check.different += (c.index.length >> 1) - same;
     }
   };
   for (const s of readSegments(dir, compare)) {
@@ -157,12 +170,9 @@ export function importCache(dir: CacheDirectory, file: string, limit: number): n
       parts.push({ identity: i, chunks: [] });
     },
     chunk(c) {
-      for (let i = 1; i < c.index.length; i += 2) {
-        if (!wellFormed(c.payload, c.index[i]!) || !recompiler!.same(c.payload, c.index[i]!)) {
-          throw new UsageError(`aot import: ${file} holds code that this build does not make; nothing was imported`);
-        }
-      }
-      records += c.index.length >> 1;
+      const n = c.index.length >> 1;
+      if (sameRecords(c, recompiler!) !== n) throw new UsageError(`aot import: ${file} holds code that this build does not make; nothing was imported`);
+      records += n;
       parts[parts.length - 1]!.chunks.push(c);
     },
   });

@@ -62,6 +62,7 @@ export class MachineCache {
 
   close(): void {
     clearInterval(this.timer);
+    if (!this.cache.verify) this.cache.regroup();
     this.flush();
     this.store.close();
     if (this.store.stats.segments < MAX_SEGMENTS) return;

@@ -13,6 +13,7 @@ import { checkInterface, defaultInterface, DISK_INTERFACES } from '../boards/dis
 import { type AccelConfig, type AccelName, parseAccel } from '../accel/options.js';
 import type { BlockBackend } from '../block/backend.js';
 import { resolveShares, type ShareConfig, type ShareOptions } from './share-config.js';
+import { ARM64_DEFAULT_CPU, parseArm64Cpu } from '../engine/guest/arm64/model.js';
 import { parseRiscvCpu, RISCV_DEFAULT_CPU } from '../engine/guest/riscv/model.js';
 import { UsageError } from '../errors.js';
 import { type AotConfig, type AotOptions, resolveAot } from './aot-config.js';
@@ -371,7 +372,11 @@ function chooseCpu(arch: ArchName, asked: string | undefined): string {
     parseRiscvCpu(cpu);
     return cpu;
   }
-  if (arch === 'aarch64' && asked !== undefined && asked !== 'max') throw new UsageError(`--cpu: aarch64 has no model '${asked}' (max is available, without features to switch)`);
+  if (arch === 'aarch64') {
+    const cpu = asked ?? ARM64_DEFAULT_CPU;
+    parseArm64Cpu(cpu);
+    return cpu;
+  }
   return asked ?? 'max';
 }
 

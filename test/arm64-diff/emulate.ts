@@ -1,6 +1,7 @@
 /** Runs cases of runner.c's format on our executors: EL0 code with the MMU on, one instruction block at a time or generated code. */
 import { Arm64Cpu } from '#lib/engine/guest/arm64/cpu.js';
 import { arm64Helpers, arm64Lifter } from '#lib/engine/guest/arm64/guest.js';
+import { ARM64_DEFAULT_CPU, parseArm64Cpu } from '#lib/engine/guest/arm64/model.js';
 import { A, vreg } from '#lib/engine/guest/arm64/regs.js';
 import { X64Host } from '#lib/engine/host/x64/host.js';
 import { Engine, SliceEnd } from '#lib/engine/jit/engine.js';
@@ -44,7 +45,7 @@ export class Emulator {
     this.memory.mapRam(BASE, RAM, 0);
     const helpers = arm64Helpers();
     this.cpu = new Arm64Cpu({
-      index: 0, state, map: this.memory, helpers, lifter: arm64Lifter(helpers), gicSystemRegisters: false,
+      index: 0, model: parseArm64Cpu(ARM64_DEFAULT_CPU), state, map: this.memory, helpers, lifter: arm64Lifter(helpers, parseArm64Cpu(ARM64_DEFAULT_CPU)), gicSystemRegisters: false,
       intc: { irq: false, fiq: false, readIcc: () => 0, writeIcc: () => undefined },
       timer: { now: () => 0, arm: () => undefined, line: () => undefined },
     });

@@ -37,6 +37,8 @@ const familyOf = (r: Row): Family | null => {
   const top = (r.value >>> 24) & 0x0e;
   const op0 = (r.value >>> 25) & 15;
   void top;
+  // Pointer authentication: the algorithm is each implementation's own (test/metal/arm64 has its properties).
+  if (/^(pac|aut|xpac|ldra|b[lr]*a+z?$|retaa|eretaa)/.test(r.name)) return null;
   if (/^(svc|hvc|smc|brk|hlt|eret|msr|mrs|msr imm|sys|sysl|hint|udf|wfi|br|blr|ret|isb|dsb|dmb|clrex|bl?)$/.test(r.name)) return null;
   if (r.name.startsWith('b.') || /^[ct]bn?z$/.test(r.name)) return 'flow';
   if ((op0 & 5) === 4) return 'mem';

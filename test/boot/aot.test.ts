@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type MachineOptions, type MachineStats, UsageError, VirtualMachine } from '#lib/index.js';
 import { CacheDirectory } from '#lib/cache/directory.js';
+import { ExportWriter, readExport } from '#lib/cache/contents.js';
+import { codeAt, POSITION_MASK, SITE_LINKED, siteCount, sitesAt } from '#lib/engine/aot/record.js';
+import { exportCache, importCache, verifyCache } from '#lib/machine/aot-tools.js';
 import { numbers, tempDir } from '../cache/temp.js';
 import { Console } from './console.js';
 import { guests, noAddon, noGuests, skipFor } from './guests.js';
@@ -140,13 +143,45 @@ describe.skipIf(skipFor(noGuests ?? noJit))('Linux and the code cache', () => {
     // With the host's clock and random numbers every boot has another kernel address (KASLR).
     const o: MachineOptions = { kernel: guests.kernel, initrd: guests.initramfs, append: 'console=ttyS0 quiet', memory: '256M', aotDir };
     // To the prompt, where the guest waits: see above.
-    await run({ ...o, aot: 'on' }, '~ # ');
+    const cold = await run({ ...o, aot: 'on' }, '~ # ');
     const warm = await run({ ...o, aot: 'on' }, MARK);
+    expect(cold.stats.aot!.groups).toBe(0);
+    // A page at a time.
+    expect(warm.stats.aot!.groups).toBeGreaterThan(1000);
+    expect(warm.stats.aot!.groups).toBeLessThan(warm.stats.engine.installed / 10);
     expect(warm.stats.aot!.hot).toBeGreaterThan(0);
     expect(warm.stats.engine.regions).toBeGreaterThan(0);
     expect(warm.stats.engine.installed).toBeGreaterThan(warm.stats.engine.blocks * 0.98);
     const verified = await run({ ...o, aot: 'verify' }, MARK);
     expect(verified.stats.aot).toMatchObject({ different: 0 });
     expect(verified.stats.aot!.verified).toBeGreaterThan(50_000);
+    const dir = CacheDirectory.open(aotDir);
+    const check = verifyCache(dir);
+    expect(check).toMatchObject({ different: 0, others: 0, refused: [] });
+    expect(check.same).toBe(check.records);
+    // Anybody can write a file whose checksums are right: a jump within a page group that leads elsewhere is not taken over.
+    const file = join(tempDir(), 'export');
+    exportCache(dir, file);
+    const evil = `${file}.evil`;
+    const out = new ExportWriter(evil);
+    let changed = 0;
+    readExport(file, {
+      identity: (_i, raw) => out.identity(raw),
+      chunk: ({ index, payload }) => {
+        for (let i = 1; i < index.length && changed === 0; i += 2) {
+          const at = index[i]!;
+          const s = sitesAt(payload, at);
+          if (siteCount(payload, at) === 0 || (payload[s]! & SITE_LINKED) === 0) continue;
+          const position = codeAt(payload, at) * 4 + (payload[s]! & POSITION_MASK);
+          new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)[position]! ^= 0x10;
+          changed++;
+        }
+        if (changed < 2) out.chunk({ index, payload });
+        if (changed === 1) changed++;
+      },
+    });
+    out.close();
+    expect(changed).toBe(2);
+    expect(() => importCache(CacheDirectory.open(tempDir()), evil, 1 << 30)).toThrow(/holds code that this build does not make; nothing was imported/);
   });
 });

@@ -7,6 +7,9 @@ import { describe, expect, it } from 'vitest';
 import { CacheDirectory } from '#lib/cache/directory.js';
 import { FileStore } from '#lib/cache/file-store.js';
 import { evict, mergeSegments } from '#lib/cache/maintenance.js';
+import { GROUP_HEAD, groupOf, unsoundGroups, writeGroup } from '#lib/engine/aot/page-group.js';
+import { Rec, RecordWriter } from '#lib/engine/aot/record.js';
+import { type FakeBlock, writeFake } from '../engine/aot/records.js';
 import { chunk, IDENTITY, numbers, tempDir } from './temp.js';
 
 const WRITER = fileURLToPath(new URL('writer.mjs', import.meta.url));
@@ -255,5 +258,60 @@ describe('code cache on disk', () => {
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(/cannot be written \(ENOSPC\)/);
     s.close();
+  });
+
+  it('drops what was written before when it has been written anew, and not if there was no room', () => {
+    for (const limit of [MIB, 3000]) {
+      const path = tempDir();
+      const dir = CacheDirectory.open(path);
+      const a = store(dir, [], limit);
+      a.open(() => undefined);
+      const before = chunk(1, 3);
+      a.write(before.index, before.payload);
+      a.flush();
+      expect(dir.segments()).toHaveLength(1);
+      a.startAnew();
+      expect(dir.segments()).toHaveLength(1);
+      const after = chunk(2, limit === MIB ? 3 : 400);
+      a.write(after.index, after.payload);
+      a.close();
+      expect(readAll(dir).payloads).toEqual([limit === MIB ? after.payload : before.payload]);
+    }
+  });
+
+  it('merges page groups whole, and only once what several have', () => {
+    const dir = CacheDirectory.open(tempDir());
+    const block = (offset: number, targets: number[]): FakeBlock => ({ offset, mode: 1, bytes: [1, 2, 3, 4], targets, code: 30 });
+    const write = (grouped: FakeBlock[], single: FakeBlock[]): void => {
+      const source = new RecordWriter();
+      const out = new RecordWriter();
+      const at: number[] = [];
+      writeGroup(grouped.map((b) => ({ W: source.W, at: writeFake(b, source) })), out, at);
+      for (const b of single) at.push(writeFake(b, out));
+      const s = store(dir);
+      s.write(Int32Array.from(at.flatMap((a) => [out.W[a + Rec.PLACE]!, a])), out.W.slice(0, out.n));
+      s.close();
+    };
+    const [a, b, c, d] = [block(0x10, [0x20]), block(0x20, [0x10]), block(0x30, [0x10]), block(0x40, [])];
+    write([a!, b!, c!], [d!]);
+    write([a!, c!, b!, d!], []);
+    write([c!, a!], [b!]);
+    for (const s of dir.segments()) renameSync(join(dir.path, s.name), join(dir.path, s.name.replace(/\.\d+-/, '.0-')));
+    expect(mergeSegments(dir, dir.segments()[0]!.domain)).toBe(3);
+    const s = store(dir);
+    const places: number[] = [];
+    let groups = 0;
+    s.open((index, load) => {
+      const W = load()!;
+      expect(unsoundGroups(index, W).size).toBe(0);
+      for (let i = 0; i < index.length; i += 2) {
+        expect(index[i]).toBe(W[index[i + 1]! + Rec.PLACE]);
+        places.push(index[i]! & 0xfff);
+        if (index[i + 1] === groupOf(W, index[i + 1]!) + GROUP_HEAD) groups++;
+      }
+    });
+    s.close();
+    expect(places.sort((x, y) => x - y)).toEqual([0x10, 0x20, 0x30, 0x40]);
+    expect(groups).toBe(1);
   });
 });

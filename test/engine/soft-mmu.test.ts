@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Arm64Cpu } from '#lib/engine/guest/arm64/cpu.js';
 import { arm64Helpers, arm64Lifter } from '#lib/engine/guest/arm64/guest.js';
+import { ARM64_DEFAULT_CPU, parseArm64Cpu } from '#lib/engine/guest/arm64/model.js';
 import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
 import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
 import { HINT_BASE, HINT_TABLE_BYTES, HINT_USED, MMU_INDEXES, Slot, STATE_BYTES, TLB_BASE, TLB_BITS, TLB_CODE, TLB_INVALID, TLB_TABLE_BYTES } from '#lib/engine/state.js';
@@ -34,7 +35,7 @@ function arm64(): Arm64Cpu {
   const helpers = arm64Helpers();
   const map = makeMemory();
   const cpu = new Arm64Cpu({
-    index: 0, state: state(), map, helpers, lifter: arm64Lifter(helpers), gicSystemRegisters: false,
+    index: 0, model: parseArm64Cpu(ARM64_DEFAULT_CPU), state: state(), map, helpers, lifter: arm64Lifter(helpers, parseArm64Cpu(ARM64_DEFAULT_CPU)), gicSystemRegisters: false,
     intc: { irq: false, fiq: false, readIcc: () => 0, writeIcc: () => undefined }, timer: { now: () => 0, arm: () => undefined, line: () => undefined },
   });
   // Without the MMU memory is Device, which has no entries: two blocks of 1 GiB, each where it is, for EL1.

@@ -2,9 +2,11 @@
  * The code cache as the engine sees it: an index over the records of all chunks, the comparison of a record with guest memory,
  * and the chunk that new records are gathered in. Where chunks are kept is the store's business (lib/aot).
  */
+import { VmxError } from '../../errors.js';
 import { type ConstPool, looksLikeAddress } from '../ir/builder.js';
+import { extract, GROUP_HEAD, GroupChooser, groupOf, Grp, MAX_GROUP_BLOCKS, type RecordAt, writeGroup } from './page-group.js';
 import {
-  OPERAND_SYMBOL, Rec, REC_HEAD, RecFlag, RecordWriter, blockHash, blockPrefix, codeAt, guestAt, symbolCount, symbolsAt,
+  GROUP_SHIFT, OPERAND_SYMBOL, Rec, REC_HEAD, RecFlag, RecordWriter, blockHash, blockPrefix, codeAt, guestAt, symbolCount, symbolsAt,
 } from './record.js';
 
 /** A chunk's index: hash and word offset of each record. */
@@ -20,6 +22,8 @@ export interface CacheStore {
   write(index: ChunkIndex, payload: Int32Array): void;
   /** Keeps hashes (`blockHash`) of blocks at which hot loops begin. */
   writeHot(hashes: Int32Array): void;
+  /** All that was written before, hashes too, is going to be written again in another form: it may be dropped once that has been done. */
+  startAnew(): void;
 }
 
 export interface CodeCacheStats {
@@ -32,6 +36,8 @@ export interface CodeCacheStats {
   hitInsns: number;
   /** Bytes of code installed. */
   hitBytes: number;
+  /** Page groups that brought in what they have for a page. */
+  groups: number;
   /** Records added, and blocks too large to be kept. */
   added: number;
   skipped: number;
@@ -51,13 +57,28 @@ const CHUNK_WORDS = 1 << 18;
 const AHEAD = 6;
 /** Most hot loops that are remembered. */
 const MAX_HOT = 4096;
+/** Records are put together by page when there are so many that this brings together, so many of a page at least. */
+const REGROUP = 64;
+const SMALLEST_GROUP = 2;
+/** Groups that the blocks of one page are divided into at most: it has been patched, or several programs have been in it. */
+const GROUPS_OF_PAGE = 16;
 const PAGE = 4096;
+
+/** In `CodeCache.fits`. */
+export const enum Fits {
+  NO = 0,
+  YES = 1,
+  /** And its code depends on pool slots. */
+  WITH_SLOTS = 2,
+}
+
+const noSecondPage: SecondPage = () => -1;
 
 /** RAM offset of the page after the one a block lies in: asked for only if the block's first part matches. */
 export type SecondPage = () => number;
 
 export class CodeCache {
-  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, added: 0, skipped: 0, loaded: 0, refused: 0, hot: 0, verified: 0, different: 0 };
+  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, groups: 0, added: 0, skipped: 0, loaded: 0, refused: 0, hot: 0, verified: 0, different: 0 };
   /** The record `find` found: payload, its bytes, and where the record begins. */
   W: Int32Array = new Int32Array(0);
   at = 0;
@@ -69,11 +90,18 @@ export class CodeCache {
   /** Slots of the record's constants and symbols, see `resolve`. */
   readonly slots = new Int32Array(OPERAND_SYMBOL * 2);
 
+  /** Which records of a group are of what is in the page; see `groupFits`. */
+  readonly fits = new Uint8Array(MAX_GROUP_BLOCKS);
+  /** There are some `WITH_SLOTS` among them. */
+  groupSlots = false;
+
   /** Open addressing: number of an entry + 1, 0 = free. */
   private table = new Int32Array(1 << 15);
   private hashes = new Int32Array(1 << 13);
   private chunkOf = new Int32Array(1 << 13);
   private offsetOf = new Int32Array(1 << 13);
+  /** `CodePage.id` of the page that the entry's record was last used in on its own, 0 = none. */
+  private homes = new Int32Array(1 << 13);
   private entries = 0;
   private readonly payloads: (Int32Array | null)[] = [];
   private readonly bytes: (Uint8Array | null)[] = [];
@@ -87,9 +115,12 @@ export class CodeCache {
   /** Entry found last. */
   private last = 0;
 
-  /** Hashes of blocks at which hot loops begin, and those that the store has not got yet. */
+  /** Hashes of blocks at which hot loops begin, those that the store has not got yet, and those it got from this machine. */
   private readonly hot = new Set<number>();
   private newHot: number[] = [];
+  private readonly ownHot: number[] = [];
+  /** By the low bits of a hash: there may be one in `hot`. */
+  private readonly mayBeHot = new Uint8Array(256);
 
   /** The chunk that is being filled. */
   private out = new RecordWriter();
@@ -97,18 +128,21 @@ export class CodeCache {
   private outChunk = -1;
 
   constructor(private readonly store: CacheStore, private readonly pool: ConstPool) {
-    const found: ChunkIndex[] = [];
+    const found: { index: ChunkIndex; chunk: number }[] = [];
     store.open((index, load) => {
-      this.newChunk(null, load);
-      found.push(index);
+      found.push({ index, chunk: this.newChunk(null, load) });
     }, (hashes) => {
-      for (const h of hashes) if (this.hot.size < MAX_HOT) this.hot.add(h);
+      for (const h of hashes) if (this.hot.size < MAX_HOT) this.addHot(h);
     });
     this.stats.hot = this.hot.size;
-    this.reserve(found.reduce((n, index) => n + (index.length >> 1), 0));
-    found.forEach((index, chunk) => {
-      for (let i = 0; i < index.length; i += 2) this.enter(index[i]!, chunk, index[i + 1]!);
-    });
+    this.reserve(found.reduce((n, f) => n + (f.index.length >> 1), 0));
+    // Of records that are there twice, those in page groups are to be found: chunks that begin with one come first.
+    for (const grouped of [true, false]) {
+      for (const { index, chunk } of found) {
+        if ((index[1] === GROUP_HEAD) !== grouped) continue;
+        for (let i = 0; i < index.length; i += 2) this.enter(index[i]!, chunk, index[i + 1]!);
+      }
+    }
     this.stats.known = this.entries;
   }
 
@@ -151,6 +185,7 @@ export class CodeCache {
       return b;
     };
     this.hashes = grown(this.hashes);
+    this.homes = grown(this.homes);
     this.chunkOf = grown(this.chunkOf);
     this.offsetOf = grown(this.offsetOf);
   }
@@ -187,9 +222,10 @@ export class CodeCache {
     return false;
   }
 
-  /** The present record is installed: counts it. */
-  used(): void {
+  /** The present record is installed in the page with this `CodePage.id`: counts it. */
+  used(page: number): void {
     const s = this.stats;
+    this.homes[this.last] = page;
     s.hits++;
     s.hitInsns += this.W[this.at + Rec.GUEST]! >>> 16;
     s.hitBytes += this.W[this.at + Rec.CODE]!;
@@ -204,8 +240,102 @@ export class CodeCache {
   noteHot(ram: Uint8Array, block: { ram: number; offset: number; mode: number }): void {
     const h = blockHash(block.offset, block.mode, blockPrefix(ram, block.ram, PAGE - block.offset));
     if (this.hot.has(h) || this.hot.size >= MAX_HOT) return;
-    this.hot.add(h);
+    this.addHot(h);
     this.newHot.push(h);
+  }
+
+  private addHot(hash: number): void {
+    this.hot.add(hash);
+    this.mayBeHot[hash & 255] = 1;
+  }
+
+  /** Head of the page group that the present record is in, or -1. */
+  get group(): number {
+    return groupOf(this.W, this.at);
+  }
+
+  /** A number for the group, of which no other has the same. */
+  groupId(g: number): number {
+    return this.chunkOf[this.last]! * 0x1_0000_0000 + g;
+  }
+
+  /**
+   * Compares the records of the group at word `g`, which the present record is in, with the page at `pageOff` in RAM.
+   * @returns how many fit; `fits` says which
+   */
+  groupFits(pageOff: number, g: number): number {
+    const { W, U8, ram, ramView, fits, at: present } = this;
+    const n = W[g + Grp.BLOCKS]!;
+    let count = 0;
+    let slots = false;
+    for (let k = 0, at = g + GROUP_HEAD; k < n; k++) {
+      const place = W[at + Rec.PLACE]!;
+      const next = at + W[at + Rec.LENGTH]!;
+      let fit = Fits.NO;
+      if ((W[at + Rec.COUNTS]! & 0xffff) === 0 && (place & 0xff_0000) === 0) {
+        const bytes = W[at + Rec.GUEST]! & 0xffff;
+        let pos = pageOff + (place & (PAGE - 1));
+        let w = next - ((bytes + 3) >> 2);
+        const end = w + (bytes >> 2);
+        for (; w < end && ramView.getInt32(pos, true) === W[w]; w++) pos += 4;
+        if (w === end) {
+          let left = bytes & 3;
+          for (let b = w * 4; left > 0 && ram[pos] === U8[b]; b++, pos++) left--;
+          if (left === 0) fit = Fits.YES;
+        }
+      } else {
+        this.at = at;
+        if (this.matches(ram, pageOff, place & (PAGE - 1), W[at + Rec.MODE]!, noSecondPage)) {
+          fit = Fits.WITH_SLOTS;
+          slots = true;
+        }
+      }
+      fits[k] = fit;
+      if (fit !== Fits.NO) count++;
+      at = next;
+    }
+    this.at = present;
+    this.groupSlots = slots;
+    // The present record's symbols have their slots where those of the others have been since.
+    if (symbolCount(W, present) > 0) this.findSymbols(pageOff);
+    return count;
+  }
+
+  /** Slots of the constants and symbols of the record at word `at`, which `groupFits` has found to need some. */
+  slotsOf(pageOff: number, at: number): Int32Array {
+    this.at = at;
+    this.findSymbols(pageOff);
+    return this.resolve();
+  }
+
+  /** Finds the slots of the present record's symbols again. */
+  private findSymbols(pageOff: number): void {
+    const { W, at } = this;
+    if (!this.symbolsFit(this.ram, pageOff + (W[at + Rec.PLACE]! & (PAGE - 1)), W[at + Rec.GUEST]! & 0xffff)) throw new VmxError('ERR_INTERNAL', 'symbols of a page group have changed');
+  }
+
+  /** The records of the group at word `g` that `fits` names are installed: counts them. What follows the group is likely to be found next. */
+  usedGroup(g: number): void {
+    const { W, fits, stats: s } = this;
+    this.last += W[g + Grp.BLOCKS]! - 1 - (W[this.at + Rec.GROUP]! >>> GROUP_SHIFT);
+    s.groups++;
+    for (let k = 0, at = g + GROUP_HEAD, n = W[g + Grp.BLOCKS]!; k < n; k++, at += W[at + Rec.LENGTH]!) {
+      if (fits[k] === Fits.NO) continue;
+      s.hits++;
+      s.hitInsns += W[at + Rec.GUEST]! >>> 16;
+      s.hitBytes += W[at + Rec.CODE]!;
+    }
+  }
+
+  /** Adds to `into` the numbers of those records of the present one's group that `fits` names and at which an earlier run has found hot loops. */
+  hotInGroup(g: number, into: number[]): void {
+    if (this.hot.size === 0) return;
+    const { W, fits, hashes, mayBeHot } = this;
+    const first = this.last - (W[this.at + Rec.GROUP]! >>> GROUP_SHIFT);
+    for (let k = 0, n = W[g + Grp.BLOCKS]!; k < n; k++) {
+      const h = hashes[first + k]!;
+      if (fits[k] !== Fits.NO && mayBeHot[h & 255] !== 0 && this.hot.has(h)) into.push(k);
+    }
   }
 
   /** Makes the record of entry n the present one. */
@@ -336,12 +466,13 @@ export class CodeCache {
     return this.out;
   }
 
-  /** A record of the block that `find` did not find has been appended at word `at` of the writer. */
-  added(at: number): void {
+  /** A record of the block that `find` did not find has been appended at word `at` of the writer. `page`: `CodePage.id`, 0 if it is in two. */
+  added(at: number, page: number): void {
     this.outIndex.push(this.hash, at);
     this.payloads[this.outChunk] = this.out.W;
     this.bytes[this.outChunk] = this.out.U8;
     this.enter(this.hash, this.outChunk, at);
+    this.homes[this.entries - 1] = page;
     this.stats.added++;
     if (this.out.n >= CHUNK_WORDS) this.flush();
   }
@@ -349,6 +480,7 @@ export class CodeCache {
   /** Gives what was added to the store. */
   flush(): void {
     if (this.newHot.length > 0) this.store.writeHot(Int32Array.from(this.newHot));
+    this.ownHot.push(...this.newHot);
     this.newHot = [];
     if (this.outIndex.length === 0) return;
     // Shared memory, so that V8 does not collect garbage for the sake of what stays.
@@ -367,6 +499,13 @@ export class CodeCache {
    * for the values of symbols in the guest bytes.
    */
   compare(other: RecordWriter): boolean {
+    if (this.group >= 0) {
+      const alone = new RecordWriter();
+      extract(this.W, this.at, alone);
+      this.W = alone.W;
+      this.U8 = alone.U8;
+      this.at = 0;
+    }
     const W = this.W;
     const at = this.at;
     this.stats.verified++;
@@ -385,6 +524,82 @@ export class CodeCache {
   different(block: { ram: number; mode: number }): void {
     this.stats.different++;
     this.onDifferent(`page offset 0x${(block.ram & 0xfff).toString(16)}, mode 0x${block.mode.toString(16)}`);
+  }
+
+  /**
+   * Puts the records that were used on their own together by page, so that later runs bring in a page at a time. What this machine has
+   * written is written anew. For the end of a run.
+   */
+  regroup(): void {
+    this.flush();
+    const groups = this.chooseGroups();
+    if (groups.reduce((n, list) => n + list.length, 0) < REGROUP) return;
+    this.store.startAnew();
+    if (this.ownHot.length > 0) this.store.writeHot(Int32Array.from(this.ownHot));
+    const out = new RecordWriter();
+    let index: number[] = [];
+    const emit = (): void => {
+      if (out.n === 0) return;
+      this.store.write(Int32Array.from(index), out.W.slice(0, out.n));
+      out.n = 0;
+      index = [];
+    };
+    const done = new Uint8Array(this.entries);
+    const places: number[] = [];
+    for (const list of groups) {
+      places.length = 0;
+      writeGroup(list, out, places);
+      list.forEach((r, k) => {
+        done[r.n] = 1;
+        index.push(this.hashes[r.n]!, places[k]!);
+      });
+      if (out.n >= CHUNK_WORDS) emit();
+    }
+    for (let n = this.stats.known; n < this.entries; n++) {
+      if (done[n] !== 0 || !this.open(n)) continue;
+      const words = this.W[this.at + Rec.LENGTH]!;
+      out.reserve(words);
+      out.W.set(this.W.subarray(this.at, this.at + words), out.n);
+      index.push(this.hashes[n]!, out.n);
+      out.n += words;
+      if (out.n >= CHUNK_WORDS) emit();
+    }
+    emit();
+  }
+
+  /** Records that were used on their own and are in no group, by page; the entry of each is with it. */
+  private chooseGroups(): (RecordAt & { n: number })[][] {
+    const pages = new Map<number, (RecordAt & { n: number })[]>();
+    for (let n = 0; n < this.entries; n++) {
+      const home = this.homes[n]!;
+      if (home === 0 || !this.open(n) || this.group >= 0) continue;
+      const r = { W: this.W, at: this.at, n };
+      if (n < this.stats.known && this.inGroup(this.hashes[n]!)) continue;
+      const list = pages.get(home);
+      if (list === undefined) pages.set(home, [r]);
+      else list.push(r);
+    }
+    const chooser = new GroupChooser();
+    const groups: (RecordAt & { n: number })[][] = [];
+    for (const list of pages.values()) {
+      let left = list;
+      for (let k = 0; left.length >= SMALLEST_GROUP && k < GROUPS_OF_PAGE; k++) {
+        const { chosen, rest } = chooser.choose(left);
+        if (chosen.length >= SMALLEST_GROUP) groups.push(chosen);
+        left = chosen.length > 0 ? rest : rest.slice(1);
+      }
+    }
+    return groups;
+  }
+
+  /** True if an entry with this hash is of a record in a group: it stands for others that are alike. */
+  private inGroup(hash: number): boolean {
+    const mask = this.table.length - 1;
+    for (let i = hash & mask; this.table[i] !== 0; i = (i + 1) & mask) {
+      const n = this.table[i]! - 1;
+      if (this.hashes[n] === hash && this.open(n) && this.group >= 0) return true;
+    }
+    return false;
   }
 
   /** Every record there is, with its payload loaded; for tools. */

@@ -9,7 +9,8 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import type { HostCode } from '../jit/host-code.js';
 import { Block } from '../jit/block.js';
-import { codeAt, guestAt, Rec, REC_HEAD, RecFlag, RecordWriter, wordsOf } from './record.js';
+import { extract } from './page-group.js';
+import { codeAt, guestAt, guestEnd, Rec, REC_HEAD, RecFlag, RecordWriter, wordsOf } from './record.js';
 
 export interface RecompileOptions {
   lifter: Lifter;
@@ -25,14 +26,18 @@ const PAGE = 4096;
 /** The longest instruction of any guest, and more. */
 const MAX_SPAN = 32;
 
-/** True if the words at `at` have the shape of a record whose parts lie within it (`W` may come from anywhere). */
+/**
+ * True if the words at `at` have the shape of a record whose parts lie within it (`W` may come from anywhere). One in a page group is only
+ * sound if its group is (`soundGroup`).
+ */
 export function wellFormed(W: Int32Array, at: number): boolean {
   if (at < 0 || at + REC_HEAD > W.length) return false;
   const length = W[at + Rec.LENGTH]!;
   const code = W[at + Rec.CODE]!;
   const guest = W[at + Rec.GUEST]! & 0xffff;
   if (length < REC_HEAD || at + length > W.length || code <= 0 || guest === 0) return false;
-  if (codeAt(W, at) + wordsOf(code) !== at + length) return false;
+  const own = W[at + Rec.GROUP] === 0;
+  if (guestEnd(W, at) !== (own ? codeAt(W, at) : at + length) || (own && codeAt(W, at) + wordsOf(code) !== at + length)) return false;
   const offset = W[at + Rec.PLACE]! & (PAGE - 1);
   const spans = (W[at + Rec.PLACE]! & RecFlag.SPANS) !== 0;
   return spans ? offset + guest > PAGE && guest <= MAX_SPAN : offset + guest <= PAGE;
@@ -42,6 +47,8 @@ export class Recompiler {
   private readonly ir: IrBuilder;
   private readonly pool = new ConstPool();
   private readonly out = new RecordWriter();
+  /** A record of a page group as it would be on its own. */
+  private readonly alone = new RecordWriter();
 
   /** @param host is used for nothing else; its code is never run */
   constructor(private readonly host: HostCode, private readonly o: RecompileOptions) {
@@ -54,6 +61,11 @@ export class Recompiler {
    * @returns true if the result is the same record, word for word
    */
   same(W: Int32Array, at: number): boolean {
+    if (W[at + Rec.GROUP] !== 0) {
+      this.alone.n = 0;
+      extract(W, at, this.alone);
+      return this.same(this.alone.W, 0);
+    }
     const made = this.make(W, at);
     if (made === null) return false;
     const n = W[at + Rec.LENGTH]!;

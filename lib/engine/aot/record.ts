@@ -5,9 +5,12 @@
  *   REC_HEAD words      `Rec`
  *   constants           low word, high word each
  *   symbols             offset of a 32-bit field in the guest bytes | number of the first symbol of the same value << 16 each
- *   chain sites         position | target page offset << SITE_SHIFT, then what undoes a patch, each
+ *   chain sites         position | target page offset << SITE_SHIFT | SITE_LINKED, then what undoes a patch, each
  *   relocations         position | kind << KIND_SHIFT | operand << OPERAND_SHIFT each
  *   guest bytes, code   padded to words
+ *
+ * A record in a page group (page-group.ts) ends with the guest bytes; its code lies in the group's code, with the jumps between the
+ * group's blocks patched.
  */
 export const enum Rec {
   /** Length of the record in words. */
@@ -23,8 +26,13 @@ export const enum Rec {
   ENTRY_B = 5,
   /** Constants | relocations << 16. */
   COUNTS = 6,
+  /** Words from the record to its code. */
+  CODE_AT = 7,
+  /** In a page group: words from the group's head to the record | number of the record << GROUP_SHIFT; else 0. */
+  GROUP = 8,
 }
-export const REC_HEAD = 7;
+export const REC_HEAD = 9;
+export const GROUP_SHIFT = 18;
 
 export const enum RecFlag {
   /** The block's only instruction reaches into the next page. */
@@ -43,6 +51,10 @@ export const enum RecReloc {
   SLOT = 3,
 }
 export const SITE_SHIFT = 18;
+/** Bits of a chain site's page offset, with SITE_CHANGES_MODE. */
+export const SITE_MASK = 0x1fff;
+/** The code in the group jumps to another block of the group here. */
+export const SITE_LINKED = 1 << 31;
 export const KIND_SHIFT = 18;
 export const OPERAND_SHIFT = 20;
 export const POSITION_MASK = (1 << 18) - 1;
@@ -77,6 +89,10 @@ export function guestAt(W: Int32Array, at: number): number {
   return relocsAt(W, at) + (W[at + Rec.COUNTS]! >>> 16);
 }
 export function codeAt(W: Int32Array, at: number): number {
+  return at + W[at + Rec.CODE_AT]!;
+}
+/** Word offset past the guest bytes: the record's end if its code lies elsewhere. */
+export function guestEnd(W: Int32Array, at: number): number {
   return guestAt(W, at) + wordsOf(W[at + Rec.GUEST]! & 0xffff);
 }
 

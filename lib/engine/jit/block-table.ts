@@ -3,6 +3,10 @@
  * tens of thousands, most of which the engine meets once, when they come from the code cache: as objects they would be the larger part
  * of what the garbage collector has to copy. `Block` objects are made for those that somebody wants to see as one.
  */
+import { Fits } from '../aot/code-cache.js';
+import { GROUP_HEAD, Grp } from '../aot/page-group.js';
+import { Rec } from '../aot/record.js';
+import { CODE_GRANULE } from '../cpu.js';
 import { Block, blockKey } from './block.js';
 
 /** Words of a row: a cache line. */
@@ -46,6 +50,7 @@ export const enum BlockIs {
 }
 export const MMU_SHIFT = 8;
 const PAGE = 4096;
+const GRANULE_SHIFT = 31 - Math.clz32(CODE_GRANULE);
 
 /** Words of a target. */
 export const TARGET = 3;
@@ -88,6 +93,8 @@ const ROWS = 1 << 17;
 
 /** What is known of a RAM page with blocks. A block that spans two pages is in the list of its first and a tail of its second. */
 export class CodePage {
+  /** `CodeCache.groupId` of the page groups that have been brought in. */
+  groups: number[] | null = null;
   /** First row of the list, 0 = none, and how many there are. */
   first = 0;
   n = 0;
@@ -99,6 +106,9 @@ export class CodePage {
   emptied = 0;
   /** Writes since then. */
   idle = 0;
+
+  /** @param id from 1 on, of no other page before or after */
+  constructor(readonly id: number) {}
 }
 
 export class BlockTable {
@@ -112,6 +122,10 @@ export class BlockTable {
   /** 32 less the binary logarithm of the length of `heads`. */
   private shift = Math.clz32(ROWS) + 1;
   private readonly views = new Map<number, Block>();
+  /** Of the group added last, by page offset: row of its block that begins there, or a smaller number. */
+  readonly groupRows = new Int32Array(PAGE);
+  /** Granules of the page that its blocks cover: bits for the code map. */
+  readonly groupMap = new Int32Array(PAGE / CODE_GRANULE / 32);
 
   private hash(page: number, key: number): number {
     return Math.imul(Math.imul(page, 0x9e37_79b1) ^ key, 0x85eb_ca6b) >>> this.shift;
@@ -160,6 +174,71 @@ export class BlockTable {
     R[p + Bf.CHAIN] = this.heads[h]!;
     this.heads[h] = row;
     return row;
+  }
+
+  /** Takes those records of the page group at word g of W out of `fits` which the page has blocks for. @returns how many */
+  known(page: number, W: Int32Array, g: number, fits: Uint8Array): number {
+    let n = 0;
+    for (let k = 0, at = g + GROUP_HEAD; k < W[g + Grp.BLOCKS]!; k++, at += W[at + Rec.LENGTH]!) {
+      if (fits[k] === Fits.NO || this.find(page, blockKey(W[at + Rec.PLACE]! & (PAGE - 1), W[at + Rec.MODE]!)) === 0) continue;
+      fits[k] = Fits.NO;
+      n++;
+    }
+    return n;
+  }
+
+  /**
+   * Rows, one after the other, for those records of the page group at word g of W that `fits` names; their code lies at `start`. None of
+   * them is there yet.
+   * @returns the first row
+   */
+  addGroup(page: number, info: CodePage, W: Int32Array, g: number, start: number, fits: Uint8Array, mmuIdx: number): number {
+    const n = W[g + Grp.BLOCKS]!;
+    while ((this.n + n) * ROW > this.R.length) this.resize(this.R.length * 2, this.n);
+    const { R, heads, shift, groupRows, groupMap } = this;
+    const code = g + W[g + Grp.CODE_AT]!;
+    const pageHash = Math.imul(page, 0x9e37_79b1);
+    const state = BlockIs.VALID | (mmuIdx << MMU_SHIFT);
+    const firstRow = this.n;
+    let row = firstRow;
+    let next = info.first;
+    groupMap.fill(0);
+    for (let k = 0, at = g + GROUP_HEAD; k < n; k++) {
+      if (fits[k] !== Fits.NO) {
+        const p = row * ROW;
+        const offset = W[at + Rec.PLACE]! & (PAGE - 1);
+        const key = offset | (W[at + Rec.MODE]! << 12);
+        const guest = W[at + Rec.GUEST]!;
+        const end = offset + (guest & 0xffff);
+        const own = start + ((at + W[at + Rec.CODE_AT]! - code) << 2);
+        const h = Math.imul(pageHash ^ key, 0x85eb_ca6b) >>> shift;
+        R[p + Bf.PAGE] = page;
+        R[p + Bf.KEY] = key;
+        R[p + Bf.ENTRY_A] = own;
+        R[p + Bf.ENTRY_B] = own + W[at + Rec.ENTRY_B]!;
+        R[p + Bf.EXTENT] = guest;
+        R[p + Bf.RANGE] = offset | (end << 16);
+        R[p + Bf.HOST] = W[at + Rec.CODE]!;
+        R[p + Bf.INCOMING] = 0;
+        R[p + Bf.JC] = -1;
+        R[p + Bf.PAGE2] = -1;
+        R[p + Bf.STATE] = state;
+        R[p + Bf.NEXT] = next;
+        R[p + Bf.PREV] = 0;
+        if (next !== 0) R[next * ROW + Bf.PREV] = row;
+        R[p + Bf.CHAIN] = heads[h]!;
+        heads[h] = row;
+        groupRows[offset] = row;
+        for (let c = offset >> GRANULE_SHIFT, last = (end - 1) >> GRANULE_SHIFT; c <= last; c++) groupMap[c >> 5]! |= 1 << (c & 31);
+        next = row;
+        row++;
+      }
+      at += W[at + Rec.LENGTH]!;
+    }
+    info.first = next;
+    info.n += row - firstRow;
+    this.n = row;
+    return firstRow;
   }
 
   /** A row for the block. */
@@ -272,6 +351,7 @@ export class BlockTable {
     this.free = 0;
     this.heads.fill(0);
     this.views.clear();
+    this.groupRows.fill(0);
     this.pages.clear();
   }
 

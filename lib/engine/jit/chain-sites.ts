@@ -2,7 +2,9 @@
  * Direct jumps that can be patched to go straight to another block of the same page. There are two for nearly every block, so they are
  * rows of typed arrays, numbered from 1 in the order of their positions in the exec region (code is placed upwards until all is dropped).
  */
-import { POSITION_MASK, SITE_SHIFT, siteCount, sitesAt } from '../aot/record.js';
+import { Fits } from '../aot/code-cache.js';
+import { GROUP_HEAD, Grp } from '../aot/page-group.js';
+import { POSITION_MASK, Rec, REC_HEAD, SITE_LINKED, SITE_MASK, SITE_SHIFT, siteCount, sitesAt } from '../aot/record.js';
 import { Bf, BlockIs, type BlockTable, ROW } from './block-table.js';
 import { SITE_CHANGES_MODE, type HostCode } from './host-code.js';
 
@@ -57,13 +59,64 @@ export class ChainSites {
   addRecord(owner: number, W: Int32Array, at: number, start: number): number {
     const first = this.n + 1;
     let s = sitesAt(W, at);
-    for (let k = siteCount(W, at); k > 0; k--, s += 2) this.enter(owner, start + (W[s]! & POSITION_MASK), W[s]! >>> SITE_SHIFT, start + W[s + 1]!);
+    for (let k = siteCount(W, at); k > 0; k--, s += 2) this.enter(owner, start + (W[s]! & POSITION_MASK), (W[s]! >>> SITE_SHIFT) & SITE_MASK, start + W[s + 1]!);
     return first;
+  }
+
+  /**
+   * The same for the page group at word g of W, whose code lies at `start`.
+   * @param fits which of its records have become blocks, in the rows from `first` on
+   * @param rowAt by page offset: row of the block of the group that begins there, less than `first` if there is none
+   * @param others finds blocks of the page that are not of the group, 0 if there is none; null if the page has no others
+   * @returns number of sites that jump to blocks
+   */
+  addGroup(W: Int32Array, g: number, start: number, fits: Uint8Array, first: number, rowAt: Int32Array, others: ((offset: number) => number) | null): number {
+    const { R } = this.blocks;
+    const code = g + W[g + Grp.CODE_AT]!;
+    let owner = first;
+    let chained = 0;
+    for (let k = 0, at = g + GROUP_HEAD, n = W[g + Grp.BLOCKS]!; k < n; k++) {
+      if (fits[k] !== Fits.NO) {
+        const place = W[at + Rec.PLACE]!;
+        const own = start + ((at + W[at + Rec.CODE_AT]! - code) << 2);
+        let s = at + REC_HEAD + (W[at + Rec.COUNTS]! & 0xffff) * 2 + ((place >>> 16) & 0xff);
+        for (const last = s + (place >>> 24) * 2; s < last; s += 2) {
+          const w = W[s]!;
+          const target = (w >>> SITE_SHIFT) & SITE_MASK;
+          const row = ++this.n;
+          if (row >= this.at.length) this.grow(this.at.length * 2);
+          const position = own + (w & POSITION_MASK);
+          this.at[row] = position;
+          this.cold[row] = own + W[s + 1]!;
+          this.offset[row] = target;
+          this.owner[row] = owner;
+          const changes = (target & SITE_CHANGES_MODE) !== 0;
+          this.state[row] = changes ? Is.CHANGES_MODE : 0;
+          if ((w & SITE_LINKED) !== 0) {
+            const to = rowAt[target]!;
+            if (to >= first) {
+              this.state[row] = Is.CHAINED;
+              this.next[row] = R[to * ROW + Bf.INCOMING]!;
+              R[to * ROW + Bf.INCOMING] = row;
+              chained++;
+              continue;
+            }
+            this.host()!.unpatch(position, own + W[s + 1]!);
+          }
+          if (others === null || changes) continue;
+          const to = others(target);
+          if (to !== 0 && this.chainRow(row, to)) chained++;
+        }
+        owner++;
+      }
+      at += W[at + Rec.LENGTH]!;
+    }
+    return chained;
   }
 
   private enter(owner: number, position: number, target: number, cold: number): void {
     const row = ++this.n;
-    if (row >= this.at.length) this.grow();
+    if (row >= this.at.length) this.grow(this.at.length * 2);
     this.at[row] = position;
     this.cold[row] = cold;
     this.offset[row] = target;
@@ -71,9 +124,16 @@ export class ChainSites {
     this.owner[row] = owner;
   }
 
-  private grow(): void {
+  /** Makes room for so many sites at once. */
+  reserve(rows: number): void {
+    let length = this.at.length;
+    while (length < rows) length *= 2;
+    if (length > this.at.length) this.grow(length);
+  }
+
+  private grow(length: number): void {
     const more = (a: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-      const b = new Int32Array(a.length * 2);
+      const b = new Int32Array(length);
       b.set(a);
       return b;
     };
@@ -81,10 +141,10 @@ export class ChainSites {
     this.cold = more(this.cold);
     this.next = more(this.next);
     this.owner = more(this.owner);
-    const o = new Int16Array(this.offset.length * 2);
+    const o = new Int16Array(length);
     o.set(this.offset);
     this.offset = o;
-    const s = new Uint8Array(this.state.length * 2);
+    const s = new Uint8Array(length);
     s.set(this.state);
     this.state = s;
   }

@@ -10,7 +10,8 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
-import { type CacheStore, CodeCache } from '../aot/code-cache.js';
+import { type CacheStore, CodeCache, Fits } from '../aot/code-cache.js';
+import { GROUP_HEAD, Grp } from '../aot/page-group.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
@@ -145,6 +146,8 @@ export class Engine {
   private readonly span = new Uint8Array(32);
   private readonly again = new RecordWriter();
   private readonly secondOfActive = (): number => this.secondPage(this.active!);
+  /** Code pages there have been. */
+  private pageIds = 0;
   /** Row of the block that runs on its own, 0 if it is not known. */
   private current = 0;
   /** An exception or interrupt is being delivered: no block runs that its frame could overwrite. */
@@ -588,6 +591,8 @@ export class Engine {
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
     const block = this.find(cpu, false);
+    // The fetch may have changed the mode.
+    this.jumps.use(cpu);
     // Translating may have flushed everything: only now is the entry ours to fill.
     this.jumps.put(cpu, lo, hi, block);
     return block;
@@ -597,7 +602,7 @@ export class Engine {
   private find(cpu: GuestCpu, single: boolean): number {
     const V = cpu.V;
     const pcOff = V[Slot.PC * 2]! & 0xfff;
-    const pa = cpu.fetchAddress();
+    const pa = cpu.fetchAddress(single);
     const pageOff = this.map.pageOffset(pa);
     if (pageOff < 0) throw new VmxError('ERR_GUEST_MMIO_FETCH', `the guest executes from non-memory at physical 0x${pa.toString(16)}`);
     const mode = single ? cpu.mode | this.o.stepBit : cpu.mode;
@@ -673,7 +678,7 @@ export class Engine {
     } else {
       const sites = host.compile(this.ir, cpu, block, mask32, (mode & this.o.fpHelperBit) === 0);
       // Kept as it is before jumps are patched. A page that is no RAM cannot be compared later.
-      if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE) && (cached || (this.replaced.get(pageOff) ?? 0) < NOT_KEPT)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached);
+      if (aot !== null && (page2 >= 0 || pcOff + bytes <= PAGE) && (cached || (this.replaced.get(pageOff) ?? 0) < NOT_KEPT)) this.keep(aot, host, block, { buf: w.buf, pos: start, bytes }, cached, page2 >= 0 ? 0 : this.pageAt(pageOff).id);
       this.openSites.length = 0;
       this.enterBlock(block, pageOff);
       this.link(this.sites.add(block.row, sites), pageOff / PAGE, mode);
@@ -757,6 +762,11 @@ export class Engine {
     const page = this.pageAt(pageOff);
     const wanted = this.openSites;
     wanted.length = 0;
+    const g = aot.group;
+    if (g >= 0 && this.bringInGroup(cpu, aot, host, page, pageOff, g)) {
+      if (this.hotHeads.length > 0) this.makeHot(cpu, host);
+      return blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
+    }
     const row = this.install(cpu, aot, host, page, pageOff, pcOff, mode);
     for (let most = BRING_IN; wanted.length > 0 && most > 0; ) {
       const offset = wanted.pop()!;
@@ -774,13 +784,66 @@ export class Engine {
     return this.blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
   }
 
+  /**
+   * Makes blocks of the page group at word g of the cache's payload, which the record just found is in: of those of its records that are of
+   * the code in the page.
+   * @returns false, with nothing done, if it has been done in this page before, or the page has other code in large part
+   */
+  private bringInGroup(cpu: GuestCpu, aot: CodeCache, host: HostCode, info: CodePage, pageOff: number, g: number): boolean {
+    const id = aot.groupId(g);
+    // Hooks want every block to come back.
+    if ((info.groups !== null && info.groups.includes(id)) || this.onBlock !== null) return false;
+    const { W, at: found, fits } = aot;
+    const { blocks } = this;
+    const page = pageOff / PAGE;
+    let n = aot.groupFits(pageOff, g);
+    const others = info.n > 0;
+    if (others) n -= blocks.known(page, W, g, fits);
+    if (n * 2 < W[g + Grp.BLOCKS]!) return false;
+    (info.groups ??= []).push(id);
+    const start = host.installGroup(W, g);
+    const first = blocks.addGroup(page, info, W, g, start, fits, cpu.mmuIdx);
+    const mode = W[found + Rec.MODE]!;
+    this.stats.chained += this.sites.addGroup(W, g, start, fits, first, blocks.groupRows, others ? (offset) => this.chainable(page, offset, mode) : null);
+    this.stats.blocks += n;
+    this.stats.installed += n;
+    const map = this.map.codeMap;
+    if (map !== undefined) for (let i = 0; i < MAP_WORDS; i++) map.words[page * MAP_WORDS + i]! |= blocks.groupMap[i]!;
+    this.finishGroup(aot, host, pageOff, g, first);
+    aot.usedGroup(g);
+    return true;
+  }
+
+  /** Row of a block of the page that sites may jump to, or 0. One that spans two pages is checked when it is looked up. */
+  private chainable(page: number, offset: number, mode: number): number {
+    const row = this.blocks.find(page, blockKey(offset, mode));
+    return row !== 0 && this.blocks.R[row * ROW + Bf.PAGE2]! < 0 ? row : 0;
+  }
+
+  /** Gives code of the group just brought in its pool slots, and notes where hot loops begin. `first`: row of its first block. */
+  private finishGroup(aot: CodeCache, host: HostCode, pageOff: number, g: number, first: number): void {
+    const { W, at: found, fits } = aot;
+    const hot: number[] = [];
+    aot.hotInGroup(g, hot);
+    if (hot.length === 0 && !aot.groupSlots) return;
+    const { R } = this.blocks;
+    let row = first;
+    for (let k = 0, at = g + GROUP_HEAD, n = W[g + Grp.BLOCKS]!; k < n; k++, at += W[at + Rec.LENGTH]!) {
+      if (fits[k] === Fits.NO) continue;
+      if (fits[k] === Fits.WITH_SLOTS) host.installSlots(W, at, R[row * ROW + Bf.ENTRY_A]!, aot.slotsOf(pageOff, at));
+      if (hot.length > 0 && hot.includes(k)) this.hotHeads.push(row);
+      row++;
+    }
+    aot.at = found;
+  }
+
   /** Makes a block of the record that the cache has found; adds to `openSites`. */
   private install(cpu: GuestCpu, aot: CodeCache, host: HostCode, info: CodePage, pageOff: number, pcOff: number, mode: number): number {
     const { W, at } = aot;
     const { blocks } = this;
     const page = pageOff / PAGE;
     const row = blocks.add(page, info, pcOff, mode, cpu.mmuIdx, W[at + Rec.GUEST]!);
-    aot.used();
+    aot.used(info.id);
     const start = host.install(W, at, aot.resolve());
     const { R } = blocks;
     const p = row * ROW;
@@ -795,8 +858,8 @@ export class Engine {
     return row;
   }
 
-  /** Gives a block just translated to the cache, or compares it with what the cache has. */
-  private keep(aot: CodeCache, host: HostCode, block: Block, guest: GuestBytes, cached: boolean): void {
+  /** Gives a block just translated to the cache, or compares it with what the cache has. `page`: `CodePage.id`, 0 if it lies in two. */
+  private keep(aot: CodeCache, host: HostCode, block: Block, guest: GuestBytes, cached: boolean, page: number): void {
     if (cached) {
       this.again.n = 0;
       if (!host.capture(this.ir, block, guest, this.again) || !aot.compare(this.again)) aot.different(block);
@@ -804,7 +867,7 @@ export class Engine {
     }
     const out = aot.writer;
     const at = out.n;
-    if (host.capture(this.ir, block, guest, out)) aot.added(at);
+    if (host.capture(this.ir, block, guest, out)) aot.added(at, page);
     else aot.stats.skipped++;
   }
 
@@ -837,7 +900,7 @@ export class Engine {
   private newPage(pageOff: number): CodePage {
     this.map.codePages[pageOff / PAGE] = 1;
     for (const c of this.cpus) c.noteCodePage(pageOff);
-    const page = new CodePage();
+    const page = new CodePage(++this.pageIds);
     page.emptied = this.emptied.get(pageOff) ?? 0;
     return page;
   }

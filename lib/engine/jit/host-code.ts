@@ -55,6 +55,13 @@ export interface HostCode {
    * @returns the offset at which the code lies; what the record says of it counts from there
    */
   install(W: Int32Array, at: number, slots: Int32Array): number;
+  /**
+   * Makes code of the page group at word `g`, but for what depends on pool slots.
+   * @returns the offset at which the group's code lies
+   */
+  installGroup(W: Int32Array, g: number): number;
+  /** The rest of the group's record at word `at`, whose code begins at `start`. `slots`: as for `install`. */
+  installSlots(W: Int32Array, at: number, start: number, slots: Int32Array): void;
   /** Code that belongs to no block, as offsets. */
   stubs(): readonly { name: string; start: number; end: number }[];
   /** The code of a block, for people to read. */

@@ -2,6 +2,7 @@
 import { MAP, VirtArm64Board, type VirtHost } from '../../boards/virt-arm64.js';
 import { Arm64Cpu } from '../../engine/guest/arm64/cpu.js';
 import { arm64Helpers, arm64Lifter } from '../../engine/guest/arm64/guest.js';
+import { ARM64_SWITCHES, parseArm64Cpu } from '../../engine/guest/arm64/model.js';
 import { arm64SlotName, describeMode } from '../../engine/guest/arm64/names.js';
 import { Psci } from '../../engine/guest/arm64/psci.js';
 import { A, Mode, flagsToNzcv, mmuIndexOf } from '../../engine/guest/arm64/regs.js';
@@ -52,12 +53,13 @@ function build(env: GuestEnv): Guest {
   const board = new VirtArm64Board(host);
   const { core } = board.gic;
   const helpers = arm64Helpers();
-  const lifter = arm64Lifter(helpers);
+  const model = parseArm64Cpu(env.config.cpu);
+  const lifter = arm64Lifter(helpers, model);
   env.states.forEach((state, index) => {
     const timers = [0, 1, 2].map((k) => env.board.clock.timer(() => (k === 2 ? cpus[index]!.pmu.expired() : cpus[index]!.timer.update(k))));
     cpus.push(
       new Arm64Cpu({
-        index, state, map: memory, helpers, lifter, gicSystemRegisters: board.gic.v3 !== null, peers: cpus,
+        index, model, state, map: memory, helpers, lifter, gicSystemRegisters: board.gic.v3 !== null, peers: cpus,
         intc: {
           get irq() { return core.irq[index]!; },
           get fiq() { return core.fiq[index]!; },
@@ -93,7 +95,7 @@ function build(env: GuestEnv): Guest {
     // Booting without firmware: x0 = device tree (Documentation/arch/arm64/booting.rst).
     cpus[0]!.startAt(start.entry, start.dtb);
   };
-  return { cpus, board, reset, resume: reset };
+  return { cpus, board, reset, resume: reset, features: new Set(ARM64_SWITCHES.filter((f) => model[f])) };
 }
 
 /** Most used registers of compiled code: arguments and results, frame and stack, the first callee-saved ones. */
@@ -108,9 +110,10 @@ export const arm64: GuestArch = {
   // CNTFRQ_EL0 is 1 GHz.
   counterPerNs: 1,
   debug,
-  translator: () => {
+  translator: (features) => {
     const helpers = arm64Helpers();
-    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: arm64Lifter(helpers), mmuIndex: mmuIndexOf };
+    const model = { pauth: features.includes('pauth'), bti: features.includes('bti') };
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: arm64Lifter(helpers, model), mmuIndex: mmuIndexOf };
   },
   // Kernel, and at the top of the first 2 GiB device tree and initramfs (boot/linux-image.ts).
   usedFirst: (config) => (config.firmware === null ? usedByKernel(config, 0, Math.min(config.memory, 0x8000_0000)) : []),

@@ -1,6 +1,7 @@
 /** The A64 tables: every instruction word has at most one owner, and every row lifts to valid IR. */
 import { describe, expect, it } from 'vitest';
 import { arm64Helpers, arm64Lifter } from '#lib/engine/guest/arm64/guest.js';
+import { parseArm64Cpu } from '#lib/engine/guest/arm64/model.js';
 import { Mode } from '#lib/engine/guest/arm64/regs.js';
 import { overlaps, type Row } from '#lib/engine/guest/arm64/table.js';
 import { ROWS, decodeTable } from '#lib/engine/guest/arm64/tables.js';
@@ -42,7 +43,7 @@ describe('A64 decode tables', () => {
 
 describe('the A64 lifter', () => {
   const helpers = arm64Helpers();
-  const lifter = arm64Lifter(helpers);
+  const lifter = arm64Lifter(helpers, parseArm64Cpu('max'));
   const pool = new ConstPool();
   const ir = new IrBuilder(pool);
   const buf = new Uint8Array(4);

@@ -6,7 +6,7 @@ const PAGE = 4096;
 
 function pageOf(t: BlockTable, page: number): CodePage {
   let info = t.pages.get(page);
-  if (info === undefined) t.pages.set(page, (info = new CodePage()));
+  if (info === undefined) t.pages.set(page, (info = new CodePage(page + 1)));
   return info;
 }
 

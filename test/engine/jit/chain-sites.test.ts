@@ -15,7 +15,7 @@ let blocks = new BlockTable();
 function block(ram: number, mode = 1): number {
   const page = ram >> 12;
   let info = blocks.pages.get(page);
-  if (info === undefined) blocks.pages.set(page, (info = new CodePage()));
+  if (info === undefined) blocks.pages.set(page, (info = new CodePage(page + 1)));
   const row = blocks.add(page, info, ram & 0xfff, mode, 0, 16 | (4 << 16));
   blocks.R[row * ROW + Bf.ENTRY_A] = ram;
   blocks.R[row * ROW + Bf.ENTRY_B] = ram + 7;

@@ -1,4 +1,4 @@
-/** Bare-metal checks of the ARM64 system architecture: exceptions, page tables, timers, interrupts; self-hosted debug, performance monitors. */
+/** Bare-metal checks of the ARM64 system architecture: exceptions, page tables, timers, interrupts; self-hosted debug, performance monitors; branch targets, pointer authentication. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,13 +14,13 @@ const missing = noAddon ?? (cc === undefined || !onPath('aarch64-linux-gnu-ld') 
 const dir = mkdtempSync(join(tmpdir(), 'vmx-metal-arm64-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Assembles, links, and runs the program. @returns its lines, and how many loops were compiled as one piece. */
-async function run(program: string, accel: 'jit' | 'interp'): Promise<{ lines: string[]; regions: number }> {
+/** Assembles, links, and runs the program on a CPU of the model named. @returns its lines, and how many loops were compiled as one piece. */
+async function run(program: string, accel: 'jit' | 'interp', cpu?: string): Promise<{ lines: string[]; regions: number }> {
   const object = join(dir, `${program}.o`);
   const kernel = join(dir, `${program}.elf`);
-  execFileSync(cc!, ['-c', '-march=armv8.2-a', '-o', object, fileURLToPath(new URL(`${program}.S`, import.meta.url))], { stdio: 'pipe' });
+  execFileSync(cc!, ['-c', '-march=armv8.5-a', '-o', object, fileURLToPath(new URL(`${program}.S`, import.meta.url))], { stdio: 'pipe' });
   execFileSync('aarch64-linux-gnu-ld', ['-N', '--no-warn-rwx-segments', '-Ttext=0x40080000', '-e', '_start', '-o', kernel, object], { stdio: 'pipe' });
-  await using vm = await VirtualMachine.create({ kernel, memory: '64M', accel });
+  await using vm = await VirtualMachine.create({ kernel, memory: '64M', accel, ...(cpu === undefined ? {} : { cpu }) });
   let text = '';
   vm.serial.on('data', (b: Uint8Array) => (text += Buffer.from(b).toString('latin1')));
   vm.start();
@@ -30,8 +30,10 @@ async function run(program: string, accel: 'jit' | 'interp'): Promise<{ lines: s
 
 describe.skipIf(skipFor(missing))('ARM64 bare metal', () => {
   for (const accel of ['jit', 'interp'] as const) {
-    it.each([['system', 38], ['debug', 28]] as const)(`%s.S on ${accel}`, async (program, checks) => {
-      const { lines } = await run(program, accel);
+    it.each([
+      ['system', undefined, 38], ['debug', undefined, 28], ['absent', undefined, 17], ['bti', 'max', 61], ['pauth', 'max', 113], ['system', 'max', 38], ['debug', 'max', 28],
+    ] as const)(`%s.S on ${accel}, --cpu %s`, async (program, cpu, checks) => {
+      const { lines } = await run(program, accel, cpu);
       expect(lines.filter((l) => l.startsWith('BAD'))).toEqual([]);
       expect(lines.filter((l) => l.startsWith('ok')).length).toBe(checks);
       expect(lines.at(-1)).toBe('done');

@@ -7,9 +7,12 @@ import type { HelperRegistry } from '../../helpers.js';
 import { Pending, STATE_BYTES, Slot } from '../../state.js';
 import { Debug } from './debug.js';
 import { divide } from './divide.js';
+import { ANY_BTYPE, acceptedBtypes, isIndirect } from './bti.js';
 import { Arm64Mmu, Fsc } from './mmu.js';
+import type { Arm64Model } from './model.js';
+import { PAC_ENABLES, PointerAuthentication } from './pauth.js';
 import { Pmu } from './pmu.js';
-import { A, Ec, Mode, Ps, flagsToNzcv, mmuIndexOf, nzcvToFlags } from './regs.js';
+import { A, BTYPE_BY_PAGE, Ec, Mode, Ps, flagsToNzcv, mmuIndexOf, nzcvToFlags } from './regs.js';
 import { GenericTimer, type TimerWiring } from './timer.js';
 
 /** The interrupt controller as a CPU sees it. */
@@ -24,6 +27,7 @@ export interface ArmInterrupts {
 
 export interface Arm64CpuOptions {
   index: number;
+  model: Arm64Model;
   /** The state region: STATE_BYTES at host address `address`. */
   state: { buffer: ArrayBufferLike; address: number };
   map: PhysicalMap;
@@ -60,6 +64,10 @@ export const enum Sctlr {
 const SCTLR_RES1 = 0x30d0_0800 & ~(Sctlr.SPAN | 0x10_0000);
 const SCTLR_WRITABLE = Sctlr.M | Sctlr.A | 4 | Sctlr.SA | Sctlr.SA0 | Sctlr.UMA | 0x1000 | Sctlr.DZE | Sctlr.UCT | Sctlr.NTWI | Sctlr.NTWE | Sctlr.WXN | Sctlr.SPAN | Sctlr.UCI;
 
+/** The same with FEAT_PAuth, and of the high word with FEAT_BTI: BT0, BT1. */
+const SCTLR_PAUTH = PAC_ENABLES.reduce((all, bit) => all | bit, 0);
+const enum SctlrHi { BT0 = 1 << 3, BT1 = 1 << 4 }
+
 /** FPCR bits that exist: AHP DN FZ RMode FZ16. */
 const FPCR_BITS = 0x07c8_0000;
 const FPCR_SLOW = 0x0708_0000;
@@ -71,6 +79,7 @@ const FAULTS_WITH_FAR = new Set<number>([Ec.IABT_LOWER, Ec.IABT_SAME, Ec.DABT_LO
 
 export class Arm64Cpu implements GuestCpu {
   readonly index: number;
+  readonly model: Arm64Model;
   readonly V: Int32Array;
   readonly U8: Uint8Array;
   readonly stateAddress: number;
@@ -83,6 +92,7 @@ export class Arm64Cpu implements GuestCpu {
   readonly pmu: Pmu;
   readonly debug: Debug;
   readonly mmu: Arm64Mmu;
+  readonly pauth: PointerAuthentication;
   peers: readonly Arm64Cpu[];
   private theTrace: Arm64Trace | null = null;
   private shown = 0;
@@ -92,6 +102,7 @@ export class Arm64Cpu implements GuestCpu {
   onFlush: (kind: FlushKind, lo: number, hi: number) => void = () => undefined;
 
   sctlr = SCTLR_RES1;
+  sctlrHi = 0;
   cpacr = 0;
   ttbr0Lo = 0;
   ttbr0Hi = 0;
@@ -118,6 +129,7 @@ export class Arm64Cpu implements GuestCpu {
 
   constructor(o: Arm64CpuOptions) {
     this.index = o.index;
+    this.model = o.model;
     this.V = new Int32Array(o.state.buffer, 0, STATE_BYTES >> 2);
     this.U8 = new Uint8Array(o.state.buffer, 0, STATE_BYTES);
     this.stateAddress = o.state.address;
@@ -133,6 +145,7 @@ export class Arm64Cpu implements GuestCpu {
     this.peers = o.peers ?? [this];
     this.log = o.log ?? ((): void => undefined);
     this.mmu = new Arm64Mmu(this);
+    this.pauth = new PointerAuthentication(this);
     this.reset();
   }
 
@@ -200,11 +213,13 @@ export class Arm64Cpu implements GuestCpu {
     V.fill(-1, A.EXCL_ADDR * 2, A.EXCL_ADDR * 2 + 2);
     V[Slot.PENDING * 2] = 0;
     this.sctlr = SCTLR_RES1;
+    this.sctlrHi = 0;
     this.cpacr = 0;
     this.ttbr0Lo = this.ttbr0Hi = this.ttbr1Lo = this.ttbr1Hi = this.tcrLo = this.tcrHi = 0;
     this.pan = this.uao = this.illegal = this.event = false;
     this.halted = this.shutdown = false;
     this.mode = Mode.EL1 | Mode.SPSEL;
+    this.updatePauth();
     this.timer.reset();
     this.debug.reset();
     this.pmu.reset();
@@ -238,6 +253,8 @@ export class Arm64Cpu implements GuestCpu {
     } else if (fpen !== 3) m |= Mode.FP_TRAP;
     if (aligned) m |= Mode.ALIGN;
     if (this.V[A.FPCR * 2]! & FPCR_SLOW) m |= Mode.FP_SLOW;
+    if (this.pacTop) m |= Mode.PAC_TOP;
+    m |= this.V[(el1 ? A.BTI_EL1 : A.BTI_EL0) * 2]!;
     if (this.debug.active || this.pmu.stepping || this.mmu.watchpoints.any) m |= Mode.STEP;
     const { V } = this;
     V[Slot.MODE * 2] = m;
@@ -251,7 +268,79 @@ export class Arm64Cpu implements GuestCpu {
 
   /** The mode word anew. */
   refresh(): void {
+    const landing = this.mode & Mode.LANDING;
     this.updateMode((this.mode & Mode.EL1) !== 0, (this.mode & Mode.SPSEL) !== 0);
+    this.setLanding(landing);
+  }
+
+  // ---- branch target identification and pointer authentication -----------------------------------------------------
+
+  /** Bits of `Mode.LANDING` replaced. */
+  private setLanding(bits: number): void {
+    const { V } = this;
+    const m = (V[Slot.MODE * 2]! & ~Mode.LANDING) | bits;
+    V[Slot.MODE * 2] = m;
+    V[Slot.MODE * 2 + 1] = mmuIndexOf(m);
+  }
+
+  /** PSTATE.BTYPE. While PCBASE is still the branch's, what depends on its page is found out. */
+  private btype(): number {
+    const { V } = this;
+    if ((this.mode & Mode.LANDING) === 0) return 0;
+    const at = A.BTYPE * 2;
+    if (V[at] === BTYPE_BY_PAGE) V[at] = this.mmu.guarded(V[Slot.PCBASE * 2]!, V[Slot.PCBASE * 2 + 1]!) ? 3 : 1;
+    return V[at]!;
+  }
+
+  /**
+   * What the instruction at physical address pa, in the page just fetched from, means for PSTATE.BTYPE. Where every branch that leads to
+   * blocks of the mode would be let through the mode stays, and the jump cache remembers the place (docs/adr/0068); otherwise BTYPE is done with here.
+   * @throws GuestFault Branch Target exception
+   */
+  private land(pa: number, single: boolean): void {
+    const el1 = (this.mode & Mode.EL1) !== 0;
+    const guarded = this.mmu.fetchGuarded;
+    const seen = (el1 ? A.BTI_EL1 : A.BTI_EL0) * 2;
+    if (guarded && this.V[seen] === 0) {
+      this.V[seen] = Mode.BTI;
+      this.refresh();
+      this.arrive();
+    }
+    const landing = this.mode & Mode.LANDING;
+    if (landing === 0) return;
+    let accepted = ANY_BTYPE;
+    if (guarded) {
+      const word = this.map.ramView.getInt32(this.map.pageOffset(pa) + (pa % 4096), true);
+      accepted = acceptedBtypes(word, (this.sctlrHi & (el1 ? SctlrHi.BT1 : SctlrHi.BT0)) !== 0);
+      if (((accepted >> this.btype()) & 1) === 0) throw this.fault(Ec.BRANCH_TARGET, this.btype());
+    }
+    const all = landing === (Mode.LANDING_C as number) ? 0b0110 : 0b1010;
+    if (single || (accepted & all) !== all) this.setLanding(0);
+  }
+
+  /** The branch that has led to the first guarded page of its exception level has not set BTYPE yet. */
+  private arrive(): void {
+    const { V } = this;
+    const word = this.mmu.peekInsn(this.cameLo, this.cameHi);
+    const n = (word >>> 5) & 31;
+    // X_INSN may be out of date, but then no other page has just been reached that the register has the address of (authenticated or not).
+    if (!isIndirect(word) || n === 31 || ((V[(A.X0 + n) * 2]! ^ V[PC]!) & 0x1ff_ffff) !== 0 || ((this.cameLo ^ V[PC]!) & ~0xfff) === 0) return;
+    // Its own page is not guarded.
+    const call = (word & 0x20_0000) !== 0;
+    this.setSlot(A.BTYPE, call ? 2 : 1, 0);
+    this.setLanding(call || n === 16 || n === 17 ? Mode.LANDING_C : Mode.LANDING_J);
+  }
+
+  /** Address of the instruction that ran before the fetch, while nothing has been fetched from guarded pages. */
+  private cameLo = 0;
+  private cameHi = 0;
+
+  /** Bit 63 of an address chooses the half for pointer authentication. */
+  private pacTop = false;
+
+  /** SCTLR_EL1 or TCR_EL1 has changed. */
+  private updatePauth(): void {
+    if (this.model.pauth) this.pacTop = this.pauth.update();
   }
 
   /** Slots hold the stack pointer in use in A.SP: swaps it for the other one. */
@@ -299,11 +388,17 @@ export class Arm64Cpu implements GuestCpu {
 
   // ---- system registers ------------------------------------------------------------------------------------------------
 
-  setSctlr(v: number): void {
-    const now = (v & SCTLR_WRITABLE) | SCTLR_RES1;
+  setSctlr(lo: number, hi = 0): void {
+    const now = (lo & (SCTLR_WRITABLE | (this.model.pauth ? SCTLR_PAUTH : 0))) | SCTLR_RES1;
+    const nowHi = this.model.bti ? hi & (SctlrHi.BT0 | SctlrHi.BT1) : 0;
     const changed = now ^ this.sctlr;
+    const targets = nowHi !== this.sctlrHi;
     this.sctlr = now;
+    this.sctlrHi = nowHi;
     if (changed & (Sctlr.M | Sctlr.WXN)) this.mmu.flushAll();
+    // What the jump caches have of branch targets is for the BT bits as they were.
+    else if (targets) this.onFlush(FlushKind.ALL, 0, 0);
+    if (changed & SCTLR_PAUTH) this.updatePauth();
     this.refresh();
   }
 
@@ -335,6 +430,8 @@ export class Arm64Cpu implements GuestCpu {
     this.tcrLo = lo;
     this.tcrHi = hi;
     this.mmu.flushAll();
+    this.updatePauth();
+    this.refresh();
   }
 
   setMair(lo: number, hi: number): void {
@@ -423,7 +520,7 @@ export class Arm64Cpu implements GuestCpu {
     const V = this.V;
     const el1 = (this.mode & Mode.EL1) !== 0;
     return (
-      flagsToNzcv(V[Slot.FLAGS * 2]!) | V[DAIF]! | (this.pan ? Ps.PAN : 0) | (this.uao ? Ps.UAO : 0) | (this.illegal ? Ps.IL : 0) | (this.debug.ss ? Ps.SS : 0) |
+      flagsToNzcv(V[Slot.FLAGS * 2]!) | V[DAIF]! | (this.btype() << 10) | (this.pan ? Ps.PAN : 0) | (this.uao ? Ps.UAO : 0) | (this.illegal ? Ps.IL : 0) | (this.debug.ss ? Ps.SS : 0) |
       (el1 ? 4 | (this.mode & Mode.SPSEL ? 1 : 0) : 0)
     );
   }
@@ -504,12 +601,12 @@ export class Arm64Cpu implements GuestCpu {
     this.log(message);
   }
 
-  /** ERET (D1.4.4). */
-  eret(): void {
+  /** ERET (D1.4.4) to the address in a slot. */
+  eret(target: number = A.ELR_EL1): void {
     const V = this.V;
     const spsr = V[A.SPSR_EL1 * 2]!;
-    const lo = V[A.ELR_EL1 * 2]!;
-    const hi = V[A.ELR_EL1 * 2 + 1]!;
+    const lo = V[target * 2]!;
+    const hi = V[target * 2 + 1]!;
     const m = spsr & 0x1f;
     const debugged = this.debug.enabledNow;
     V.fill(-1, A.EXCL_ADDR * 2, A.EXCL_ADDR * 2 + 2);
@@ -528,6 +625,11 @@ export class Arm64Cpu implements GuestCpu {
     this.uao = (spsr & Ps.UAO) !== 0;
     this.selectSp(this.spSlot, m === 5 ? A.SP_EL1 : A.SP_EL0);
     this.updateMode(m !== 0, m === 5);
+    const btype = (spsr >>> 10) & 3;
+    if (btype !== 0 && this.model.bti) {
+      this.setSlot(A.BTYPE, btype, 0);
+      this.setLanding(btype === 3 ? Mode.LANDING_J : Mode.LANDING_C);
+    }
     this.debug.returned(spsr, debugged);
     V[PC] = lo;
     V[PC + 1] = hi;
@@ -571,8 +673,15 @@ export class Arm64Cpu implements GuestCpu {
 
   // ---- GuestCpu memory --------------------------------------------------------------------------------------------------------
 
-  fetchAddress(): number {
+  fetchAddress(single = false): number {
     const V = this.V;
+    // Asks for the page of the branch, which is what PCBASE still says.
+    if (this.model.bti) {
+      this.btype();
+      this.insnPc();
+      this.cameLo = this.outLo;
+      this.cameHi = this.outHi;
+    }
     this.restartAt();
     const stepping = (this.mode & Mode.STEP) !== 0;
     if (stepping) this.debug.step();
@@ -582,7 +691,7 @@ export class Arm64Cpu implements GuestCpu {
     if (tag !== 0 && tag !== 255) {
       // A branch to a tagged address clears the tag where tags are ignored (D8.8.1).
       const upper = (hi & 0x80_0000) !== 0;
-      if (this.tcrHi & (upper ? 0x40 : 0x20)) {
+      if (this.mmu.ignoresTag(upper, true)) {
         hi = upper ? hi | 0xff00_0000 : hi & 0xff_ffff;
         V[PC + 1] = hi;
         this.restartAt();
@@ -599,6 +708,7 @@ export class Arm64Cpu implements GuestCpu {
       this.debug.breakpoint(V[PC]!, hi);
       this.stepWord = this.map.ramView.getInt32(this.map.pageOffset(pa) + (pa % 4096), true);
     }
+    if (this.mmu.fetchGuarded || (this.mode & Mode.LANDING) !== 0) this.land(pa, single || stepping);
     return pa;
   }
 

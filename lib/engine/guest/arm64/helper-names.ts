@@ -23,8 +23,9 @@ export const enum H {
   ST_MULTIPLE,
   DENIED,
   TLBI,
+  XPAC,
 }
 export const HELPER_NAMES: readonly string[] = [
   'undefined', 'fp.trap', 'svc', 'hvc', 'smc', 'brk', 'hlt', 'eret', 'wfi', 'wfe', 'mrs', 'msr', 'sys', 'sysreg.trap',
-  'msr.spsel', 'msr.pan', 'msr.uao', 'dc.zva', 'crc32', 'ld.multiple', 'st.multiple', 'denied', 'tlbi',
+  'msr.spsel', 'msr.pan', 'msr.uao', 'dc.zva', 'crc32', 'ld.multiple', 'st.multiple', 'denied', 'tlbi', 'xpac',
 ];

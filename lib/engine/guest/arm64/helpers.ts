@@ -57,8 +57,9 @@ const hlt: Fn = (c, _d, _a, _b, _c, imm) => {
   throw c.fault(Ec.UNKNOWN, 0);
 };
 
-const eret: Fn = (c) => {
-  c.eret();
+/** a: where to, NONE for ELR_EL1. */
+const eret: Fn = (c, _d, a) => {
+  c.eret(a === NONE ? A.ELR_EL1 : a);
   return DISPATCH;
 };
 
@@ -249,6 +250,18 @@ function addressTranslate(c: Arm64Cpu, lo: number, hi: number, op: number): void
   }
 }
 
+/** XPACI, XPACD (imm 1): d = a without the code. */
+const xpac: Fn = (c, d, a, _b, _c, data) => {
+  const V = c.V;
+  const lo = V[a * 2]!;
+  const hi = V[a * 2 + 1]!;
+  const upper = (hi & 0x80_0000) !== 0;
+  c.pauth.field(upper, data !== 0);
+  V[d * 2] = upper ? lo | c.outLo : lo & ~c.outLo;
+  V[d * 2 + 1] = upper ? hi | c.outHi : hi & ~c.outHi;
+  return CONTINUE;
+};
+
 const crc: Fn = (c, d, a, b, _c, imm) => {
   const V = c.V;
   V[d * 2] = crc32(V[a * 2]!, V[b * 2]!, V[b * 2 + 1]!, 1 << imm);
@@ -307,7 +320,7 @@ const stMultiple: Fn = (c, _d, a, _b, _c, imm) => {
 const denied: Fn = (c) => c.undefinedInstruction();
 
 const FUNCTIONS: readonly Fn[] = [
-  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple, denied, tlbi,
+  undefinedInsn, fpTrap, svc, firmware, firmware, brk, hlt, eret, wfi, wfe, mrs, msr, sys, sysregTrap, msrSpsel, msrPan, msrUao, dcZva, crc, ldMultiple, stMultiple, denied, tlbi, xpac,
 ];
 
 export function registerHelpers(r: HelperRegistry<Arm64Cpu>): void {

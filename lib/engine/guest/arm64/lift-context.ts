@@ -3,6 +3,7 @@ import type { IrBuilder } from '../../ir/builder.js';
 import { Op } from '../../ir/ops.js';
 import { ExitCode, Fl, NONE, Slot } from '../../state.js';
 import { H, HELPER_NAMES } from './helper-names.js';
+import type { Arm64Model } from './model.js';
 import { SIMD_OPS } from './simd/index.js';
 import { A, CONDITIONS, Mode, vreg } from './regs.js';
 
@@ -22,7 +23,7 @@ export class LiftContext {
   private readonly vops = new Map<string, number>();
   private readonly native = new Set(SIMD_OPS.filter((o) => o.native !== undefined).map((o) => o.name));
 
-  constructor(private readonly idOf: (name: string) => number) {
+  constructor(private readonly idOf: (name: string) => number, readonly model: Arm64Model) {
     this.ids = Int32Array.from(HELPER_NAMES, (n) => idOf(n));
   }
 

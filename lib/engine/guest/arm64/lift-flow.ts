@@ -3,7 +3,8 @@ import { Op } from '../../ir/ops.js';
 import { NONE, Slot } from '../../state.js';
 import { H } from './helper-names.js';
 import type { LiftContext } from './lift-context.js';
-import { A, Ec, Mode, mmuIndexOf, Ps } from './regs.js';
+import { code, pauthHint } from './lift-pauth.js';
+import { A, BTYPE_BY_PAGE, Ec, Mode, mmuIndexOf, Ps } from './regs.js';
 import { DCZID, SysAccess, sysreg, sysregKey } from './sysreg-table.js';
 import { row, type Row } from './table.js';
 
@@ -42,16 +43,44 @@ function tbz(c: LiftContext): void {
 
 /** BR, BLR, RET: arg is the hint. */
 function br(c: LiftContext): void {
+  branch(c, c.x(c.rn), c.arg);
+}
+
+/** Goes to the address in slot `target`: hint 0 jump, 1 call, 2 return. */
+function branch(c: LiftContext, target: number, hint: number): void {
   const ir = c.b;
-  let target = c.x(c.rn);
-  if (c.arg === 1) {
-    if (c.rn === 30) {
+  if (hint === 1) {
+    if (target === A.X30) {
       target = ir.temp();
       ir.mov(3, target, A.X30);
     }
     c.lea(3, A.X30, Slot.PCBASE, c.next);
   }
-  ir.jmpi(target, c.arg);
+  if ((c.mode & Mode.BTI) !== 0 && hint !== 2) setBtype(c, hint === 1);
+  ir.jmpi(target, hint);
+}
+
+/** PSTATE.BTYPE for BR and BLR: 2 after a call, 1 after a jump by X16 or X17 (trampolines of linkers), otherwise by the branch's page. */
+function setBtype(c: LiftContext, call: boolean): void {
+  const ir = c.b;
+  const linked = c.rn === 16 || c.rn === 17;
+  const landing = call || linked ? Mode.LANDING_C : Mode.LANDING_J;
+  ir.mov(3, A.BTYPE, c.k(call ? 2 : linked ? 1 : BTYPE_BY_PAGE));
+  if ((c.mode & Mode.STEP) === 0) return enterMode(c, c.mode | landing);
+  // One instruction alone: the CPU itself may not be in that mode.
+  const mode = ir.temp();
+  ir.alu(Op.OR, 2, mode, Slot.MODE, c.k(landing));
+  ir.setModeFrom(mode, mmuIndexOf(landing));
+}
+
+/** BRAA, BLRAA, RETAA and those with key B or without a modifier: arg is the hint, bit 2 set for a modifier. */
+function brAuthenticated(c: LiftContext): void {
+  if (!c.model.pauth) return c.undefined();
+  const target = c.temp();
+  const hint = c.arg & 3;
+  if (hint === 2) code(c, c.bits(10, 1), target, A.X30, A.SP, false);
+  else code(c, c.bits(10, 1), target, c.x(c.rn), c.arg & 4 ? c.xsp(c.rd) : c.k(0), false);
+  branch(c, target, hint);
 }
 
 function eret(c: LiftContext): void {
@@ -60,14 +89,22 @@ function eret(c: LiftContext): void {
   else eretToEl0(c);
 }
 
+/** ERETAA, ERETAB. */
+function eretAuthenticated(c: LiftContext): void {
+  if (!c.model.pauth || !c.el1) return c.undefined();
+  const target = c.temp();
+  code(c, c.bits(10, 1), target, A.ELR_EL1, A.SP, false);
+  c.callEnd(H.ERET, NONE, target);
+}
+
 /** Modes between which SVC and ERET go inline have these bits in common. */
-const COMMON = Mode.ALIGN | Mode.FP_SLOW;
+const COMMON = Mode.ALIGN | Mode.FP_SLOW | Mode.PAC_TOP;
 
 /** ERET to EL0; the helper does returns to EL1 and illegal ones. */
 function eretToEl0(c: LiftContext): void {
   const ir = c.b;
   const [m, rare] = [ir.temp(), ir.temp()];
-  ir.alu(Op.AND, 2, m, A.SPSR_EL1, c.k(0x1f | Ps.IL | Ps.SS));
+  ir.alu(Op.AND, 2, m, A.SPSR_EL1, c.k(0x1f | Ps.IL | Ps.SS | Ps.BTYPE));
   ir.alu(Op.OR, 2, rare, m, A.SLOW_TRAP);
   ir.callIf(c.helper(H.ERET), 2, rare, NONE);
   ir.mov(3, A.EXCL_ADDR, c.k(-1));
@@ -77,7 +114,7 @@ function eretToEl0(c: LiftContext): void {
   ir.mov(3, A.SP_EL1, A.SP);
   ir.mov(3, A.SP, A.SP_EL0);
   ir.alu(Op.OR, 0, Slot.PENDING, Slot.PENDING, A.IRQ_LINE);
-  enterMode(c, c.mode & COMMON);
+  enterLevel(c, c.mode & COMMON, A.BTI_EL0);
   ir.jmpi(A.ELR_EL1, 0);
 }
 
@@ -97,8 +134,16 @@ function svcFromEl0(c: LiftContext): void {
   ir.mov(3, A.DAIF, c.k(Ps.DAIF));
   ir.mov(3, A.PAN_UAO, c.k(Ps.PAN));
   c.lea(3, target, A.VBAR_EL1, 0x400);
-  enterMode(c, (c.mode & COMMON) | Mode.EL1 | Mode.SPSEL | Mode.PAN);
+  enterLevel(c, (c.mode & COMMON) | Mode.EL1 | Mode.SPSEL | Mode.PAN, A.BTI_EL1);
   ir.jmpi(target, 0);
+}
+
+/** The mode of another exception level; slot `bti` says whether branches are looked at there. */
+function enterLevel(c: LiftContext, mode: number, bti: number): void {
+  if (!c.model.bti) return enterMode(c, mode);
+  const m = c.temp();
+  c.b.alu(Op.OR, 2, m, bti, c.k(mode));
+  c.b.setModeFrom(m, mmuIndexOf(mode));
 }
 
 function enterMode(c: LiftContext, mode: number): void {
@@ -117,10 +162,11 @@ function nop(): void {
   // Hints that are not implemented, barriers, prefetches: nothing to do on a machine whose CPUs take turns.
 }
 
-/** Hints: YIELD, WFE, WFI and those that do nothing. */
+/** Hints: YIELD, WFE, WFI, pointer authentication, and those that do nothing. */
 function hint(c: LiftContext): void {
   const n = c.bits(5, 7);
-  if (n === 3) c.callEnd(H.WFI);
+  if (n === 7 || n === 8 || n === 10 || n === 12 || n === 14 || (n >= 24 && n <= 31)) pauthHint(c, n);
+  else if (n === 3) c.callEnd(H.WFI);
   else if (n === 2 || n === 1) c.callEnd(H.WFE, NONE, NONE, NONE, NONE, n);
 }
 
@@ -198,7 +244,7 @@ function getNzcv(c: LiftContext): number {
 function mrs(c: LiftContext): void {
   const key = sysregKey(c.i);
   const r = sysreg(key);
-  if (r === null) return c.undefined();
+  if (r === null || (r.feature !== null && !c.model[r.feature])) return c.undefined();
   const write = c.arg === 1;
   const need = write ? SysAccess.WRITE : SysAccess.READ;
   const rights = c.el1 ? r.el1 : r.el0;
@@ -327,6 +373,12 @@ export const FLOW_ROWS: readonly Row[] = [
   row('1101011 0001 11111 000000 nnnnn 00000', 'blr', br, 1),
   row('1101011 0010 11111 000000 nnnnn 00000', 'ret', br, 2),
   row('1101011 0100 11111 000000 11111 00000', 'eret', eret),
+  row('1101011 0000 11111 00001 k nnnnn 11111', 'braaz', brAuthenticated, 0),
+  row('1101011 0001 11111 00001 k nnnnn 11111', 'blraaz', brAuthenticated, 1),
+  row('1101011 1000 11111 00001 k nnnnn mmmmm', 'braa', brAuthenticated, 4),
+  row('1101011 1001 11111 00001 k nnnnn mmmmm', 'blraa', brAuthenticated, 5),
+  row('1101011 0010 11111 00001 k 11111 11111', 'retaa', brAuthenticated, 2),
+  row('1101011 0100 11111 00001 k 11111 11111', 'eretaa', eretAuthenticated),
   row('11010100 000 iiiiiiiiiiiiiiii 000 01', 'svc', exception, H.SVC),
   row('11010100 000 iiiiiiiiiiiiiiii 000 10', 'hvc', exception, H.HVC),
   row('11010100 000 iiiiiiiiiiiiiiii 000 11', 'smc', exception, H.SMC),

@@ -21,7 +21,7 @@ const WC_ENTRIES = 128;
 const TWO32 = 0x1_0000_0000;
 
 /** What a translation allows, in `Arm64Mmu.flags` and the low bits of an entry's RAM_PAGE word. */
-const enum Pg { GLOBAL = 1, WRITE = 2, DEVICE = 4 }
+const enum Pg { GLOBAL = 1, WRITE = 2, DEVICE = 4, GUARDED = 8 }
 
 /** Kinds of access. MAINTENANCE: cache and address translation operations (ISS.CM). */
 export const enum Acc { READ = 0, WRITE = 1, FETCH = 2 }
@@ -31,10 +31,10 @@ export const enum Fsc { ADDRESS_SIZE = 0x00, TRANSLATION = 0x04, ACCESS_FLAG = 0
 
 const enum Tcr { EPD0 = 1 << 7, EPD1 = 1 << 23 }
 /** Bits of TCR_EL1's high word. */
-const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8, E0PD0 = 1 << 23, E0PD1 = 1 << 24 }
+const enum TcrHi { TBI0 = 1 << 5, TBI1 = 1 << 6, HA = 1 << 7, HD = 1 << 8, TBID0 = 1 << 19, TBID1 = 1 << 20, E0PD0 = 1 << 23, E0PD1 = 1 << 24 }
 
 /** Bits of the high word of a descriptor. */
-const enum Hi { PXN = 1 << 21, UXN = 1 << 22, DBM = 1 << 19, PXN_TABLE = 1 << 27, UXN_TABLE = 1 << 28, AP_TABLE0 = 1 << 29, AP_TABLE1 = 1 << 30 }
+const enum Hi { PXN = 1 << 21, UXN = 1 << 22, GP = 1 << 18, DBM = 1 << 19, PXN_TABLE = 1 << 27, UXN_TABLE = 1 << 28, AP_TABLE0 = 1 << 29, AP_TABLE1 = 1 << 30 }
 
 /** Width of physical addresses by TCR_EL1.IPS; PARange is 40 bits. */
 const PA_LIMITS: readonly number[] = [32, 36, 40, 40, 40, 40, 40, 40].map((bits) => 2 ** bits);
@@ -47,6 +47,8 @@ export class Arm64Mmu {
   hi = 0;
   flags = 0;
   fetchGlobal = false;
+  /** The page of the last fetch is guarded (FEAT_BTI). */
+  fetchGuarded = false;
 
   private readonly V: Int32Array;
   private readonly map: PhysicalMap;
@@ -64,7 +66,8 @@ export class Arm64Mmu {
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
   private readonly ipa = new Float64Array(ITLB_ENTRIES);
-  private readonly iglobal = new Uint8Array(ITLB_ENTRIES);
+  /** Pg.GLOBAL and Pg.GUARDED. */
+  private readonly iflags = new Uint8Array(ITLB_ENTRIES);
   private itlbUsed = false;
 
   /** Translations of pages that never get tags (MMIO, code, ROM, Device): saves the walk. Tag = page address | MMU index. */
@@ -134,12 +137,19 @@ export class Arm64Mmu {
     }
   }
 
+  /** TCR_EL1.TBI0 or TBI1, which TBID0 or TBID1 (FEAT_PAuth) takes back for instructions. */
+  ignoresTag(upper: boolean, fetch: boolean): boolean {
+    const { tcrHi, model } = this.cpu;
+    if ((tcrHi & (upper ? TcrHi.TBI1 : TcrHi.TBI0)) === 0) return false;
+    return !(fetch && model.pauth && (tcrHi & (upper ? TcrHi.TBID1 : TcrHi.TBID0)) !== 0);
+  }
+
   private walk(lo: number, hi: number, acc: Acc, idx: Mmu): number {
     const { cpu } = this;
     const upper = (hi & 0x0080_0000) !== 0;
     const tcr = cpu.tcrLo;
     const tcrHi = cpu.tcrHi;
-    const tbi = (tcrHi & (upper ? TcrHi.TBI1 : TcrHi.TBI0)) !== 0;
+    const tbi = this.ignoresTag(upper, acc === Acc.FETCH);
     const size = 64 - Math.max(16, Math.min(39, (upper ? tcr >>> 16 : tcr) & 63));
     // Bits above the input size must repeat bit 55.
     const vhi = tbi ? ((hi << 8) >> 8) : hi;
@@ -233,7 +243,8 @@ export class Arm64Mmu {
       if (!this.update(ea, dLo, dLo & ~0x80)) return false;
     } else if (clean) writable = false;
     const device = this.isDevice((dLo >>> 2) & 7);
-    this.flags = (dLo & 0x800 ? 0 : Pg.GLOBAL) | (writable ? Pg.WRITE : 0) | (device ? Pg.DEVICE : 0);
+    const guarded = (dHi & Hi.GP) !== 0 && cpu.model.bti;
+    this.flags = (dLo & 0x800 ? 0 : Pg.GLOBAL) | (writable ? Pg.WRITE : 0) | (device ? Pg.DEVICE : 0) | (guarded ? Pg.GUARDED : 0);
     return true;
   }
 
@@ -324,7 +335,7 @@ export class Arm64Mmu {
     for (let t = 0; t < MMU_TABLES * 2; t += 2) this.dropList(t);
     dropHints(this.V);
     this.dropCaches();
-    if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
+    if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!(this.iflags[i]! & Pg.GLOBAL)) this.itagLo[i] = -1;
     this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
   }
 
@@ -599,17 +610,33 @@ export class Arm64Mmu {
     const i = (((lo >>> 12) & 255) << 1) | el1;
     const pageLo = lo & ~0xfff;
     if (this.itagLo[i] === pageLo && this.itagHi[i] === hi) {
-      this.fetchGlobal = this.iglobal[i] !== 0;
+      this.fetched(this.iflags[i]!);
       return this.ipa[i]! + (lo & 0xfff);
     }
     const pa = this.translate(lo, hi, Acc.FETCH, el1 ? Mmu.EL1 : Mmu.EL0);
     this.itagLo[i] = pageLo;
     this.itagHi[i] = hi;
     this.ipa[i] = pa - (pa % 4096);
-    this.iglobal[i] = this.flags & Pg.GLOBAL;
-    this.fetchGlobal = this.iglobal[i] !== 0;
+    this.iflags[i] = this.flags;
+    this.fetched(this.flags);
     this.itlbUsed = true;
     return pa;
+  }
+
+  private fetched(flags: number): void {
+    this.fetchGlobal = (flags & Pg.GLOBAL) !== 0;
+    this.fetchGuarded = (flags & Pg.GUARDED) !== 0;
+  }
+
+  /** Whether the page of code at hi:lo is guarded; one that is no longer there counts as guarded. */
+  guarded(lo: number, hi: number): boolean {
+    try {
+      this.fetch(lo, hi);
+      return this.fetchGuarded;
+    } catch (e) {
+      if (this.cpu.isFault(e)) return true;
+      throw e;
+    }
   }
 }
 

@@ -49,6 +49,18 @@ export const enum A {
   PAN_UAO = 89,
   /** Low word not 0: EL0 may not use DC ZVA (SCTLR_EL1.DZE). */
   ZVA_OFF = 90,
+  /** What PSTATE.BTYPE is while `Mode.LANDING` says that it is not 0: a value, or `BTYPE_BY_PAGE`. */
+  BTYPE = 91,
+  /** Mode.BTI or 0 for each exception level. */
+  BTI_EL0 = 92,
+  BTI_EL1 = 93,
+  /** The keys for pointer authentication (low half, high half) IA, IB, DA, DB and GA. */
+  APIA = 94,
+  APGA = 102,
+  /** Of each key but GA: bits that its codes take in addresses with bit 55 clear, and with bit 55 set; 0 while SCTLR_EL1 switches it off. */
+  PAC_MASK = 104,
+  /** Of each key but GA: bit 55 where adding a code moves the choice of the half from bit 63 to there, otherwise 0. */
+  PAC_FIX = 112,
   /**
    * Vectors of scratch for lifted code that puts vector operands together from general values: temporaries are no place for
    * that, as passes and back ends look at each slot of a temporary alone.
@@ -88,13 +100,25 @@ export const enum Mode {
   ALIGN = 64,
   /** PSTATE.UAO: LDTR and STTR are privileged. */
   UAO = 128,
+  /** Pages guarded against branches have been seen at this exception level: BR and BLR set PSTATE.BTYPE. */
+  BTI = 256,
+  /** PSTATE.BTYPE is not 0, after BLR or BR by X16 or X17, or after another BR: a block only leads on to the one of the mode without these. */
+  LANDING_C = 512,
+  LANDING_J = 1024,
+  LANDING = LANDING_C | LANDING_J,
+  /** Codes for pointer authentication take part of the address's top byte in both halves: bit 63 of the address chooses the half. */
+  PAC_TOP = 2048,
 }
 
-/** MMU indexes. The ALIGN ones have no TLB entries, so that every access is checked. */
-export const enum Mmu { EL0 = 0, EL1 = 1, EL1_PAN = 2, EL0_ALIGN = 3, EL1_ALIGN = 4 }
+/** In slot BTYPE: 3 if the page of the branch is guarded, otherwise 1. */
+export const BTYPE_BY_PAGE = 7;
+
+/** MMU indexes. The ALIGN ones have no TLB entries, so that every access is checked; blocks of LANDING modes access nothing and have jump caches of their own. */
+export const enum Mmu { EL0 = 0, EL1 = 1, EL1_PAN = 2, EL0_ALIGN = 3, EL1_ALIGN = 4, LANDING_C = 5, LANDING_J = 6 }
 export const MMU_TABLES = 3;
 
 export function mmuIndexOf(mode: number): number {
+  if (mode & Mode.LANDING) return mode & Mode.LANDING_C ? Mmu.LANDING_C : Mmu.LANDING_J;
   if ((mode & Mode.EL1) === 0) return mode & Mode.ALIGN ? Mmu.EL0_ALIGN : Mmu.EL0;
   if (mode & Mode.ALIGN) return Mmu.EL1_ALIGN;
   return mode & Mode.PAN ? Mmu.EL1_PAN : Mmu.EL1;
@@ -105,6 +129,7 @@ export const enum Ec {
   UNKNOWN = 0x00,
   WFX = 0x01,
   FP_TRAP = 0x07,
+  BRANCH_TARGET = 0x0d,
   ILLEGAL_STATE = 0x0e,
   SVC64 = 0x15,
   SYSREG = 0x18,
@@ -131,6 +156,7 @@ export const enum Ps {
   PAN = 1 << 22,
   SS = 1 << 21,
   IL = 1 << 20,
+  BTYPE = 3 << 10,
   D = 1 << 9,
   A = 1 << 8,
   I = 1 << 7,

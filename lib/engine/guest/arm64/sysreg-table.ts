@@ -5,6 +5,7 @@
 import { NONE, Slot } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
 import { BREAKPOINTS, CONTEXT_AWARE, WATCHPOINTS } from './debug.js';
+import type { Arm64Model } from './model.js';
 import { A, Mode, flagsToNzcv } from './regs.js';
 import { defineDebugRegisters, definePmuRegisters } from './sysreg-debug.js';
 
@@ -32,6 +33,8 @@ export interface SysReg {
   readonly fp: boolean;
   /** EL0: control that must be set in `el0Control`, or ''. */
   readonly trap: Trap;
+  /** Not there unless the CPU model has this. */
+  readonly feature: keyof Arm64Model | null;
   /** Leaves the value in cpu.outLo, outHi. */
   readonly read: ((c: Arm64Cpu) => void) | null;
   readonly write: ((c: Arm64Cpu, lo: number, hi: number) => void) | null;
@@ -56,6 +59,7 @@ export interface Spec {
   constant?: readonly [number, number];
   fp?: boolean;
   trap?: Trap;
+  feature?: keyof Arm64Model;
   read?: (c: Arm64Cpu) => void;
   write?: (c: Arm64Cpu, lo: number, hi: number) => void;
 }
@@ -72,6 +76,7 @@ function def(name: string, at: readonly [number, number, number, number, number]
     constant: s.constant ?? null,
     fp: s.fp ?? false,
     trap: s.trap ?? Trap.NONE,
+    feature: s.feature ?? null,
     read: s.read ?? null,
     write: s.write ?? null,
   });
@@ -107,8 +112,9 @@ const MIDR = 0x000f_0510;
 const ID = {
   /** AES PMULL, SHA1, SHA256, CRC32, LSE, RDM; high word: DotProd. */
   ISAR0: [0x1021_1120, 0x0000_1000],
-  /** LRCPC. */
+  /** LRCPC. With FEAT_PAuth, GPI and API: an algorithm of this program's, FEAT_PAuth2. */
   ISAR1: [0x0010_0000, 0],
+  ISAR1_PAUTH: 0x1000_0300,
   /** PARange 40 bits, ASID 16 bits, TGran16, TGran64, TGran4. */
   MMFR0: [0x0010_0022, 0],
   /** HAFDBS 2, PAN. */
@@ -130,14 +136,15 @@ function defineAll(): void {
   const named = new Map<string, Spec>([
     // CSV3 and CSV2: nothing is speculated here, so kernels need no page tables of their own for user space, nor hardened branch predictors.
     ['4.0', { el1: RO, read: (c) => out(c, 0x0011_0011 | (c.gicSystemRegisters ? 0x0100_0000 : 0), 0x1100_0000) }],
+    ['4.1', { el1: RO, read: (c) => out(c, c.model.bti ? 1 : 0, 0) }],
     ['5.0', constant(ID.DFR0[0], ID.DFR0[1])],
     ['6.0', constant(ID.ISAR0[0], ID.ISAR0[1])],
-    ['6.1', constant(ID.ISAR1[0], ID.ISAR1[1])],
+    ['6.1', { el1: RO, read: (c) => out(c, ID.ISAR1[0] | (c.model.pauth ? ID.ISAR1_PAUTH : 0), ID.ISAR1[1]) }],
     ['7.0', constant(ID.MMFR0[0], ID.MMFR0[1])],
     ['7.1', constant(ID.MMFR1[0], ID.MMFR1[1])],
     ['7.2', constant(ID.MMFR2[0], ID.MMFR2[1])],
   ]);
-  const names: Record<string, string> = { '4.0': 'ID_AA64PFR0_EL1', '5.0': 'ID_AA64DFR0_EL1', '6.0': 'ID_AA64ISAR0_EL1', '6.1': 'ID_AA64ISAR1_EL1', '7.0': 'ID_AA64MMFR0_EL1', '7.1': 'ID_AA64MMFR1_EL1', '7.2': 'ID_AA64MMFR2_EL1' };
+  const names: Record<string, string> = { '4.0': 'ID_AA64PFR0_EL1', '4.1': 'ID_AA64PFR1_EL1', '5.0': 'ID_AA64DFR0_EL1', '6.0': 'ID_AA64ISAR0_EL1', '6.1': 'ID_AA64ISAR1_EL1', '7.0': 'ID_AA64MMFR0_EL1', '7.1': 'ID_AA64MMFR1_EL1', '7.2': 'ID_AA64MMFR2_EL1' };
   for (let crm = 1; crm < 8; crm++) {
     for (let op2 = 0; op2 < 8; op2++) {
       const at = `${crm}.${op2}`;
@@ -151,12 +158,15 @@ function defineAll(): void {
   def('CTR_EL0', [3, 3, 0, 0, 1], { el0: RO, el1: RO, trap: Trap.UCT, constant: [0xb444_c004 | 0, 0], read: (c) => out(c, 0xb444_c004 | 0, 0) });
   def('DCZID_EL0', [3, 3, 0, 0, 7], { el0: RO | SysAccess.FREE, el1: RO, read: (c) => out(c, DCZID | (c.zvaAllowed() ? 0 : 16), 0) });
 
-  def('SCTLR_EL1', [3, 0, 1, 0, 0], { read: (c) => out(c, c.sctlr, 0), write: (c, lo) => c.setSctlr(lo) });
+  def('SCTLR_EL1', [3, 0, 1, 0, 0], { read: (c) => out(c, c.sctlr, c.sctlrHi), write: (c, lo, hi) => c.setSctlr(lo, hi) });
   def('ACTLR_EL1', [3, 0, 1, 0, 1], ignored);
   def('CPACR_EL1', [3, 0, 1, 0, 2], { read: (c) => out(c, c.cpacr, 0), write: (c, lo) => c.setCpacr(lo) });
   def('TTBR0_EL1', [3, 0, 2, 0, 0], { read: (c) => out(c, c.ttbr0Lo, c.ttbr0Hi), write: (c, lo, hi) => c.setTtbr(0, lo, hi) });
   def('TTBR1_EL1', [3, 0, 2, 0, 1], { read: (c) => out(c, c.ttbr1Lo, c.ttbr1Hi), write: (c, lo, hi) => c.setTtbr(1, lo, hi) });
   def('TCR_EL1', [3, 0, 2, 0, 2], { read: (c) => out(c, c.tcrLo, c.tcrHi), write: (c, lo, hi) => c.setTcr(lo, hi) });
+  for (const [k, name] of ['APIA', 'APIB', 'APDA', 'APDB', 'APGA'].entries()) {
+    for (const [half, word] of ['Lo', 'Hi'].entries()) def(`${name}Key${word}_EL1`, [3, 0, 2, 1 + (k >> 1), (k & 1) * 2 + half], { slot: A.APIA + k * 2 + half, feature: 'pauth' });
+  }
   def('SPSR_EL1', [3, 0, 4, 0, 0], plain(A.SPSR_EL1));
   def('ELR_EL1', [3, 0, 4, 0, 1], plain(A.ELR_EL1));
   def('SP_EL0', [3, 0, 4, 1, 0], plain(A.SP_EL0));

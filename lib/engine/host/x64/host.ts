@@ -10,6 +10,7 @@ import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
 import { printIr } from '../../ir/print.js';
 import { createHash } from 'node:crypto';
+import { Grp } from '../../aot/page-group.js';
 import { Rec, type RecordWriter } from '../../aot/record.js';
 import { type BlockInfo, type CompiledBlock, X64Backend } from './backend.js';
 import { CodeImages } from './image.js';
@@ -178,6 +179,18 @@ export class X64Host implements HostCode {
     this.next = start + W[at + Rec.CODE]!;
     if (this.next + MARGIN > this.backed) this.backAhead();
     return start;
+  }
+
+  installGroup(W: Int32Array, g: number): number {
+    const start = (this.next + 15) & ~15;
+    this.images.placeGroup(W, g, start);
+    this.next = start + W[g + Grp.CODE]!;
+    if (this.next + MARGIN > this.backed) this.backAhead();
+    return start;
+  }
+
+  installSlots(W: Int32Array, at: number, start: number, slots: Int32Array): void {
+    this.images.placeSlots(W, at, start, slots);
   }
 
   stubs(): readonly { name: string; start: number; end: number }[] {

@@ -3,9 +3,10 @@
  * again. The same block captured twice gives the same words, wherever it lay and whichever slots its constants had.
  */
 import {
-  KIND_SHIFT, MAX_CODE, MAX_CONSTS, MAX_RECORD_WORDS, OPERAND_SHIFT, OPERAND_SYMBOL, POSITION_MASK, Rec, REC_HEAD, RecFlag, RecReloc, type RecordWriter, SITE_SHIFT,
-  codeAt, relocsAt, wordsOf,
+  KIND_SHIFT, MAX_CODE, MAX_CONSTS, MAX_RECORD_WORDS, OPERAND_SHIFT, OPERAND_SYMBOL, POSITION_MASK, Rec, REC_HEAD, RecFlag, RecReloc, type RecordWriter, SITE_LINKED, SITE_SHIFT,
+  codeAt, relocsAt, siteCount, sitesAt, wordsOf,
 } from '../../aot/record.js';
+import { GROUP_HEAD, Grp, unlinkedValue } from '../../aot/page-group.js';
 import type { IrBuilder } from '../../ir/builder.js';
 import type { GuestBytes } from '../../jit/host-code.js';
 import { Slot } from '../../state.js';
@@ -53,6 +54,8 @@ export class CodeImages {
     W[at + Rec.CODE] = code;
     W[at + Rec.ENTRY_B] = c.entryB - c.start;
     W[at + Rec.COUNTS] = this.nConsts | (nRelocs << 16);
+    W[at + Rec.CODE_AT] = length - wordsOf(code);
+    W[at + Rec.GROUP] = 0;
     let p = at + REC_HEAD;
     for (let k = 0; k < this.nConsts; k++) {
       const s = this.consts[k]! - Slot.CONST;
@@ -138,6 +141,11 @@ export class CodeImages {
     const n = wordsOf(W[at + Rec.CODE]!);
     for (let i = 0, to = start >> 2; i < n; i++) words[to + i] = W[code + i]!;
     const view = this.view;
+    if (W[at + Rec.GROUP] !== 0) {
+      for (let s = sitesAt(W, at), k = siteCount(W, at); k > 0; k--, s += 2) {
+        if ((W[s]! & SITE_LINKED) !== 0) view.setInt32(start + (W[s]! & POSITION_MASK), unlinkedValue(W, s), true);
+      }
+    }
     const first = relocsAt(W, at);
     const last = first + (W[at + Rec.COUNTS]! >>> 16);
     for (let k = first; k < last; k++) {
@@ -150,6 +158,42 @@ export class CodeImages {
         case RecReloc.SLOT_8: view.setInt32(pos, old + slots[r >>> OPERAND_SHIFT]! * 8, true); break;
         default: view.setInt32(pos, old + slots[r >>> OPERAND_SHIFT]!, true);
       }
+    }
+  }
+  /**
+   * Copies the code of the page group at word `g` to offset `start` (a multiple of 16) of the exec region, and tells it where it lies. What
+   * depends on pool slots is left to `placeSlots`.
+   */
+  placeGroup(W: Int32Array, g: number, start: number): void {
+    const { view } = this;
+    const code = g + W[g + Grp.CODE_AT]!;
+    this.words.set(W.subarray(code, g + W[g + Grp.LENGTH]!), start >> 2);
+    for (let k = W[g + Grp.BLOCKS]!, at = g + GROUP_HEAD; k > 0; k--, at += W[at + Rec.LENGTH]!) {
+      const own = start + ((at + W[at + Rec.CODE_AT]! - code) << 2);
+      const counts = W[at + Rec.COUNTS]!;
+      const place = W[at + Rec.PLACE]!;
+      let r = at + REC_HEAD + (counts & 0xffff) * 2 + ((place >>> 16) & 0xff) + (place >>> 24) * 2;
+      for (const last = r + (counts >>> 16); r < last; r++) {
+        const w = W[r]!;
+        const pos = own + (w & POSITION_MASK);
+        const kind = (w >> KIND_SHIFT) & 3;
+        if (kind === RecReloc.MINUS_PLACE) view.setInt32(pos, view.getInt32(pos, true) - own, true);
+        else if (kind === RecReloc.PLUS_PLACE) view.setInt32(pos, view.getInt32(pos, true) + own, true);
+      }
+    }
+  }
+
+  /** What `placeGroup` has left of the record at word `at`, whose code begins at `start`. */
+  placeSlots(W: Int32Array, at: number, start: number, slots: Int32Array): void {
+    const { view } = this;
+    const first = relocsAt(W, at);
+    for (let k = first + (W[at + Rec.COUNTS]! >>> 16) - 1; k >= first; k--) {
+      const r = W[k]!;
+      const kind = (r >> KIND_SHIFT) & 3;
+      if (kind < RecReloc.SLOT_8) continue;
+      const pos = start + (r & POSITION_MASK);
+      const slot = slots[r >>> OPERAND_SHIFT]!;
+      view.setInt32(pos, view.getInt32(pos, true) + (kind === RecReloc.SLOT_8 ? slot * 8 : slot), true);
     }
   }
 }
