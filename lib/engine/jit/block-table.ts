@@ -220,7 +220,6 @@ export class BlockTable {
         R[p + Bf.RANGE] = offset | (end << 16);
         R[p + Bf.HOST] = W[at + Rec.CODE]!;
         R[p + Bf.INCOMING] = 0;
-        R[p + Bf.JC] = -1;
         R[p + Bf.PAGE2] = -1;
         R[p + Bf.STATE] = state;
         R[p + Bf.NEXT] = next;

@@ -680,30 +680,15 @@ export class X86Mmu {
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
     const { writeTags } = this;
-    const first = writeTags.first(page);
-    if (first === 0) return;
-    const second = writeTags.second(page);
-    writeTags.forget(page);
+    if (!writeTags.any(page)) return;
     dropHints(this.V);
-    if (first > 0) {
-      if (writeTags.writes(first, page)) this.dropWriteTag(first);
-      if (second > 0 && writeTags.writes(second, page)) this.dropWriteTag(second);
-      return;
-    }
+    if (writeTags.drop(page)) return;
     for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) {
-        const e = table + this.lists[base + i]! * 8;
-        if (writeTags.writes(e, page)) this.dropWriteTag(e);
-      }
+      for (let i = 0; i < c; i++) writeTags.dropFrom(table + this.lists[base + i]! * 8, page);
     }
-  }
-
-  private dropWriteTag(e: number): void {
-    this.V[e + 2] = this.V[e + 3] = -1;
-    this.V[e + 6]! |= TLB_CODE;
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */

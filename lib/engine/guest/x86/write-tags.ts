@@ -1,3 +1,5 @@
+import { TLB_CODE } from '../../state.js';
+
 /**
  * Which TLB entries let writes to a page of RAM through: asked when the page gets its first translation. Two are known of each page, since Linux maps
  * its memory twice.
@@ -13,25 +15,35 @@ export class WriteTags {
     this.seconds = new Int32Array(pages);
   }
 
-  /** `page` is a byte offset in RAM, as a signed word. @returns an entry, 0: none, -1: any */
-  first(page: number): number {
-    return this.firsts[page >>> 12]!;
-  }
-  /** The other entry if the first one is known, or 0. */
-  second(page: number): number {
-    return this.seconds[page >>> 12]!;
+  /** True if there may be such entries. Here and below, `page` is a byte offset in RAM, as a signed word. */
+  any(page: number): boolean {
+    return this.firsts[page >>> 12] !== 0;
   }
 
-  forget(page: number): void {
+  /** Takes the tags away from the entries that are known, and forgets these. @returns false if there may be others */
+  drop(page: number): boolean {
+    const first = this.firsts[page >>> 12]!;
+    const second = this.seconds[page >>> 12]!;
     this.firsts[page >>> 12] = this.seconds[page >>> 12] = 0;
+    if (first < 0) return false;
+    this.dropFrom(first, page);
+    if (second > 0) this.dropFrom(second, page);
+    return true;
   }
 
-  /** True if TLB entry e has a write tag for the RAM page at byte offset `page`. */
-  writes(e: number, page: number): boolean {
+  /** Takes the tag away from entry e if it is for the page. */
+  dropFrom(e: number, page: number): void {
+    const { V } = this;
+    if (!this.writes(e, page)) return;
+    V[e + 2] = V[e + 3] = -1;
+    V[e + 6]! |= TLB_CODE;
+  }
+
+  private writes(e: number, page: number): boolean {
     return (this.V[e + 6]! & ~0xfff) === page && this.V[e + 2] !== -1;
   }
 
-  /** Entry e is about to have a write tag for a RAM page, given by its number. */
+  /** Entry e is about to have a write tag for a RAM page, given by its number here. */
   note(page: number, e: number): void {
     const before = this.firsts[page]!;
     if (before === e || before < 0) return;
