@@ -601,8 +601,6 @@ export class Engine {
 
   private findAndPut(cpu: GuestCpu): number {
     const V = cpu.V;
-    const lo = V[Slot.PC * 2]!;
-    const hi = V[Slot.PC * 2 + 1]!;
     const block = this.find(cpu, false);
     // The fetch may have changed the mode.
     this.jumps.use(cpu);
