@@ -37,7 +37,7 @@ for (let at = 0; at < 16; at++) {
       `lea ${N64[a]},[${N64[at]}+0x7]`,
       `rorx ${N32[a]},${N32[a]},0x7`,
       `lea ${N64[u]},[${N64[at]}-0x30]`,
-      `and ${N32[a]},0x3ffe0`,
+      `and ${N32[a]},0x${TLB_OFFSETS.toString(16)}`,
       `and ${N64[u]},0xfffffffffffff000`,
       `cmp ${N64[u]},QWORD PTR [rbp+${N64[a]}*1+0x${t.tlbTable(1).toString(16)}]`,
       `jne 0x${TARGET.toString(16)}`,
