@@ -205,8 +205,21 @@ export abstract class SoftMmu {
       if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
     }
     dropHints(this.V);
-    this.dropSmall();
+    this.dropSmallPage(pageLo, hi);
     this.owner.onFlush(FlushKind.PAGE, pageLo, hi);
+  }
+
+  /** One page in the instruction TLB and the cache of translations. */
+  private dropSmallPage(pageLo: number, hi: number): void {
+    if (this.itlbUsed) {
+      const first = ((pageLo >>> 12) & 127) << 2;
+      for (let i = first; i < first + 4; i++) if ((this.itagLo[i]! & ~0xfff) === pageLo && this.itagHi[i] === hi) this.itagLo[i] = -1;
+    }
+    if (!this.xcUsed) return;
+    for (let idx = 0; idx < MMU_INDEXES; idx++) {
+      const x = ((pageLo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      if (this.xtagLo[x] === (pageLo | idx) && this.xtagHi[x] === hi) this.xtagLo[x] = -1;
+    }
   }
 
   private dropXc(): void {
