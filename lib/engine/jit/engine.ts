@@ -10,12 +10,12 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
-import { type CacheStore, CodeCache, Fits } from '../aot/code-cache.js';
-import { GROUP_HEAD, Grp } from '../aot/page-group.js';
+import { type CacheStore, CodeCache } from '../aot/code-cache.js';
 import { regionExtent } from '../aot/region-record.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
+import { addPageGroup } from './add-group.js';
 import { ChainSites } from './chain-sites.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
@@ -854,32 +854,23 @@ export class Engine {
     return this.blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
   }
 
-  /**
-   * Makes blocks of the page group at word g of the cache's payload, which the record just found is in: of those of its records that are of
-   * the code in the page.
-   * @returns false, with nothing done, if it has been done in this page before, or the page has other code in large part
-   */
+  /** Brings in the page group at word g, which the record just found is in. @returns false, with nothing done, if that is not to be (`addPageGroup`) */
   private bringInGroup(cpu: GuestCpu, aot: CodeCache, host: HostCode, info: CodePage, pageOff: number, g: number): boolean {
-    const id = aot.groupId(g);
-    // Hooks want every block to come back.
-    if ((info.groups !== null && info.groups.includes(id)) || this.onBlock !== null) return false;
-    const { W, at: found, fits } = aot;
     const { blocks } = this;
+    // Hooks want every block to come back.
+    const first = this.onBlock !== null ? 0 : addPageGroup(aot, host, blocks, info, pageOff, g, cpu.mmuIdx);
+    if (first === 0) return false;
+    const { W, at } = aot;
     const page = pageOff / PAGE;
-    let n = aot.groupFits(pageOff, g);
-    const others = info.n > 0;
-    if (others) n -= blocks.known(page, W, g, fits);
-    if (n * 2 < W[g + Grp.BLOCKS]!) return false;
-    (info.groups ??= []).push(id);
-    const start = host.installGroup(W, g);
-    const first = blocks.addGroup(page, info, W, g, start, fits, cpu.mmuIdx);
-    this.stats.chained += this.sites.addGroup(W, g, start, fits, first, blocks.groupRows, others ? (offset) => this.chainable(page, offset, W[found + Rec.MODE]!) : null);
+    const n = blocks.end - first;
+    const others = info.n > n ? (offset: number): number => this.chainable(page, offset, W[at + Rec.MODE]!) : null;
+    this.stats.chained += this.sites.addGroup(W, g, blocks.groupStart, aot.fits, first, blocks.groupRows, others);
     this.stats.blocks += n;
     this.stats.installed += n;
+    for (const k of aot.hotInGroup(g)) this.hotHeads.push(blocks.groupRow(W, g, k));
+    aot.usedGroup(g);
     const map = this.map.codeMap;
     if (map !== undefined) for (let i = 0; i < MAP_WORDS; i++) map.words[page * MAP_WORDS + i]! |= blocks.groupMap[i]!;
-    this.finishGroup(aot, host, pageOff, g, first);
-    aot.usedGroup(g);
     return true;
   }
 
@@ -887,22 +878,6 @@ export class Engine {
   private chainable(page: number, offset: number, mode: number): number {
     const row = this.blocks.find(page, blockKey(offset, mode));
     return row !== 0 && this.blocks.R[row * ROW + Bf.PAGE2]! < 0 ? row : 0;
-  }
-
-  /** Gives code of the group just brought in its pool slots, and notes where hot loops begin. `first`: row of its first block. */
-  private finishGroup(aot: CodeCache, host: HostCode, pageOff: number, g: number, first: number): void {
-    const { W, at: found, fits } = aot;
-    const hot = aot.hotInGroup(g);
-    if (hot.length === 0 && !aot.groupSlots) return;
-    const { R } = this.blocks;
-    let row = first;
-    for (let k = 0, at = g + GROUP_HEAD, n = W[g + Grp.BLOCKS]!; k < n; k++, at += W[at + Rec.LENGTH]!) {
-      if (fits[k] === Fits.NO) continue;
-      if (fits[k] === Fits.WITH_SLOTS) host.installSlots(W, at, R[row * ROW + Bf.ENTRY_A]!, aot.slotsOf(pageOff, at));
-      if (hot.length > 0 && hot.includes(k)) this.hotHeads.push(row);
-      row++;
-    }
-    aot.at = found;
   }
 
   /** Makes a block of the record that the cache has found; adds to `openSites`. */
