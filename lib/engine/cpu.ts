@@ -139,6 +139,11 @@ export interface GuestCpu {
   tryStore?(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined;
   /** The same of `fetchAddress`: the fault that it is going to raise, or null. Of a fault, X_INSN and PCBASE are set to PC. */
   tryFetch?(): GuestFault | null;
+  /**
+   * Executes code that has not been met before, from PC on as far as that is simple and within the RAM page at `pageOff`, and sets PC. Changes nothing that is seen elsewhere, and
+   * raises no exception. @param fresh asked where a block begins, by page offset: true if it has not been met before either @returns instructions executed
+   */
+  runFirst?(pageOff: number, fresh: (offset: number) => boolean): number;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

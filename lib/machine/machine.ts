@@ -184,6 +184,7 @@ export class Machine {
       stepBit: arch.stepBit,
       fpHelperBit: arch.fpHelperBit,
       mask32: (mode) => arch.mask32(mode),
+      firstRun: this.virtual === null && passOptions(config.debug.disablePasses ?? []).firstRun !== false,
     });
     this.tools = attachTools({ options: config.debug, engine: this.engine, host: host64, arch, cpus: this.cpus, ram: this.memory.ram8, clock: this.virtual, log: (m) => this.host.log(m) });
     // With several CPUs their counters would have to agree to the tick.

@@ -53,6 +53,8 @@ export interface Options {
   cases: number;
   families?: readonly Family[];
   jit: boolean;
+  /** Generated code, but for what is executed where it is met for the first time. */
+  first?: boolean;
   limit?: number;
   /** Vector instructions, with registers of so many bits. */
   vlen?: number;
@@ -62,7 +64,7 @@ export async function runDifferential(runner: Runner, o: Options): Promise<Diffe
   const generator = o.vlen === undefined ? new Generator(o.seed, o.families) : new VectorGenerator(o.seed, o.vlen);
   const record = o.vlen === undefined ? RECORD : VECTOR_RECORD;
   const fields = o.vlen === undefined ? FIELDS : VECTOR_FIELDS;
-  const emulator = new Emulator(o.jit, o.vlen);
+  const emulator = new Emulator(o.jit, o.vlen, o.first);
   const found: Difference[] = [];
   const batch = 2000;
   for (let done = 0; done < o.cases && found.length < (o.limit ?? 20); done += batch) {
@@ -93,5 +95,6 @@ export async function runDifferential(runner: Runner, o: Options): Promise<Diffe
       found.push({ name: names[i]!, word, text: `${d}${vector}; fcsr ${view.getUint32(at + At.FCSR, true).toString(16)} ${inputs.join(' ')}`, case: done + i });
     }
   }
+  if (o.first === true && emulator.firstRuns === 0) throw new Error('no instruction has been executed without being translated');
   return found;
 }

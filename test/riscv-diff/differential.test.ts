@@ -17,6 +17,11 @@ describe.skipIf(skipFor('missing' in runner ? runner.missing : null))('RV64GC in
       expect(await runDifferential(runner, { seed: jit ? 2 : 1, cases: 6000, jit })).toEqual([]);
     }, 300_000);
   }
+
+  it('generated code, but for what is executed where it is met for the first time', async () => {
+    if ('missing' in runner) return;
+    expect(await runDifferential(runner, { seed: 5, cases: 6000, families: ['int', 'mem', 'flow', 'rvc'], jit: true, first: true })).toEqual([]);
+  }, 300_000);
 });
 
 const vlen = 128;

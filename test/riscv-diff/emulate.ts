@@ -28,8 +28,11 @@ export class Emulator {
   private readonly memory: PhysicalMemory;
   private readonly data: BigUint64Array;
 
-  /** @param vlen with vectors of so many bits */
-  constructor(jit: boolean, private readonly vlen?: number) {
+  /**
+   * @param vlen with vectors of so many bits
+   * @param first what is simple is executed where it is met for the first time, as in machines (docs/adr/0065)
+   */
+  constructor(jit: boolean, private readonly vlen?: number, private readonly first = false) {
     const native = loadNative();
     const ram = native.allocRam(RAM);
     const state = native.allocState(STATE_BYTES);
@@ -43,9 +46,21 @@ export class Emulator {
     const exec = jit ? native.allocExec(64 * 1024 * 1024, false) : null;
     const context = exec === null ? null : native.createContext(state, exec);
     const host = exec === null ? null : new X64Host(exec, [context!], native.cpuFeatures(), riscv.pinned);
-    this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false });
+    this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false, firstRun: first });
     this.memory.write32(VECTOR, WFI);
     this.data = new BigUint64Array(ram.buffer, DATA - BASE, DATA_BYTES / 8);
+  }
+
+  /** Instructions executed where they were met for the first time. */
+  get firstRuns(): number {
+    return this.engine.stats.firstRuns;
+  }
+
+  /** No code has been met, and the TLB knows the data: what it does not know is not executed without being translated. */
+  private meetAgain(): void {
+    const { mmu, mmuIdx } = this.cpu;
+    this.engine.flushTranslations();
+    for (let at = DATA; at < DATA + DATA_BYTES; at += 4096) mmu.write(at, 0, 4, mmuIdx, mmu.read(at, 0, 4, mmuIdx));
   }
 
   /** Runs the case at byte `at` of input and writes the result to the same place of output. */
@@ -70,6 +85,7 @@ export class Emulator {
     csr.write(Csr.FCSR, input.getInt32(at + At.FCSR, true), 0);
     csr.setPlain(Csr.MEPC, code, 0);
     cpu.trapReturn(true);
+    if (this.first) this.meetAgain();
     const end = this.engine.runSlice(cpu);
     if (end !== SliceEnd.HALTED) throw new Error(`slice ended with ${end}`);
     const signal = SIGNALS[csr.plain(Csr.MCAUSE)] ?? -1;

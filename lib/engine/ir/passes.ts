@@ -25,6 +25,10 @@ export interface PassOptions {
   regions?: boolean;
   /** In regions: an access remembers the page it went to last (docs/adr/0033). Default true. */
   pageHints?: boolean;
+  /** In blocks: accesses at constant distances from one register share a look-up in the TLB (docs/adr/0064). Default true. */
+  sharedChecks?: boolean;
+  /** No pass, but switched with them, in machines: code that is met for the first time is executed without being translated (docs/adr/0065). Default true. */
+  firstRun?: boolean;
 }
 const ALL: PassOptions = {};
 

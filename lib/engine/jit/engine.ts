@@ -18,6 +18,7 @@ import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
 import { ChainSites } from './chain-sites.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
+import { MetCode } from './met-code.js';
 import { findLoop, Heat } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
@@ -45,6 +46,8 @@ export interface EngineOptions {
   fpHelperBit: number;
   /** True if linear addresses wrap at 32 bits in this mode. */
   mask32: (mode: number) => boolean;
+  /** Code that is met for the first time is executed by the CPU's `runFirst` (docs/adr/0065). Default false. */
+  firstRun?: boolean;
 }
 
 export interface EngineStats {
@@ -66,6 +69,8 @@ export interface EngineStats {
   chained: number;
   codeWrites: number;
   restarts: number;
+  /** Instructions executed where they were met for the first time, without being translated. */
+  firstRuns: number;
   /** Loops compiled as one piece, and the time that took, which is part of `translateNs`. */
   regions: number;
   regionNs: number;
@@ -124,7 +129,7 @@ export class Engine {
   readonly consts = new ConstPool();
   readonly stats: EngineStats = {
     blocks: 0, installed: 0, insns: 0, irOps: 0, hostBytes: 0, translateNs: NO_TIME, flushes: 0, invalidated: 0, entries: 0, exits: 0,
-    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, regions: 0, regionNs: NO_TIME,
+    loads: 0, stores: 0, calls: 0, faults: 0, chained: 0, codeWrites: 0, restarts: 0, firstRuns: 0, regions: 0, regionNs: NO_TIME,
   };
   /** Counts helper calls by id when set (costs a little). */
   helperCounts: Float64Array | null = null;
@@ -172,6 +177,11 @@ export class Engine {
   private readonly openSites: number[] = [];
   private readonly jumps: JumpCache;
   private stops: Stops | null = null;
+  private readonly met: MetCode | null;
+  /** RAM page and mode of the code that `runFirst` executes. */
+  private firstPage = 0;
+  private firstMode = 0;
+  private readonly fresh = (offset: number): boolean => this.blocks.find(this.firstPage, blockKey(offset, this.firstMode)) === 0 && this.met!.fresh(this.firstPage, offset);
 
   constructor(
     private readonly map: PhysicalMap,
@@ -181,6 +191,7 @@ export class Engine {
     this.ir = new IrBuilder(this.consts);
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
+    this.met = o.firstRun === true && o.host !== null ? new MetCode() : null;
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
     this.jumps = new JumpCache(cpus, () => o.host, this.blocks, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
     for (const cpu of cpus) {
@@ -406,9 +417,11 @@ export class Engine {
             const { flushes } = s;
             // It is reached by the jump from now on: the jump cache need not know it.
             this.jumps.use(cpu);
+            const lo = V[Slot.PC * 2]!;
+            const hi = V[Slot.PC * 2 + 1]!;
             const target = this.find(cpu, false);
-            // Looking up may have dropped all code: then another site may have this number.
-            if (s.flushes === flushes && this.sites.chain(id, target)) s.chained++;
+            // Looking up may have dropped all code, and then another site may have this number; or executed what the jump leads to.
+            if (s.flushes === flushes && V[Slot.PC * 2] === lo && V[Slot.PC * 2 + 1] === hi && this.sites.chain(id, target)) s.chained++;
             const to = this.entry(target);
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || to < 0) return ExitCode.NEXT;
             y = host.enter(cpu, to);
@@ -582,12 +595,23 @@ export class Engine {
     // The fetch may have changed the mode.
     this.jumps.use(cpu);
     // Translating may have flushed everything: only now is the entry ours to fill.
-    this.jumps.put(cpu, lo, hi, block);
+    this.jumps.put(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!, block);
     return block;
   }
 
-  /** Row of the block at PC by physical address and mode; translates if there is none. `single`: one instruction, interpreter only. */
+  /**
+   * Row of the block at PC by physical address and mode; translates if there is none, unless the code there is met for the first time: that is executed, and what PC is then counts.
+   * `single`: one instruction, interpreter only.
+   */
   private find(cpu: GuestCpu, single: boolean): number {
+    for (;;) {
+      const row = this.findOrRun(cpu, single);
+      if (row !== 0) return row;
+    }
+  }
+
+  /** @returns 0 if code has been executed, and PC is somewhere else */
+  private findOrRun(cpu: GuestCpu, single: boolean): number {
     const V = cpu.V;
     const pcOff = V[Slot.PC * 2]! & 0xfff;
     const pa = cpu.fetchAddress(single);
@@ -601,7 +625,27 @@ export class Engine {
       if (this.secondPage(cpu) === page2 * PAGE) return row;
       this.invalidate(row);
     }
-    return this.translate(cpu, pageOff, pcOff, mode, single);
+    if (this.consts.nearlyFull || (this.o.host !== null && this.o.host.nearlyFull)) this.flushTranslations();
+    // A tool wants to see every block translated.
+    const aot = single || this.tool !== null || this.stops !== null ? null : this.aot;
+    const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
+    if (cached && !aot.verify) return this.bringIn(cpu, aot, pageOff, pcOff, mode);
+    if (!single && !cached && this.runFirst(cpu, pageOff, pcOff, mode)) return 0;
+    if (aot !== null && !cached) aot.stats.misses++;
+    return this.translate(cpu, pageOff, pcOff, mode, single, aot, cached);
+  }
+
+  /** Executes code at PC that is met for the first time. @returns false if it is not, or no such code */
+  private runFirst(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number): boolean {
+    const { V } = cpu;
+    const { met } = this;
+    if (met === null || cpu.runFirst === undefined || this.tool !== null || this.stops !== null || this.onBlock !== null) return false;
+    if (V[Slot.PENDING * 2] !== 0 || V[Slot.PENDING * 2 + 1] !== 0 || !met.fresh(pageOff / PAGE, pcOff)) return false;
+    this.firstPage = pageOff / PAGE;
+    this.firstMode = mode;
+    const n = cpu.runFirst(pageOff, this.fresh);
+    this.stats.firstRuns += n;
+    return n !== 0;
   }
 
   /** Ram offset of the page after the one PC is in, checked for execution. */
@@ -612,14 +656,9 @@ export class Engine {
     return off;
   }
 
-  private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean): number {
-    if (this.consts.nearlyFull || (this.o.host !== null && this.o.host.nearlyFull)) this.flushTranslations();
-    // A tool wants to see every block translated.
+  /** @param cached what the cache has found is to be compared */
+  private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean, aot: CodeCache | null, cached: boolean): number {
     const stops = single ? null : this.stops;
-    const aot = single || this.tool !== null || stops !== null ? null : this.aot;
-    const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
-    if (aot !== null && !cached) aot.stats.misses++;
-    if (cached && !aot.verify) return this.bringIn(cpu, aot, pageOff, pcOff, mode);
     const t0 = performance.now();
     const w = this.win;
     w.buf = this.map.ram8;
@@ -1015,6 +1054,7 @@ export class Engine {
       this.map.codePages[page] = 0;
     }
     this.blocks.clear();
+    this.met?.clear();
     this.emptied.clear();
     this.replaced.clear();
     this.spoiled.clear();

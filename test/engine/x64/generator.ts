@@ -53,9 +53,9 @@ export class Generator {
 
   op(): void {
     const { b, rnd } = this;
-    b.insn(0x10 + rnd.below(16), 0x30);
+    this.insn();
     const w = rnd.below(4);
-    const k = rnd.below(30);
+    const k = rnd.below(32);
     if (k < 13) this.alu();
     else if (k === 13) this.to(w, (d) => b.mov(w, d, this.src()));
     else if (k === 14) this.to(w, (d) => b.zx(w, d, this.src()));
@@ -74,9 +74,36 @@ export class Generator {
     } else if (k === 28) {
       // Remainder and quotient must differ.
       b.emit(rnd.pick([Op.DIV, Op.IDIV]), w, 0, 0, 8 + rnd.below(8), this.src(), this.src(), this.src(), 16 + rnd.below(8), 0);
+    } else if (k > 29) {
+      this.group();
     } else {
       const shift = rnd.pick([Op.SHL, Op.SHR, Op.ROL, Op.SAR, Op.RCR]);
       this.to(w, (d) => b.alu(shift, w, d, this.src(), b.k(1), this.fw(FLAGS_WRITTEN[shift]! & ~Fl.AF)));
+    }
+  }
+
+  /** Instructions of any length, now and then a longer one than any guest has. */
+  private insn(): void {
+    const at = 0x10 + this.rnd.below(16);
+    this.b.insn(at, this.rnd.below(8) ? at + 1 + this.rnd.below(15) : 0x30);
+  }
+
+  /** Accesses next to each other, as pushes, pops and members of a structure are, with other ops between them. */
+  private group(): void {
+    const { b, rnd } = this;
+    let at = b.temp();
+    b.mov(3, at, b.k(Number(rnd.pick(ADDRESSES)) + rnd.below(0x80)));
+    for (let n = 2 + rnd.below(4); n > 0; n--) {
+      const next = b.temp();
+      if (rnd.below(3)) b.lea(3, next, at, NONE, 0, 8 * (rnd.below(9) - 4));
+      else b.alu(rnd.pick([Op.ADD, Op.SUB]), 3, next, at, b.k(rnd.below(32)), 0);
+      if (rnd.below(4)) at = next;
+      if (rnd.below(4) === 0) this.op();
+      this.insn();
+      const w = rnd.below(4);
+      const rmw = rnd.below(4) === 0;
+      if (rnd.below(2) || rmw) this.to(w, (d) => b.ld(w, d, next, rmw ? 1 : 0));
+      if (rmw || rnd.below(2)) b.st(w, next, this.src(), 0);
     }
   }
 

@@ -22,7 +22,7 @@ for (let at = 0; at < 16; at++) {
     for (const bytes of [1, 2, 8, 32]) {
       const tag = bytes === 2 ? TlbField.TAG_WRITE : TlbField.TAG_READ;
       add(
-        (asm) => t.tlbLookUp(asm, at, a, u, bytes, t.tlbTable(1), tag),
+        (asm) => t.tlbLookUp(asm, at, a, u, 0, bytes - 1, t.tlbTable(1), tag),
         `rorx ${N32[a]},${N32[at]},0x7`,
         bytes > 1 ? `lea ${N64[u]},[${N64[at]}+0x${(bytes - 1).toString(16)}]` : `mov ${N64[u]},${N64[at]}`,
         `and ${N32[a]},0x3ffe0`,
@@ -32,6 +32,17 @@ for (let at = 0; at < 16; at++) {
         `mov ${N64[a]},QWORD PTR [rbp+${N64[a]}*1+0x${(t.tlbTable(1) + TlbField.ADDEND).toString(16)}]`,
       );
     }
+    add(
+      (asm) => t.tlbLookUp(asm, at, a, u, -0x30, 7, t.tlbTable(1), TlbField.TAG_READ),
+      `lea ${N64[a]},[${N64[at]}+0x7]`,
+      `rorx ${N32[a]},${N32[a]},0x7`,
+      `lea ${N64[u]},[${N64[at]}-0x30]`,
+      `and ${N32[a]},0x3ffe0`,
+      `and ${N64[u]},0xfffffffffffff000`,
+      `cmp ${N64[u]},QWORD PTR [rbp+${N64[a]}*1+0x${t.tlbTable(1).toString(16)}]`,
+      `jne 0x${TARGET.toString(16)}`,
+      `mov ${N64[a]},QWORD PTR [rbp+${N64[a]}*1+0x${(t.tlbTable(1) + TlbField.ADDEND).toString(16)}]`,
+    );
   }
   add((asm) => t.accessRecord(asm, at, 0x102, 0x123_0456), `mov QWORD PTR [rbp-0x58],${N64[at]}`, 'mov DWORD PTR [rbp-0x48],0x102', 'mov DWORD PTR [rbp-0x60],0x1230456');
 }

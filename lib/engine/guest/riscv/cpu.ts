@@ -6,6 +6,7 @@ import { Aia, firstByDefault, type HartImsic } from './aia.js';
 import { Csrs, INHIBIT_IR, slowFrm } from './csr.js';
 import { Cause, Csr, Env, Mmu, Mode, Ms, Priv, S_IRQS, X } from './defs.js';
 import { divide } from './divide.js';
+import { runFirst } from './first-run.js';
 import { Float } from './float.js';
 import { RiscvMmu } from './mmu.js';
 import { Triggers } from './triggers.js';
@@ -498,6 +499,10 @@ export class RiscvCpu implements GuestCpu {
   }
   set fetchGlobal(on: boolean) {
     this.mmu.fetchGlobal = on;
+  }
+
+  runFirst(pageOff: number, fresh: (offset: number) => boolean): number {
+    return runFirst(this, pageOff, fresh);
   }
 
   tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {

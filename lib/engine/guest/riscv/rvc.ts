@@ -100,6 +100,18 @@ export const COMPRESSED: readonly CompressedRow[] = [
   { name: 'c.sdsp', mask: 0xe003, match: 0xe002, expand: (c) => S(OP_STORE, 3, 2, r2(c), sdsp(c)) },
 ];
 
+/** Rows by quadrant and funct3, in their order. */
+const ROWS: readonly (readonly CompressedRow[])[] = Array.from({ length: 32 }, (_, k) => COMPRESSED.filter((r) => ((r.match ^ ((k & 3) | ((k >> 2) << 13))) & r.mask & 0xe003) === 0));
+
+function expandNew(c: number): number {
+  const rows = ROWS[(c & 3) | ((c >>> 13) << 2)]!;
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i]!;
+    if ((c & row.mask) === row.match) return row.expand(c);
+  }
+  return 0;
+}
+
 /** What `expand` has found, by pattern; -1, which is no instruction, where it has not been asked. */
 let found: Int32Array | null = null;
 
@@ -112,8 +124,7 @@ export function expand(c: number): number {
   if (found === null) found = new Int32Array(0x1_0000).fill(-1);
   let insn = found[c]!;
   if (insn === -1) {
-    const row = COMPRESSED.find((r) => (c & r.mask) === r.match);
-    found[c] = insn = row === undefined ? 0 : row.expand(c);
+    found[c] = insn = expandNew(c);
   }
   return insn;
 }

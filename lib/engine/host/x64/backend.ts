@@ -33,6 +33,7 @@ import { emitColdAddend, emitColdHint, HintPlan } from './emit-hint.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
 import * as move from './emit-move.js';
+import { SharePlan } from './emit-share.js';
 import { choosePins, emitColdRegion, emitRegionEntry, endNode, RegionPlan, startNode } from './emit-region.js';
 import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
@@ -113,6 +114,7 @@ export class X64Backend {
   private readonly returns: boolean;
   private readonly x: flow.FlowContext;
   private readonly pageHints: boolean;
+  private readonly share: SharePlan | null;
   /** Number of hints given to regions so far: each gets the next ones. */
   private nextHint = 0;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
@@ -128,6 +130,7 @@ export class X64Backend {
     this.avx = this.features.has('avx');
     this.returns = options.passes?.returns !== false;
     this.pageHints = options.passes?.pageHints !== false;
+    this.share = options.passes?.sharedChecks !== false ? new SharePlan() : null;
     this.pinned = options.pinned ?? DEFAULT_PINNED;
     if (this.pinned.length > PINNED_REGS.length) throw new Error('too many pinned registers');
     const regs = PINNED_REGS.slice(0, this.pinned.length);
@@ -184,6 +187,8 @@ export class X64Backend {
     const e = this.e;
     const asm = e.asm;
     e.begin(ir, this.how);
+    e.share = this.share;
+    this.share?.plan(e);
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;
@@ -231,6 +236,7 @@ export class X64Backend {
     const e = this.e;
     const asm = e.asm;
     e.begin(r.ir, this.how, r.nodes);
+    e.share = null;
     asm.p = (at + 15) & ~15;
     asm.relocs.n = 0;
     const start = asm.p;

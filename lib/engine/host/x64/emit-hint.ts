@@ -101,7 +101,7 @@ export function emitGuessed(e: Emitter, mmuIdx: number, id: number, bytes: numbe
   const { addr, addend, free } = probe;
   const disp = HINT_ADDENDS + id * 8 - STATE_BIAS;
   const entry = tlbTable(mmuIdx) + TlbField.ADDEND;
-  probe.jump = tlbTest(asm, addr, free, addend, bytes, tlbTable(mmuIdx), TlbField.TAG_READ);
+  probe.jump = tlbTest(asm, addr, free, addend, 0, bytes - 1, tlbTable(mmuIdx), TlbField.TAG_READ);
   asm.opm(3, 0x8b, addend, R.RBP, NO_INDEX, 0, disp);
   asm.opm(3, 0x3b, addend, R.RBP, free, 0, entry);
   const q = addCold(e, Cold.ADDEND, asm.jccLater(Cc.NE), 0, addend, free, entry, id);
@@ -152,7 +152,7 @@ export function emitColdHint(e: Emitter, q: number, mmuIdx: number): void {
     asm.patch32(otherPage, asm.p);
     asm.patch32(crosses, asm.p);
   }
-  C[q + COLD_REC + CF.JUMP] = tlbLookUp(asm, addr, t, u, bytes, tlbTable(mmuIdx), tag);
+  C[q + COLD_REC + CF.JUMP] = tlbLookUp(asm, addr, t, u, 0, bytes - 1, tlbTable(mmuIdx), tag);
   asm.opm(3, 0x89, u, R.RBP, NO_INDEX, 0, disp);
   asm.opm(3, 0x89, t, R.RBP, NO_INDEX, 0, disp + 8);
   asm.movi(2, u, 1);

@@ -5,17 +5,18 @@
 import { F } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE, Slot, TlbField, Yield, SPARE_MMU_INDEX } from '../../state.js';
 import { Alu, type Asm, MEM, NO_INDEX, R, mem } from './asm.js';
-import { ADDEND, COLD_REC, type Emitter, Fpu } from './emitter.js';
+import { ADDEND, ADDEND_HOME, COLD_REC, type Emitter, Fpu } from './emitter.js';
 import { coldFlags } from './emit-flags.js';
 import { emitGuessed, emitHinted, Hint } from './emit-hint.js';
+import { Role } from './emit-share.js';
 import { coldFip, flushFip } from './emit-x87.js';
-import { callSlow, tellable } from './slow-access.js';
+import { callSlow, NO_ADDEND, tellable } from './slow-access.js';
 import type { Stubs } from './stubs.js';
 import { accessRecord, tlbLookUp, tlbTable } from './templates.js';
 
 /** Kinds of cold path. */
 export const enum Cold {
-  /** A: address register, B: register for the value or -1, C: operand code the value is loaded to, JUMP4: 1 + register of the addend for a store, which has to be 0. */
+  /** A: address register, B: register for the value or -1, C: operand code the value is loaded to. */
   LOAD,
   /** A: address register, B: register with the value, or -1: C is the low word of an immediate, or MEM.. in D. */
   STORE,
@@ -57,9 +58,9 @@ export const enum Cold {
 
 /**
  * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
- * RECIPE, RECIPE_A, RECIPE_B: the emitter's; XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
+ * RECIPE, RECIPE_A, RECIPE_B: the emitter's; ZERO: of LOAD and STORE, what becomes of an addend that later accesses ask for (Emitter.addendPlace); XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
  */
-export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13, RECIPE = 14, RECIPE_A = 15, RECIPE_B = 16 }
+export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13, RECIPE = 14, RECIPE_A = 15, RECIPE_B = 16, ZERO = 17 }
 
 /** Appends a cold record; @returns its index in `e.cold`. */
 export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: number, b: number, c: number, d: number): number {
@@ -82,6 +83,7 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   C[q + CF.RECIPE] = e.recipe;
   C[q + CF.RECIPE_A] = e.recipeA;
   C[q + CF.RECIPE_B] = e.recipeB;
+  C[q + CF.ZERO] = 0;
   return q;
 }
 
@@ -131,7 +133,7 @@ export function emitProbe(e: Emitter, mmuIdx: number, a: number, bytes: number, 
       return;
     }
   }
-  probe.jump = tlbLookUp(asm, addr, t, u, bytes, tlbTable(mmuIdx), write ? TlbField.TAG_WRITE : TlbField.TAG_READ);
+  probe.jump = tlbLookUp(asm, addr, t, u, 0, bytes - 1, tlbTable(mmuIdx), write ? TlbField.TAG_WRITE : TlbField.TAG_READ);
 }
 
 const SLOW = Access.SYSTEM | Access.USER;
@@ -148,20 +150,25 @@ export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void
   const acc = ir[p + F.C]!;
   const slow = untabled(acc);
   const table0 = (acc & Access.TABLE0) !== 0;
-  emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, (acc & Access.RMW) !== 0, slow, !table0);
+  const { share } = e;
+  const role = share === null ? Role.ALONE : (share.role[e.i] as Role);
+  const write = (acc & Access.RMW) !== 0;
+  if (role === Role.FOLLOWER) emitFollower(e, ir[p + F.A]!);
+  else if (role === Role.LEADER) emitLeader(e, mmuIdx, ir[p + F.A]!, write);
+  else emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, write, slow, !table0);
   const pd = dst >= 0 && dst < Slot.TEMP ? e.regOf(dst) : -1;
-  // The store of a read-modify-write goes where its load went.
-  const store = acc === (Access.RMW as number) ? e.storeAfter(p, w) : -1;
-  const r = pd >= 0 ? pd : store >= 0 ? probe.free : probe.addend;
+  // The last access that uses this one's addend. Without a plan: the store of a read-modify-write goes where its load went.
+  const last = role === Role.LEADER ? share!.last[e.i]! : share === null && acc === (Access.RMW as number) ? e.storeAfter(p, w) : -1;
+  const r = pd >= 0 ? pd : last >= 0 || role === Role.FOLLOWER ? probe.free : probe.addend;
   const narrow = pd >= 0 && w < 2;
   const q = addCold(e, Cold.LOAD, probe.jump, ir[p + F.INSN]!, probe.addr, r, narrow ? 1 : 0, w | (acc << 8));
-  if (store >= 0) e.cold[q + CF.JUMP4] = 1 + probe.addend;
+  e.cold[q + CF.ZERO] = last >= 0 ? 1 + probe.addend : e.addendPlace();
   if (!slow) {
     if (narrow) asm.opm(w, 0x8b, r, probe.addend, probe.addr, 0, 0);
     else asm.movzxMem(w, r, probe.addend, probe.addr);
   }
   e.cold[q + CF.BACK] = asm.p;
-  if (store >= 0) e.keepAddend(probe.addend, store);
+  if (last >= 0) e.keepAddend(probe.addend, last);
   if (dst >= Slot.TEMP) e.assign(dst, r);
   else if (pd < 0 && dst >= 0) asm.store(w < 2 ? w : 3, mem(dst), r);
 }
@@ -176,33 +183,52 @@ export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): voi
   e.save(Fl.ALL);
   // The value's register must not be chosen for the probe.
   if (e.regOf(val) >= 0) e.operand(val);
-  if (e.lastUse[ADDEND] === e.i) emitSecond(e, ir[p + F.A]!);
+  const { share } = e;
+  const role = share !== null ? (share.role[e.i] as Role) : e.lastUse[ADDEND] === e.i ? Role.FOLLOWER : Role.ALONE;
+  if (role === Role.FOLLOWER) emitFollower(e, ir[p + F.A]!);
+  else if (role === Role.LEADER) emitLeader(e, mmuIdx, ir[p + F.A]!, true);
   else emitProbe(e, tableOf(table0, mmuIdx), ir[p + F.A]!, 1 << w, true, slow, !table0);
   if (e.isImm(val, w)) {
     const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, -1, e.klo(val), w | (acc << 8));
+    e.cold[q + CF.ZERO] = role === Role.LEADER ? 1 + probe.addend : e.addendPlace();
     if (!slow) asm.moviMem(w, probe.addend, probe.addr, e.klo(val));
     e.cold[q + CF.BACK] = asm.p;
+    if (role === Role.LEADER) e.keepAddend(probe.addend, share!.last[e.i]!);
     return;
   }
   let r = e.regOf(val);
   const inReg = r >= 0;
   if (!inReg) r = probe.free;
   const q = addCold(e, Cold.STORE, probe.jump, ir[p + F.INSN]!, probe.addr, r, inReg ? 0 : mem(val), w | (acc << 8));
+  e.cold[q + CF.ZERO] = role === Role.LEADER ? 1 + probe.addend : e.addendPlace();
   if (!slow) {
     if (!inReg) asm.load(w === 3 ? 3 : 2, r, mem(val));
     asm.opm(w, 0x89, r, probe.addend, probe.addr, 0, 0);
   }
   e.cold[q + CF.BACK] = asm.p;
+  if (role === Role.LEADER) e.keepAddend(probe.addend, share!.last[e.i]!);
 }
 
-/** What emitProbe does for a store whose load has left the addend, or 0. */
-function emitSecond(e: Emitter, a: number): void {
+/** What emitProbe does for an access that has a leader's addend, or 0. */
+function emitFollower(e: Emitter, a: number): void {
+  e.save(Fl.ALL);
   e.hostF = 0;
   probe.addr = e.src(a, 3);
   probe.addend = e.src(ADDEND, 3);
   probe.free = e.tmp();
   e.asm.test(3, probe.addend, probe.addend);
   probe.jump = e.asm.jccLater(Cc.E);
+}
+
+/** The same for an access that asks for a page with all its followers in it. */
+function emitLeader(e: Emitter, mmuIdx: number, a: number, write: boolean): void {
+  e.save(Fl.ALL);
+  e.hostF = 0;
+  probe.addr = e.src(a, 3);
+  probe.addend = e.tmp();
+  probe.free = e.tmp();
+  const { lo, hi } = e.share!;
+  probe.jump = tlbLookUp(e.asm, probe.addr, probe.addend, probe.free, lo[e.i]!, hi[e.i]!, tlbTable(mmuIdx), write ? TlbField.TAG_WRITE : TlbField.TAG_READ);
 }
 
 export function emitSegchk(e: Emitter, p: number): void {
@@ -386,7 +412,6 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
       const w = aux & 0xff;
       if (c === 1) asm.load(w, b, mem(Slot.X_VAL));
       else asm.movzx(w, b, mem(Slot.X_VAL));
-      if (C[q + CF.JUMP4] !== 0) asm.movi(2, C[q + CF.JUMP4]! - 1, 0);
       break;
     }
     case Cold.STORE:
@@ -432,6 +457,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
   }
   // TypeScript saw the x87 state and vector registers in their slots; hot code goes on with them in the host's. Unless a stub did it all.
   const direct = kind === Cold.LOAD || kind === Cold.STORE;
+  if (direct) dropAddend(asm, C[q + CF.ZERO]!);
   if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, direct);
   if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, direct);
   asm.jmp(C[q + CF.BACK]!);
@@ -454,15 +480,23 @@ function shortAccess(e: Emitter, q: number, stubs: Stubs, mmuIdx: number): boole
   const imm = !load && C[q + CF.B]! < 0;
   const value = imm ? c : C[q + CF.B]!;
   if (!load && !imm && c >= MEM) asm.load(3, value, c);
-  const plain = C[q + CF.JUMP4] === 0 && C[q + CF.XMM] !== Fpu.HOST && C[q + CF.FPU] !== Fpu.HOST;
-  const stub = load ? (rmw ? stubs.slowRmw[mmuIdx]! : stubs.slowLoad) : (imm ? stubs.slowStoreImm : stubs.slowStore)[mmuIdx]!;
-  callSlow(asm, stub, imm, insn, w, C[q + CF.A]!, value, load && c === 1, plain ? C[q + CF.BACK]! : -1);
+  const zero = C[q + CF.ZERO]!;
+  const plain = (zero & ADDEND_HOME) === 0 && C[q + CF.XMM] !== Fpu.HOST && C[q + CF.FPU] !== Fpu.HOST;
+  const stub = load ? (rmw ? stubs.slowRmw : stubs.slowLoad)[mmuIdx]! : (imm ? stubs.slowStoreImm : stubs.slowStore)[mmuIdx]!;
+  callSlow(asm, stub, imm, insn, w, C[q + CF.A]!, value, load && c === 1, zero > 0 && zero < ADDEND_HOME ? zero - 1 : NO_ADDEND, plain ? C[q + CF.BACK]! : -1);
   if (plain) return true;
-  if (C[q + CF.JUMP4] !== 0) asm.movi(2, C[q + CF.JUMP4]! - 1, 0);
+  if ((zero & ADDEND_HOME) !== 0) dropAddend(asm, zero);
   if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, true);
   if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, true);
   asm.jmp(C[q + CF.BACK]!);
   return true;
+}
+
+/** Later accesses must not use the addend any more (`Emitter.addendPlace`). */
+function dropAddend(asm: Asm, place: number): void {
+  const r = place & (ADDEND_HOME - 1);
+  if (r !== 0) asm.movi(2, r - 1, 0);
+  if ((place & ADDEND_HOME) !== 0) asm.movi(3, mem(ADDEND), 0);
 }
 
 /** Calls the stub `load`, with `ask` only if byte `at` of X_FPU is 0. */

@@ -11,12 +11,13 @@ import type { RegionNode } from '../../ir/region.js';
 import { Cc, Fl, NONE, Slot, VEC_STRIDE } from '../../state.js';
 import { Alu, Asm, MEM, R, mem } from './asm.js';
 import type { HintPlan } from './emit-hint.js';
+import type { SharePlan } from './emit-share.js';
 
 /** Operand kinds per op, precomputed from the forms in the op table. */
-const enum Opnd { A = 1, B = 2, C = 4, DST = 8, DST_C = 16, DST_IMM = 32, VDST = 64 }
+export const enum Opnd { A = 1, B = 2, C = 4, DST = 8, DST_C = 16, DST_IMM = 32, VDST = 64 }
 
-const OPERANDS = new Uint8Array(Op.COUNT);
-const EFFECTS = new Uint16Array(Op.COUNT);
+export const OPERANDS = new Uint8Array(Op.COUNT);
+export const EFFECTS = new Uint16Array(Op.COUNT);
 /** 1 for ops all of whose operands are scalar slots: those that may name part of a vector register by accident of a guest's layout. */
 const SCALAR = new Uint8Array(Op.COUNT).fill(1);
 for (const op of [Op.LDV, Op.STV, Op.MOVV, Op.ZEROU, Op.CALL, Op.VOP, Op.NOP]) SCALAR[op] = 0;
@@ -80,8 +81,11 @@ export const ADDEND: number = Slot.TEMP_END - 1;
 /** IR records that there is room for from the start: arrays that are replaced make V8 optimise again what uses them. */
 const RECORDS = 4096;
 
+/** See `Emitter.addendPlace`. */
+export const ADDEND_HOME = 0x20;
+
 /** Words of one cold-path record (see `cold`). */
-export const COLD_REC = 17;
+export const COLD_REC = 18;
 
 /** Where the guest's x87 state, or its pinned vector registers, are, as far as code at this point can know. */
 export const enum Fpu { UNKNOWN = 0, HOST = 1, SLOTS = 2 }
@@ -169,6 +173,9 @@ export class Emitter {
   /** x87 instruction whose FIP and FOP the slots do not show yet: page offset | FOP << 12, or -1; and the slot of its code segment's base. */
   fip = -1;
   fipBase: number = NONE;
+
+  /** Which accesses of the block share a look-up, or null: `storeAfter` finds pairs. */
+  share: SharePlan | null = null;
 
   /** Cold paths to emit after the block: COLD_REC words each, coldN of them. */
   cold = new Int32Array(COLD_REC * 2 * RECORDS);
@@ -268,6 +275,12 @@ export class Emitter {
     this.lastUse[ADDEND] = i;
   }
 
+  /** What a cold path that may change the meaning of addresses has to do (CF.ZERO): 1 + the register of an addend that later accesses ask for, ADDEND_HOME if it is in its slot. */
+  addendPlace(): number {
+    if (this.lastUse[ADDEND]! <= this.i) return 0;
+    return (this.reg[ADDEND]! >= 0 ? 1 + this.reg[ADDEND]! : 0) | (this.home[ADDEND] !== 0 ? ADDEND_HOME : 0);
+  }
+
   /** Nothing is in scratch registers. */
   private forget(): void {
     for (let busy = this.busy; busy !== 0; busy &= busy - 1) {
@@ -304,6 +317,7 @@ export class Emitter {
       this.useWidth[s] = 0;
     }
     this.lastUse[ADDEND] = -1;
+    this.home[ADDEND] = 0;
     this.forget();
     this.coldN = 0;
     this.hostF = 0;

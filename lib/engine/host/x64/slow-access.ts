@@ -1,19 +1,22 @@
 /**
  * Loads and stores that leave hot code. What an access's own cold path would do is done by a stub, which is told by data behind its call: a third of all code
- * would be these paths otherwise (docs/adr/0063).
+ * would be these paths otherwise (docs/adr/0063). Where it was another access's look-up that failed (emit-share.ts), the TLB may know the page all the same: the stub asks it first.
  *
  *   32 bits   page offset of the instruction (12 bits) | its length << 12 (4 bits) | width << 16 (2 bits) | register of the address << 18 |
- *             register of the value << 22 | 1 << 26 if a load keeps the rest of its register
+ *             register of the value << 22 | 1 << 26 if a load keeps the rest of its register | register that becomes 0 << 27
  *   16 bits   distance from the end of the data to where hot code goes on, 0: after the data
  *   32 bits   of stores of a constant: the constant, sign-extended
  */
-import { Access, Slot } from '../../state.js';
+import { Access, Cc, Slot, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
 import { Alu, type Asm, NO_INDEX, R, Sh, mem } from './asm.js';
+import { tlbTable } from './templates.js';
 
 /** What a stub does. */
 export const enum Slow { LOAD, STORE, STORE_IMM }
 
-const enum At { LENGTH = 12, WIDTH = 16, ADDRESS = 18, VALUE = 22, NARROW = 26 }
+const enum At { LENGTH = 12, WIDTH = 16, ADDRESS = 18, VALUE = 22, NARROW = 26, ZERO = 27 }
+/** Instead of a register that becomes 0: none does. */
+export const NO_ADDEND = R.RSP;
 /** Bytes of data of loads and stores of registers. */
 const DATA = 6;
 /** Registers on the stack, by their numbers. */
@@ -28,8 +31,9 @@ export function tellable(insn: number): boolean {
 /**
  * Calls a stub for the access of width w by the (tellable) instruction `insn` and goes on at `back` (-1: with what is emitted next).
  * @param value register, or of STORE_IMM the constant
+ * @param zero register that is 0 afterwards, or NO_ADDEND
  */
-export function callSlow(asm: Asm, stub: number, imm: boolean, insn: number, w: number, address: number, value: number, narrow: boolean, back: number): void {
+export function callSlow(asm: Asm, stub: number, imm: boolean, insn: number, w: number, address: number, value: number, narrow: boolean, zero: number, back: number): void {
   asm.call(stub);
   const v = asm.v;
   const p = asm.p;
@@ -37,7 +41,7 @@ export function callSlow(asm: Asm, stub: number, imm: boolean, insn: number, w: 
   const end = p + (imm ? DATA + 4 : DATA);
   // A longer way takes a jump.
   const far = back >= 0 && back - end < -0x8000;
-  v.setInt32(p, offset | (((insn >>> 16) - offset) << At.LENGTH) | (w << At.WIDTH) | (address << At.ADDRESS) | ((imm ? 0 : value) << At.VALUE) | (narrow ? 1 << At.NARROW : 0), true);
+  v.setInt32(p, offset | (((insn >>> 16) - offset) << At.LENGTH) | (w << At.WIDTH) | (address << At.ADDRESS) | ((imm ? 0 : value) << At.VALUE) | (narrow ? 1 << At.NARROW : 0) | (zero << At.ZERO), true);
   v.setInt16(p + 4, back < 0 || far ? 0 : back - end, true);
   if (imm) v.setInt32(p + DATA, value, true);
   asm.p = end;
@@ -63,36 +67,110 @@ function field(asm: Asm, to: number, at: number, bits: number): void {
   asm.alui(2, Alu.AND, to, (1 << bits) - 1);
 }
 
+/** The register that has to be 0 is. EAX: the data's first word; RCX is lost. */
+function zeroAddend(asm: Asm): void {
+  field(asm, R.RCX, At.ZERO, 4);
+  asm.movi(2, R.RDX, 0);
+  asm.opm(3, 0x89, R.RDX, R.RSP, R.RCX, 3, 0);
+}
+
+/** The place of the return address, RDI, gets where hot code goes on; then all registers come back. */
+function goOn(asm: Asm, data: number): void {
+  // movsx rax, word [rdi + 4]
+  asm.b(0x48);
+  asm.b(0x0f);
+  asm.b(0xbf);
+  asm.modrmMem(R.RAX, R.RDI, NO_INDEX, 0, 4);
+  asm.opm(3, 0x8d, R.RAX, R.RAX, R.RDI, 0, data);
+  asm.opm(3, 0x89, R.RAX, R.RSP, NO_INDEX, 0, FRAME);
+  popAll(asm);
+  asm.ret();
+}
+
+/** The value in RDX, of which RCX tells the width, goes to the register that EAX names. */
+function loaded(asm: Asm): void {
+  asm.movrr(2, R.RSI, R.RAX);
+  field(asm, R.RBX, At.VALUE, 4);
+  // RAX = mask.
+  asm.movi(2, R.RAX, 8);
+  asm.shcl(2, Sh.SHL, R.RAX);
+  asm.movi(2, R.RCX, 64);
+  asm.alu(2, Alu.SUB, R.RCX, R.RAX);
+  asm.movi(3, R.RAX, -1);
+  asm.shcl(3, Sh.SHR, R.RAX);
+  asm.alu(3, Alu.AND, R.RDX, R.RAX);
+  asm.testi(2, R.RSI, 1 << At.NARROW);
+  const whole = asm.jccLater(Cc.E);
+  asm.opd(3, 0xf7, 2, R.RAX);
+  asm.opm(3, 0x23, R.RAX, R.RSP, R.RBX, 3, 0);
+  asm.alu(3, Alu.OR, R.RDX, R.RAX);
+  asm.patch32(whole, asm.p);
+  asm.opm(3, 0x89, R.RDX, R.RSP, R.RBX, 3, 0);
+}
+
 /**
  * Emits a stub; `rmw`: of the load of a read-modify-write.
- * @param access what does the access, called with X_ADDR, X_AUX, X_INSN (and X_VAL) set as for a yield; leaves what is loaded in X_VAL
+ * @param access what does the access if the TLB does not know it, called with X_ADDR, X_AUX, X_INSN (and X_VAL) set as for a yield; leaves what is loaded in X_VAL
  * @returns its position
  */
-export function emitSlow(asm: Asm, what: Slow, rmw: boolean, access: number): number {
+export function emitSlow(asm: Asm, what: Slow, rmw: boolean, mmuIdx: number, access: number): number {
   const start = asm.p;
+  const data = what === Slow.STORE_IMM ? DATA + 4 : DATA;
   pushAll(asm);
   asm.opm(3, 0x8b, R.RDI, R.RSP, NO_INDEX, 0, FRAME);
   asm.opm(2, 0x8b, R.RAX, R.RDI, NO_INDEX, 0, 0);
+  zeroAddend(asm);
+  // RDX = address, R8 = value, RCX = width.
+  field(asm, R.RCX, At.ADDRESS, 4);
+  asm.opm(3, 0x8b, R.RDX, R.RSP, R.RCX, 3, 0);
+  if (what === Slow.STORE) {
+    field(asm, R.RCX, At.VALUE, 4);
+    asm.opm(3, 0x8b, R.R8, R.RSP, R.RCX, 3, 0);
+  } else if (what === Slow.STORE_IMM) {
+    asm.opm(3, 0x63, R.R8, R.RDI, NO_INDEX, 0, DATA);
+  }
+  field(asm, R.RCX, At.WIDTH, 2);
+  // RSI = entry of the first byte's page, RBX = the last byte's page.
+  const table = tlbTable(mmuIdx);
+  asm.movrr(2, R.RSI, R.RDX);
+  asm.shi(2, Sh.SHR, R.RSI, TLB_SHIFT);
+  asm.alui(2, Alu.AND, R.RSI, TLB_OFFSETS);
+  asm.movi(2, R.RBX, 1);
+  asm.shcl(2, Sh.SHL, R.RBX);
+  asm.opm(3, 0x8d, R.RBX, R.RBX, R.RDX, 0, -1);
+  asm.alui(3, Alu.AND, R.RBX, -4096);
+  asm.opm(3, 0x3b, R.RBX, R.RBP, R.RSI, 0, table + (what !== Slow.LOAD || rmw ? TlbField.TAG_WRITE : TlbField.TAG_READ));
+  const unknown = asm.jccLater(Cc.NE);
+  asm.opm(3, 0x8b, R.RSI, R.RBP, R.RSI, 0, table + TlbField.ADDEND);
+  const done: number[] = [];
+  for (let w = 0; w < 4; w++) {
+    let next = 0;
+    if (w < 3) {
+      asm.alui(2, Alu.CMP, R.RCX, w);
+      next = asm.jccLater(Cc.NE);
+    }
+    if (what === Slow.LOAD) asm.movzxMem(w, R.RDX, R.RDX, R.RSI);
+    else asm.opm(w, 0x89, R.R8, R.RDX, R.RSI, 0, 0);
+    if (w < 3) {
+      done.push(asm.jmpLater());
+      asm.patch32(next, asm.p);
+    }
+  }
+  for (const pos of done) asm.patch32(pos, asm.p);
+  if (what === Slow.LOAD) loaded(asm);
+  goOn(asm, data);
+
+  asm.patch32(unknown, asm.p);
+  asm.store(3, mem(Slot.X_ADDR), R.RDX);
+  if (what !== Slow.LOAD) asm.store(3, mem(Slot.X_VAL), R.R8);
+  if (rmw) asm.alui(2, Alu.OR, R.RCX, Access.RMW << 8);
+  asm.store(2, mem(Slot.X_AUX), R.RCX);
   field(asm, R.RCX, 0, At.LENGTH);
   field(asm, R.RDX, At.LENGTH, 4);
   asm.alu(2, Alu.ADD, R.RDX, R.RCX);
   asm.shi(2, Sh.SHL, R.RDX, 16);
   asm.alu(2, Alu.OR, R.RDX, R.RCX);
   asm.store(2, mem(Slot.X_INSN), R.RDX);
-  field(asm, R.RCX, At.WIDTH, 2);
-  if (rmw) asm.alui(2, Alu.OR, R.RCX, Access.RMW << 8);
-  asm.store(2, mem(Slot.X_AUX), R.RCX);
-  field(asm, R.RCX, At.ADDRESS, 4);
-  asm.opm(3, 0x8b, R.RDX, R.RSP, R.RCX, 3, 0);
-  asm.store(3, mem(Slot.X_ADDR), R.RDX);
-  if (what === Slow.STORE) {
-    field(asm, R.RCX, At.VALUE, 4);
-    asm.opm(3, 0x8b, R.RDX, R.RSP, R.RCX, 3, 0);
-    asm.store(3, mem(Slot.X_VAL), R.RDX);
-  } else if (what === Slow.STORE_IMM) {
-    asm.opm(3, 0x63, R.RDX, R.RDI, NO_INDEX, 0, DATA);
-    asm.store(3, mem(Slot.X_VAL), R.RDX);
-  }
   popAll(asm);
   // The return address is taken off: a yield's frame is all that the return stack may have below it.
   asm.opd(2, 0x8f, 0, mem(Slot.X_COLD));
@@ -101,35 +179,11 @@ export function emitSlow(asm: Asm, what: Slow, rmw: boolean, access: number): nu
   pushAll(asm);
   asm.load(3, R.RDI, mem(Slot.X_COLD));
   if (what === Slow.LOAD) {
-    // RDX = the bits that are loaded, RAX = their mask.
     asm.opm(2, 0x8b, R.RAX, R.RDI, NO_INDEX, 0, 0);
-    asm.movrr(2, R.RSI, R.RAX);
-    field(asm, R.RBX, At.VALUE, 4);
     field(asm, R.RCX, At.WIDTH, 2);
-    asm.movi(2, R.RDX, 8);
-    asm.shcl(2, Sh.SHL, R.RDX);
-    asm.movi(2, R.RCX, 64);
-    asm.alu(2, Alu.SUB, R.RCX, R.RDX);
-    asm.movi(3, R.RAX, -1);
-    asm.shcl(3, Sh.SHR, R.RAX);
     asm.load(3, R.RDX, mem(Slot.X_VAL));
-    asm.alu(3, Alu.AND, R.RDX, R.RAX);
-    asm.testi(2, R.RSI, 1 << At.NARROW);
-    const whole = asm.jccLater(4);
-    asm.opd(3, 0xf7, 2, R.RAX);
-    asm.opm(3, 0x23, R.RAX, R.RSP, R.RBX, 3, 0);
-    asm.alu(3, Alu.OR, R.RDX, R.RAX);
-    asm.patch32(whole, asm.p);
-    asm.opm(3, 0x89, R.RDX, R.RSP, R.RBX, 3, 0);
+    loaded(asm);
   }
-  // movsx rax, word [rdi + 4]: RBX and the like have their values on the stack by now.
-  asm.b(0x48);
-  asm.b(0x0f);
-  asm.b(0xbf);
-  asm.modrmMem(R.RAX, R.RDI, NO_INDEX, 0, 4);
-  asm.opm(3, 0x8d, R.RAX, R.RAX, R.RDI, 0, what === Slow.STORE_IMM ? DATA + 4 : DATA);
-  asm.opm(3, 0x89, R.RAX, R.RSP, NO_INDEX, 0, FRAME);
-  popAll(asm);
-  asm.ret();
+  goOn(asm, data);
   return start;
 }

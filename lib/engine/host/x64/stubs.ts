@@ -64,8 +64,8 @@ export interface Stubs {
    */
   codeLoad: number[];
   codeStore: number[];
-  /** The load of a plain address, and by MMU index of a read-modify-write, the store of a register and of a constant: called with data behind the call (slow-access.ts). */
-  slowLoad: number;
+  /** By MMU index: a load, the load of a read-modify-write, the store of a register and of a constant: called with data behind the call (slow-access.ts). */
+  slowLoad: number[];
   slowRmw: number[];
   slowStore: number[];
   slowStoreImm: number[];
@@ -111,7 +111,7 @@ function align16(asm: Asm): void {
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
   const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
-  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, missInsn: 0, missEntry: 0, transfers: [], fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], slowLoad: 0, slowRmw: [], slowStore: [], slowStoreImm: [], readTime: 0, end: 0 };
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, missInsn: 0, missEntry: 0, transfers: [], fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], slowLoad: [], slowRmw: [], slowStore: [], slowStoreImm: [], readTime: 0, end: 0 };
 
   const align = (): void => align16(asm);
   /** Saves the native context and sets up RBP, MXCSR and the pinned registers. */
@@ -316,15 +316,15 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
     stubs.codeStore[idx] = asm.p;
     emitCodeAccess(asm, idx, stubs.yields[Yield.STORE]!, true);
   }
-  align();
-  stubs.slowLoad = emitSlow(asm, Slow.LOAD, false, stubs.yields[Yield.LOAD]!);
   for (let idx = 0; idx < MMU_INDEXES; idx++) {
     align();
-    stubs.slowRmw[idx] = emitSlow(asm, Slow.LOAD, true, stubs.codeLoad[idx]!);
+    stubs.slowLoad[idx] = emitSlow(asm, Slow.LOAD, false, idx, stubs.yields[Yield.LOAD]!);
     align();
-    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, stubs.codeStore[idx]!);
+    stubs.slowRmw[idx] = emitSlow(asm, Slow.LOAD, true, idx, stubs.codeLoad[idx]!);
     align();
-    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, stubs.codeStore[idx]!);
+    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, idx, stubs.codeStore[idx]!);
+    align();
+    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, idx, stubs.codeStore[idx]!);
   }
   align();
   stubs.readTime = asm.p;

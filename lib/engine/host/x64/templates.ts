@@ -22,8 +22,8 @@ if (STATE_BIAS !== 128) throw new Error('STATE_BIAS is not what the templates th
 const RORX = 0xc4 | (0xe3 << 8) | (0x7b << 16) | (0xf0 << 24);
 
 /** TLB look-up: `tlbTest`, then t = addend of the entry. @returns as `tlbTest` */
-export function tlbLookUp(asm: Asm, at: number, t: number, u: number, bytes: number, table: number, tag: TlbField): number {
-  const jump = tlbTest(asm, at, t, u, bytes, table, tag);
+export function tlbLookUp(asm: Asm, at: number, t: number, u: number, lo: number, hi: number, table: number, tag: TlbField): number {
+  const jump = tlbTest(asm, at, t, u, lo, hi, table, tag);
   const v = asm.v;
   const p = asm.p;
   // mov t, [rbp + t + addend]
@@ -34,34 +34,26 @@ export function tlbLookUp(asm: Asm, at: number, t: number, u: number, bytes: num
 }
 
 /**
- * Asks the TLB for `bytes` bytes at the address in register `at`: [RBP + t + table] is the entry.
+ * Asks the TLB for the bytes from `lo` to `hi` (-128..127, lo <= 0 <= hi) from the address in register `at`: [RBP + t + table] is the entry. It is that of one end, whose tag is
+ * compared with the page of the other.
  * @param table displacement of the table
  * @returns position of the rel32 of the jump for a miss
  */
-export function tlbTest(asm: Asm, at: number, t: number, u: number, bytes: number, table: number, tag: TlbField): number {
+export function tlbTest(asm: Asm, at: number, t: number, u: number, lo: number, hi: number, table: number, tag: TlbField): number {
   const v = asm.v;
   let p = asm.p;
-  const b = at >> 3;
-  const a = at & 7;
-  // rorx t, at, TLB_SHIFT: what the rotation brings in lies above the index.
+  let b = at >> 3;
+  let a = at & 7;
+  if (lo !== 0 && hi !== 0) {
+    p = leaByte(v, p, t, at, hi);
+    b = 0;
+    a = t;
+  }
+  // rorx t, at (or the last byte, in t), TLB_SHIFT: what the rotation brings in lies above the index.
   v.setInt32(p, RORX ^ (b << 13), true);
   v.setInt16(p + 4, 0xc0 | (t << 3) | a | (TLB_SHIFT << 8), true);
-  p += 6;
-  if (bytes > 1) {
-    // lea u, [at + bytes - 1]
-    if (a === 4) {
-      v.setInt32(p, 0x448d48 | b | (u << 19) | (0x24 << 24), true);
-      v.setUint8(p + 4, bytes - 1);
-      p += 5;
-    } else {
-      v.setInt32(p, 0x408d48 | b | (u << 19) | (a << 16) | ((bytes - 1) << 24), true);
-      p += 4;
-    }
-  } else {
-    // mov u, at
-    v.setInt32(p, 0xc08b48 | b | (u << 19) | (a << 16), true);
-    p += 3;
-  }
+  // The other end.
+  p = leaByte(v, p + 6, u, at, lo !== 0 ? lo : hi);
   // and t, TLB_OFFSETS; and u, -4096
   v.setInt16(p, 0xe081 | (t << 8), true);
   v.setInt32(p + 2, TLB_OFFSETS, true);
@@ -73,6 +65,23 @@ export function tlbTest(asm: Asm, at: number, t: number, u: number, bytes: numbe
   v.setInt16(p + 21, 0x850f, true);
   asm.p = p + 27;
   return p + 23;
+}
+
+/** to = at + disp. @returns the position after it */
+function leaByte(v: DataView, p: number, to: number, at: number, disp: number): number {
+  const b = at >> 3;
+  const a = at & 7;
+  if (disp === 0) {
+    v.setInt32(p, 0xc08b48 | b | (to << 19) | (a << 16), true);
+    return p + 3;
+  }
+  if (a === 4) {
+    v.setInt32(p, 0x448d48 | b | (to << 19) | (0x24 << 24), true);
+    v.setInt8(p + 4, disp);
+    return p + 5;
+  }
+  v.setInt32(p, 0x408d48 | b | (to << 19) | (a << 16) | (disp << 24), true);
+  return p + 4;
 }
 
 /** Displacement from RBP of the TLB table of an MMU index. */
