@@ -6,7 +6,7 @@
 import { FlushKind, type GuestFault, type PhysicalMap } from '../cpu.js';
 import { Watchpoints } from './watchpoints.js';
 import { WriteTags } from './write-tags.js';
-import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
+import { Access, dropHints, initHints, initTlb, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
 
 /** Word index of the first TLB entry, and words per table. */
 const TLB_W = TLB_BASE >> 2;
@@ -81,7 +81,7 @@ export abstract class SoftMmu {
     this.ram8 = owner.map.ram8;
     this.ram32 = owner.map.ram32;
     this.view = owner.map.ramView;
-    this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+    initTlb(this.V);
     initHints(this.V);
     this.writeTags = new WriteTags(this.map.codePages.length, this.V);
   }
