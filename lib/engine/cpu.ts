@@ -129,6 +129,8 @@ export interface GuestCpu {
   fetchNextPage(): number;
   /** The last fetch went through a global page (or paging is off): survives FlushKind.NON_GLOBAL. */
   fetchGlobal: boolean;
+  /** All of the page of the last fetch may be executed, and does not depend on where in it that was; absent: not known. */
+  readonly fetchWhole?: boolean;
   /** The RAM page at this byte offset has got its first translation: no TLB entry may let writes to it pass unseen. */
   noteCodePage(ramOffset: number): void;
   /**

@@ -11,7 +11,7 @@
 /** Generated code addresses the state through a register that points this many bytes past its start. */
 export const STATE_BIAS = 128;
 /** Size of the region in bytes. */
-export const STATE_BYTES = 0x70_0000;
+export const STATE_BYTES = 0x110_0000;
 
 /** Slots that every guest architecture shares. */
 export const enum Slot {
@@ -126,8 +126,8 @@ export const NONE = -1;
 
 /** Software TLB: one direct-mapped table per MMU index, at byte TLB_BASE + idx * TLB_TABLE_BYTES. */
 export const TLB_BASE = 0x10_0000;
-/** 8,192 pages: programs that walk through 32 MiB find them all. */
-export const TLB_BITS = 13;
+/** 32,768 pages, 128 MiB: in 32 MiB the pages of a kernel's map of all memory pushed one another out (docs/adr/0062). */
+export const TLB_BITS = 15;
 export const TLB_ENTRIES = 1 << TLB_BITS;
 export const TLB_ENTRY_SHIFT = 5;
 export const TLB_TABLE_BYTES = TLB_ENTRIES << TLB_ENTRY_SHIFT;
@@ -144,7 +144,7 @@ export const enum TlbField {
   ADDEND = 16,
   /** Byte offset of the page in guest RAM (uint32, page aligned); low bits: `TlbFlag`. */
   RAM_PAGE = 24,
-  /** Tag that is valid whatever the kind of page: page address | 1 when a translation is present. 32 low bits. */
+  /** Low word of the page address | 1 when a translation is present, otherwise 0. */
   SPARE = 28,
 }
 /**
@@ -155,6 +155,17 @@ export const TLB_CODE = 0x800;
 /** Invalid tag: no page address has bit 0 set. */
 export const TLB_INVALID = -1;
 export const MMU_INDEXES = 8;
+/**
+ * Makes a TLB of zeros empty. A tag is only looked up in the entry that its address belongs to, so 0 is an address in the first entry of a table
+ * and invalid in all others: memory that no guest needs is not touched.
+ * @param tables of which the guest uses the first ones
+ */
+export function initTlb(V: Int32Array, tables = MMU_INDEXES): void {
+  for (let i = 0; i < tables; i++) {
+    const e = (TLB_BASE + i * TLB_TABLE_BYTES) >> 2;
+    V.fill(TLB_INVALID, e, e + 4);
+  }
+}
 /** Of no guest: lockstep translates for this table, which is never filled, so that it sees every access. */
 export const SPARE_MMU_INDEX = MMU_INDEXES - 1;
 
@@ -188,9 +199,9 @@ export function initHints(V: Int32Array): void {
 }
 
 /** Jump caches: one direct-mapped table per MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
-export const JC_BASE = 0x30_0000;
-/** 32,768 entries: the kernel and the libraries of a running system together jump to more than 8,192 places. */
-export const JC_BITS = 15;
+export const JC_BASE = 0x90_0000;
+/** 65,536 entries: the kernel and the libraries of a running system together jump to tens of thousands of places. */
+export const JC_BITS = 16;
 export const JC_ENTRIES = 1 << JC_BITS;
 export const JC_ENTRY_SHIFT = 4;
 export const JC_TABLE_BYTES = JC_ENTRIES << JC_ENTRY_SHIFT;

@@ -94,7 +94,7 @@ describe.skipIf(noAddon !== null)('debugging tools', () => {
     rmSync(file);
     let last = 0;
     for (const l of lines) {
-      const m = /^([0-9a-f]+) ([0-9a-f]+) (vmx-stub:\w+|guest:[0-9a-f]{16}\+[0-9a-f]+:(16|32|64):(user|kernel))$/.exec(l);
+      const m = /^([0-9a-f]+) ([0-9a-f]+) (vmx-stub:\w+(?::\d+)?|guest:[0-9a-f]{16}\+[0-9a-f]+:(16|32|64):(user|kernel))$/.exec(l);
       expect(m, l).not.toBeNull();
       const start = parseInt(m![1]!, 16);
       expect(start).toBeGreaterThanOrEqual(last);

@@ -1,5 +1,5 @@
 /** The software TLB of RISC-V and ARM64 guests as generated code sees it: page hints, and pages that hold code. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Arm64Cpu } from '#lib/engine/guest/arm64/cpu.js';
 import { arm64Helpers, arm64Lifter } from '#lib/engine/guest/arm64/guest.js';
 import { ARM64_DEFAULT_CPU, parseArm64Cpu } from '#lib/engine/guest/arm64/model.js';
@@ -97,6 +97,27 @@ describe.each([['RISC-V', riscv], ['ARM64', arm64]] as const)('%s', (_name, make
   });
 });
 
+describe('instruction fetches of RISC-V guests', () => {
+  it('walk again after their page has been flushed, not after another one has', () => {
+    const cpu = riscv();
+    const translate = vi.spyOn(cpu.mmu, 'translate');
+    const walks = (): number => {
+      const before = translate.mock.calls.length;
+      expect(cpu.mmu.fetch(PAGE + 8, 0)).toBe(PAGE + 8);
+      return translate.mock.calls.length - before;
+    };
+    expect(walks()).toBe(1);
+    expect(walks()).toBe(0);
+    cpu.mmu.flushPage(PAGE + 0x1000, 0);
+    cpu.mmu.flushPage(PAGE, 1);
+    expect(walks()).toBe(0);
+    cpu.mmu.flushPage(PAGE, 0);
+    expect(walks()).toBe(1);
+    cpu.mmu.flushAll();
+    expect(walks()).toBe(1);
+  });
+});
+
 describe('registers of devices of RISC-V guests', () => {
   const UART = 0x1000_0000;
 
@@ -133,6 +154,14 @@ describe('registers of devices of RISC-V guests', () => {
     expect(cpu.tryLoad(0, Slot.X_ADDR, Slot.X_VAL, 0), 'nothing there').toBe(null);
     expect(() => cpu.load(0, Slot.X_ADDR, Slot.X_VAL, 0)).toThrow();
     at(UART + 4);
+    cpu.mmu.flushPage(PAGE, 0);
+    expect(cpu.tryStore(0, Slot.X_ADDR, Slot.X_VAL, 1), 'not a plain store').toBe(null);
+    expect(cpu.tryLoad(2, Slot.X_ADDR, Slot.X_VAL, 0), 'another page has been flushed').toBe(undefined);
+    seen.pop();
+    cpu.mmu.flushPage(UART, 0);
+    expect(cpu.tryLoad(2, Slot.X_ADDR, Slot.X_VAL, 0), 'this page has').toBe(null);
+    cpu.load(2, Slot.X_ADDR, Slot.X_VAL, 0);
+    seen.pop();
     cpu.flushTlb();
     expect(cpu.tryStore(0, Slot.X_ADDR, Slot.X_VAL, 0), 'forgotten').toBe(null);
     at(PAGE);

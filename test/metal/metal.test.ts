@@ -16,6 +16,7 @@ const PROGRAMS: readonly Program[] = [
   { name: 'paging4', qemu: QEMU_PAGING },
   { name: 'paging5', qemu: QEMU_PAGING },
   { name: 'smc64' },
+  { name: 'jumps64' },
   // TCG reads registers that do not exist, and the counter, as zero.
   { name: 'answers64', qemu: [/^a register that does not exist/, 'TSC'] },
   // TCG lets PCIDE be set with a PCID in CR3 and does not survive it.

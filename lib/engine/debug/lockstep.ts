@@ -16,7 +16,7 @@ import { F, Op, OPS, REC } from '../ir/ops.js';
 import type { Block } from '../jit/block.js';
 import type { BlockTool } from '../jit/engine.js';
 import type { HostCode } from '../jit/host-code.js';
-import { ExitCode, Fl, Slot, SPARE_MMU_INDEX, TLB_BASE, TLB_TABLE_BYTES, Yield } from '../state.js';
+import { ExitCode, Fl, Slot, SPARE_MMU_INDEX, TLB_BASE, TLB_INVALID, TLB_TABLE_BYTES, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
 import { findUndefinedFlags, type UndefinedFlags } from './undefined-flags.js';
 
@@ -266,8 +266,8 @@ export class Lockstep implements BlockTool {
     this.isCall = new Uint8Array(4096);
     this.recorders = cpus.map((c) => new Recorder(c, this.isCall));
     for (const c of cpus) {
-      const at = (TLB_BASE + SPARE_MMU_INDEX * TLB_TABLE_BYTES) >> 2;
-      c.V.fill(-1, at, at + (TLB_TABLE_BYTES >> 2));
+      const first = (TLB_BASE + SPARE_MMU_INDEX * TLB_TABLE_BYTES) >> 2;
+      c.V.fill(TLB_INVALID, first, first + 4);
     }
   }
 

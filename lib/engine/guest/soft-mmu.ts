@@ -6,7 +6,7 @@
 import { FlushKind, type GuestFault, type PhysicalMap } from '../cpu.js';
 import { Watchpoints } from './watchpoints.js';
 import { WriteTags } from './write-tags.js';
-import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
+import { Access, dropHints, initHints, initTlb, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
 
 /** Word index of the first TLB entry, and words per table. */
 const TLB_W = TLB_BASE >> 2;
@@ -81,7 +81,7 @@ export abstract class SoftMmu {
     this.ram8 = owner.map.ram8;
     this.ram32 = owner.map.ram32;
     this.view = owner.map.ramView;
-    this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+    initTlb(this.V);
     initHints(this.V);
     this.writeTags = new WriteTags(this.map.codePages.length, this.V);
   }
@@ -205,8 +205,21 @@ export abstract class SoftMmu {
       if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
     }
     dropHints(this.V);
-    this.dropSmall();
+    this.dropSmallPage(pageLo, hi);
     this.owner.onFlush(FlushKind.PAGE, pageLo, hi);
+  }
+
+  /** One page in the instruction TLB and the cache of translations. */
+  private dropSmallPage(pageLo: number, hi: number): void {
+    if (this.itlbUsed) {
+      const first = ((pageLo >>> 12) & 127) << 2;
+      for (let i = first; i < first + 4; i++) if ((this.itagLo[i]! & ~0xfff) === pageLo && this.itagHi[i] === hi) this.itagLo[i] = -1;
+    }
+    if (!this.xcUsed) return;
+    for (let idx = 0; idx < MMU_INDEXES; idx++) {
+      const x = ((pageLo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
+      if (this.xtagLo[x] === (pageLo | idx) && this.xtagHi[x] === hi) this.xtagLo[x] = -1;
+    }
   }
 
   private dropXc(): void {

@@ -28,8 +28,6 @@ export const enum Bf {
   HOST = 6,
   /** First of the chain sites that jump here (`ChainSites`), 0 if there is none. */
   INCOMING = 7,
-  /** Jump cache entry (`JumpCache`) that may point here, -1 if none. */
-  JC = 8,
   /** RAM page of its tail if it spans two, else -1. */
   PAGE2 = 9,
   /** `BlockIs` bits, MMU index << MMU_SHIFT. */
@@ -39,18 +37,53 @@ export const enum Bf {
   PREV = 12,
   /** Next row of the same hash, or next free row. */
   CHAIN = 13,
-  /** Changes when the row is used for another block. */
+  /** Changes when the block goes: who has noted a row with its turn knows whether the block is still there. */
   TURN = 14,
 }
 export const enum BlockIs {
   VALID = 1,
   REGION = 2,
-  /** It has an entry in `JumpCache.more`. */
-  MORE_ENTRIES = 4,
+  /** It is in `CodePage.targets`. */
+  TARGET = 4,
+  /** It has been entered in a jump cache. */
+  ENTERED = 8,
 }
 export const MMU_SHIFT = 8;
 const PAGE = 4096;
 const GRANULE_SHIFT = 31 - Math.clz32(CODE_GRANULE);
+
+/** Words of a target. */
+export const TARGET = 3;
+
+/** Blocks of a page that jumps have led to from elsewhere more than once, but for those that reach into the next page: `Bf.KEY` and host address of each. */
+export class Targets {
+  W = new Int32Array(8 * TARGET);
+  /** Words in use. */
+  length = 0;
+
+  add(key: number, address: number): void {
+    const at = this.length;
+    if (at === this.W.length) {
+      const W = new Int32Array(at * 2);
+      W.set(this.W);
+      this.W = W;
+    }
+    this.W[at] = key;
+    this.W[at + 1] = address | 0;
+    this.W[at + 2] = Math.floor(address / 0x1_0000_0000);
+    this.length = at + TARGET;
+  }
+
+  remove(key: number): void {
+    const { W } = this;
+    for (let at = 0; at < this.length; at += TARGET) {
+      if (W[at] !== key) continue;
+      this.length -= TARGET;
+      W.copyWithin(at, this.length, this.length + TARGET);
+      return;
+    }
+  }
+}
 
 /**
  * First size: more than nearly every guest needs. Memory that no row has touched takes none of the host's, and V8 takes it for granted that a table is never
@@ -67,6 +100,8 @@ export class CodePage {
   n = 0;
   /** Rows of blocks that begin in the page before and reach into this one. */
   tails: number[] | null = null;
+  /** Blocks that have been entered in a jump cache twice. */
+  targets: Targets | null = null;
   /** How often a write has taken its last block. */
   emptied = 0;
   /** Writes since then. */
@@ -128,7 +163,6 @@ export class BlockTable {
     R[p + Bf.RANGE] = offset | (Math.min(offset + (extent & 0xffff), PAGE) << 16);
     R[p + Bf.HOST] = 0;
     R[p + Bf.INCOMING] = 0;
-    R[p + Bf.JC] = -1;
     R[p + Bf.PAGE2] = -1;
     R[p + Bf.STATE] = BlockIs.VALID | (mmuIdx << MMU_SHIFT);
     const first = info.first;
@@ -186,7 +220,6 @@ export class BlockTable {
         R[p + Bf.RANGE] = offset | (end << 16);
         R[p + Bf.HOST] = W[at + Rec.CODE]!;
         R[p + Bf.INCOMING] = 0;
-        R[p + Bf.JC] = -1;
         R[p + Bf.PAGE2] = -1;
         R[p + Bf.STATE] = state;
         R[p + Bf.NEXT] = next;
@@ -251,6 +284,25 @@ export class BlockTable {
     return this.views.get(b.row) === b;
   }
 
+  /** A jump has led to the block from elsewhere, and its host address was not known: the second time it becomes one of `targetsOf`. */
+  jumpedTo(row: number, address: number): void {
+    const { R } = this;
+    const p = row * ROW;
+    const state = R[p + Bf.STATE]!;
+    if ((state & BlockIs.TARGET) !== 0 || R[p + Bf.PAGE2]! >= 0) return;
+    if ((state & BlockIs.ENTERED) === 0) {
+      R[p + Bf.STATE] = state | BlockIs.ENTERED;
+      return;
+    }
+    R[p + Bf.STATE] = state | BlockIs.TARGET;
+    (this.pages.get(R[p + Bf.PAGE]!)!.targets ??= new Targets()).add(R[p + Bf.KEY]!, address);
+  }
+
+  /** What jumps lead to in a RAM page. */
+  targetsOf(page: number): Targets | null {
+    return this.pages.get(page)?.targets ?? null;
+  }
+
   valid(row: number): boolean {
     return (this.R[row * ROW + Bf.STATE]! & BlockIs.VALID) !== 0;
   }
@@ -279,14 +331,15 @@ export class BlockTable {
     else info.first = next;
     if (next !== 0) R[next * ROW + Bf.PREV] = prev;
     info.n--;
+    if ((R[p + Bf.STATE]! & BlockIs.TARGET) !== 0) info.targets!.remove(R[p + Bf.KEY]!);
     if (R[p + Bf.PAGE2]! >= 0) {
       const tails = this.pages.get(R[p + Bf.PAGE2]!)?.tails ?? null;
       const i = tails === null ? -1 : tails.indexOf(row);
       if (i >= 0) tails!.splice(i, 1);
     }
     this.views.delete(row);
-    if (R[p + Bf.ENTRY_A]! >= 0) return;
     R[p + Bf.TURN]!++;
+    if (R[p + Bf.ENTRY_A]! >= 0) return;
     R[p + Bf.CHAIN] = this.free;
     this.free = row;
   }

@@ -162,6 +162,19 @@ export class ChainSites {
     return at[lo] === position && this.n > 0 ? lo : 0;
   }
 
+  /** Row of the block whose code holds the first site at or after a position, 0 if there is none. */
+  ownerAt(position: number): number {
+    const at = this.at;
+    let lo = 1;
+    let hi = this.n + 1;
+    while (lo < hi) {
+      const mid = (lo + hi) >>> 1;
+      if (at[mid]! < position) lo = mid + 1;
+      else hi = mid;
+    }
+    return lo <= this.n ? this.owner[lo]! : 0;
+  }
+
   /** Makes the site at a position jump to the block in row `target`, if it may. @returns true if it does from now on */
   chain(position: number, target: number): boolean {
     const row = this.find(position);

@@ -314,6 +314,11 @@ export class Engine {
   }
 
   private runBlocks(cpu: GuestCpu): ExitCode {
+    if (this.o.host !== null && this.onBlock === null && this.tool === null) {
+      this.jumps.use(cpu);
+      const known = this.jumps.entry(cpu, cpu.V[Slot.PC * 2]!, cpu.V[Slot.PC * 2 + 1]!);
+      if (known >= 0) return this.runHost(cpu, known, this.o.host);
+    }
     const row = this.lookup(cpu);
     if (this.tool !== null && this.tool.run !== null) return this.runTool(cpu, row, this.tool.run);
     const entry = this.entry(row);
@@ -451,10 +456,10 @@ export class Engine {
     if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
     if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
     this.jumps.use(cpu);
-    const known = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
-    if (known !== 0) return this.entry(known);
+    const known = this.jumps.entry(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    if (known >= 0) return known;
     const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
-    if (f === null) return this.entry(this.lookup(cpu));
+    if (f === null) return this.entry(this.findAndPut(cpu));
     this.deliver(cpu, f);
     return -1;
   }
@@ -482,8 +487,9 @@ export class Engine {
   private sample(cpu: GuestCpu, host: HostCode): void {
     if (!this.regionsMayBe) return;
     const V = cpu.V;
-    const row = this.jumps.get(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
-    if (row === 0) return;
+    const at = this.jumps.entry(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
+    const row = at < 0 ? 0 : this.sites.ownerAt(at);
+    if (row === 0 || this.entry(row) !== at) return;
     const b = this.blocks.view(row);
     if (b.mode !== cpu.mode || b.page2 >= 0) return;
     if (this.hinted.length > 0) this.checkHints(cpu, host);
@@ -589,8 +595,12 @@ export class Engine {
     const lo = V[Slot.PC * 2]!;
     const hi = V[Slot.PC * 2 + 1]!;
     this.jumps.use(cpu);
-    const cached = this.jumps.get(cpu, lo, hi);
-    if (cached !== 0) return cached;
+    const cached = this.o.host === null ? this.jumps.row(cpu, lo, hi) : 0;
+    return cached !== 0 ? cached : this.findAndPut(cpu);
+  }
+
+  private findAndPut(cpu: GuestCpu): number {
+    const V = cpu.V;
     const block = this.find(cpu, false);
     // The fetch may have changed the mode.
     this.jumps.use(cpu);
@@ -1025,7 +1035,8 @@ export class Engine {
     // It may be running: its loop ends at the next look at PENDING.
     if ((R[p + Bf.STATE]! & BlockIs.REGION) !== 0) for (const c of this.cpus) c.V[Slot.PENDING * 2 + 1]! |= Attention.DEADLINE;
     if (R[p + Bf.INCOMING] !== 0) this.sites.unchain(row);
-    this.jumps.drop(row);
+    // The jump caches may still have it.
+    if (R[p + Bf.ENTRY_A]! >= 0) this.o.host!.retire(R[p + Bf.ENTRY_A]!);
     this.blocks.remove(row);
   }
 

@@ -69,6 +69,10 @@ export interface HostCode {
   /** Makes a chain site jump to code offset `target`. */
   patch(site: number, target: number): void;
   unpatch(site: number, cold: number): void;
+  /** The block whose entry for the jump cache is at code offset `entryA` is dropped: who comes there finds nothing (`missAddress`). The code may be running. */
+  retire(entryA: number): void;
+  /** True if there is no block at a code offset any more, or never was (`missAddress`). */
+  retired(entryA: number): boolean;
   /** Forgets all code and sites. */
   reset(): void;
   /** Bytes of code in use. */

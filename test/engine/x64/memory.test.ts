@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { GuestFault } from '#lib/engine/cpu.js';
 import { HelperResult } from '#lib/engine/helpers.js';
 import { Op } from '#lib/engine/ir/ops.js';
-import { Access, Cc, ExitCode, Fl, flagsToEflags, NONE, Slot, Yield } from '#lib/engine/state.js';
+import { Access, Cc, ExitCode, Fl, flagsToEflags, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, Yield } from '#lib/engine/state.js';
 import { canRun, Jit, UNPINNED } from './jit.js';
 
 const [R0, R1, R2, R3] = [8, 9, 10, 11] as const;
@@ -363,6 +363,36 @@ describe.skipIf(!canRun)('control flow in x64 code', () => {
     jit.backend.unpatch(c.sites[0]!, c.sites[2]!);
     expect(jit.run(a)).toBe(ExitCode.CHAIN);
     expect(jit.lastSite).toBe(c.sites[0]);
+  });
+
+  it('retires a block: who comes to it from the jump cache leaves, and code that runs goes on', () => {
+    const jit = new Jit();
+    const { cpu } = jit;
+    cpu.set(Slot.PCBASE, 0x7000n);
+    const callee = jit.block((b) => b.exit(ExitCode.HALT, 0x20));
+    const from = jit.block((b) => b.jmpi(R0));
+    cpu.set(R0, 0x9010n);
+    const at = 0x9010;
+    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + ((at ^ (at >>> JC_FOLD)) & (JC_ENTRIES - 1)) * 16) >> 2;
+    cpu.V[e] = at;
+    cpu.V[e + 1] = 0;
+    jit.backend.writeAddress(cpu.V, (e + 2) >> 1, callee.entryA);
+    expect(jit.run(from)).toBe(ExitCode.HALT);
+    cpu.set(Slot.PCBASE, 0x7000n);
+    jit.backend.retire(callee.entryA);
+    expect(jit.run(from)).toBe(ExitCode.NEXT);
+    expect(cpu.get(Slot.PC)).toBe(0x9010n);
+    expect(cpu.get(Slot.PCBASE)).toBe(0x7000n);
+    // A block that is nothing but a chained jump: undoing the chain does not bring it back.
+    const jump = jit.block((b) => b.jmp(0x20));
+    jit.backend.writeAddress(cpu.V, (e + 2) >> 1, jump.entryA);
+    jit.backend.patch(jump.sites[0]!, callee.entryB);
+    expect(jit.backend.retired(jump.entryA)).toBe(false);
+    jit.backend.retire(jump.entryA);
+    expect(jit.backend.retired(jump.entryA)).toBe(true);
+    jit.backend.unpatch(jump.sites[0]!, jump.sites[2]!);
+    expect(jit.run(from)).toBe(ExitCode.NEXT);
+    expect(cpu.get(Slot.PC)).toBe(0x9010n);
   });
 
   it('chains to a block that spans pages through the jump cache', () => {

@@ -226,9 +226,9 @@ describe('TLB', () => {
     const m = paged(0x30_0005);
     const { mmu } = m.cpu;
     mmu.read8(0x40_0000, 0, Mmu.USER);
-    // 32 MiB apart: the same entry of a direct-mapped table of 8,192 pages.
-    m.w64(0x10_2090, 0x20_0087);
-    mmu.read8(0x240_0000, 0, Mmu.USER);
+    // 128 MiB apart: the same entry of a direct-mapped table of 32,768 pages.
+    m.w64(0x10_2210, 0x20_0087);
+    mmu.read8(0x840_0000, 0, Mmu.USER);
     expect(m.tlb(Mmu.USER, 0x40_0000).r).toBe(false);
     mmu.read8(0x40_0000, 0, Mmu.USER);
     expect(m.tlb(Mmu.USER, 0x40_0000)).toMatchObject({ r: true, w: false });

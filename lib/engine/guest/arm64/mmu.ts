@@ -5,7 +5,7 @@
  * Rights are given as an MMU index (`Mmu`); the ALIGN indexes share translations with EL0 and EL1 but have no entries.
  */
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
-import { Access, dropHints, initHints, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, dropHints, initHints, initTlb, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
 import { LargeRegions } from './large-regions.js';
 import { A, MMU_TABLES, Mmu, Mode } from './regs.js';
@@ -92,7 +92,7 @@ export class Arm64Mmu {
     this.ram8 = cpu.map.ram8;
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
-    this.V.fill(-1, TLB_W, TLB_W + 8 * TABLE_W);
+    initTlb(this.V);
     initHints(this.V);
     this.writeTags = new WriteTags(this.map.codePages.length, this.V);
   }

@@ -76,7 +76,7 @@ export class TlbContexts {
     const from = this.saved[k]!;
     let p = n * WORDS;
     const e = from[p++]!;
-    if ((V[e]! & 1) === 0) return -1;
+    if (V[e + 7] !== 0) return -1;
     for (let i = 0; i < 8; i++) V[e + i] = from[p++]!;
     if ((V[e + 2]! & 1) === 0 && codePages[V[e + 6]! >>> 12] !== 0) {
       V[e + 2] = V[e + 3] = -1;

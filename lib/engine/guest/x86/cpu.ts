@@ -589,6 +589,10 @@ export class X86Cpu implements GuestCpu {
   set fetchGlobal(on: boolean) {
     this.mmu.fetchGlobal = on;
   }
+  /** Beside paging there is the limit of CS. */
+  get fetchWhole(): boolean {
+    return (this.mode & Mode.CSFLAT) !== 0;
+  }
 
   // ---- what vector and x87 helpers ask for ---------------------------------------------------------------------------------
 

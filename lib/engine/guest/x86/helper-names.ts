@@ -31,7 +31,7 @@ export const enum H {
   // descriptor tables and segments
   LGDT, LIDT, SGDT, SIDT, LLDT, LTR, SLDT, STR,
   LAR, LSL, VERR, VERW, ARPL,
-  LOAD_SREG, LOAD_FAR,
+  LOAD_SREG, LOAD_SREG_REAL, LOAD_FAR,
   SWAPGS, RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE,
   // TLB and caches
   INVLPG, INVPCID, WBINVD, INVD, MONITOR, MWAIT,
@@ -107,6 +107,7 @@ export const HELPER_SPECS: readonly HelperSpec[] = (() => {
   t[H.VERW] = s('verw', false, true, 'a = selector: sets ZF in FLAGS');
   t[H.ARPL] = s('arpl', false, true, 'dst = temp: adjusted selector, a = destination selector, b = source selector: sets ZF in FLAGS');
   t[H.LOAD_SREG] = s('load_sreg', false, true, 'a = selector (16), imm = segment (not CS): loads the register. End: EXIT NEXT, or SHADOW for SS');
+  t[H.LOAD_SREG_REAL] = s('load_sreg_real', true, false, 'real mode, CALLIF: a = selector (16), imm = segment (not CS or SS): loads the register and goes on at next');
   t[H.LOAD_FAR] = s('load_far', false, true, 'LDS..LGS: a = selector (16), imm = segment: as load_sreg; the lifter writes the offset register afterwards. End: EXIT NEXT');
   t[H.SWAPGS] = s('swapgs', false, true, 'SWAPGS (#GP unless CPL 0)');
   t[H.RDFSBASE] = s('rdfsbase', false, true, 'dst = general register, imm = width 2 or 3; #UD without CR4.FSGSBASE');

@@ -260,6 +260,11 @@ export function registerSystem(r: HelperRegistry<X86Cpu>): void {
     if (s === Seg.SS) c.debug.holdTraps();
     return CONTINUE;
   });
+  r.define('x86.load_sreg_real', (c, d, a, b, x, s) => {
+    loadSreg(c, d, a, b, x, s);
+    c.setPcToNext();
+    return HelperResult.DISPATCH;
+  });
   r.define('x86.load_far', loadSreg);
 
   // Segment bases.

@@ -273,9 +273,43 @@ function endAfterSreg(c: LiftContext, seg: number): void {
   c.endNext(seg === Seg.SS ? ExitCode.SHADOW : ExitCode.NEXT);
 }
 
+/**
+ * ES, DS, FS and GS in real mode take a base and nothing else, and the mode stays what it is unless the limit is 4 GiB ("unreal" mode): then
+ * DS and ES may be flat afterwards. @returns false if it is not that simple; nothing is emitted then
+ */
+function loadReal(c: LiftContext, seg: number, v: number): boolean {
+  if ((c.mode & (Mode.REAL | Mode.V86 | Mode.FLAT)) !== Mode.REAL || seg === Seg.SS) return false;
+  const b = c.b;
+  const [all, high] = [b.temp(), b.temp()];
+  let limit = segSlot(X.LIMIT, seg);
+  if (segHigh(seg)) b.alu(Op.SHR, 3, (limit = b.temp()), segSlot(X.LIMIT, seg), c.k(32), 0);
+  b.alu(Op.ADD, 2, all, limit, c.k(1), 0);
+  const unreal = b.temp();
+  b.alu3(Op.SELNZ, 2, unreal, all, c.k(0), c.k(1));
+  c.callIf(H.LOAD_SREG_REAL, 2, unreal, v, seg);
+  const sel = b.temp();
+  b.zx(1, sel, v);
+  b.alu(Op.SHL, 3, X.SEGBASE + seg, sel, c.k(4), 0);
+  // The slot's other half is another segment's.
+  const slot = segSlot(X.SEL, seg);
+  const other = b.temp();
+  if (segHigh(seg)) {
+    b.zx(2, other, slot);
+    b.alu(Op.SHL, 3, high, sel, c.k(32), 0);
+    b.alu(Op.OR, 3, slot, other, high, 0);
+  } else {
+    b.alu(Op.SHR, 3, high, slot, c.k(32), 0);
+    b.alu(Op.SHL, 3, other, high, c.k(32), 0);
+    b.alu(Op.OR, 3, slot, other, sel, 0);
+  }
+  return true;
+}
+
 function movToSreg(c: LiftContext): void {
   const seg = c.insn.reg & 7;
-  c.call(H.LOAD_SREG, NONE, c.readRm(1), NONE, NONE, seg);
+  const v = c.readRm(1);
+  if (loadReal(c, seg, v)) return;
+  c.call(H.LOAD_SREG, NONE, v, NONE, NONE, seg);
   endAfterSreg(c, seg);
 }
 
@@ -289,6 +323,14 @@ function popSreg(c: LiftContext): void {
   const t = c.b.temp();
   c.stackLoad(w, t);
   const seg = c.arg;
+  if ((c.mode & Mode.REAL) !== 0 && seg !== Seg.SS) {
+    // No fault can follow.
+    c.addSp(1 << w);
+    if (loadReal(c, seg, t)) return;
+    c.call(H.LOAD_SREG, NONE, t, NONE, NONE, seg);
+    endAfterSreg(c, seg);
+    return;
+  }
   // POP SS: the stack width that counts is the one before the load
   c.call(H.LOAD_SREG, NONE, t, NONE, NONE, seg);
   c.addSp(1 << w);

@@ -5,12 +5,13 @@
  * Access rights are given as an MMU index: Mmu.USER, Mmu.KERNEL (also implicit supervisor accesses: SMAP applies whatever
  * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
  */
-import { Access, dropHints, initHints, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, dropHints, initHints, initTlb, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
 import { FlushKind, type GuestFault, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
 import { TlbContexts } from './contexts.js';
 import type { X86Cpu } from './cpu.js';
+import { WriteTags } from './write-tags.js';
 
 /** Word index of the first TLB entry, and words per table. */
 const TLB_W = TLB_BASE >> 2;
@@ -93,12 +94,7 @@ export class X86Mmu {
 
   private readonly contexts = new TlbContexts();
 
-  /**
-   * By RAM page: indexes in V of the one or two TLB entries that may let writes to it through (Linux maps its memory twice), the first -1 if
-   * there may be more, 0 for none.
-   */
-  private readonly writeTagged: Int32Array;
-  private readonly writeTagged2: Int32Array;
+  private readonly writeTags: WriteTags;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -151,9 +147,8 @@ export class X86Mmu {
     this.ram16 = cpu.map.ram16;
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
-    this.writeTagged = new Int32Array(cpu.map.codePages.length);
-    this.writeTagged2 = new Int32Array(cpu.map.codePages.length);
-    this.V.fill(-1, TLB_W, TLB_W + MMU_INDEXES * TABLE_W);
+    this.writeTags = new WriteTags(cpu.map.codePages.length, cpu.V);
+    initTlb(this.V, MMU_ALIGN + 1);
     initHints(this.V);
   }
 
@@ -243,6 +238,13 @@ export class X86Mmu {
   /** GuestCpu.tryLoad. */
   tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {
     const { V } = this;
+    const lo = V[addr * 2]!;
+    if ((lo & 0xfff) + (1 << w) > 4096) {
+      if (acc & Access.RMW || !this.crossRead(lo, V[addr * 2 + 1]!, this.indexFor(acc), 1 << w)) return null;
+      V[dst * 2] = this.lo;
+      V[dst * 2 + 1] = this.hi;
+      return undefined;
+    }
     const pa = this.tryAccess(w, addr, acc, (acc & Access.RMW) !== 0);
     if (pa < 0) return pa === Try.FAULT ? this.denied : null;
     V[dst * 2] = this.map.read(pa, 1 << w) | 0;
@@ -252,9 +254,12 @@ export class X86Mmu {
 
   /** GuestCpu.tryStore. */
   tryStore(w: number, addr: number, val: number, acc: number): GuestFault | null | undefined {
+    const { V } = this;
+    const lo = V[addr * 2]!;
+    if ((lo & 0xfff) + (1 << w) > 4096) return this.crossWrite(lo, V[addr * 2 + 1]!, this.indexFor(acc), 1 << w, V[val * 2]!, V[val * 2 + 1]!) ? undefined : null;
     const pa = this.tryAccess(w, addr, acc, true);
     if (pa < 0) return pa === Try.FAULT ? this.denied : null;
-    const v = this.V[val * 2]!;
+    const v = V[val * 2]!;
     this.map.write(pa, 1 << w, w === 2 ? v >>> 0 : w === 1 ? v & 0xffff : v & 0xff);
     return undefined;
   }
@@ -264,7 +269,7 @@ export class X86Mmu {
     const lo = this.V[addr * 2]!;
     const hi = this.V[addr * 2 + 1]!;
     const idx = this.indexFor(acc);
-    if (!this.paging || idx === MMU_ALIGN || (lo & 0xfff) + (1 << w) > 4096) return Try.NO;
+    if (!this.paging || idx === MMU_ALIGN) return Try.NO;
     const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
     if (this.xcUsed && this.xtagLo[x] === ((lo & ~0xfff) | idx) && this.xtagHi[x] === hi) {
       const f = this.xflags[x]!;
@@ -320,7 +325,7 @@ export class X86Mmu {
   }
 
   /**
-   * hi:lo lies in a large page, of which the TLB has had no entry for this page of 4 KiB: those around it in the page, which have the same rights, are
+   * hi:lo lies in a large page (or there is no paging), of which the TLB has had no entry for this page of 4 KiB: those around it in the page, which have the same rights, are
    * entered, too. In place of others only if the last miss of the kind was near: the kernel's map of all memory would push out everything else.
    */
   private fillAround(idx: number, lo: number, hi: number, pa: number, write: boolean): void {
@@ -336,7 +341,7 @@ export class X86Mmu {
     for (let k = first; k < first + AROUND; k++) {
       const e = TLB_W + idx * TABLE_W + (k & IDX_MASK) * 8;
       const known = V[e] === k << 12 && V[e + 1] === hi;
-      if (k === n || (known ? !write || V[e + 2] !== -1 : V[e] !== -1 && !near)) continue;
+      if (k === n || (known ? !write || V[e + 2] !== -1 : V[e + 7] !== 0 && !near)) continue;
       const to = page + (k - n) * 4096;
       const off = map.pageOffset(to);
       if (off < 0 || map.codePages[off >>> 12] !== 0) continue;
@@ -482,7 +487,7 @@ export class X86Mmu {
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
-    if (write) this.noteWriteTag(off >>> 12, e);
+    if (write) this.writeTags.note(off >>> 12, e);
     if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
     V[e + 2] = write ? pageLo : -1;
     V[e + 3] = write ? hi : -1;
@@ -578,7 +583,7 @@ export class X86Mmu {
         const table = TLB_W + (t >> 1) * TABLE_W;
         for (let i = 0; i < c; i++) {
           const e = table + this.lists[t * TLB_ENTRIES + i]! * 8;
-          if ((V[e]! & 1) === 0 && (V[e + 6]! & Pg.GLOBAL) === 0) contexts.add(saved, e, V);
+          if (V[e + 7] !== 0 && (V[e + 6]! & Pg.GLOBAL) === 0) contexts.add(saved, e, V);
         }
       }
     }
@@ -587,7 +592,7 @@ export class X86Mmu {
     for (let i = 0, c = known < 0 ? 0 : contexts.count(known); i < c; i++) {
       const e = contexts.put(known, i, V, this.map.codePages);
       if (e < 0) continue;
-      if ((V[e + 2]! & 1) === 0) this.noteWriteTag(V[e + 6]! >>> 12, e);
+      if ((V[e + 2]! & 1) === 0) this.writeTags.note(V[e + 6]! >>> 12, e);
       const at = (e - TLB_W) / 8;
       this.list(Math.floor(at / TLB_ENTRIES), at % TLB_ENTRIES, 0);
     }
@@ -636,8 +641,23 @@ export class X86Mmu {
       const e = TLB_W + idx * TABLE_W + n * 8;
       if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
     }
-    this.dropSmall();
+    this.dropHere(pageLo, hi);
     this.cpu.onFlush(FlushKind.PAGE, pageLo, hi);
+  }
+
+  /** INVLPG in the small caches: what they have of the page, and all paging-structure caches (SDM vol. 3, 4.10.4.1). */
+  private dropHere(pageLo: number, hi: number): void {
+    dropHints(this.V);
+    if (this.wcUsed) this.wtagLo.fill(-1);
+    this.wcUsed = false;
+    const n = pageLo >>> 12;
+    const i = (n & 255) << 1;
+    for (let user = 0; user < 2; user++) if (this.itagLo[i | user] === pageLo && this.itagHi[i | user] === hi) this.itagLo[i | user] = -1;
+    if (!this.xcUsed) return;
+    for (let idx = 0; idx <= MMU_ALIGN; idx++) {
+      const x = (n ^ (idx << 3)) & (XC_ENTRIES - 1);
+      if (this.xtagLo[x] === (pageLo | idx) && this.xtagHi[x] === hi) this.xtagLo[x] = -1;
+    }
   }
 
   /** The caches that hold no global translations apart: dropped by every flush. */
@@ -659,50 +679,16 @@ export class X86Mmu {
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
-    const first = this.writeTagged[page >>> 12]!;
-    if (first === 0) return;
-    const second = this.writeTagged2[page >>> 12]!;
-    this.writeTagged[page >>> 12] = this.writeTagged2[page >>> 12] = 0;
+    const { writeTags } = this;
+    if (!writeTags.any(page)) return;
     dropHints(this.V);
-    if (first > 0) {
-      if (this.writes(first, page)) this.dropWriteTag(first);
-      if (second > 0 && this.writes(second, page)) this.dropWriteTag(second);
-      return;
-    }
+    if (writeTags.drop(page)) return;
     for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
       const table = TLB_W + (t >> 1) * TABLE_W;
       const base = t * TLB_ENTRIES;
       const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) {
-        const e = table + this.lists[base + i]! * 8;
-        if (this.writes(e, page)) this.dropWriteTag(e);
-      }
+      for (let i = 0; i < c; i++) writeTags.dropFrom(table + this.lists[base + i]! * 8, page);
     }
-  }
-
-  /** True if TLB entry e has a write tag for the RAM page. */
-  private writes(e: number, page: number): boolean {
-    return (this.V[e + 6]! & ~0xfff) === page && this.V[e + 2] !== -1;
-  }
-
-  private dropWriteTag(e: number): void {
-    this.V[e + 2] = this.V[e + 3] = -1;
-    this.V[e + 6]! |= TLB_CODE;
-  }
-
-  /** Entry e is about to have a write tag for a RAM page. */
-  private noteWriteTag(page: number, e: number): void {
-    const before = this.writeTagged[page]!;
-    if (before === e || before < 0) return;
-    const at = (page << 12) | 0;
-    if (before === 0 || !this.writes(before, at)) {
-      this.writeTagged[page] = e;
-      return;
-    }
-    const second = this.writeTagged2[page]!;
-    if (second === e) return;
-    if (second === 0 || !this.writes(second, at)) this.writeTagged2[page] = e;
-    else this.writeTagged[page] = -1;
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */
@@ -723,7 +709,7 @@ export class X86Mmu {
     }
     const pa = this.translate(lo, hi, acc, idx);
     this.fill(idx, lo, hi, pa);
-    if (this.pageSize !== 0) this.fillAround(idx, lo, hi, pa, acc === Acc.WRITE);
+    if (this.pageSize !== 0 || !this.paging) this.fillAround(idx, lo, hi, pa, acc === Acc.WRITE);
     return pa;
   }
 

@@ -23,7 +23,7 @@ import { F, type FloatOp, Op, REC } from '../../ir/ops.js';
 import type { Region } from '../../ir/region.js';
 import type { PassOptions } from '../../ir/passes.js';
 import { Slot } from '../../state.js';
-import { Alu, R } from './asm.js';
+import { type Asm, Alu, R } from './asm.js';
 import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
@@ -101,6 +101,18 @@ const ROOM_FIXED = 1024;
 /** The same of a region: every cold path moves up to ten registers out and in. */
 const REGION_ROOM_PER_OP = 700;
 
+/** What `retire` overwrites: a jump. */
+const RETIRE_BYTES = 5;
+
+/** An instruction of RETIRE_BYTES bytes that does nothing. */
+function roomToRetire(asm: Asm): void {
+  asm.b(0x0f);
+  asm.b(0x1f);
+  asm.b(0x44);
+  asm.b(0);
+  asm.b(0);
+}
+
 export class X64Backend {
   readonly stubs: Stubs;
   /** First offset that the caller may allocate. */
@@ -117,6 +129,8 @@ export class X64Backend {
   private readonly share: SharePlan | null;
   /** Number of hints given to regions so far: each gets the next ones. */
   private nextHint = 0;
+  /** The block that is compiled begins with `roomToRetire`. */
+  private padded = false;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -194,6 +208,7 @@ export class X64Backend {
     const start = asm.p;
     let entryB = start;
     const x = this.flowOf(block);
+    if (this.padded) roomToRetire(asm);
     this.body(x, 0, e.n);
     for (let q = 0; q < e.coldN; q++) {
       this.cold(q * COLD_REC, x, block);
@@ -202,6 +217,14 @@ export class X64Backend {
       entryB = asm.p;
       x.mmuIdx = block.mmuIdx;
       flow.emitSpanEntry(e, block.startOffset, x);
+    }
+    for (let i = 0; i < x.sites.length && !this.padded; i += 3) {
+      if (x.sites[i]! >= start + RETIRE_BYTES) continue;
+      // Nothing but a jump: `retire` would overwrite what `unpatch` writes.
+      this.padded = true;
+      const c = this.compile(ir, block, at, limit);
+      this.padded = false;
+      return c;
     }
     return { start, entryA: start, entryB, end: asm.p, sites: x.sites };
   }
@@ -243,6 +266,8 @@ export class X64Backend {
     const x = this.flowOf(block);
     plan.begin();
     e.hints?.begin();
+    // Its loops may lead to the very first instruction, and go on when the region has been dropped.
+    roomToRetire(asm);
     emitRegionEntry(e, plan);
     r.nodes.forEach((node, k) => {
       startNode(e, plan, k);
@@ -284,6 +309,21 @@ export class X64Backend {
   /** Undoes `patch`: `cold` is the third member of the site's triple. */
   unpatch(site: number, cold: number): void {
     this.e.asm.patch32(site, cold);
+  }
+
+  /**
+   * Makes entry A of a block lead nowhere, for those who come from the jump cache (`emitTransfers`). The block may be running: what is overwritten is
+   * reached in no other way, since no chain site leads there any more and a block's own code never goes back so far.
+   */
+  retire(entryA: number): void {
+    const { asm } = this.e;
+    asm.v.setUint8(entryA, 0xe9);
+    asm.patch32(entryA + 1, this.stubs.missEntry);
+  }
+
+  /** No block begins like that. */
+  retired(entryA: number): boolean {
+    return entryA < this.firstFree || this.e.asm.v.getUint8(entryA) === 0xe9;
   }
 
   private useTable(helpers: HelperRegistry<never>): void {

@@ -214,6 +214,14 @@ export class X64Host implements HostCode {
     this.backend.unpatch(site, cold);
   }
 
+  retire(entryA: number): void {
+    this.backend.retire(entryA);
+  }
+
+  retired(entryA: number): boolean {
+    return this.backend.retired(entryA);
+  }
+
   reset(): void {
     this.next = this.backend.firstFree;
   }
