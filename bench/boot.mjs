@@ -1,6 +1,7 @@
 // bench/boot: Debian's cloud kernel (or RISC-V's of the guest set) to user space, vmx-accel against QEMU's TCG, interleaved in one run.
-//   node bench/boot.mjs [--arch x86_64|i386|aarch64|riscv64] [--rounds 5] [--accel jit] [--warm] [--memory 512] [--kernel F --initrd F] [--firmware F] [--marker TEXT] [--json FILE]
+//   node bench/boot.mjs [--arch x86_64|i386|aarch64|riscv64] [--rounds 5] [--accel jit] [--warm] [--memory 512] [--kernel F --initrd F] [--firmware F] [--cpu MODEL] [--marker TEXT] [--json FILE]
 // --firmware: vmx-accel's; the peer keeps its own (sbi: RISC-V without OpenSBI).
+// --cpu: vmx-accel's model; the peer keeps its own.
 // --warm: with a code cache that one boot before the first round has filled; otherwise without one.
 // Time is wall time from starting the process until the marker appears on the serial console.
 import { spawn } from 'node:child_process';
@@ -15,7 +16,7 @@ const { values: o } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' }, accel: { type: 'string', default: 'jit' }, memory: { type: 'string', default: '512' },
     kernel: { type: 'string' }, initrd: { type: 'string' }, append: { type: 'string' },
-    arch: { type: 'string', default: 'x86_64' }, warm: { type: 'boolean', default: false }, marker: { type: 'string' }, json: { type: 'string' }, qemu: { type: 'string' }, firmware: { type: 'string' }, timeout: { type: 'string', default: '300' },
+    arch: { type: 'string', default: 'x86_64' }, warm: { type: 'boolean', default: false }, marker: { type: 'string' }, json: { type: 'string' }, qemu: { type: 'string' }, firmware: { type: 'string' }, cpu: { type: 'string' }, timeout: { type: 'string', default: '300' },
   },
 });
 const arch = archOf(o.arch);
@@ -32,7 +33,7 @@ const cache = mkdtempSync(join(tmpdir(), 'vmx-bench-boot-'));
 process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
 const aot = o.warm ? ['--aot', 'on', '--aot-dir', cache] : ['--aot', 'off'];
 const peers = {
-  'vmx-accel': [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', append, '--no-reboot', '--exit-on', marker, ...arch.vmx, ...(o.firmware === undefined ? [] : ['--firmware', o.firmware]), ...aot]],
+  'vmx-accel': [process.execPath, [cli, 'boot', '--accel', o.accel, '--memory', `${o.memory}M`, '--kernel', kernel, '--initrd', initrd, '--append', append, '--no-reboot', '--exit-on', marker, ...arch.vmx, ...(o.firmware === undefined ? [] : ['--firmware', o.firmware]), ...(o.cpu === undefined ? [] : ['--cpu', o.cpu]), ...aot]],
   tcg: [o.qemu ?? arch.qemu, ['-accel', 'tcg', ...arch.qemuArgs, '-m', o.memory, '-nographic', '-no-reboot', '-kernel', kernel, '-initrd', initrd, '-append', append]],
 };
 

@@ -37,7 +37,14 @@ export class Emulator {
   private readonly memory: PhysicalMemory;
   private readonly data: BigUint64Array;
 
-  constructor(jit: boolean) {
+  /** What TCR_EL1 and SCTLR_EL1 have beside the bits that the cases need. */
+  tcr: [number, number] = [25 << 16, 0];
+  sctlr = 0;
+  /** APIAKeyLo_EL1, APIAKeyHi_EL1, those of IB, DA, DB and GA. */
+  keys: bigint[] = [];
+
+  constructor(jit: boolean, cpu = ARM64_DEFAULT_CPU) {
+    const model = parseArm64Cpu(cpu);
     const native = loadNative();
     const ram = native.allocRam(RAM);
     const state = native.allocState(STATE_BYTES);
@@ -45,7 +52,7 @@ export class Emulator {
     this.memory.mapRam(BASE, RAM, 0);
     const helpers = arm64Helpers();
     this.cpu = new Arm64Cpu({
-      index: 0, model: parseArm64Cpu(ARM64_DEFAULT_CPU), state, map: this.memory, helpers, lifter: arm64Lifter(helpers, parseArm64Cpu(ARM64_DEFAULT_CPU)), gicSystemRegisters: false,
+      index: 0, model, state, map: this.memory, helpers, lifter: arm64Lifter(helpers, model), gicSystemRegisters: false,
       intc: { irq: false, fiq: false, readIcc: () => 0, writeIcc: () => undefined },
       timer: { now: () => 0, arm: () => undefined, line: () => undefined },
     });
@@ -69,10 +76,11 @@ export class Emulator {
     const V = cpu.V;
     cpu.reset();
     cpu.cpacr = 3 << 20;
-    cpu.setTcr(25 | (25 << 16) | (1 << 23), 2);
+    cpu.setTcr(25 | (1 << 23) | this.tcr[0], 2 | this.tcr[1]);
     cpu.setMair(0xff, 0);
     cpu.setTtbr(0, TABLES, 0);
-    cpu.setSctlr(1 | (1 << 26) | (1 << 14) | (1 << 15));
+    cpu.setSctlr(1 | (1 << 26) | (1 << 14) | (1 << 15) | this.sctlr);
+    this.keys.forEach((k, i) => cpu.setSlot(A.APIA + i, Number(k & 0xffff_ffffn) | 0, Number(k >> 32n) | 0));
     cpu.setSlot(A.VBAR_EL1, (VECTORS - BASE + BASE) | 0x4000_0000, 0);
     for (let i = 0; i < 31; i++) cpu.setSlot(A.X0 + i, input.getInt32(at + At.X + 8 * i, true), input.getInt32(at + At.X + 8 * i + 4, true));
     cpu.setSlot(A.X0 + 28, 0x1002_0000, 0);

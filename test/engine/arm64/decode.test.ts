@@ -60,7 +60,7 @@ describe('the A64 lifter', () => {
       for (let i = 0; i < 15; i++) {
         if (pool.nearlyFull) pool.reset();
         const w = word(r, next());
-        for (const mode of [0, Mode.EL1 | Mode.SPSEL, Mode.EL1 | Mode.FP_TRAP | Mode.UAO]) {
+        for (const mode of [0, Mode.EL1 | Mode.SPSEL, Mode.EL1 | Mode.FP_TRAP | Mode.UAO, Mode.BTI | Mode.PAC_TOP, Mode.EL1 | Mode.SPSEL | Mode.BTI | Mode.STEP, Mode.BTI | Mode.LANDING_J]) {
           lift(w, mode);
           try {
             verifyIr(ir, { helpers: helpers as never });
