@@ -1,15 +1,20 @@
 /**
  * Loads and stores that leave hot code. What an access's own cold path would do is done by a stub, which is told by data behind its call: a third of all code
- * would be these paths otherwise (docs/adr/0063). Where it was another access's look-up that failed (emit-share.ts), the TLB may know the page all the same: the stub asks it first.
+ * would be these paths otherwise (docs/adr/0063). Where it was another access's look-up that failed (emit-share.ts), the TLB may know the page all the same: the stub asks it first, and
+ * then the code map.
  *
  *   32 bits   page offset of the instruction (12 bits) | its length << 12 (4 bits) | width << 16 (2 bits) | register of the address << 18 |
  *             register of the value << 22 | 1 << 26 if a load keeps the rest of its register | register that becomes 0 << 27
  *   16 bits   distance from the end of the data to where hot code goes on, 0: after the data
  *   32 bits   of stores of a constant: the constant, sign-extended
  */
-import { Access, Cc, Slot, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
+import { CODE_GRANULE } from '../../cpu.js';
+import { Access, Cc, Slot, TLB_CODE, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
 import { Alu, type Asm, NO_INDEX, R, Sh, mem } from './asm.js';
 import { tlbTable } from './templates.js';
+
+/** log2 of the bytes that a bit of the code map stands for. */
+export const GRANULE_SHIFT = Math.log2(CODE_GRANULE);
 
 /** What a stub does. */
 export const enum Slow { LOAD, STORE, STORE_IMM }
@@ -109,8 +114,42 @@ function loaded(asm: Asm): void {
 }
 
 /**
+ * Goes to `direct` if only code on the page has kept the access from the TLB and, of a store, none is where it goes (docs/adr/0022). RBX = page of the access's last byte, RSI = offset of
+ * the entry of its first one's, RDX = address, RCX = width.
+ */
+function codeOnPage(asm: Asm, store: boolean, table: number, direct: number): void {
+  const out: number[] = [];
+  asm.opm(3, 0x3b, R.RBX, R.RBP, R.RSI, 0, table + TlbField.TAG_READ);
+  out.push(asm.jccLater(Cc.NE));
+  asm.opm(2, 0x8b, R.R9, R.RBP, R.RSI, 0, table + TlbField.RAM_PAGE);
+  asm.testi(2, R.R9, TLB_CODE);
+  out.push(asm.jccLater(Cc.E));
+  if (store) {
+    asm.alui(3, Alu.CMP, mem(Slot.CODE_MAP), 0);
+    out.push(asm.jccLater(Cc.E));
+    // A page's bits are one 64-bit word of the map.
+    asm.shi(2, Sh.SHR, R.R9, 12);
+    asm.shi(3, Sh.SHL, R.R9, 3);
+    asm.alu(3, Alu.ADD, R.R9, mem(Slot.CODE_MAP));
+    asm.opm(3, 0x8b, R.R9, R.R9, NO_INDEX, 0, 0);
+    asm.movrr(2, R.R10, R.RDX);
+    asm.alui(2, Alu.AND, R.R10, 4095);
+    asm.movi(2, R.R11, 1);
+    asm.shcl(2, Sh.SHL, R.R11);
+    asm.opm(3, 0x8d, R.R11, R.R11, R.R10, 0, -1);
+    for (const r of [R.R10, R.R11]) {
+      asm.shi(2, Sh.SHR, r, GRANULE_SHIFT);
+      asm.op0f(3, 0xa3, r, R.R9);
+      out.push(asm.jccLater(Cc.B));
+    }
+  }
+  asm.jmp(direct);
+  for (const pos of out) asm.patch32(pos, asm.p);
+}
+
+/**
  * Emits a stub; `rmw`: of the load of a read-modify-write.
- * @param access what does the access if the TLB does not know it, called with X_ADDR, X_AUX, X_INSN (and X_VAL) set as for a yield; leaves what is loaded in X_VAL
+ * @param access the yield that does the access if that is not for generated code to do, called with X_ADDR, X_AUX, X_INSN (and X_VAL) set as for a yield; leaves what is loaded in X_VAL
  * @returns its position
  */
 export function emitSlow(asm: Asm, what: Slow, rmw: boolean, mmuIdx: number, access: number): number {
@@ -141,6 +180,7 @@ export function emitSlow(asm: Asm, what: Slow, rmw: boolean, mmuIdx: number, acc
   asm.alui(3, Alu.AND, R.RBX, -4096);
   asm.opm(3, 0x3b, R.RBX, R.RBP, R.RSI, 0, table + (what !== Slow.LOAD || rmw ? TlbField.TAG_WRITE : TlbField.TAG_READ));
   const unknown = asm.jccLater(Cc.NE);
+  const direct = asm.p;
   asm.opm(3, 0x8b, R.RSI, R.RBP, R.RSI, 0, table + TlbField.ADDEND);
   const done: number[] = [];
   for (let w = 0; w < 4; w++) {
@@ -161,6 +201,7 @@ export function emitSlow(asm: Asm, what: Slow, rmw: boolean, mmuIdx: number, acc
   goOn(asm, data);
 
   asm.patch32(unknown, asm.p);
+  if (what !== Slow.LOAD || rmw) codeOnPage(asm, what !== Slow.LOAD, table, direct);
   asm.store(3, mem(Slot.X_ADDR), R.RDX);
   if (what !== Slow.LOAD) asm.store(3, mem(Slot.X_VAL), R.R8);
   if (rmw) asm.alui(2, Alu.OR, R.RCX, Access.RMW << 8);

@@ -4,12 +4,11 @@
  * Generated code runs on a private stack in the state region, just below the TLB tables. A yield pushes the scratch
  * registers there, stores the pinned registers to their slots and returns to the native caller; resuming does the reverse.
  */
-import { CODE_GRANULE } from '../../cpu.js';
 import { Cc, ExitCode, MMU_INDEXES, Slot, STATE_BIAS, TLB_BASE, TLB_CODE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField, Yield } from '../../state.js';
 import { Alu, Asm, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
-import { emitSlow, Slow } from './slow-access.js';
+import { emitSlow, GRANULE_SHIFT, Slow } from './slow-access.js';
 import { CHAIN_DELTA, jumpCacheProbe, jumpCacheTarget, pendingCheck } from './templates.js';
 
 /**
@@ -98,7 +97,6 @@ export interface Transfers {
 
 /** Bytes that a yield has on the stack: a return address and four registers. */
 const YIELD_FRAME = 40;
-const GRANULE_SHIFT = Math.log2(CODE_GRANULE);
 /** MXCSR: flush to zero, rounding control, denormals are zeros. All 0 in the modes that native code runs in. */
 const MODES = 0xe040;
 /** MXCSR exception masks. */
@@ -320,11 +318,11 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
     align();
     stubs.slowLoad[idx] = emitSlow(asm, Slow.LOAD, false, idx, stubs.yields[Yield.LOAD]!);
     align();
-    stubs.slowRmw[idx] = emitSlow(asm, Slow.LOAD, true, idx, stubs.codeLoad[idx]!);
+    stubs.slowRmw[idx] = emitSlow(asm, Slow.LOAD, true, idx, stubs.yields[Yield.LOAD]!);
     align();
-    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, idx, stubs.codeStore[idx]!);
+    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, idx, stubs.yields[Yield.STORE]!);
     align();
-    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, idx, stubs.codeStore[idx]!);
+    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, idx, stubs.yields[Yield.STORE]!);
   }
   align();
   stubs.readTime = asm.p;
