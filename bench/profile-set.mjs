@@ -3,7 +3,7 @@
 // Needs the guest benchmark set (see bench/compute.mjs) and, for the peer, QEMU and perf; without them the peer is left out. One boot of each; a program's samples are those
 // between its line on the console and as many seconds before as the line says. QEMU's functions without an exported name count as the one before them in the file that has one.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

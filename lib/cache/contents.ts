@@ -9,6 +9,8 @@ import { encodeFrame, Frame, KEY_BYTES, readPayload, scanFrames, type ScanEnd } 
 export interface Chunk {
   index: Int32Array;
   payload: Int32Array;
+  /** The records are of regions. Files that are exported have none. */
+  regions?: boolean;
 }
 
 /** What one segment file holds. */
@@ -40,12 +42,12 @@ export function readSegments(dir: CacheDirectory, chunk?: (s: SegmentContents, c
           c.identity = parseIdentity(text(f.index));
           return;
         }
-        if (f.kind !== Frame.CHUNK) return;
-        c.records += f.index.length >> 3;
+        if (f.kind !== Frame.CHUNK && f.kind !== Frame.REGIONS) return;
+        if (f.kind === Frame.CHUNK) c.records += f.index.length >> 3;
         if (chunk === undefined) return;
         const b = readPayload(fd, dir.key, f);
         if (b === null) c.damaged++;
-        else chunk(c, { index: words(f.index), payload: words(b) });
+        else chunk(c, { index: words(f.index), payload: words(b), regions: f.kind === Frame.REGIONS });
       });
     } finally {
       closeSync(fd);

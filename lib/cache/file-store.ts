@@ -1,6 +1,6 @@
 /** The code cache of one running machine on disk: reads what segments there are, appends to one of its own. */
 import { closeSync, futimesSync, writevSync } from 'node:fs';
-import type { CacheStore, ChunkIndex } from '../engine/aot/code-cache.js';
+import type { AddChunk, CacheStore, ChunkIndex } from '../engine/aot/code-cache.js';
 import type { CacheDirectory } from './directory.js';
 import { domainOf, type Identity, identityText } from './identity.js';
 import { evict } from './maintenance.js';
@@ -59,7 +59,7 @@ export class FileStore implements CacheStore {
     this.warn(`code cache: ${name} is damaged or not from this user's cache; it is not used ('vmx-accel aot clear' removes the cache)`);
   }
 
-  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void, hot: (hashes: Int32Array) => void = () => undefined): void {
+  open(add: AddChunk, hot: (hashes: Int32Array) => void = () => undefined, regions: AddChunk = () => undefined): void {
     const found: { seg: OpenSegment; usedMs: number; chunks: FrameInfo[] }[] = [];
     for (const s of this.dir.segments()) {
       if (s.domain !== this.domainName) continue;
@@ -78,7 +78,8 @@ export class FileStore implements CacheStore {
         if (f.kind === Frame.CHUNK) {
           chunks.push(f);
           add(index, () => this.load(seg, f));
-        } else if (f.kind === Frame.HOT) hot(index);
+        } else if (f.kind === Frame.REGIONS) regions(index, () => this.load(seg, f));
+        else if (f.kind === Frame.HOT) hot(index);
       });
       if (end === 'torn') this.stats.torn++;
       if (end === 'refused') this.refuse(s.name);
@@ -107,6 +108,10 @@ export class FileStore implements CacheStore {
 
   writeHot(hashes: Int32Array): void {
     if (!this.broken) this.queue.push({ kind: Frame.HOT, index: hashes, payload: NONE });
+  }
+
+  writeRegions(index: ChunkIndex, payload: Int32Array): void {
+    if (!this.broken) this.queue.push({ kind: Frame.REGIONS, index, payload });
   }
 
   startAnew(): void {

@@ -63,7 +63,7 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
   let index: number[] = [];
   let payload: Int32Array[] = [];
   let words = 0;
-  const flush = (): void => {
+  const flush = (kind = Frame.CHUNK): void => {
     if (words === 0) return;
     const all = new Int32Array(words);
     let at = 0;
@@ -71,7 +71,7 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
       all.set(p, at);
       at += p.length;
     }
-    write(Frame.CHUNK, new Uint8Array(Int32Array.from(index).buffer), new Uint8Array(all.buffer));
+    write(kind, new Uint8Array(Int32Array.from(index).buffer), new Uint8Array(all.buffer));
     index = [];
     payload = [];
     words = 0;
@@ -92,6 +92,15 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
       const g = groupOf(W, at);
       if (g < 0 || unsound.has(g)) singles.push({ hash, record: W.slice(at, at + W[at + Rec.LENGTH]!) });
       else if (at === g + GROUP_HEAD) takeGroup(hashes, W, g);
+    }
+  };
+  const regions: { hash: number; record: Int32Array }[] = [];
+  const takeRegions = (list: Int32Array, W: Int32Array): void => {
+    for (let i = 0; i < list.length; i += 2) {
+      const record = W.slice(list[i + 1]!, list[i + 1]! + W[list[i + 1]! + Rec.LENGTH]!);
+      const id = idOf(record);
+      if (!seen.has(id)) regions.push({ hash: list[i]!, record });
+      seen.add(id);
     }
   };
   const takeGroup = (hashes: ReadonlyMap<number, number>, W: Int32Array, g: number): void => {
@@ -128,10 +137,10 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
           }
           const bytes = readPayload(from, dir.key, f);
           if (bytes === null) return;
-          take(
-            new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2),
-            new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2),
-          );
+          const list = new Int32Array(f.index.buffer, f.index.byteOffset, f.index.length >> 2);
+          const W = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+          if (f.kind === Frame.CHUNK) take(list, W);
+          else if (f.kind === Frame.REGIONS) takeRegions(list, W);
         });
       } finally {
         closeSync(from);
@@ -146,6 +155,11 @@ export function mergeSegments(dir: CacheDirectory, domain: string): number {
       add(record);
     }
     flush();
+    for (const { hash, record } of regions) {
+      index.push(hash, words);
+      add(record);
+    }
+    flush(Frame.REGIONS);
     if (hot.size > 0) write(Frame.HOT, new Uint8Array(Int32Array.from(hot).buffer), new Uint8Array(0));
   } catch (e) {
     closeSync(fd);

@@ -22,6 +22,8 @@ export const enum Frame {
   CHUNK = 1,
   /** The index has the hashes of blocks at which hot loops begin; there is no payload. */
   HOT = 2,
+  /** As CHUNK, of regions. */
+  REGIONS = 3,
 }
 
 export const MAGIC = 0x3154_4f41;

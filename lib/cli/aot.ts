@@ -63,7 +63,7 @@ const verifyCommand: CommandModule<object, DirArgs> = {
     const dir = must(a);
     const c = (await tools()).verifyCache(dir);
     for (const name of c.refused) process.stdout.write(`${name}: damaged or foreign\n`);
-    process.stdout.write(`${c.records} blocks in ${c.segments} files: ${c.same} the same when translated again, ${c.different} different, ${c.others} of another build or host\n`);
+    process.stdout.write(`${c.records} blocks${c.regions > 0 ? ` and ${c.regions} regions` : ''} in ${c.segments} files: ${c.same} the same when translated again, ${c.different} different, ${c.others} of another build or host\n`);
     if (c.different > 0 || c.refused.length > 0) process.exitCode = 1;
   },
 };

@@ -5,6 +5,7 @@ import { FileStore, padded } from '../cache/file-store.js';
 import { engineBuild, FORMAT, type Identity, identityText } from '../cache/identity.js';
 import { writerLives } from '../cache/maintenance.js';
 import { groupOf, unsoundGroups } from '../engine/aot/page-group.js';
+import { wellFormedRegion } from '../engine/aot/region-record.js';
 import { Recompiler, wellFormed } from '../engine/aot/recompile.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { UsageError, VmxError } from '../errors.js';
@@ -99,6 +100,7 @@ export function cacheStats(dir: CacheDirectory): CacheGroup[] {
 export interface CacheCheck {
   segments: number;
   records: number;
+  regions: number;
   /** Recompiled and found equal, word for word. */
   same: number;
   different: number;
@@ -110,13 +112,17 @@ export interface CacheCheck {
 
 /** Makes every record of this build and host again and compares it; checks the others for damage. */
 export function verifyCache(dir: CacheDirectory): CacheCheck {
-  const check: CacheCheck = { segments: 0, records: 0, same: 0, different: 0, others: 0, refused: [] };
+  const check: CacheCheck = { segments: 0, records: 0, regions: 0, same: 0, different: 0, others: 0, refused: [] };
   const recompilers = new Map<string, Recompiler | null>();
   const compare = (s: SegmentContents, c: Chunk): void => {
+    if (c.regions !== true) check.records += c.index.length >> 1;
     let r = recompilers.get(s.domain);
     if (r === undefined) recompilers.set(s.domain, (r = usable(s.identity) ? recompilerFor(s.identity) : null));
-    check.records += c.index.length >> 1;
-    if (r === null) check.others += c.index.length >> 1;
+    if (c.regions === true) {
+      const { index, payload } = c;
+      check.regions += index.length >> 1;
+      for (let i = 1; r !== null && i < index.length; i += 2) if (!wellFormedRegion(payload, index[i]!) || !r.sameRegion(payload, index[i]!)) check.different++;
+    } else if (r === null) check.others += c.index.length >> 1;
     else {
       const same = sameRecords(c, r);
       check.same += same;
@@ -141,7 +147,7 @@ export function exportCache(dir: CacheDirectory, file: string): number {
   let domain = '';
   try {
     readSegments(dir, (s, c) => {
-      if (!usable(s.identity)) return;
+      if (!usable(s.identity) || c.regions === true) return;
       if (s.domain !== domain) out.identity(padded(identityText(s.identity)));
       domain = s.domain;
       out.chunk(c);

@@ -282,6 +282,7 @@ describe('code cache on disk', () => {
   it('merges page groups whole, and only once what several have', () => {
     const dir = CacheDirectory.open(tempDir());
     const block = (offset: number, targets: number[]): FakeBlock => ({ offset, mode: 1, bytes: [1, 2, 3, 4], targets, code: 30 });
+    let written = 0;
     const write = (grouped: FakeBlock[], single: FakeBlock[]): void => {
       const source = new RecordWriter();
       const out = new RecordWriter();
@@ -291,12 +292,14 @@ describe('code cache on disk', () => {
       const s = store(dir);
       s.write(Int32Array.from(at.flatMap((a) => [out.W[a + Rec.PLACE]!, a])), out.W.slice(0, out.n));
       s.close();
+      // In this order: as of a process that has ended.
+      const own = dir.segments().find((x) => x.pid === process.pid)!.name;
+      renameSync(join(dir.path, own), join(dir.path, own.replace(/\.\d+-\w+/, `.0-${String(++written).padStart(16, '0')}`)));
     };
     const [a, b, c, d] = [block(0x10, [0x20]), block(0x20, [0x10]), block(0x30, [0x10]), block(0x40, [])];
     write([a!, b!, c!], [d!]);
     write([a!, c!, b!, d!], []);
     write([c!, a!], [b!]);
-    for (const s of dir.segments()) renameSync(join(dir.path, s.name), join(dir.path, s.name.replace(/\.\d+-/, '.0-')));
     expect(mergeSegments(dir, dir.segments()[0]!.domain)).toBe(3);
     const s = store(dir);
     const places: number[] = [];
@@ -313,5 +316,34 @@ describe('code cache on disk', () => {
     s.close();
     expect(places.sort((x, y) => x - y)).toEqual([0x10, 0x20, 0x30, 0x40]);
     expect(groups).toBe(1);
+  });
+
+  it('keeps regions apart from blocks, also when segments are merged: each once', () => {
+    const dir = CacheDirectory.open(tempDir());
+    const block = (offset: number): FakeBlock => ({ offset, mode: 1, bytes: [1, 2, 3, 4], targets: [], code: 30 });
+    for (const offsets of [[0x10, 0x20], [0x20], [0x30]]) {
+      const out = new RecordWriter();
+      const at = offsets.map((o) => writeFake(block(o), out));
+      const s = store(dir);
+      s.writeRegions(Int32Array.from(at.flatMap((a, k) => [offsets[k]!, a])), out.W.slice(0, out.n));
+      s.close();
+    }
+    for (const s of dir.segments()) renameSync(join(dir.path, s.name), join(dir.path, s.name.replace(/\.\d+-/, '.0-')));
+    const regions = (): number[] => {
+      const got: number[] = [];
+      const s = store(dir);
+      s.open(() => expect.unreachable(), undefined, (index, load) => {
+        const W = load()!;
+        for (let i = 0; i < index.length; i += 2) {
+          expect(W[index[i + 1]! + Rec.PLACE]! & 0xfff).toBe(index[i]);
+          got.push(index[i]!);
+        }
+      });
+      s.close();
+      return got.sort((a, b) => a - b);
+    };
+    expect(regions()).toEqual([0x10, 0x20, 0x20, 0x30]);
+    expect(mergeSegments(dir, dir.segments()[0]!.domain)).toBe(3);
+    expect(regions()).toEqual([0x10, 0x20, 0x30]);
   });
 });

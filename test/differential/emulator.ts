@@ -65,7 +65,7 @@ export class Emulator implements Executor {
       host: exec === null ? null : new X64Host(exec, [this.context], native.cpuFeatures(), undefined, passes),
       passes, maxInsns: 64, stepBit: Mode.STEP, fpHelperBit: Mode.FP_UNMASKED, mask32: () => false,
     });
-    if (kind === 'aot') this.engine.useCache({ open: () => undefined, write: () => undefined, writeHot: () => undefined });
+    if (kind === 'aot') this.engine.useCache({ open: () => undefined, write: () => undefined, writeHot: () => undefined, writeRegions: () => undefined, startAnew: () => undefined });
     for (let o = 0; o < DATA_BYTES; o += PAGE) this.map(layout.data + o, DATA + o, Pte.P | Pte.W | Pte.U, Pte.NX);
     for (let o = PAGE; o < CODE_BYTES; o += PAGE) this.map(layout.code + o, CODE + o, Pte.P | Pte.U, 0);
     cpu.cr0 = (Cr0.PE | Cr0.MP | Cr0.ET | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.PG) | 0;

@@ -5,6 +5,7 @@
 import { VmxError } from '../../errors.js';
 import { type ConstPool, looksLikeAddress } from '../ir/builder.js';
 import { extract, GROUP_HEAD, GroupChooser, groupOf, Grp, MAX_GROUP_BLOCKS, type RecordAt, writeGroup } from './page-group.js';
+import { Reg, regionFits } from './region-record.js';
 import {
   GROUP_SHIFT, OPERAND_SYMBOL, Rec, REC_HEAD, RecFlag, RecordWriter, blockHash, blockPrefix, codeAt, guestAt, symbolCount, symbolsAt,
 } from './record.js';
@@ -12,16 +13,20 @@ import {
 /** A chunk's index: hash and word offset of each record. */
 export type ChunkIndex = Int32Array;
 
+export type AddChunk = (index: ChunkIndex, load: () => Int32Array | null) => void;
+
 export interface CacheStore {
   /**
    * Calls `add` for every chunk there is. `load` gives the payload once it has been verified, or null if it is refused. `hot` gets what
-   * `writeHot` was given.
+   * `writeHot` was given, `regions` what `writeRegions` was.
    */
-  open(add: (index: ChunkIndex, load: () => Int32Array | null) => void, hot: (hashes: Int32Array) => void): void;
+  open(add: AddChunk, hot: (hashes: Int32Array) => void, regions: AddChunk): void;
   /** Keeps a chunk. The arrays are the store's from now on, but must not change. */
   write(index: ChunkIndex, payload: Int32Array): void;
   /** Keeps hashes (`blockHash`) of blocks at which hot loops begin. */
   writeHot(hashes: Int32Array): void;
+  /** Keeps a chunk of regions' records (region-record.ts), under the hashes of the blocks that they begin with. */
+  writeRegions(index: ChunkIndex, payload: Int32Array): void;
   /** All that was written before, hashes too, is going to be written again in another form: it may be dropped once that has been done. */
   startAnew(): void;
 }
@@ -44,8 +49,9 @@ export interface CodeCacheStats {
   /** Payloads read, and refused. */
   loaded: number;
   refused: number;
-  /** Hot loops that earlier runs have found. */
+  /** Hot loops that earlier runs have found, and regions installed from the cache. */
   hot: number;
+  regions: number;
   /** Records recompiled for comparison, and how many of them differed. */
   verified: number;
   different: number;
@@ -62,6 +68,8 @@ const REGROUP = 64;
 const SMALLEST_GROUP = 2;
 /** Groups that the blocks of one page are divided into at most: it has been patched, or several programs have been in it. */
 const GROUPS_OF_PAGE = 16;
+/** Most regions that are remembered for one block: with all hints, with less of them, of one place and another. */
+const MAX_VERSIONS = 8;
 const PAGE = 4096;
 
 /** In `CodeCache.fits`. */
@@ -72,13 +80,24 @@ export const enum Fits {
   WITH_SLOTS = 2,
 }
 
+function sameWords(A: Int32Array, a: number, B: Int32Array, b: number, n: number): boolean {
+  for (let i = 0; i < n; i++) if (A[a + i] !== B[b + i]) return false;
+  return true;
+}
+
+function bitsSet(x: number): number {
+  let n = 0;
+  for (; x !== 0; x &= x - 1) n++;
+  return n;
+}
+
 const noSecondPage: SecondPage = () => -1;
 
 /** RAM offset of the page after the one a block lies in: asked for only if the block's first part matches. */
 export type SecondPage = () => number;
 
 export class CodeCache {
-  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, groups: 0, added: 0, skipped: 0, loaded: 0, refused: 0, hot: 0, verified: 0, different: 0 };
+  readonly stats: CodeCacheStats = { known: 0, hits: 0, misses: 0, hitInsns: 0, hitBytes: 0, groups: 0, added: 0, skipped: 0, loaded: 0, refused: 0, hot: 0, regions: 0, verified: 0, different: 0 };
   /** The record `find` found: payload, its bytes, and where the record begins. */
   W: Int32Array = new Int32Array(0);
   at = 0;
@@ -122,6 +141,12 @@ export class CodeCache {
   /** By the low bits of a hash: there may be one in `hot`. */
   private readonly mayBeHot = new Uint8Array(256);
 
+  /** By hash of the block that they begin with: chunks and word offsets of regions, in turn. */
+  private readonly regions = new Map<number, number[]>();
+  private newRegions = new RecordWriter();
+  private newRegionIndex: number[] = [];
+  private readonly ownRegions: { index: ChunkIndex; payload: Int32Array }[] = [];
+
   /** The chunk that is being filled. */
   private out = new RecordWriter();
   private outIndex: number[] = [];
@@ -133,6 +158,9 @@ export class CodeCache {
       found.push({ index, chunk: this.newChunk(null, load) });
     }, (hashes) => {
       for (const h of hashes) if (this.hot.size < MAX_HOT) this.addHot(h);
+    }, (index, load) => {
+      const chunk = this.newChunk(null, load);
+      for (let i = 0; i < index.length && this.regions.size < MAX_HOT; i += 2) this.enterRegion(index[i]!, chunk, index[i + 1]!);
     });
     this.stats.hot = this.hot.size;
     this.reserve(found.reduce((n, f) => n + (f.index.length >> 1), 0));
@@ -238,10 +266,14 @@ export class CodeCache {
 
   /** A hot loop begins at the block. */
   noteHot(ram: Uint8Array, block: { ram: number; offset: number; mode: number }): void {
-    const h = blockHash(block.offset, block.mode, blockPrefix(ram, block.ram, PAGE - block.offset));
+    const h = this.hashAt(ram, block);
     if (this.hot.has(h) || this.hot.size >= MAX_HOT) return;
     this.addHot(h);
     this.newHot.push(h);
+  }
+
+  private hashAt(ram: Uint8Array, block: { ram: number; offset: number; mode: number }): number {
+    return blockHash(block.offset, block.mode, blockPrefix(ram, block.ram, PAGE - block.offset));
   }
 
   private addHot(hash: number): void {
@@ -327,25 +359,79 @@ export class CodeCache {
     }
   }
 
-  /** Adds to `into` the numbers of those records of the present one's group that `fits` names and at which an earlier run has found hot loops. */
-  hotInGroup(g: number, into: number[]): void {
-    if (this.hot.size === 0) return;
+  /** Numbers of those records of the present one's group that `fits` names and at which an earlier run has found hot loops. */
+  hotInGroup(g: number): number[] {
+    const into: number[] = [];
+    if (this.hot.size === 0) return into;
     const { W, fits, hashes, mayBeHot } = this;
     const first = this.last - (W[this.at + Rec.GROUP]! >>> GROUP_SHIFT);
     for (let k = 0, n = W[g + Grp.BLOCKS]!; k < n; k++) {
       const h = hashes[first + k]!;
       if (fits[k] !== Fits.NO && mayBeHot[h & 255] !== 0 && this.hot.has(h)) into.push(k);
     }
+    return into;
+  }
+
+  private enterRegion(hash: number, chunk: number, offset: number): void {
+    const list = this.regions.get(hash);
+    if (list === undefined) this.regions.set(hash, [chunk, offset]);
+    else if (list.length < MAX_VERSIONS * 2) list.push(chunk, offset);
+  }
+
+  /**
+   * Looks for the region that begins with the block, in the page at `pageOff` in RAM. Of several, which differ in what hints they
+   * have, the one with the fewest: it was made when the others had missed.
+   */
+  findRegion(ram: Uint8Array, block: { ram: number; offset: number; mode: number }): boolean {
+    const list = this.regions.get(this.hashAt(ram, block)) ?? [];
+    let best = -1;
+    let least = -1;
+    for (let i = 0; i < list.length; i += 2) {
+      if (!this.openAt(list[i]!, list[i + 1]!) || !this.beginsWith(block) || !regionFits(this.W, this.at, ram, block.ram - block.offset)) continue;
+      const guest = guestAt(this.W, this.at);
+      const off = bitsSet(this.W[guest + Reg.HINTS_OFF]!) + bitsSet(this.W[guest + Reg.ADDENDS_OFF]!);
+      if (off <= least) continue;
+      least = off;
+      best = i;
+    }
+    return best >= 0 && this.openAt(list[best]!, list[best + 1]!);
+  }
+
+  private beginsWith(block: { offset: number; mode: number }): boolean {
+    return (this.W[this.at + Rec.PLACE]! & (PAGE - 1)) === block.offset && this.W[this.at + Rec.MODE] === block.mode;
+  }
+
+  /** The writer for the record of a region just made; `addedRegion` is to be called then. */
+  get regionWriter(): RecordWriter {
+    return this.newRegions;
+  }
+
+  /** The record of a region that begins with the block has been appended at word `at` of `regionWriter`. */
+  addedRegion(ram: Uint8Array, block: { ram: number; offset: number; mode: number }, at: number): void {
+    const hash = this.hashAt(ram, block);
+    const { W, n } = this.newRegions;
+    const list = this.regions.get(hash) ?? [];
+    for (let i = 0; i < list.length; i += 2) {
+      // Made again although it is there: it was found by samples.
+      if (this.openAt(list[i]!, list[i + 1]!) && sameWords(this.W, this.at, W, at, n - at)) {
+        this.newRegions.n = at;
+        return;
+      }
+    }
+    this.newRegionIndex.push(hash, at);
   }
 
   /** Makes the record of entry n the present one. */
   private open(n: number): boolean {
-    const chunk = this.chunkOf[n]!;
+    return this.openAt(this.chunkOf[n]!, this.offsetOf[n]!);
+  }
+
+  private openAt(chunk: number, offset: number): boolean {
     const W = this.payloads[chunk] ?? this.load(chunk);
     if (W === null) return false;
     this.W = W;
     this.U8 = this.bytes[chunk]!;
-    this.at = this.offsetOf[n]!;
+    this.at = offset;
     return true;
   }
 
@@ -482,6 +568,13 @@ export class CodeCache {
     if (this.newHot.length > 0) this.store.writeHot(Int32Array.from(this.newHot));
     this.ownHot.push(...this.newHot);
     this.newHot = [];
+    if (this.newRegionIndex.length > 0) {
+      const regions = { index: Int32Array.from(this.newRegionIndex), payload: this.newRegions.W.slice(0, this.newRegions.n) };
+      this.store.writeRegions(regions.index, regions.payload);
+      this.ownRegions.push(regions);
+      this.newRegions.n = 0;
+      this.newRegionIndex = [];
+    }
     if (this.outIndex.length === 0) return;
     // Shared memory, so that V8 does not collect garbage for the sake of what stays.
     const payload = new Int32Array(new SharedArrayBuffer(this.out.n * 4));
@@ -536,6 +629,7 @@ export class CodeCache {
     if (groups.reduce((n, list) => n + list.length, 0) < REGROUP) return;
     this.store.startAnew();
     if (this.ownHot.length > 0) this.store.writeHot(Int32Array.from(this.ownHot));
+    for (const r of this.ownRegions) this.store.writeRegions(r.index, r.payload);
     const out = new RecordWriter();
     let index: number[] = [];
     const emit = (): void => {

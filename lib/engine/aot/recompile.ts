@@ -9,7 +9,9 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import type { HostCode } from '../jit/host-code.js';
 import { Block } from '../jit/block.js';
+import { findLoop, regionBlock } from '../jit/regions.js';
 import { extract } from './page-group.js';
+import { nodesOf, Reg, regionPage, sameRegionRecord } from './region-record.js';
 import { codeAt, guestAt, guestEnd, Rec, REC_HEAD, RecFlag, RecordWriter, wordsOf } from './record.js';
 
 export interface RecompileOptions {
@@ -45,6 +47,7 @@ export function wellFormed(W: Int32Array, at: number): boolean {
 
 export class Recompiler {
   private readonly ir: IrBuilder;
+  private readonly regionIr: IrBuilder;
   private readonly pool = new ConstPool();
   private readonly out = new RecordWriter();
   /** A record of a page group as it would be on its own. */
@@ -54,6 +57,7 @@ export class Recompiler {
   constructor(private readonly host: HostCode, private readonly o: RecompileOptions) {
     this.ir = new IrBuilder(this.pool);
     this.ir.symbolic = true;
+    this.regionIr = new IrBuilder(this.pool);
   }
 
   /**
@@ -74,12 +78,50 @@ export class Recompiler {
     return true;
   }
 
+  /** As `same`, of the well-formed record of a region. */
+  sameRegion(W: Int32Array, at: number): boolean {
+    const { o, ir, host } = this;
+    this.makeRoom();
+    const page = regionPage(W, at);
+    if (page === null) return false;
+    const mode = W[at + Rec.MODE]!;
+    const fp = (mode & o.fpHelperBit) !== 0;
+    const blocks = new Map(nodesOf(W, at).map((n) => [n.offset, new Block(n.offset, mode, o.mmuIndex(mode), n.bytes, 0)]));
+    const head = blocks.get(W[at + Rec.PLACE]! & (PAGE - 1))!;
+    const region = findLoop(
+      head,
+      {
+        at: (offset) => blocks.get(offset),
+        lift: (b) => {
+          const win = { buf: page, pos: b.ram, end: b.ram + b.bytes, offset: b.offset };
+          ir.begin();
+          if (o.lifter.lift(win, mode, ir, o.maxInsns) !== LiftResult.OK || win.pos !== b.ram + b.bytes || ir.symbolN > 0) return null;
+          runPasses(ir, o.helpers, o.passes, fp);
+          return ir.copy();
+        },
+      },
+      this.regionIr,
+    );
+    if (region === null) return false;
+    const block = regionBlock(head, region.from, region.to, region.ir.insns);
+    const guest = guestAt(W, at);
+    block.hintsOff = W[guest + Reg.HINTS_OFF]!;
+    block.addendsOff = W[guest + Reg.ADDENDS_OFF]!;
+    if (host.compileRegion(region, { helpers: o.helpers }, block, o.mask32(mode), !fp) === null) return false;
+    this.out.n = 0;
+    const nodes = region.nodes.map((n) => ({ offset: n.offset, bytes: blocks.get(n.offset)!.bytes }));
+    return host.captureRegion(region.ir, block, nodes, page, this.out) && sameRegionRecord(W, at, this.out);
+  }
+
+  private makeRoom(): void {
+    if (!this.pool.nearlyFull && !this.host.nearlyFull) return;
+    this.pool.reset();
+    this.host.reset();
+  }
+
   private make(W: Int32Array, at: number): RecordWriter | null {
     const { o, ir, host } = this;
-    if (this.pool.nearlyFull || host.nearlyFull) {
-      this.pool.reset();
-      host.reset();
-    }
+    this.makeRoom();
     const bytes = W[at + Rec.GUEST]! & 0xffff;
     const place = W[at + Rec.PLACE]!;
     const offset = place & (PAGE - 1);

@@ -37,6 +37,8 @@ export const GROUP_SHIFT = 18;
 export const enum RecFlag {
   /** The block's only instruction reaches into the next page. */
   SPANS = 1 << 12,
+  /** It is a region: region-record.ts. */
+  REGION = 1 << 13,
 }
 
 /** Kinds of relocation. */

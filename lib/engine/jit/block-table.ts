@@ -4,7 +4,7 @@
  * of what the garbage collector has to copy. `Block` objects are made for those that somebody wants to see as one.
  */
 import { Fits } from '../aot/code-cache.js';
-import { GROUP_HEAD, Grp } from '../aot/page-group.js';
+import { GROUP_HEAD, Grp, recordsOfGroup } from '../aot/page-group.js';
 import { Rec } from '../aot/record.js';
 import { CODE_GRANULE } from '../cpu.js';
 import { Block, blockKey } from './block.js';
@@ -124,6 +124,8 @@ export class BlockTable {
   private readonly views = new Map<number, Block>();
   /** Of the group added last, by page offset: row of its block that begins there, or a smaller number. */
   readonly groupRows = new Int32Array(PAGE);
+  /** Where its code begins. */
+  groupStart = 0;
   /** Granules of the page that its blocks cover: bits for the code map. */
   readonly groupMap = new Int32Array(PAGE / CODE_GRANULE / 32);
 
@@ -203,6 +205,7 @@ export class BlockTable {
     let row = firstRow;
     let next = info.first;
     groupMap.fill(0);
+    this.groupStart = start;
     for (let k = 0, at = g + GROUP_HEAD; k < n; k++) {
       if (fits[k] !== Fits.NO) {
         const p = row * ROW;
@@ -238,6 +241,16 @@ export class BlockTable {
     info.n += row - firstRow;
     this.n = row;
     return firstRow;
+  }
+
+  /** Row of record k, which has become a block, of the group at word g of W added last. */
+  groupRow(W: Int32Array, g: number, k: number): number {
+    return this.groupRows[W[recordsOfGroup(W, g)[k]! + Rec.PLACE]! & (PAGE - 1)]!;
+  }
+
+  /** Past the last row that has been used. */
+  get end(): number {
+    return this.n;
   }
 
   /** A row for the block. */

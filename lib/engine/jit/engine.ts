@@ -10,16 +10,17 @@ import { ConstPool, IrBuilder } from '../ir/builder.js';
 import { runPasses, type PassOptions } from '../ir/passes.js';
 import { Attention, ExitCode, HINT_MISSES, Slot, Yield } from '../state.js';
 import { VmxError } from '../../errors.js';
-import { type CacheStore, CodeCache, Fits } from '../aot/code-cache.js';
-import { GROUP_HEAD, Grp } from '../aot/page-group.js';
+import { type CacheStore, CodeCache } from '../aot/code-cache.js';
+import { regionExtent } from '../aot/region-record.js';
 import { Rec, RecordWriter } from '../aot/record.js';
 import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
+import { addPageGroup } from './add-group.js';
 import { ChainSites } from './chain-sites.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
 import { MetCode } from './met-code.js';
-import { findLoop, Heat } from './regions.js';
+import { findLoop, Heat, regionBlock } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
 /** What a slice of execution ended with. */
@@ -529,21 +530,32 @@ export class Engine {
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
     const fp = (mode & this.o.fpHelperBit) !== 0;
-    // A region is not kept: addresses may be constants.
+    const aot = this.aot !== null && !this.aot.verify ? this.aot : null;
     const { symbolic } = this.ir;
-    this.ir.symbolic = false;
+    /** Guest bytes of the blocks looked at; 0: its addresses are constants, so what it becomes part of is not kept. */
+    const extents = new Map<number, number>();
     const region = findLoop(
       head,
       {
         at: (offset) => {
-          const row = this.blocks.find(pageOff / PAGE, blockKey(offset, mode));
-          return row !== 0 && this.blocks.R[row * ROW + Bf.PAGE2]! < 0 ? this.blocks.view(row) : undefined;
+          const row = this.chainable(pageOff / PAGE, offset, mode);
+          return row !== 0 ? this.blocks.view(row) : undefined;
         },
         lift: (b) => {
           const ir = this.ir;
           const win: CodeWindow = { buf: this.map.ram8, pos: b.ram, end: pageOff + PAGE, offset: b.offset };
+          ir.symbolic = aot !== null;
           ir.begin();
           if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
+          extents.set(b.offset, win.pos - b.ram);
+          if (ir.symbolN > 0) {
+            extents.set(b.offset, 0);
+            ir.symbolic = false;
+            win.pos = b.ram;
+            win.offset = b.offset;
+            ir.begin();
+            if (cpu.lifter.lift(win, mode, ir, this.o.maxInsns) !== LiftResult.OK) return null;
+          }
           runPasses(ir, cpu.helpers, this.o.passes, fp);
           return ir.copy();
         },
@@ -552,34 +564,56 @@ export class Engine {
     );
     this.ir.symbolic = symbolic;
     if (region === null) return;
-    const block = new Block(head.ram, mode, head.mmuIdx, region.to - head.ram, region.ir.insns);
-    block.from = region.from;
-    block.to = region.to;
-    block.region = true;
+    const block = regionBlock(head, region.from, region.to, region.ir.insns);
     block.hintsOff = hintsOff;
     block.addendsOff = addendsOff;
     const sites = host.compileRegion(region, cpu, block, this.o.mask32(mode), !fp);
     if (sites === null) return;
-    this.invalidate(head.row);
-    this.enterBlock(block, pageOff);
-    this.blocks.keepView(block);
+    if (aot !== null) {
+      aot.noteHot(this.map.ram8, head);
+      const nodes = region.nodes.map((n) => ({ offset: n.offset, bytes: extents.get(n.offset)! }));
+      const out = aot.regionWriter;
+      const at = out.n;
+      if (nodes.every((n) => n.bytes > 0) && host.captureRegion(region.ir, block, nodes, this.map.ram8, out)) aot.addedRegion(this.map.ram8, head, at);
+    }
+    this.enterRegion(head.row, block, pageOff);
     this.sites.add(block.row, sites);
-    if (block.hints.length > 0) this.hinted.push(block);
-    this.stats.regions++;
-    this.aot?.noteHot(this.map.ram8, head);
     const ns = (performance.now() - t0) * 1e6;
     this.stats.translateNs += ns;
     this.stats.regionNs += ns;
   }
 
+  /** A region takes the place of the block in row `head`. */
+  private enterRegion(head: number, block: Block, pageOff: number): void {
+    this.invalidate(head);
+    this.enterBlock(block, pageOff);
+    this.blocks.keepView(block);
+    if (block.hints.length > 0) this.hinted.push(block);
+    this.stats.regions++;
+  }
+
+  /** Takes the region that begins with the block from the code cache. @returns false if it is not there */
+  private takeRegion(aot: CodeCache, host: HostCode, head: Block): boolean {
+    if (!aot.findRegion(this.map.ram8, head)) return false;
+    const { W, at } = aot;
+    const pageOff = head.ram - head.offset;
+    const { from, to } = regionExtent(W, at);
+    const block = regionBlock(head, pageOff + from, pageOff + to, W[at + Rec.GUEST]! >>> 16);
+    const start = host.installRegion(W, at, aot.resolve(), block);
+    aot.stats.regions++;
+    this.enterRegion(head.row, block, pageOff);
+    this.sites.addRecord(block.row, W, at, start);
+    return true;
+  }
+
   /** Blocks in the page at which an earlier run has found hot loops, and which have just come from the code cache, become regions. */
-  private makeHot(cpu: GuestCpu, host: HostCode): void {
+  private makeHot(cpu: GuestCpu, aot: CodeCache, host: HostCode): void {
     const heads = this.hotHeads;
     this.hotHeads = [];
     for (const row of heads) {
       if (!this.blocks.valid(row) || host.nearlyFull || this.consts.nearlyFull || !this.regionsMayBe) continue;
       const head = this.blocks.view(row);
-      if ((this.spoiled.get(head.ram - head.offset) ?? 0) < 2) this.makeRegion(cpu, host, head);
+      if ((this.spoiled.get(head.ram - head.offset) ?? 0) < 2 && !this.takeRegion(aot, host, head)) this.makeRegion(cpu, host, head);
     }
   }
 
@@ -780,13 +814,12 @@ export class Engine {
    */
   private link(first: number, page: number, mode: number): void {
     if (this.onBlock !== null || this.tool !== null) return;
-    const { openSites, sites, blocks } = this;
+    const { openSites, sites } = this;
     for (let site = first; site <= sites.last; site++) {
       const offset = sites.target(site);
       if ((offset & SITE_CHANGES_MODE) !== 0) continue;
-      const target = blocks.find(page, blockKey(offset, mode));
-      // A block that spans two pages is checked when it is looked up.
-      if (target === 0 || blocks.R[target * ROW + Bf.PAGE2]! >= 0) openSites.push(site, offset);
+      const target = this.chainable(page, offset, mode);
+      if (target === 0) openSites.push(site, offset);
       else if (sites.chainRow(site, target)) this.stats.chained++;
     }
   }
@@ -801,7 +834,7 @@ export class Engine {
     wanted.length = 0;
     const g = aot.group;
     if (g >= 0 && this.bringInGroup(cpu, aot, host, page, pageOff, g)) {
-      if (this.hotHeads.length > 0) this.makeHot(cpu, host);
+      if (this.hotHeads.length > 0) this.makeHot(cpu, aot, host);
       return blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
     }
     const row = this.install(cpu, aot, host, page, pageOff, pcOff, mode);
@@ -817,37 +850,27 @@ export class Engine {
       if (blocks.R[target * ROW + Bf.PAGE2]! < 0 && sites.chainRow(site, target)) this.stats.chained++;
     }
     if (this.hotHeads.length === 0) return row;
-    this.makeHot(cpu, host);
+    this.makeHot(cpu, aot, host);
     return this.blocks.find(pageOff / PAGE, blockKey(pcOff, mode));
   }
 
-  /**
-   * Makes blocks of the page group at word g of the cache's payload, which the record just found is in: of those of its records that are of
-   * the code in the page.
-   * @returns false, with nothing done, if it has been done in this page before, or the page has other code in large part
-   */
+  /** Brings in the page group at word g, which the record just found is in. @returns false, with nothing done, if that is not to be (`addPageGroup`) */
   private bringInGroup(cpu: GuestCpu, aot: CodeCache, host: HostCode, info: CodePage, pageOff: number, g: number): boolean {
-    const id = aot.groupId(g);
-    // Hooks want every block to come back.
-    if ((info.groups !== null && info.groups.includes(id)) || this.onBlock !== null) return false;
-    const { W, at: found, fits } = aot;
     const { blocks } = this;
+    // Hooks want every block to come back.
+    const first = this.onBlock !== null ? 0 : addPageGroup(aot, host, blocks, info, pageOff, g, cpu.mmuIdx);
+    if (first === 0) return false;
+    const { W, at } = aot;
     const page = pageOff / PAGE;
-    let n = aot.groupFits(pageOff, g);
-    const others = info.n > 0;
-    if (others) n -= blocks.known(page, W, g, fits);
-    if (n * 2 < W[g + Grp.BLOCKS]!) return false;
-    (info.groups ??= []).push(id);
-    const start = host.installGroup(W, g);
-    const first = blocks.addGroup(page, info, W, g, start, fits, cpu.mmuIdx);
-    const mode = W[found + Rec.MODE]!;
-    this.stats.chained += this.sites.addGroup(W, g, start, fits, first, blocks.groupRows, others ? (offset) => this.chainable(page, offset, mode) : null);
+    const n = blocks.end - first;
+    const others = info.n > n ? (offset: number): number => this.chainable(page, offset, W[at + Rec.MODE]!) : null;
+    this.stats.chained += this.sites.addGroup(W, g, blocks.groupStart, aot.fits, first, blocks.groupRows, others);
     this.stats.blocks += n;
     this.stats.installed += n;
+    for (const k of aot.hotInGroup(g)) this.hotHeads.push(blocks.groupRow(W, g, k));
+    aot.usedGroup(g);
     const map = this.map.codeMap;
     if (map !== undefined) for (let i = 0; i < MAP_WORDS; i++) map.words[page * MAP_WORDS + i]! |= blocks.groupMap[i]!;
-    this.finishGroup(aot, host, pageOff, g, first);
-    aot.usedGroup(g);
     return true;
   }
 
@@ -855,23 +878,6 @@ export class Engine {
   private chainable(page: number, offset: number, mode: number): number {
     const row = this.blocks.find(page, blockKey(offset, mode));
     return row !== 0 && this.blocks.R[row * ROW + Bf.PAGE2]! < 0 ? row : 0;
-  }
-
-  /** Gives code of the group just brought in its pool slots, and notes where hot loops begin. `first`: row of its first block. */
-  private finishGroup(aot: CodeCache, host: HostCode, pageOff: number, g: number, first: number): void {
-    const { W, at: found, fits } = aot;
-    const hot: number[] = [];
-    aot.hotInGroup(g, hot);
-    if (hot.length === 0 && !aot.groupSlots) return;
-    const { R } = this.blocks;
-    let row = first;
-    for (let k = 0, at = g + GROUP_HEAD, n = W[g + Grp.BLOCKS]!; k < n; k++, at += W[at + Rec.LENGTH]!) {
-      if (fits[k] === Fits.NO) continue;
-      if (fits[k] === Fits.WITH_SLOTS) host.installSlots(W, at, R[row * ROW + Bf.ENTRY_A]!, aot.slotsOf(pageOff, at));
-      if (hot.length > 0 && hot.includes(k)) this.hotHeads.push(row);
-      row++;
-    }
-    aot.at = found;
   }
 
   /** Makes a block of the record that the cache has found; adds to `openSites`. */

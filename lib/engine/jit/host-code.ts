@@ -3,6 +3,7 @@ import type { GuestCpu } from '../cpu.js';
 import type { IrBuilder } from '../ir/builder.js';
 import type { Region } from '../ir/region.js';
 import type { RecordWriter } from '../aot/record.js';
+import type { NodeBytes } from '../aot/region-record.js';
 import type { Block } from './block.js';
 
 /** A block's guest code in one piece. */
@@ -49,6 +50,10 @@ export interface HostCode {
    * @returns false if it cannot be kept (too large)
    */
   capture(ir: IrBuilder, block: Block, guest: GuestBytes, out: RecordWriter): boolean;
+  /** The same of the region that `compileRegion` has just made of `ir`: its nodes' bytes lie in the block's page of `ram`. */
+  captureRegion(ir: IrBuilder, block: Block, nodes: readonly NodeBytes[], ram: Uint8Array, out: RecordWriter): boolean;
+  /** As `install`, of a region's record; sets of `block`, which is the region's, what `compileRegion` sets, and its hintsOff and addendsOff. */
+  installRegion(W: Int32Array, at: number, slots: Int32Array, block: Block): number;
   /**
    * Makes code of the record at word `at`.
    * @param slots pool slots of the record's constants and symbols

@@ -8,7 +8,7 @@
 import type { IrBuilder } from '../ir/builder.js';
 import { Op, F, REC } from '../ir/ops.js';
 import { appendBlock, type Region, type RegionNode, targets } from '../ir/region.js';
-import type { Block } from './block.js';
+import { Block } from './block.js';
 
 /** Samples at which a block is hot, and after how many samples of all blocks counts are halved. */
 const HOT = 3;
@@ -33,6 +33,15 @@ export interface RegionSource {
   at(offset: number): Block | undefined;
   /** Its IR, in a builder of its own with the passes run; null if it cannot be part of a region. */
   lift(block: Block): IrBuilder | null;
+}
+
+/** The block that a region becomes, in the place of its head; from and to as `Region` has them. */
+export function regionBlock(head: Block, from: number, to: number, insns: number): Block {
+  const b = new Block(head.ram, head.mode, head.mmuIdx, to - head.ram, insns);
+  b.from = from;
+  b.to = to;
+  b.region = true;
+  return b;
 }
 
 /** Samples, per engine. */

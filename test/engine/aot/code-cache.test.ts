@@ -30,6 +30,9 @@ class Store implements CacheStore {
   writeHot(): void {
     // None is.
   }
+  writeRegions(): void {
+    // Nor is one compiled.
+  }
   startAnew(): void {
     this.anew++;
     this.written = [];

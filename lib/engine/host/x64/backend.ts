@@ -91,6 +91,8 @@ export interface CompiledBlock {
   end: number;
   /** Of a region: its page hints (MMU index * HINTS + hint). */
   hints?: readonly number[];
+  /** Number of the first of them. */
+  firstHint?: number;
   /** Chain sites as triples: site id (= position of its rel32), target page offset (with SITE_CHANGES_MODE), unpatched target. */
   sites: number[];
 }
@@ -204,7 +206,7 @@ export class X64Backend {
     e.share = this.share;
     this.share?.plan(e);
     asm.p = (at + 15) & ~15;
-    asm.relocs.n = 0;
+    asm.relocs.begin();
     const start = asm.p;
     let entryB = start;
     const x = this.flowOf(block);
@@ -251,8 +253,14 @@ export class X64Backend {
     e.pin(this.pinned);
     e.hints = null;
     if (hints === null) return c;
-    this.nextHint += hints.ids.length;
-    return { ...c, hints: hints.ids };
+    return { ...c, hints: hints.ids, firstHint: this.takeHints(hints.ids.length) };
+  }
+
+  /** Gives out n hints. @returns the number of the first */
+  takeHints(n: number): number {
+    const first = this.nextHint;
+    this.nextHint += n;
+    return first;
   }
 
   private region(r: Region, plan: RegionPlan, block: BlockInfo, at: number): CompiledBlock {
@@ -261,7 +269,7 @@ export class X64Backend {
     e.begin(r.ir, this.how, r.nodes);
     e.share = null;
     asm.p = (at + 15) & ~15;
-    asm.relocs.n = 0;
+    asm.relocs.begin();
     const start = asm.p;
     const x = this.flowOf(block);
     plan.begin();

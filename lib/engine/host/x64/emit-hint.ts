@@ -57,12 +57,30 @@ export class HintPlan {
         return 0;
       }
       this.known.set(key, (k = this.ids.length));
-      this.ids.push(this.mmuIdx * HINTS + ((this.first + k) % HALF) + (write ? HALF : 0));
+      this.ids.push(hintId(this.mmuIdx, this.first, k, write));
     }
     // A store has no value that anything waits for.
     this.kind = ((this.off >>> k) & 1) === 0 ? Hint.PAGE : write || (this.addendsOff >>> k) & 1 ? Hint.NONE : Hint.ADDEND;
     return this.ids[k]!;
   }
+
+  /** Number in the region of a hint that `of` has given. */
+  numberOf(id: number): number {
+    return this.ids.indexOf(id);
+  }
+}
+
+/** Index of hint k of a region whose first hint has number `first`, within its half of the table. */
+export const hintPlace = (first: number, k: number): number => (first + k) % HALF;
+
+/** Index (as `HintPlan.ids`) of hint k of a region. `write`: it is one for writing. */
+export const hintId = (mmuIdx: number, first: number, k: number, write: boolean): number => mmuIdx * HINTS + hintPlace(first, k) + (write ? HALF : 0);
+
+export const isWriteHint = (id: number): boolean => id % HINTS >= HALF;
+
+/** The instruction just emitted ends with a displacement that belongs to hint `id`. `unit`: index in HINT_UNITS. */
+function noteHint(e: Emitter, id: number, unit: number): void {
+  e.asm.relocs.hints.push(e.asm.p - 4, e.hints!.numberOf(id), unit);
 }
 
 /** A number for the registers that the address in slot a is computed from. */
@@ -89,9 +107,11 @@ export function emitHinted(e: Emitter, id: number, bytes: number, write: boolean
   asm.movrr(3, free, addr);
   asm.alui(3, Alu.AND, free, -4096 | (bytes - 1));
   asm.opm(3, 0x3b, free, R.RBP, NO_INDEX, 0, disp);
+  noteHint(e, id, 0);
   probe.jump = 0;
   const q = addCold(e, Cold.HINT, asm.jccLater(Cc.NE), bytes | (write ? 0x100 : 0), addr, addend, free, id);
   asm.opm(3, 0x8b, addend, R.RBP, NO_INDEX, 0, disp + 8);
+  noteHint(e, id, 0);
   e.cold[q + CF.BACK] = asm.p;
 }
 
@@ -103,6 +123,7 @@ export function emitGuessed(e: Emitter, mmuIdx: number, id: number, bytes: numbe
   const entry = tlbTable(mmuIdx) + TlbField.ADDEND;
   probe.jump = tlbTest(asm, addr, free, addend, 0, bytes - 1, tlbTable(mmuIdx), TlbField.TAG_READ);
   asm.opm(3, 0x8b, addend, R.RBP, NO_INDEX, 0, disp);
+  noteHint(e, id, 1);
   asm.opm(3, 0x3b, addend, R.RBP, free, 0, entry);
   const q = addCold(e, Cold.ADDEND, asm.jccLater(Cc.NE), 0, addend, free, entry, id);
   e.cold[q + CF.BACK] = asm.p;
@@ -118,8 +139,10 @@ export function emitColdAddend(e: Emitter, q: number): void {
   landCold(e, q);
   asm.opm(3, 0x8b, addend, R.RBP, t, 0, C[q + CF.C]!);
   asm.opm(3, 0x89, addend, R.RBP, NO_INDEX, 0, HINT_ADDENDS + id * 8 - STATE_BIAS);
+  noteHint(e, id, 1);
   asm.movi(2, t, 1);
   asm.opm(2, 0x01, t, R.RBP, NO_INDEX, 0, HINT_MISSES + id * 4 - STATE_BIAS);
+  noteHint(e, id, 2);
   asm.jmp(C[q + CF.BACK]!);
 }
 
@@ -144,19 +167,24 @@ export function emitColdHint(e: Emitter, q: number, mmuIdx: number): void {
     asm.alui(3, Alu.AND, u, -4096);
     asm.alui(3, Alu.AND, t, -4096);
     asm.opm(3, 0x3b, u, R.RBP, NO_INDEX, 0, disp);
+    noteHint(e, id, 0);
     const otherPage = asm.jccLater(Cc.NE);
     asm.alu(3, Alu.CMP, t, u);
     const crosses = asm.jccLater(Cc.NE);
     asm.opm(3, 0x8b, t, R.RBP, NO_INDEX, 0, disp + 8);
+    noteHint(e, id, 0);
     asm.jmp(C[q + CF.BACK]!);
     asm.patch32(otherPage, asm.p);
     asm.patch32(crosses, asm.p);
   }
   C[q + COLD_REC + CF.JUMP] = tlbLookUp(asm, addr, t, u, 0, bytes - 1, tlbTable(mmuIdx), tag);
   asm.opm(3, 0x89, u, R.RBP, NO_INDEX, 0, disp);
+  noteHint(e, id, 0);
   asm.opm(3, 0x89, t, R.RBP, NO_INDEX, 0, disp + 8);
+  noteHint(e, id, 0);
   asm.movi(2, u, 1);
   asm.opm(2, 0x89, u, R.RBP, NO_INDEX, 0, HINT_USED + mmuIdx * 4 - STATE_BIAS);
   asm.opm(2, 0x01, u, R.RBP, NO_INDEX, 0, HINT_MISSES + id * 4 - STATE_BIAS);
+  noteHint(e, id, 2);
   asm.jmp(C[q + CF.BACK]!);
 }

@@ -11,8 +11,10 @@ import { Slot } from '../../state.js';
 import { printIr } from '../../ir/print.js';
 import { createHash } from 'node:crypto';
 import { Grp } from '../../aot/page-group.js';
-import { Rec, type RecordWriter } from '../../aot/record.js';
+import { guestAt, Rec, type RecordWriter } from '../../aot/record.js';
+import { type NodeBytes, Reg } from '../../aot/region-record.js';
 import { type BlockInfo, type CompiledBlock, X64Backend } from './backend.js';
+import { hintId } from './emit-hint.js';
 import { CodeImages } from './image.js';
 import { dropReturns, resetReturns } from './stubs.js';
 
@@ -161,7 +163,7 @@ export class X64Host implements HostCode {
     if (c === null) return null;
     block.hints = c.hints ?? [];
     this.next = c.end;
-    this.last = null;
+    this.last = c;
     block.entryA = c.entryA;
     block.entryB = c.entryB;
     block.hostBytes = c.end - c.start;
@@ -169,8 +171,30 @@ export class X64Host implements HostCode {
   }
 
   capture(ir: IrBuilder, block: Block, guest: GuestBytes, out: RecordWriter): boolean {
-    if (this.last === null) return false;
+    if (this.last === null || block.region) return false;
     return this.images.capture(ir, this.last, this.backend.relocs, guest, block.offset, block.mode, block.page2 >= 0, out);
+  }
+
+  captureRegion(ir: IrBuilder, block: Block, nodes: readonly NodeBytes[], ram: Uint8Array, out: RecordWriter): boolean {
+    if (this.last === null) return false;
+    return this.images.captureRegion(ir, this.last, this.backend.relocs, block, nodes, ram, block.ram - block.offset, out);
+  }
+
+  installRegion(W: Int32Array, at: number, slots: Int32Array, block: Block): number {
+    const start = (this.next + 15) & ~15;
+    const guest = guestAt(W, at);
+    const n = W[guest + Reg.HINTS]!;
+    const first = this.backend.takeHints(n);
+    this.images.placeRegion(W, at, start, slots, first);
+    block.hints = Array.from({ length: n }, (_, k) => hintId(block.mmuIdx, first, k, ((W[guest + Reg.WRITES]! >>> k) & 1) !== 0));
+    block.hintsOff = W[guest + Reg.HINTS_OFF]!;
+    block.addendsOff = W[guest + Reg.ADDENDS_OFF]!;
+    block.entryA = start;
+    block.entryB = start + W[at + Rec.ENTRY_B]!;
+    block.hostBytes = W[at + Rec.CODE]!;
+    this.next = start + block.hostBytes;
+    if (this.next + MARGIN > this.backed) this.backAhead();
+    return start;
   }
 
   install(W: Int32Array, at: number, slots: Int32Array): number {

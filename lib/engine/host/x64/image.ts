@@ -4,16 +4,29 @@
  */
 import {
   KIND_SHIFT, MAX_CODE, MAX_CONSTS, MAX_RECORD_WORDS, OPERAND_SHIFT, OPERAND_SYMBOL, POSITION_MASK, Rec, REC_HEAD, RecFlag, RecReloc, type RecordWriter, SITE_LINKED, SITE_SHIFT,
-  codeAt, relocsAt, siteCount, sitesAt, wordsOf,
+  codeAt, guestAt, relocsAt, siteCount, sitesAt, wordsOf,
 } from '../../aot/record.js';
 import { GROUP_HEAD, Grp, unlinkedValue } from '../../aot/page-group.js';
 import type { IrBuilder } from '../../ir/builder.js';
+import { HINT_SHIFT, hintFieldsAt, type NodeBytes, Reg, regionGuest, UNIT_SHIFT } from '../../aot/region-record.js';
+import type { Block } from '../../jit/block.js';
 import type { GuestBytes } from '../../jit/host-code.js';
 import { Slot } from '../../state.js';
 import type { CompiledBlock } from './backend.js';
-import { Reloc, type RelocList } from './relocs.js';
+import { hintPlace, isWriteHint } from './emit-hint.js';
+import { HINT_UNITS, Reloc, type RelocList } from './relocs.js';
 
 const KIND: readonly RecReloc[] = [RecReloc.MINUS_PLACE, RecReloc.PLUS_PLACE, RecReloc.SLOT_8, RecReloc.SLOT];
+
+/** Adds to each field of the code at byte `code` of `view` that belongs to a hint of the record's what follows from the number of the first hint, `sign` times. */
+function moveHints(W: Int32Array, at: number, view: DataView, code: number, sign: number, firstHint: number): void {
+  const fields = hintFieldsAt(W, at);
+  for (let k = fields + W[guestAt(W, at) + Reg.FIELDS]! - 1; k >= fields; k--) {
+    const f = W[k]!;
+    const pos = code + (f & POSITION_MASK);
+    view.setInt32(pos, view.getInt32(pos, true) + sign * HINT_UNITS[f >>> UNIT_SHIFT]! * hintPlace(firstHint, (f >>> HINT_SHIFT) & 31), true);
+  }
+}
 
 export class CodeImages {
   private readonly view: DataView;
@@ -160,6 +173,33 @@ export class CodeImages {
       }
     }
   }
+  /**
+   * Appends the record of the region just compiled.
+   * @param nodes its blocks, whose bytes lie in the page at `pageOff` of `ram`
+   * @returns false, with nothing appended, if it is too large
+   */
+  captureRegion(ir: IrBuilder, c: CompiledBlock, relocs: RelocList, block: Block, nodes: readonly NodeBytes[], ram: Uint8Array, pageOff: number, out: RecordWriter): boolean {
+    const fields: number[] = [];
+    const list = relocs.hints;
+    for (let i = 0; i < list.length; i += 3) fields.push((list[i]! - c.start) | (list[i + 1]! << HINT_SHIFT) | (list[i + 2]! << UNIT_SHIFT));
+    let writes = 0;
+    block.hints.forEach((id, k) => {
+      if (isWriteHint(id)) writes |= 1 << k;
+    });
+    const buf = regionGuest(nodes, { count: block.hints.length, writes, off: block.hintsOff, addendsOff: block.addendsOff, fields }, ram, pageOff);
+    const at = out.n;
+    if (buf === null || !this.capture(ir, c, relocs, { buf, pos: 0, bytes: buf.length }, block.offset, block.mode, false, out)) return false;
+    out.W[at + Rec.PLACE]! |= RecFlag.REGION;
+    moveHints(out.W, at, out.view, codeAt(out.W, at) * 4, -1, c.firstHint ?? 0);
+    return true;
+  }
+
+  /** As `place`, of a region's record; `firstHint`: number of its first hint. */
+  placeRegion(W: Int32Array, at: number, start: number, slots: Int32Array, firstHint: number): void {
+    this.place(W, at, start, slots);
+    moveHints(W, at, this.view, start, 1, firstHint);
+  }
+
   /**
    * Copies the code of the page group at word `g` to offset `start` (a multiple of 16) of the exec region, and tells it where it lies. What
    * depends on pool slots is left to `placeSlots`.

@@ -3,6 +3,8 @@
  * 32-bit field as it emits it, so that the code can be stored and put elsewhere (see image.ts).
  */
 
+import { HINT_BYTES } from '../../state.js';
+
 /** Kind of a relocation, in its low bits; pool slots above them. */
 export const enum Reloc {
   /** rel32 to a stub: what it holds shrinks as the code moves up. */
@@ -17,12 +19,23 @@ export const enum Reloc {
   SLOT_SHIFT = 2,
 }
 
+/** Bytes by which a field that belongs to a region's hint grows with the hint's number: its entry, its addend, its count of misses. */
+export const HINT_UNITS: readonly number[] = [HINT_BYTES, 8, 4];
+
 export class RelocList {
   /** Entries in use. */
   n = 0;
+  /** Of a region, beside them: position of each field that belongs to a hint, the hint's number in the region, and index in HINT_UNITS. */
+  hints: number[] = [];
   /** Position of each field, and `Reloc` kind with slot. */
   at = new Int32Array(1024);
   what = new Int32Array(1024);
+
+  /** Code begins. */
+  begin(): void {
+    this.n = 0;
+    this.hints.length = 0;
+  }
 
   add(at: number, what: number): void {
     const n = this.n++;
