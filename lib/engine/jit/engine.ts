@@ -674,7 +674,8 @@ export class Engine {
     const aot = single || this.tool !== null || this.stops !== null ? null : this.aot;
     const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
     if (cached && !aot.verify) return this.bringIn(cpu, aot, pageOff, pcOff, mode);
-    if (!single && !cached && this.runFirst(cpu, pageOff, pcOff, mode)) return 0;
+    // With a code cache everything is translated: what is kept makes the next boot faster.
+    if (this.aot === null && !single && this.runFirst(cpu, pageOff, pcOff, mode)) return 0;
     if (aot !== null && !cached) aot.stats.misses++;
     return this.translate(cpu, pageOff, pcOff, mode, single, aot, cached);
   }

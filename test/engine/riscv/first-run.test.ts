@@ -85,10 +85,12 @@ describe.skipIf(skipFor(noAddon))('code that is met for the first time', () => {
     expect([stats.firstRuns, stats.blocks]).toEqual([firstRuns, blocks]);
   });
 
-  it('is translated at once where somebody watches blocks, and without the option', () => {
+  it('is translated at once where somebody watches blocks, with a code cache, and without the option', () => {
     const watched = new Guest(true);
     watched.engine.onBlock = () => undefined;
-    for (const g of [watched, new Guest(false)]) {
+    const cached = new Guest(true);
+    cached.engine.useCache({ open: () => undefined, write: () => undefined, writeHot: () => undefined, writeRegions: () => undefined, startAnew: () => undefined });
+    for (const g of [watched, cached, new Guest(false)]) {
       g.put(BASE, LOOP);
       g.put(BASE + 0x1000, FUNCTION);
       g.run();
