@@ -70,7 +70,7 @@ const OPTIONS = {
   accel: { type: 'string', describe: 'what executes the guest: auto (default), kvm[,fallback=off][,kernel=kvm|engine], jit, interp' },
   arch: { type: 'string', default: 'auto', describe: 'guest architecture: auto (by the kernel image), x86_64, aarch64, riscv64' },
   machine: { type: 'string', describe: 'board: pc, q35, microvm (x86_64; default pc), virt (aarch64, riscv64; virt,aia=aplic-imsic)' },
-  cpu: { type: 'string', describe: "CPU model and features, such as max,-avx2 (default max; of riscv64 rv64); 'help' lists them (with --arch)" },
+  cpu: { type: 'string', describe: "CPU model and features, such as max,-avx2 (default max; of riscv64 rv64, of aarch64 armv8.2); 'help' lists them (with --arch)" },
   cpus: { type: 'string', default: '1', describe: 'number of CPUs' },
   memory: { alias: 'm', type: 'string', default: '512M', describe: 'RAM' },
   firmware: { type: 'string', default: 'auto', describe: 'auto (by what the disk can boot), seabios, ovmf, aavmf (aarch64), opensbi, sbi or edk2 (riscv64; sbi is built in), none, or a file' },
@@ -150,19 +150,21 @@ function listDevices(): void {
 
 type NamedCpus = [readonly { name: string; summary: string }[], readonly (readonly [string, string])[]];
 
-/** CPU models and features of RISC-V and ARM64. */
-async function namedCpus(arch: string): Promise<NamedCpus> {
+/** CPU models and features of RISC-V and ARM64; null of another architecture. */
+async function namedCpus(arch: string): Promise<NamedCpus | null> {
   if (arch === 'aarch64') {
     const { ARM64_FEATURES, ARM64_MODELS } = await import('../engine/guest/arm64/model.js');
     return [ARM64_MODELS, ARM64_FEATURES];
   }
+  if (arch !== 'riscv64') return null;
   const { RISCV_FEATURES, RISCV_MODELS } = await import('../engine/guest/riscv/model.js');
   return [RISCV_MODELS, RISCV_FEATURES];
 }
 
 async function listCpus(arch: string): Promise<void> {
-  if (arch !== 'x86_64') {
-    const [models, features] = await namedCpus(arch);
+  const named = await namedCpus(arch);
+  if (named !== null) {
+    const [models, features] = named;
     for (const m of models) process.stdout.write(`${m.name.padEnd(16)} ${m.summary}\n`);
     process.stdout.write('\nFeatures to switch with ,NAME=VALUE:\n');
     for (const [name, what] of features) process.stdout.write(`${name.padEnd(16)} ${what}\n`);

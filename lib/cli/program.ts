@@ -76,6 +76,10 @@ function explain(message: string): string {
  * @param load called if yargs is needed
  */
 export async function runProgram(load: () => Promise<Yargs>): Promise<void> {
+  // Whoever reads may have seen enough (`vmx-accel bench | head`); a boot ends then (terminal.ts).
+  process.stdout.on('error', (e: NodeJS.ErrnoException) => {
+    if (e.code !== 'EPIPE') fail(e);
+  });
   try {
     const name = ARGS[0] ?? '';
     const plain = name === 'boot' ? plainBoot(ARGS.slice(1)) : null;
