@@ -71,6 +71,7 @@ _start:
 
 check_functions
 trap_functions
+trap_vectors
 .balign 4096
 stack: .skip 4096
 stack_top:

@@ -354,6 +354,7 @@ user_pstate:
 
 check_functions
 trap_functions
+trap_vectors
 
 .balign 4096
 targets:

@@ -511,6 +511,7 @@ user_key:
 
 check_functions
 trap_functions
+trap_vectors
 .balign 16
 words: .quad 0x1111, 0x2222, 0x3333
 .balign 4096

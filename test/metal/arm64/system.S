@@ -3,6 +3,7 @@
  * "ok NAME" or "BAD NAME got X want Y" for each, "done", and switches the machine off (PSCI).
  */
 #include "check.h"
+#include "trap.h"
 
 .text
 .global _start
@@ -304,47 +305,9 @@ back:
 user:
   svc #1
 
-/* ESR of the last exception to x20; then 0. */
-esr:
-  adr x19, saved
-  ldr x20, [x19]
-  ret
-far:
-  adr x19, saved
-  ldr x20, [x19, #8]
-  ret
-clear:
-  adr x19, saved
-  str xzr, [x19]
-  ret
-
 check_functions
 
-sync:
-  stp x18, x19, [sp, #-16]!
-  adr x18, saved
-  mrs x19, esr_el1
-  str x19, [x18]
-  mrs x19, far_el1
-  str x19, [x18, #8]
-  adr x18, resume
-  ldr x19, [x18]
-  str xzr, [x18]
-  cbnz x19, 1f
-  mrs x19, esr_el1
-  lsr x19, x19, #26
-  cmp x19, #0x15                       /* after SVC the address is the next instruction's */
-  mrs x19, elr_el1
-  b.eq 1f
-  add x19, x19, #4
-1: msr elr_el1, x19
-  mrs x19, spsr_el1
-  bic x19, x19, #0xf
-  orr x19, x19, #4
-  orr x19, x19, #1
-  msr spsr_el1, x19
-  ldp x18, x19, [sp], #16
-  eret
+trap_functions
 irq:
   stp x18, x19, [sp, #-16]!
   mrs x18, S3_0_C12_C12_0              /* ICC_IAR1_EL1 */
@@ -377,9 +340,7 @@ vectors:
   b irq
 .balign 2048
 
-.balign 16
-saved: .quad 0, 0
-resume: .quad 0
+trap_data
 irqs: .quad 0
 .balign 4096
 l1: .skip 4096

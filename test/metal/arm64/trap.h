@@ -66,7 +66,17 @@ sync:
   msr spsr_el1, x19
   ldp x18, x19, [sp], #16
   eret
+.endm
 
+/* What `trap_functions` keep. */
+.macro trap_data
+.balign 16
+saved: .quad 0, 0, 0, 0
+resume: .quad 0
+.endm
+
+/* Vectors of programs without interrupts. */
+.macro trap_vectors
 .ltorg
 .balign 2048
 vectors:
@@ -75,6 +85,5 @@ vectors:
   b sync
 .endr
 .balign 2048
-saved: .quad 0, 0, 0, 0
-resume: .quad 0
+trap_data
 .endm
