@@ -14,6 +14,9 @@ const TABLE_W = TLB_TABLE_BYTES >> 2;
 const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
+/** Pages around a miss in a large page that are entered with it. */
+const AROUND = 16;
+export const AROUND_BYTES = AROUND * 4096;
 
 /** What a translation allows, in `SoftMmu.flags` and the low bits of an entry's RAM_PAGE word. */
 export const enum Pg {
@@ -47,6 +50,8 @@ export abstract class SoftMmu {
   flags = 0;
   /** The last instruction fetch went through a global page. */
   fetchGlobal = false;
+  /** The last translation holds, with its rights, for all of the AROUND pages (aligned) that it lies in. */
+  protected wide = false;
 
   protected readonly V: Int32Array;
   protected readonly map: PhysicalMap;
@@ -119,8 +124,7 @@ export abstract class SoftMmu {
     const pageLo = lo & ~0xfff;
     if (this.flags & Pg.UNCACHED || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi)) || (this.guarded && this.guards(pageLo, hi))) return off;
     const ram = off >= 0 && (this.flags & Pg.WRITE) !== 0 && !this.map.isRom(pa);
-    const write = ram && this.map.codePages[off >>> 12] === 0;
-    if (!write) {
+    if (!ram || this.map.codePages[off >>> 12] !== 0) {
       const x = ((lo >>> 12) ^ (idx << 3)) & (XC_ENTRIES - 1);
       this.xtagLo[x] = pageLo | idx;
       this.xtagHi[x] = hi;
@@ -128,9 +132,15 @@ export abstract class SoftMmu {
       this.xflags[x] = off < 0 ? this.flags | Pg.DEVICE : this.flags;
       this.xcUsed = true;
     }
-    if (off < 0) return off;
+    if (off >= 0) this.enter(idx, pageLo, hi, off, ram);
+    return off;
+  }
+
+  /** Makes the TLB entry of a page for RAM at `off`. `ram`: it may be written. */
+  private enter(idx: number, pageLo: number, hi: number, off: number, ram: boolean): void {
     const V = this.V;
-    const n = (lo >>> 12) & IDX_MASK;
+    const write = ram && this.map.codePages[off >>> 12] === 0;
+    const n = (pageLo >>> 12) & IDX_MASK;
     const e = TLB_W + idx * TABLE_W + n * 8;
     V[e] = pageLo;
     V[e + 1] = hi;
@@ -152,7 +162,36 @@ export abstract class SoftMmu {
       this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
       this.counts[t]!++;
     }
-    return off;
+  }
+
+  /** Where the last miss of a read and of a write was in a large page: number of the first page around it. */
+  private nearRead = -1;
+  private nearWrite = -1;
+
+  /**
+   * hi:lo, whose page has just been entered, lies in a large page: those around it, which have the same translation and rights, are entered, too (docs/adr/0049). Implementations may
+   * do so at any time (vol. II, 12.2.1). In place of others only if the last miss of the kind was near.
+   */
+  private fillAround(idx: number, lo: number, hi: number, pa: number, write: boolean): void {
+    const { V, map } = this;
+    const n = lo >>> 12;
+    const first = n & ~(AROUND - 1);
+    const before = write ? this.nearWrite : this.nearRead;
+    if (write) this.nearWrite = first;
+    else this.nearRead = first;
+    const near = Math.abs(first - before) <= AROUND;
+    const page = pa - (pa & 0xfff);
+    const right = (this.flags & Pg.WRITE) !== 0;
+    for (let k = first; k < first + AROUND; k++) {
+      const e = TLB_W + idx * TABLE_W + (k & IDX_MASK) * 8;
+      const known = V[e] === k << 12 && V[e + 1] === hi;
+      if (k === n || (known ? !write || V[e + 2] !== -1 : V[e + 7] !== 0 && !near)) continue;
+      const to = page + (k - n) * 4096;
+      const off = map.pageOffset(to);
+      // What is not plain memory for this access has to be seen by `fill`.
+      if (off < 0 || map.codePages[off >>> 12] !== 0 || map.isRom(to)) continue;
+      this.enter(idx, k << 12, hi, off, right);
+    }
   }
 
   private dropEntry(e: number): void {
@@ -274,8 +313,11 @@ export abstract class SoftMmu {
         }
       }
     }
+    this.wide = false;
     const pa = this.translate(lo, hi, acc, idx);
     this.fill(idx, lo, hi, pa);
+    // What watches data wants its pages to have no entry.
+    if (this.wide && (this.flags & Pg.UNCACHED) === 0 && !this.guarded && !this.watchpoints.any) this.fillAround(idx, lo, hi, pa, acc === Acc.WRITE);
     return pa;
   }
 
