@@ -5,10 +5,10 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { VirtualMachine } from '../dist/index.js';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     tree: { type: 'string' }, accel: { type: 'string', default: 'jit' }, lockstep: { type: 'boolean', default: false }, only: { type: 'string' },
     timeout: { type: 'string', default: '60' }, json: { type: 'string' }, verbose: { type: 'boolean', default: false },
@@ -16,10 +16,7 @@ const { values: o } = parseArgs({
 });
 const tree = o.tree ?? '';
 const names = existsSync(tree) ? readdirSync(tree).filter((n) => /^rv64\w+-(p|v)-\w+$/.test(n) && statSync(join(tree, n)).isFile()) : [];
-if (names.length === 0) {
-  process.stderr.write('riscv-tests: --tree must name the built folder isa/ of a checkout of riscv-tests\n');
-  process.exit(2);
-}
+if (names.length === 0) badUsage(import.meta.url, '--tree: has to name the built folder isa/ of a checkout of riscv-tests');
 const commit = (() => {
   try {
     return execFileSync('git', ['-C', tree, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
