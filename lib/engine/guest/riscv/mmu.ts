@@ -1,6 +1,7 @@
 /** Address translation: Sv39, Sv48, Sv57 (vol. II, 12.3 to 12.5) with Svnapot, Svpbmt, Svade and Svadu, and PMP. */
 import { Access } from '../../state.js';
-import { Acc, AROUND_BYTES, Pg, SoftMmu } from '../soft-mmu.js';
+import { Acc, Pg, SoftMmu } from '../soft-mmu.js';
+import { AROUND_BYTES } from '../tlb-tables.js';
 import { Cause, Mmu, Ms, Priv } from './defs.js';
 import { Pmp } from './pmp.js';
 import type { RiscvCpu } from './cpu.js';
