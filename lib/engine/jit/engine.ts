@@ -450,11 +450,16 @@ export class Engine {
     }
   }
 
+  /** The run loop has to look at something before the next block. */
+  private comesFirst(cpu: GuestCpu): boolean {
+    const V = cpu.V;
+    return V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0 || cpu.halted || cpu.shutdown;
+  }
+
   /** Where generated code goes on at PC; -1: something else comes first. */
   private entryAtPc(cpu: GuestCpu): number {
     const V = cpu.V;
-    if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
-    if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
+    if (this.comesFirst(cpu) || this.onBlock !== null) return -1;
     this.jumps.use(cpu);
     const known = this.jumps.entry(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
     if (known >= 0) return known;
@@ -647,13 +652,13 @@ export class Engine {
 
   /**
    * Row of the block at PC by physical address and mode; translates if there is none, unless the code there is cold: that is executed, and what PC is then counts.
-   * `single`: one instruction, interpreter only; otherwise 0 if PENDING has to be looked at first.
+   * `single`: one instruction, interpreter only; otherwise 0 if cold code has been executed, and the run loop has to look at something before the next block (`comesFirst`).
    */
   private find(cpu: GuestCpu, single: boolean): number {
     for (;;) {
       const row = this.findOrRun(cpu, single);
       if (row !== 0) return row;
-      if (cpu.V[Slot.PENDING * 2] !== 0 || cpu.V[Slot.PENDING * 2 + 1] !== 0) return 0;
+      if (this.comesFirst(cpu)) return 0;
     }
   }
 
