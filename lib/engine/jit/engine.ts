@@ -190,6 +190,7 @@ export class Engine {
     private readonly o: EngineOptions,
   ) {
     this.ir = new IrBuilder(this.consts);
+    this.ir.idioms = o.passes.idioms !== false;
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     this.met = o.firstRun === true && o.host !== null ? new MetCode() : null;
