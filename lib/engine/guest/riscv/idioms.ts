@@ -41,7 +41,7 @@ export class Idioms {
       this.known.fill(0);
     }
     this.begun = ++this.now;
-    this.left = this.begun;
+    this.left = this.begun - 1;
   }
 
   /** After each instruction. `rd`: bits 7 to 11 of any instruction, whether it writes a register or not; `plain`: it computes, and nothing else. */
