@@ -11,9 +11,13 @@ const TLB_W = TLB_BASE >> 2;
 const TABLE_W = TLB_TABLE_BYTES >> 2;
 const IDX_MASK = (1 << TLB_BITS) - 1;
 const TWO32 = 0x1_0000_0000;
+/** Pages around a miss in a large page that are entered with it. */
+const AROUND = 16;
+export const AROUND_BYTES = AROUND * 4096;
 
-/** Bit of an entry's flags that every guest has: the translation is there in all address spaces. */
+/** Bits of an entry's flags that every guest has: the translation is there in all address spaces; it may be written through. */
 const GLOBAL = 1;
+const WRITE = 2;
 
 export class TlbTables {
   /** Filled entries of each table, as two lists: non-global and global ones. An entry may be in both after reuse. */
@@ -65,6 +69,36 @@ export class TlbTables {
     const t = idx * 2 + g;
     this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
     this.counts[t]!++;
+  }
+
+  /** Where the last miss of a read and of a write was in a large page: number of the first page around it. */
+  private nearRead = -1;
+  private nearWrite = -1;
+
+  /**
+   * The page of hi:lo, at physical address pa, has just been entered, and has missed. Those around it have the same translation and rights, and are entered, too (docs/adr/0049), but
+   * not where there is code or no plain memory. In place of others only if the last miss of the kind was near: the kernel's map of all memory would push out everything else.
+   * @param write it was a store that missed
+   */
+  enterAround(idx: number, lo: number, hi: number, pa: number, flags: number, write: boolean): void {
+    const { V, map } = this;
+    const n = lo >>> 12;
+    const first = n & ~(AROUND - 1);
+    const before = write ? this.nearWrite : this.nearRead;
+    if (write) this.nearWrite = first;
+    else this.nearRead = first;
+    const near = Math.abs(first - before) <= AROUND;
+    const page = pa - (pa & 0xfff);
+    const mayWrite = (flags & WRITE) !== 0;
+    for (let k = first; k < first + AROUND; k++) {
+      const e = TLB_W + idx * TABLE_W + (k & IDX_MASK) * 8;
+      const known = V[e] === k << 12 && V[e + 1] === hi;
+      if (k === n || (known ? !write || V[e + 2] !== -1 : V[e + 7] !== 0 && !near)) continue;
+      const to = page + (k - n) * 4096;
+      const off = map.pageOffset(to);
+      if (off < 0 || map.codePages[off >>> 12] !== 0 || map.isRom(to)) continue;
+      this.enter(idx, k << 12, hi, off, flags, mayWrite, false);
+    }
   }
 
   /** Byte offset in RAM for a read of n bytes that the TLB covers, or -1. */
