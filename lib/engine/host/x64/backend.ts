@@ -28,7 +28,7 @@ import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
 import { emitChecked, emitColdChecked } from './emit-checked.js';
-import { emitFop } from './emit-fop.js';
+import { boxes, emitBox, emitColdNaN, emitFop } from './emit-fop.js';
 import { emitColdAddend, emitColdHint, HintPlan } from './emit-hint.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
@@ -39,7 +39,8 @@ import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
-import { emitStubs, type Abi, type Stubs } from './stubs.js';
+import { emitRiscvCold } from './riscv-cold.js';
+import { emitStubs, type Abi, savedRegisters, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -133,6 +134,7 @@ export class X64Backend {
   private nextHint = 0;
   /** The block that is compiled begins with `roomToRetire`. */
   private padded = false;
+  private readonly abi: Abi;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -153,7 +155,8 @@ export class X64Backend {
     this.u8 = new Uint8Array(exec.buffer);
     this.e = new Emitter(this.u8, this.pinned, regs, options.passes?.lazyFlags !== false);
     this.e.asm.p = 0;
-    this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
+    this.abi = options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv');
+    this.stubs = emitStubs(this.e.asm, this.pinned, regs, this.abi);
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
     this.x = { stubs: this.stubs, mmuIdx: 0, mask32: false, newMode: flow.SAME_MODE, mode: 0, returns: this.returns, sites: [] };
   }
@@ -174,6 +177,16 @@ export class X64Backend {
     const a = this.exec.address + offset;
     V[slot * 2] = a | 0;
     V[slot * 2 + 1] = Math.floor(a / 0x1_0000_0000);
+  }
+
+  /** Emits the executor of cold RISC-V code at offset `at`, rounded up: 8 KiB are enough. @returns offsets of its entry and its end */
+  emitCold(at: number): { entry: number; end: number } {
+    const { asm } = this.e;
+    asm.p = at;
+    asm.relocs.begin();
+    const win64 = this.abi === 'win64';
+    const entry = emitRiscvCold(asm, savedRegisters(this.abi), win64 ? R.RCX : R.RDI, this.exec.address);
+    return { entry, end: asm.p };
   }
 
   /** Upper bound of the room that `compile` needs. */
@@ -299,6 +312,7 @@ export class X64Backend {
   private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {
     const e = this.e;
     if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+    else if (e.cold[r]! === memory.Cold.NAN) emitColdNaN(e, r);
     else if (e.cold[r]! === memory.Cold.VOP) emitColdChecked(e, r, this.stubs);
     else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
     else memory.emitColdMem(e, r, this.stubs, block.mmuIdx);
@@ -387,7 +401,10 @@ export class X64Backend {
         case Op.ADC: int.emitAlu(e, p, w, Alu.ADC, fw); break;
         case Op.SBB: int.emitAlu(e, p, w, Alu.SBB, fw); break;
         case Op.AND: int.emitAlu(e, p, w, Alu.AND, fw); break;
-        case Op.OR: int.emitAlu(e, p, w, Alu.OR, fw); break;
+        case Op.OR:
+          if (e.floating && w === 3 && fw === 0 && boxes(e, p)) emitBox(e, p);
+          else int.emitAlu(e, p, w, Alu.OR, fw);
+          break;
         case Op.XOR: int.emitAlu(e, p, w, Alu.XOR, fw); break;
         case Op.NEG: int.emitNeg(e, p, w, fw); break;
         case Op.NOT: int.emitNot(e, p, w); break;
@@ -424,7 +441,10 @@ export class X64Backend {
         case Op.GETF: int.emitGetf(e, p); break;
         case Op.PUTF: int.emitPutf(e, p, fw); break;
         case Op.SETCF: int.emitSetcf(e, p); break;
-        case Op.LD: memory.emitLoad(e, p, w, idx); break;
+        case Op.LD:
+          if (e.floating && w === 3 && ir[p + F.DST]! >= Slot.VEC && ir[p + F.DST]! < Slot.TEMP) vec.ensureSaved(e, p);
+          memory.emitLoad(e, p, w, idx);
+          break;
         case Op.ST: memory.emitStore(e, p, w, idx); break;
         case Op.LDV: vec.emitLoadVec(e, p, w, idx, this.readsTemp(i + 1, ir[p + F.DST]!)); break;
         case Op.STV: vec.emitStoreVec(e, p, w, idx); break;
@@ -442,7 +462,10 @@ export class X64Backend {
         case Op.TIME: sys.emitTime(e, p); break;
         case Op.FOP:
           e.useMxcsr();
-          if (!emitFop(e, p, w, cc as FloatOp, this.fma)) memory.emitCall(e, p, this.stubs);
+          if (!emitFop(e, p, w, cc as FloatOp, this.fma, this.avx)) {
+            memory.emitCall(e, p, this.stubs);
+            e.floats.forget();
+          }
           break;
         case Op.COPY: case Op.FILL: sys.emitBulk(e, p, op, w, idx, this.stubs); break;
         case Op.SETMODE: sys.emitSetMode(e, p, x); break;
@@ -464,6 +487,7 @@ export class X64Backend {
           throw new Error(`x64 back end: no op ${op}`);
       }
       if (fw !== 0 && e.lazyFlags) afterFlags(e, p, op, w, fw);
+      if (e.floating) e.floats.after(op, ir[p + F.DST]!);
       e.endOp();
     }
     if (end < e.n) return end;
