@@ -186,6 +186,7 @@ export class Engine {
     private readonly o: EngineOptions,
   ) {
     this.ir = new IrBuilder(this.consts);
+    this.ir.idioms = o.passes.idioms !== false;
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
