@@ -35,7 +35,8 @@ const enum Page {
 }
 
 const entryOf = (lo: number): number => (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
-const markOf = (lo: number): number => (lo >>> 12) & (PAGES - 1);
+/** With bits 31..28, by which a kernel's code differs from that of programs. */
+const markOf = (lo: number): number => ((lo >>> 12) ^ (lo >>> 20 & 0xf00)) & (PAGES - 1);
 
 /** What the interpreter knows of a table's entries: the rows of their blocks, with `Bf.TURN`. */
 export class Rows {

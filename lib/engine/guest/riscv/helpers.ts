@@ -3,7 +3,7 @@ import { type HelperFn, HelperRegistry, HelperResult } from '../../helpers.js';
 import { NONE, Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
-import { Cause, Csr, Env, Ms, Priv, xreg } from './defs.js';
+import { Cause, Csr, Env, Ms, Priv, WATCHED, xreg } from './defs.js';
 import { Kind } from './triggers.js';
 
 const BLOCK = 64;
@@ -68,8 +68,11 @@ function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, in
   if (cpu.priv === Priv.U || (!ordering && cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TVM)) throw cpu.illegal(insn);
   if (!ordering) {
     const V = cpu.V;
-    if ((insn >>> 15) & 31) cpu.mmu.flushPage(V[a * 2]!, V[a * 2 + 1]!);
-    else if ((insn >>> 20) & 31 && b >= 0) cpu.mmu.flushNonGlobal();
+    if ((insn >>> 15) & 31) {
+      const alone = cpu.mmu.flushPage(V[a * 2]!, V[a * 2 + 1]!);
+      // Jumps within a page do not ask where it is: code that may itself be elsewhere now is looked up.
+      if (alone && (cpu.mode & WATCHED) === 0 && (V[a * 2]! & ~0xfff) !== V[Slot.PCBASE * 2]!) return HelperResult.CONTINUE;
+    } else if ((insn >>> 20) & 31 && b >= 0) cpu.mmu.flushNonGlobal();
     else cpu.mmu.flushAll();
   }
   cpu.retired();
