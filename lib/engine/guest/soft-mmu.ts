@@ -133,6 +133,7 @@ export abstract class SoftMmu {
   flushNonGlobal(): void {
     this.tlb.dropNonGlobal();
     if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
+    this.fetchesDropped();
     this.dropXc();
     this.owner.onFlush(FlushKind.NON_GLOBAL, 0, 0);
   }
@@ -147,6 +148,7 @@ export abstract class SoftMmu {
 
   /** One page in the instruction TLB and the cache of translations. */
   private dropSmallPage(pageLo: number, hi: number): void {
+    this.fetchesDropped();
     if (this.itlbUsed) {
       const first = ((pageLo >>> 12) & 127) << 2;
       for (let i = first; i < first + 4; i++) if ((this.itagLo[i]! & ~0xfff) === pageLo && this.itagHi[i] === hi) this.itagLo[i] = -1;
@@ -158,6 +160,11 @@ export abstract class SoftMmu {
     }
   }
 
+  /** Entries have gone from the instruction TLB: what is made of it has to forget them, too. */
+  protected fetchesDropped(): void {
+    // Nothing is.
+  }
+
   private dropXc(): void {
     if (this.xcUsed) this.xtagLo.fill(-1);
     this.xcUsed = false;
@@ -167,6 +174,7 @@ export abstract class SoftMmu {
     this.dropXc();
     if (this.itlbUsed) this.itagLo.fill(-1);
     this.itlbUsed = false;
+    this.fetchesDropped();
   }
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
@@ -423,6 +431,13 @@ export abstract class SoftMmu {
   }
 
   // ---- instruction fetch -------------------------------------------------------------------------------------------
+
+  /** The instruction TLB has the page at hi:lo for the current privilege. */
+  knowsFetch(lo: number, hi: number): boolean {
+    const idx = this.fetchIndex();
+    const i = (((lo >>> 12) & 127) << 2) | (idx & 3);
+    return this.itagLo[i] === ((lo & ~0xfff) | idx) && this.itagHi[i] === hi;
+  }
 
   /** Physical address of the code at hi:lo for the current privilege. */
   fetch(lo: number, hi: number): number {

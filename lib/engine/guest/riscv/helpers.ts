@@ -9,7 +9,7 @@ import { Kind } from './triggers.js';
 const BLOCK = 64;
 
 /** CSRRW, CSRRS, CSRRC and their immediate forms: a is the slot of the operand. */
-function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
+export function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
   const V = cpu.V;
   const n = insn >>> 20;
   const kind = (insn >>> 12) & 3;
@@ -63,7 +63,7 @@ function fpOff(cpu: RiscvCpu, _dst: number, _a: number, _b: number, _c: number, 
 }
 
 /** SFENCE.VMA and the instructions of Svinval. a, b: slots of address and ASID; there are no ASIDs in the TLB. */
-function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, insn: number): HelperResult {
+export function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, insn: number): HelperResult {
   const ordering = (insn & 0xffef_ffff) === 0x1800_0073;
   if (cpu.priv === Priv.U || (!ordering && cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TVM)) throw cpu.illegal(insn);
   if (!ordering) {

@@ -1,4 +1,5 @@
 /** Address translation: Sv39, Sv48, Sv57 (vol. II, 12.3 to 12.5) with Svnapot, Svpbmt, Svade and Svadu, and PMP. */
+import { ColdAt, ColdPage } from '../../cold-state.js';
 import { Access } from '../../state.js';
 import { Acc, Pg, SoftMmu } from '../soft-mmu.js';
 import { AROUND_BYTES } from '../tlb-tables.js';
@@ -48,6 +49,13 @@ export class RiscvMmu extends SoftMmu {
     super.flushAll();
     if (this.anyLarge) this.largeSeen.fill(0);
     this.anyLarge = this.anyGiant = false;
+  }
+
+  /** The cache of code pages (docs/adr/0070) may hold something. */
+  coldPages = false;
+  protected override fetchesDropped(): void {
+    if (this.coldPages) this.V.fill(0, ColdAt.PAGES >> 2, (ColdAt.PAGES + (ColdPage.ENTRIES << ColdPage.SHIFT)) >> 2);
+    this.coldPages = false;
   }
 
   /** @returns false if more than the page has been dropped */
