@@ -8,11 +8,11 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../scripts/command-line.mjs';
 import { PEER_ENV } from './peer-env.mjs';
 import { busyboxInitramfs, debianKernel } from '../scripts/guest-files.mjs';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     rounds: { type: 'string', default: '5' }, memory: { type: 'string', default: '512' }, kernel: { type: 'string' }, initrd: { type: 'string' }, disk: { type: 'string' },
     append: { type: 'string', default: 'console=ttyS0' }, marker: { type: 'string', default: 'USER SPACE REACHED' }, json: { type: 'string' },

@@ -8,11 +8,11 @@ import { spawn } from 'node:child_process';
 import { cpus, tmpdir } from 'node:os';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { archOf, ARCH_NAMES } from './archs.mjs';
 import { PEER_ENV } from './peer-env.mjs';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     rounds: { type: 'string', default: '5' }, accel: { type: 'string', default: 'jit' }, memory: { type: 'string', default: '512' },
     kernel: { type: 'string' }, initrd: { type: 'string' }, append: { type: 'string' },
@@ -20,10 +20,7 @@ const { values: o } = parseArgs({
   },
 });
 const arch = archOf(o.arch);
-if (arch === undefined) {
-  console.error(`boot: --arch: ${o.arch} is none of ${ARCH_NAMES.join(', ')}`);
-  process.exit(2);
-}
+if (arch === undefined) badUsage(import.meta.url, `--arch: ${o.arch} is none of ${ARCH_NAMES.join(', ')}`);
 const kernel = o.kernel ?? arch.kernel();
 const initrd = o.initrd ?? arch.initramfs();
 const append = o.append ?? `console=${arch.console}${arch.bootAppend}`;

@@ -13,11 +13,11 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { archOf, ARCH_NAMES, prebuilt } from './archs.mjs';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     arch: { type: 'string', default: 'x86_64' }, only: { type: 'string', default: 'all' }, rounds: { type: 'string', default: '3' },
     reps: { type: 'string', default: '1' }, peers: { type: 'string', default: 'vmx,tcg' }, accel: { type: 'string', default: 'jit' },
@@ -27,10 +27,7 @@ const { values: o } = parseArgs({
   },
 });
 
-function usage(message) {
-  console.error(`compute: ${message}`);
-  process.exit(2);
-}
+const usage = (message) => badUsage(import.meta.url, message);
 
 const arch = archOf(o.arch);
 if (arch === undefined) usage(`--arch: ${o.arch} is none of ${ARCH_NAMES.join(', ')}`);

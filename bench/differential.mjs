@@ -1,11 +1,11 @@
 // bench/differential: random x86 instructions against the host CPU (see test/differential); status 1 on a difference.
 //   node bench/differential.mjs --cases 2000000 --seed 1 [--family alu,sse] [--executors interp,jit] [--disable-pass NAME]... [--first N] [--limit N] [--coverage]
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import ts from 'typescript';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { passOptions } from '../dist/machine/debug/tools.js';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     cases: { type: 'string', default: '100000' },
     seed: { type: 'string', default: '1' },
@@ -37,16 +37,12 @@ const { FAMILIES } = await import(new URL('templates.js', target).href);
 
 const families = o.family === undefined ? FAMILIES : o.family.split(',');
 const unknown = families.filter((f) => !FAMILIES.includes(f));
-if (unknown.length > 0) {
-  console.error(`--family: unknown ${unknown.join(', ')} (known: ${FAMILIES.join(', ')})`);
-  process.exit(2);
-}
+if (unknown.length > 0) badUsage(import.meta.url, `--family: unknown ${unknown.join(', ')} (known: ${FAMILIES.join(', ')})`);
 let passes;
 try {
   passes = passOptions(o['disable-pass']);
 } catch (e) {
-  console.error(e.message);
-  process.exit(2);
+  badUsage(import.meta.url, e.message);
 }
 const total = Number(o.cases);
 const t0 = performance.now();

@@ -10,19 +10,16 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { openImage } from '../dist/block/open.js';
 import { checkImage, createImage } from '../dist/block/tools.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const { values } = parseArgs({
+const { values } = commandLine(import.meta.url, {
   options: { rounds: { type: 'string', default: '20' }, format: { type: 'string', default: 'qcow2' }, if: { type: 'string', default: 'virtio' }, machine: { type: 'string', default: 'pc' } },
 });
 const list = join(root, '.demo/guests.json');
-if (!existsSync(list)) {
-  console.error('durability: no guests: run node scripts/guests.mjs');
-  process.exit(2);
-}
+if (!existsSync(list)) badUsage(import.meta.url, 'no guests: run node scripts/guests.mjs');
 const guests = JSON.parse(readFileSync(list, 'utf8'));
 const generic = values.if !== 'virtio' && values.if !== 'nvme';
 const kernel = generic ? guests.kernelGeneric : guests.kernel;

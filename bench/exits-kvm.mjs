@@ -8,10 +8,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../scripts/command-line.mjs';
 import { VirtualMachine } from '../dist/index.js';
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, count: { type: 'string', default: '150000' } } });
+const { values } = commandLine(import.meta.url, { options: { rounds: { type: 'string', default: '5' }, count: { type: 'string', default: '150000' } } });
 const rounds = Number(values.rounds);
 const count = Number(values.count);
 const dir = mkdtempSync(join(tmpdir(), 'vmx-exits-'));

@@ -7,4 +7,4 @@ const SLOW = 2_000_000;
 const PORT = 10_000_000;
 const FAST = 4_000_000;
 const parts = { 'port-nobody': PORT, 'port-cmos': PORT, 'port-serial': SLOW, 'mmio-nobody': SLOW, 'mmio-lapic': SLOW, 'mmio-ioapic': SLOW, cpuid: FAST, rdmsr: FAST, 'int-iret': SLOW, 'self-ipi': SLOW };
-await metalBench('exits', 'exits/exits.S', parts, 'self-ipi');
+await metalBench(import.meta.url, 'exits/exits.S', parts, 'self-ipi');

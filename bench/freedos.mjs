@@ -6,14 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { VirtualMachine } from '../dist/index.js';
 
-const { values: o, positionals } = parseArgs({ options: { rounds: { type: 'string', default: '5' } }, allowPositionals: true });
-if (positionals.length !== 1) {
-  console.error('bench: node bench/freedos.mjs IMAGE [--rounds N]');
-  process.exit(2);
-}
+const { values: o, positionals } = commandLine(import.meta.url, { options: { rounds: { type: 'string', default: '5' } }, allowPositionals: true });
+if (positionals.length !== 1) badUsage(import.meta.url, 'IMAGE is missing; --help says what there is');
 const dir = mkdtempSync(join(tmpdir(), 'vmx-freedos-'));
 const image = join(dir, 'floppy.img');
 copyFileSync(positionals[0], image);

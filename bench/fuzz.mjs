@@ -1,16 +1,11 @@
 // bench/fuzz: the long run of the device fuzzer, on the fuzz targets of the tests. As many operations as one likes, any seed.
 //   node bench/fuzz.mjs --device NAME --ops 10000000 [--seed N]     NAME as in a machine's list, such as i82077; 'all' for every one
 import { spawnSync } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 
-const { values: o } = parseArgs({ options: { device: { type: 'string' }, ops: { type: 'string', default: '10000000' }, seed: { type: 'string', default: '0' } } });
-const bad = (message) => {
-  console.error(`fuzz: ${message}`);
-  process.exit(2);
-};
-if (o.device === undefined) bad('--device NAME is missing (all: every device)');
-for (const k of ['ops', 'seed']) if (!/^\d+$/.test(o[k])) bad(`--${k}: '${o[k]}' is not a number`);
+const { values: o } = commandLine(import.meta.url, { options: { device: { type: 'string' }, ops: { type: 'string', default: '10000000' }, seed: { type: 'string', default: '0' } } });
+if (o.device === undefined) badUsage(import.meta.url, '--device NAME is missing (all: every device)');
 
 const env = { ...process.env, VMX_FUZZ_OPS: o.ops, VMX_FUZZ_SEED: o.seed };
 if (o.device !== 'all') env.VMX_FUZZ_DEVICE = o.device;
@@ -25,4 +20,4 @@ if (r.status !== 0 || errors.some((e) => !e.includes('Timeout calling "onTaskUpd
   console.error(r.stderr);
   process.exit(1);
 }
-if (lines.length === 0) bad(`--device: no fuzz target is called '${o.device}'`);
+if (lines.length === 0) badUsage(import.meta.url, `--device: no fuzz target is called '${o.device}'`);

@@ -7,7 +7,9 @@ import { Interpreter } from '../dist/engine/interp/interp.js';
 import { HelperRegistry } from '../dist/engine/helpers.js';
 import { runPasses } from '../dist/engine/ir/passes.js';
 import { Access, Cc, Fl, NONE, STATE_BYTES, Slot, TLB_BASE, TlbField } from '../dist/engine/state.js';
+import { commandLine } from '../scripts/command-line.mjs';
 
+commandLine(import.meta.url);
 const ram = new ArrayBuffer(1 << 20);
 const state = new ArrayBuffer(STATE_BYTES);
 const V = new Int32Array(state);

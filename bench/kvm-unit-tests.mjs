@@ -9,9 +9,9 @@
 import { spawn, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     tree: { type: 'string' }, arch: { type: 'string', default: 'x86_64' }, accel: { type: 'string', default: 'jit' }, only: { type: 'string' },
     qemu: { type: 'boolean', default: false }, 'qemu-only': { type: 'boolean', default: false }, 'qemu-bin': { type: 'string' },
@@ -26,14 +26,8 @@ const ARCHES = {
   riscv64: { folder: 'riscv', qemu: 'qemu-system-riscv64', ours: 'riscv64' },
 };
 const arch = ARCHES[o.arch];
-if (arch === undefined) {
-  process.stderr.write(`kvm-unit-tests: --arch ${o.arch} is not one of ${Object.keys(ARCHES).join(', ')}\n`);
-  process.exit(2);
-}
-if (o.tree === undefined || !existsSync(join(o.tree, arch.folder, 'unittests.cfg'))) {
-  process.stderr.write('kvm-unit-tests: --tree must name a checkout of kvm-unit-tests\n');
-  process.exit(2);
-}
+if (arch === undefined) badUsage(import.meta.url, `--arch: ${o.arch} is none of ${Object.keys(ARCHES).join(', ')}`);
+if (o.tree === undefined || !existsSync(join(o.tree, arch.folder, 'unittests.cfg'))) badUsage(import.meta.url, '--tree: has to name a checkout of kvm-unit-tests, built');
 /** What `$MAX_SMP` of unittests.cfg stands for. */
 const MAX_SMP = 4;
 const cli = new URL('../dist/cli/vmx-accel.cjs', import.meta.url).pathname;

@@ -5,9 +5,10 @@ import { X86Lifter } from '../dist/engine/guest/x86/lifter.js';
 import { Mode } from '../dist/engine/guest/x86/mode.js';
 import { HelperRegistry, HelperResult } from '../dist/engine/helpers.js';
 import { ConstPool, IrBuilder } from '../dist/engine/ir/builder.js';
+import { commandLine } from '../scripts/command-line.mjs';
 import { textSection } from './text-section.mjs';
 
-const file = process.argv[2] ?? process.execPath;
+const file = commandLine(import.meta.url, { allowPositionals: true }).positionals[0] ?? process.execPath;
 const text = textSection(file);
 
 const features = new Set('cx8 cmov sse sse2 sse3 ssse3 sse4_1 sse4_2 popcnt movbe abm bmi1 bmi2 adx cx16 syscall sep msr tsc clflush'.split(' '));

@@ -4,10 +4,10 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../scripts/command-line.mjs';
 import { busyboxInitramfs, debianKernel } from '../scripts/guest-files.mjs';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     memory: { type: 'string', default: '512' }, accel: { type: 'string', default: 'jit' }, kernel: { type: 'string' }, initrd: { type: 'string' },
     marker: { type: 'string', default: 'USER SPACE REACHED' }, timeout: { type: 'string', default: '300' }, limit: { type: 'string', default: '250' },

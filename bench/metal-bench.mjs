@@ -3,9 +3,9 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const median = (a) => [...a].sort((x, y) => x - y)[a.length >> 1];
@@ -46,17 +46,15 @@ function run([cmd, args], last, timeout, clock) {
 
 /**
  * Runs the bench and prints its table; options --rounds, --clock, --json, --qemu, --timeout.
- * @param name of the bench
+ * @param url of the bench's file
  * @param source its program, relative to bench/
  * @param times how often each part does what it measures: the constants of the program
  * @param last a part that every machine has
  */
-export async function metalBench(name, source, times, last) {
-  const { values: o } = parseArgs({ options: { rounds: { type: 'string', default: '3' }, clock: { type: 'string', default: 'wall' }, json: { type: 'string' }, qemu: { type: 'string', default: 'qemu-system-x86_64' }, timeout: { type: 'string', default: '120' } } });
-  if (!['wall', 'cpu'].includes(o.clock)) {
-    console.error(`${name}: --clock: ${o.clock} is none of wall, cpu`);
-    process.exit(2);
-  }
+export async function metalBench(url, source, times, last) {
+  const name = basename(fileURLToPath(url), '.mjs');
+  const { values: o } = commandLine(url, { options: { rounds: { type: 'string', default: '3' }, clock: { type: 'string', default: 'wall' }, json: { type: 'string' }, qemu: { type: 'string', default: 'qemu-system-x86_64' }, timeout: { type: 'string', default: '120' } } });
+  if (!['wall', 'cpu'].includes(o.clock)) badUsage(url, `--clock: ${o.clock} is none of wall, cpu`);
   const temp = mkdtempSync(join(tmpdir(), `vmx-bench-${name}-`));
   const image = join(temp, `${name}.elf`);
   execFileSync('as', ['--64', '--fatal-warnings', '-I', here('../test/metal'), '-o', join(temp, `${name}.o`), here(source)]);

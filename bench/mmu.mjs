@@ -3,4 +3,4 @@
 //   node bench/mmu.mjs [--rounds 3] [--clock wall] [--json FILE]      (--clock cpu: CPU time, on a machine with other work)
 import { metalBench } from './metal-bench.mjs';
 
-await metalBench('mmu', 'mmu/mmu.S', { 'tlb-miss': 60 * 16384, 'page-fault': 60 * 16384, switch: 300_000, 'switch-pcid': 300_000 }, 'switch');
+await metalBench(import.meta.url, 'mmu/mmu.S', { 'tlb-miss': 60 * 16384, 'page-fault': 60 * 16384, switch: 300_000, 'switch-pcid': 300_000 }, 'switch');

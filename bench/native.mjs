@@ -1,6 +1,9 @@
 // bench/native: what entering generated code costs, and its neighbours. ns per NativeContext.run() of an empty function.
+//   node bench/native.mjs (after npm run build)
 import { loadNative } from '#lib/native.js';
+import { commandLine } from '../scripts/command-line.mjs';
 
+commandLine(import.meta.url);
 const native = loadNative();
 const state = native.allocState(2 << 20);
 const exec = native.allocExec(1 << 20);

@@ -15,13 +15,13 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../scripts/command-line.mjs';
 import { diskImage } from '../scripts/disk-image.mjs';
 import { busyboxInitramfs, cpioEntry, debianKernel, debianPackage } from '../scripts/guest-files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const text = (d) => ({ type: 'string', default: d });
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: { guest: text('initramfs'), cards: text('virtio,e1000,rtl8139'), megabytes: text('100'), connections: text('1000'), rounds: text('3'), peer: text('qemu'), accel: text('jit'), minutes: text('10'), verbose: { type: 'boolean', default: false } },
 });
 const MODULES = ['virtio_pci', 'virtio_net', 'e1000', '8139cp'];

@@ -3,12 +3,12 @@
 //   node bench/passes.mjs [--cases 100000] [--seed 7] [--only none,lazy-flags] [--parts differential,lockstep] [--marker 'Memory: ']
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { PASSES } from '../dist/machine/debug/tools.js';
 import { busyboxInitramfs, debianKernel } from '../scripts/guest-files.mjs';
 
 const text = (d) => ({ type: 'string', default: d });
-const { values: o } = parseArgs({ options: { cases: text('100000'), seed: text('7'), only: text(['none', ...Object.keys(PASSES)].join(',')), parts: text('differential,lockstep'), marker: text('Memory: ') } });
+const { values: o } = commandLine(import.meta.url, { options: { cases: text('100000'), seed: text('7'), only: text(['none', ...Object.keys(PASSES)].join(',')), parts: text('differential,lockstep'), marker: text('Memory: ') } });
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /** @returns what it printed, and whether it ended with status 0 or printed the marker (it is ended then). */
@@ -31,10 +31,7 @@ function run(args, marker) {
 }
 
 for (const name of o.only.split(',')) {
-  if (name !== 'none' && !(name in PASSES)) {
-    console.error(`passes: --only: no pass '${name}'`);
-    process.exit(2);
-  }
+  if (name !== 'none' && !(name in PASSES)) badUsage(import.meta.url, `--only: no pass '${name}'`);
   const off = name === 'none' ? [] : ['--disable-pass', name];
   for (const part of o.parts.split(',')) {
     const { out, good } =

@@ -6,21 +6,18 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { archOf, ARCH_NAMES, prebuilt } from './archs.mjs';
 import { peerSamples, shares, workerSamples } from './profile-samples.mjs';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
     arch: { type: 'string', default: 'x86_64' }, only: { type: 'string', default: 'all' }, kernel: { type: 'string' }, initrd: { type: 'string' }, memory: { type: 'string', default: '512' },
     qemu: { type: 'string' }, json: { type: 'string' }, timeout: { type: 'string', default: '600' },
   },
 });
 const arch = archOf(o.arch);
-if (arch === undefined) {
-  console.error(`profile-set: --arch: ${o.arch} is none of ${ARCH_NAMES.join(', ')}`);
-  process.exit(2);
-}
+if (arch === undefined) badUsage(import.meta.url, `--arch: ${o.arch} is none of ${ARCH_NAMES.join(', ')}`);
 const dir = mkdtempSync(join(tmpdir(), 'vmx-profile-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
 const kernel = o.kernel ?? arch.kernel();

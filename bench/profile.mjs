@@ -5,21 +5,18 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { shares, workerSamples } from './profile-samples.mjs';
 import { busyboxInitramfs, debianKernel } from '../scripts/guest-files.mjs';
 
-const { values: o, positionals } = parseArgs({
+const { values: o, positionals } = commandLine(import.meta.url, {
   allowPositionals: true,
   options: {
     bench: { type: 'string' }, kernel: { type: 'string' }, initrd: { type: 'string' }, memory: { type: 'string', default: '512' },
     json: { type: 'string' }, timeout: { type: 'string', default: '300' },
   },
 });
-if (o.bench !== undefined && o.initrd === undefined) {
-  console.error('--bench: needs --initrd with the initramfs of the guest benchmark set');
-  process.exit(2);
-}
+if (o.bench !== undefined && o.initrd === undefined) badUsage(import.meta.url, '--bench: needs --initrd with the initramfs of the guest benchmark set');
 const dir = mkdtempSync(join(tmpdir(), 'vmx-profile-'));
 const stats = join(dir, 'stats.json');
 const cli = new URL('../dist/cli/vmx-accel.cjs', import.meta.url).pathname;

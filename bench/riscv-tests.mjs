@@ -1,25 +1,22 @@
 // bench/riscv-tests: the ISA tests of riscv-software-src/riscv-tests on vmx-accel.
-//   node bench/riscv-tests.mjs --tree DIR [--accel jit|interp] [--lockstep] [--only TEXT] [--timeout 60] [--json FILE] [--verbose]
+//   node bench/riscv-tests.mjs --tree DIR [--accel jit|interp] [--cpu max] [--lockstep] [--only TEXT] [--timeout 60] [--json FILE] [--verbose]
 // DIR is the folder isa/ of a checkout, built for XLEN=64. Each program runs without firmware and ends through `tohost`:
 // 1 is a pass, otherwise the number of the test that failed, shifted left by one.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { VirtualMachine } from '../dist/index.js';
 
-const { values: o } = parseArgs({
+const { values: o } = commandLine(import.meta.url, {
   options: {
-    tree: { type: 'string' }, accel: { type: 'string', default: 'jit' }, lockstep: { type: 'boolean', default: false }, only: { type: 'string' },
+    tree: { type: 'string' }, accel: { type: 'string', default: 'jit' }, cpu: { type: 'string', default: 'max' }, lockstep: { type: 'boolean', default: false }, only: { type: 'string' },
     timeout: { type: 'string', default: '60' }, json: { type: 'string' }, verbose: { type: 'boolean', default: false },
   },
 });
 const tree = o.tree ?? '';
 const names = existsSync(tree) ? readdirSync(tree).filter((n) => /^rv64\w+-(p|v)-\w+$/.test(n) && statSync(join(tree, n)).isFile()) : [];
-if (names.length === 0) {
-  process.stderr.write('riscv-tests: --tree must name the built folder isa/ of a checkout of riscv-tests\n');
-  process.exit(2);
-}
+if (names.length === 0) badUsage(import.meta.url, '--tree: has to name the built folder isa/ of a checkout of riscv-tests');
 const commit = (() => {
   try {
     return execFileSync('git', ['-C', tree, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
@@ -31,7 +28,7 @@ const commit = (() => {
 /** @returns 'pass', or what happened instead. */
 async function run(name) {
   const logs = [];
-  const vm = await VirtualMachine.create({ accel: o.accel, kernel: join(tree, name), firmware: 'none', memory: '64M', noReboot: true, debug: o.lockstep ? { lockstep: true, lockstepEvery: 1 } : {} });
+  const vm = await VirtualMachine.create({ accel: o.accel, cpu: o.cpu, kernel: join(tree, name), firmware: 'none', memory: '64M', noReboot: true, debug: o.lockstep ? { lockstep: true, lockstepEvery: 1 } : {} });
   vm.serial.resume();
   vm.on('log', (m) => logs.push(m));
   let late = false;

@@ -11,13 +11,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../scripts/command-line.mjs';
 import { checkImage, convertImage, createImage } from '../dist/block/tools.js';
 import { diskImage, ROOT_OFFSET } from '../scripts/disk-image.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const list = (d) => ({ type: 'string', default: d });
-const { values } = parseArgs({
+const { values } = commandLine(import.meta.url, {
   options: {
     if: list('virtio,scsi,ide,ahci,nvme'), machine: list('pc,q35'), format: list('raw,qcow2'), firmware: list('seabios,ovmf'), size: list('2G'), minutes: list('20'), data: list('256'), accel: list('jit'), verbose: { type: 'boolean', default: false },
   },

@@ -3,7 +3,7 @@
 //   node bench/translate.mjs [ELF64 FILE] [--passes 6] [--json FILE]      (default: the node binary's own .text, its first 2 MiB)
 import { cpus } from 'node:os';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { CpuModel } from '../dist/engine/guest/x86/cpuid.js';
 import { x86Helpers, x86Lifter } from '../dist/engine/guest/x86/guest.js';
 import { Mode } from '../dist/engine/guest/x86/mode.js';
@@ -14,11 +14,8 @@ import { Block } from '../dist/engine/jit/block.js';
 import { loadNative } from '../dist/native.js';
 import { textSection } from './text-section.mjs';
 
-const { values: o, positionals } = parseArgs({ allowPositionals: true, options: { passes: { type: 'string', default: '6' }, json: { type: 'string' } } });
-if (!(Number(o.passes) >= 2)) {
-  console.error('translate: --passes: a number from 2 on');
-  process.exit(2);
-}
+const { values: o, positionals } = commandLine(import.meta.url, { allowPositionals: true, options: { passes: { type: 'string', default: '6' }, json: { type: 'string' } } });
+if (!(Number(o.passes) >= 2)) badUsage(import.meta.url, '--passes: a number from 2 on');
 const text = textSection(positionals[0] ?? process.execPath);
 const PAGE = 4096;
 const MOST = 64;

@@ -11,20 +11,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { badUsage, commandLine } from '../scripts/command-line.mjs';
 import { busyboxInitramfs, debianKernel, VIRTIO_MODULES } from '../scripts/guest-files.mjs';
 
 const text = (d) => ({ type: 'string', default: d });
-const { values: o } = parseArgs({ options: { rounds: text('3'), megabytes: text('128'), requests: text('4000'), accel: text('jit'), minutes: text('5'), json: { type: 'string' } } });
+const { values: o } = commandLine(import.meta.url, { options: { rounds: text('3'), megabytes: text('128'), requests: text('4000'), accel: text('jit'), minutes: text('5'), json: { type: 'string' } } });
 const megabytes = Number(o.megabytes);
 const requests = Number(o.requests);
 const SMALL = 4096;
 const MIB = 1 << 20;
 const FLUSHED = 100;
-if (requests * SMALL > (megabytes * MIB) / 2 || FLUSHED * SMALL > (megabytes * MIB) / 2) {
-  console.error('virtio: --megabytes: too few for --requests');
-  process.exit(2);
-}
+if (requests * SMALL > (megabytes * MIB) / 2 || FLUSHED * SMALL > (megabytes * MIB) / 2) badUsage(import.meta.url, '--megabytes: too few for --requests');
 
 const dir = mkdtempSync(join(tmpdir(), 'vmx-virtio-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));

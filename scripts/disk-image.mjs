@@ -12,8 +12,8 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { crc32 } from 'node:zlib';
+import { commandLine } from './command-line.mjs';
 import { cacheDir, CannotFetch } from './guest-files.mjs';
 
 const SUITE = 'bookworm';
@@ -185,7 +185,7 @@ export function diskImage({ size = '3G', include = [], net = false } = {}) {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { values } = parseArgs({ options: { size: { type: 'string', default: '3G' }, net: { type: 'boolean', default: false }, include: { type: 'string', default: '' } } });
+  const { values } = commandLine(import.meta.url, { options: { size: { type: 'string', default: '3G' }, net: { type: 'boolean', default: false }, include: { type: 'string', default: '' } } });
   try {
     console.log(diskImage({ size: values.size, net: values.net, include: values.include.split(',').filter((p) => p !== '') }));
   } catch (e) {

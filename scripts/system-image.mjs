@@ -9,8 +9,8 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { commandLine } from './command-line.mjs';
 import { cacheDir, CannotFetch, cpioEntry, debianKernel, debianPackage, kernelModules } from './guest-files.mjs';
 
 const SUITE = 'bookworm';
@@ -97,7 +97,7 @@ export function systemImage({ size = '2G', include = [] } = {}) {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { values } = parseArgs({ options: { size: { type: 'string', default: '2G' }, include: { type: 'string', default: '' } } });
+  const { values } = commandLine(import.meta.url, { options: { size: { type: 'string', default: '2G' }, include: { type: 'string', default: '' } } });
   try {
     for (const [what, file] of Object.entries(systemImage({ size: values.size, include: values.include.split(',').filter((p) => p !== '') }))) console.log(`${what}: ${file}`);
   } catch (e) {

@@ -251,7 +251,7 @@ export class VirtRiscvBoard implements Board {
     root.node(`memory@${At.RAM.toString(16)}`).text('device_type', 'memory').cells64('reg', At.RAM, config.memory);
     const cpus = root.node('cpus').cells('#address-cells', 1).cells('#size-cells', 0).cells('timebase-frequency', TIMEBASE_HZ);
     const imsic = this.irq.imsics !== null;
-    const vector = parseRiscvCpu(config.cpu).vlen !== undefined;
+    const { optional } = parseRiscvCpu(config.cpu);
     for (let i = 0; i < config.cpus; i++) {
       const cpu = cpus
         .node(`cpu@${i}`)
@@ -259,9 +259,9 @@ export class VirtRiscvBoard implements Board {
         .cells('reg', i)
         .text('status', 'okay')
         .text('compatible', 'riscv')
-        .text('riscv,isa', isaString(imsic, vector))
+        .text('riscv,isa', isaString(imsic, optional))
         .text('riscv,isa-base', 'rv64i')
-        .text('riscv,isa-extensions', ...isaExtensions(imsic, vector))
+        .text('riscv,isa-extensions', ...isaExtensions(imsic, optional))
         .text('mmu-type', 'riscv,sv57')
         .cells('riscv,cbom-block-size', 64)
         .cells('riscv,cboz-block-size', 64);

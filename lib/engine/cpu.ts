@@ -142,10 +142,10 @@ export interface GuestCpu {
   /** The same of `fetchAddress`: the fault that it is going to raise, or null. Of a fault, X_INSN and PCBASE are set to PC. */
   tryFetch?(): GuestFault | null;
   /**
-   * Executes code that has not been met before, from PC on as far as that is simple and within the RAM page at `pageOff`, and sets PC. Changes nothing that is seen elsewhere, and
-   * raises no exception. @param fresh asked where a block begins, by page offset: true if it has not been met before either @returns instructions executed
+   * Executes cold code (docs/adr/0070) from PC on, which lies in the RAM page at `pageOff`, and sets PC. @param run executes what generated code can @returns instructions executed: 0 if the
+   * first one is not for here. @throws GuestFault
    */
-  runFirst?(pageOff: number, fresh: (offset: number) => boolean): number;
+  runFirst?(pageOff: number, run: (cpu: GuestCpu) => number): number;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

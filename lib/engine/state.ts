@@ -11,7 +11,7 @@
 /** Generated code addresses the state through a register that points this many bytes past its start. */
 export const STATE_BIAS = 128;
 /** Size of the region in bytes. */
-export const STATE_BYTES = 0x110_0000;
+export const STATE_BYTES = 0x125_0000;
 
 /** Slots that every guest architecture shares. */
 export const enum Slot {

@@ -4,8 +4,10 @@ import { Arm64Cpu } from '#lib/engine/guest/arm64/cpu.js';
 import { arm64Helpers, arm64Lifter } from '#lib/engine/guest/arm64/guest.js';
 import { ARM64_DEFAULT_CPU, parseArm64Cpu } from '#lib/engine/guest/arm64/model.js';
 import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
+import { Priv, xreg } from '#lib/engine/guest/riscv/defs.js';
 import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
-import { HINT_BASE, HINT_TABLE_BYTES, HINT_USED, MMU_INDEXES, Slot, STATE_BYTES, TLB_BASE, TLB_BITS, TLB_CODE, TLB_INVALID, TLB_TABLE_BYTES } from '#lib/engine/state.js';
+import { type HelperFn, HelperResult } from '#lib/engine/helpers.js';
+import { HINT_BASE, HINT_TABLE_BYTES, HINT_USED, MMU_INDEXES, NONE, Slot, STATE_BYTES, TLB_BASE, TLB_BITS, TLB_CODE, TLB_INVALID, TLB_TABLE_BYTES } from '#lib/engine/state.js';
 import { PhysicalMemory } from '#lib/memory/physical.js';
 
 const RAM = 0x4000_0000;
@@ -168,5 +170,87 @@ describe('registers of devices of RISC-V guests', () => {
     store(cpu, PAGE);
     expect(cpu.tryStore(0, Slot.X_ADDR, Slot.X_VAL, 0), 'memory').toBe(null);
     expect(seen).toHaveLength(5);
+  });
+});
+
+describe('large pages of RISC-V guests', () => {
+  const entry = (cpu: RiscvCpu, lo: number): Int32Array => cpu.V.subarray((TLB_BASE + cpu.mmuIdx * TLB_TABLE_BYTES) / 4 + ((lo >>> 12) & ((1 << TLB_BITS) - 1)) * 8).subarray(0, 8);
+  const known = (cpu: RiscvCpu, lo: number): [read: boolean, written: boolean] => [entry(cpu, lo)[0] === lo, entry(cpu, lo)[2] === lo];
+  /** Sv39 with one page of 1 GiB (X, W, R, V), each address where it is, for S-mode. */
+  function supervisor(): RiscvCpu {
+    const cpu = riscv();
+    cpu.map.write32(TABLES + 8, ((RAM >>> 12) << 10) | 0xcf);
+    cpu.priv = Priv.S;
+    cpu.mmu.configure(TABLES >>> 12, 0x8000_0000 | 0);
+    cpu.updateMode();
+    cpu.mmu.pmp.setAddr(15, -1, -1);
+    cpu.mmu.pmp.setCfg(15, 0x1f);
+    return cpu;
+  }
+
+  it.each([['paging', supervisor], ['none', riscv]] as const)('are entered around a miss but for code and what is no RAM: %s', (_name, make) => {
+    const cpu = make();
+    cpu.map.codePages[5] = 1;
+    store(cpu, PAGE);
+    expect(known(cpu, PAGE + 0x1000)).toEqual([true, true]);
+    expect(known(cpu, RAM + 0x5000), 'code').toEqual([false, false]);
+    expect(known(cpu, RAM + 0x1_0000), 'beyond').toEqual([false, false]);
+    cpu.load(2, Slot.TEMP, Slot.TEMP, 0);
+    expect(entry(cpu, PAGE + 0x1000)[4]).toBe(entry(cpu, PAGE)[4]);
+    store(cpu, RAM + 0xf_e000);
+    expect(known(cpu, RAM + 0xf_d000)).toEqual([true, true]);
+    expect(known(cpu, RAM + 0xf_f000), 'ROM elsewhere').toEqual([false, false]);
+    cpu.mmu.flushPage(PAGE + 0x1000, 0);
+    expect(known(cpu, PAGE + 0x1000)).toEqual([false, false]);
+    // Entries made from a large page are dropped together.
+    expect(known(cpu, PAGE)).toEqual(make === riscv ? [true, true] : [false, false]);
+  });
+
+  it('are left alone where PMP tells their pages apart', () => {
+    const cpu = supervisor();
+    // Read only.
+    cpu.mmu.pmp.setAddr(0, ((PAGE + 0x1000) >>> 2) | 0x1ff, 0);
+    cpu.mmu.pmp.setCfg(0, 0x19);
+    store(cpu, PAGE);
+    expect(known(cpu, PAGE)).toEqual([true, true]);
+    expect(known(cpu, PAGE + 0x1000)).toEqual([false, false]);
+    expect(() => store(cpu, PAGE + 0x1000)).toThrow();
+    store(cpu, PAGE + 0xe000);
+    expect(known(cpu, PAGE + 0xf000)).toEqual([true, true]);
+  });
+
+  it('do not take the place of what is there', () => {
+    const cpu = riscv();
+    const far = PAGE + (1 << (12 + TLB_BITS));
+    entry(cpu, far + 0x1000).set([far + 0x1000, 0, -1, -1, 0, 0, 0, (far + 0x1000) | 1]);
+    store(cpu, PAGE);
+    expect(known(cpu, PAGE + 0x1000)).toEqual([false, false]);
+    expect(known(cpu, PAGE + 0x2000)).toEqual([true, true]);
+  });
+
+  it('are watched page by page', () => {
+    const cpu = riscv();
+    cpu.mmu.watchpoints.set([{ lo: PAGE + 0x1000, hi: 0, bytes: 4, write: true, read: false }], () => undefined);
+    store(cpu, PAGE);
+    expect(known(cpu, PAGE + 0x1000)).toEqual([false, false]);
+  });
+});
+
+describe('SFENCE.VMA', () => {
+  it('goes on in its block after the fence of another page', () => {
+    const cpu = riscv();
+    const fence = cpu.helpers.list[cpu.helpers.id('sfence_vma')]!.fn as HelperFn<RiscvCpu>;
+    const { V } = cpu;
+    V[Slot.PCBASE * 2] = PAGE;
+    V[Slot.X_INSN * 2] = 0x10 | (0x14 << 16);
+    V[xreg(10) * 2 + 1] = 0;
+    const run = (insn: number, lo: number): HelperResult => {
+      V[xreg(10) * 2] = lo;
+      return fence(cpu, NONE, xreg(10), xreg(0), NONE, insn);
+    };
+    expect(run(0x1205_0073, PAGE + 0x1008)).toBe(HelperResult.CONTINUE);
+    expect(run(0x1205_0073, PAGE + 0x800), 'its own page').toBe(HelperResult.DISPATCH);
+    expect(V[Slot.PC * 2]).toBe(PAGE + 0x14);
+    expect(run(0x1200_0073, PAGE + 0x1008), 'all pages').toBe(HelperResult.DISPATCH);
   });
 });

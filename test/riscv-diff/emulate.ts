@@ -41,7 +41,7 @@ export class Emulator {
     const helpers = riscvHelpers();
     this.cpu = new RiscvCpu({
       index: 0, state, map: this.memory, isDevice: () => false, clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
-      lifter: riscvLifter(helpers, vlen !== undefined), vlen,
+      lifter: riscvLifter(helpers, vlen === undefined ? ['zfh'] : ['v']), vlen,
     });
     const exec = jit ? native.allocExec(64 * 1024 * 1024, false) : null;
     const context = exec === null ? null : native.createContext(state, exec);

@@ -35,6 +35,9 @@ export const SPECIAL_F32 = [
   0, 0x8000_0000, 1, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0xbf80_0000, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0x7f80_0001, 0x5f00_0000, 0xdf00_0000, 0x5f80_0000, 0x4f00_0000,
   0x4f80_0000, 0xcf00_0000, 0x3f00_0000, 0x0100_0000,
 ];
+/** Half precision: zeros, denormals, ones, limits, infinities, NaNs of both kinds, and where integers end. */
+export const SPECIAL_F16 = [0, 0x8000, 1, 0x03ff, 0x0400, 0x3c00, 0xbc00, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xfd55, 0x7800, 0x5bff, 0xb800, 0x1400];
+const BOX_H = 0xffffffffffff0000n;
 /** c.addi4spn, loads and stores by sp and by x8..x15: their base must be in the data area. */
 const MIDDLE = DATA + DATA_BYTES / 2;
 
@@ -58,7 +61,11 @@ export class Generator {
 
   private valueF(): bigint {
     const { r } = this;
-    switch (r.below(6)) {
+    switch (r.below(9)) {
+      case 6: return BOX_H | BigInt((r.pick(SPECIAL_F16) + r.below(3)) & 0xffff);
+      // Half precision about one, so that sums cancel and products round.
+      case 7: return BOX_H | BigInt((0x3000 + r.below(0x2000)) | (r.below(2) << 15));
+      case 8: return BOX_H | BigInt(r.next() & 0xffff);
       case 0: return r.pick(SPECIAL_F64) + BigInt(r.below(3));
       case 1: return 0xffffffff00000000n | BigInt((r.pick(SPECIAL_F32) + r.below(3)) >>> 0);
       case 2: return 0xffffffff00000000n | BigInt(r.next());

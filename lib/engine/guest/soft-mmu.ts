@@ -5,13 +5,9 @@
  */
 import { FlushKind, type GuestFault, type PhysicalMap } from '../cpu.js';
 import { Watchpoints } from './watchpoints.js';
-import { WriteTags } from './write-tags.js';
-import { Access, dropHints, initHints, initTlb, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../state.js';
+import { TlbTables } from './tlb-tables.js';
+import { Access, MMU_INDEXES, Slot } from '../state.js';
 
-/** Word index of the first TLB entry, and words per table. */
-const TLB_W = TLB_BASE >> 2;
-const TABLE_W = TLB_TABLE_BYTES >> 2;
-const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
 
@@ -47,6 +43,8 @@ export abstract class SoftMmu {
   flags = 0;
   /** The last instruction fetch went through a global page. */
   fetchGlobal = false;
+  /** The last translation holds, with its rights, for all of the AROUND_BYTES (aligned) that it lies in. */
+  protected wide = false;
 
   protected readonly V: Int32Array;
   protected readonly map: PhysicalMap;
@@ -54,13 +52,7 @@ export abstract class SoftMmu {
   protected readonly ram32: Int32Array;
   protected readonly view: DataView;
 
-  private readonly writeTags: WriteTags;
-
-  /** Filled entries of each table, as two lists: non-global and global ones. An entry may be in both after reuse. */
-  private readonly lists = new Uint16Array(MMU_INDEXES * 2 * TLB_ENTRIES);
-  private readonly counts = new Int32Array(MMU_INDEXES * 2);
-  /** Bit 0: entry is in the non-global list; bit 1: in the global list. */
-  private readonly listed = new Uint8Array(MMU_INDEXES * TLB_ENTRIES);
+  private readonly tlb: TlbTables;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -81,9 +73,7 @@ export abstract class SoftMmu {
     this.ram8 = owner.map.ram8;
     this.ram32 = owner.map.ram32;
     this.view = owner.map.ramView;
-    initTlb(this.V);
-    initHints(this.V);
-    this.writeTags = new WriteTags(this.map.codePages.length, this.V);
+    this.tlb = new TlbTables(this.map, this.V);
   }
 
   /**
@@ -128,70 +118,22 @@ export abstract class SoftMmu {
       this.xflags[x] = off < 0 ? this.flags | Pg.DEVICE : this.flags;
       this.xcUsed = true;
     }
-    if (off < 0) return off;
-    const V = this.V;
-    const n = (lo >>> 12) & IDX_MASK;
-    const e = TLB_W + idx * TABLE_W + n * 8;
-    V[e] = pageLo;
-    V[e + 1] = hi;
-    if (write) this.writeTags.note(off >>> 12, e);
-    if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
-    V[e + 2] = write ? pageLo : -1;
-    V[e + 3] = write ? hi : -1;
-    const host = this.map.ramAddress + off;
-    const hostLo = host | 0;
-    V[e + 4] = hostLo - pageLo;
-    V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
-    V[e + 6] = off | this.flags | (ram && !write ? TLB_CODE : 0);
-    V[e + 7] = pageLo | 1;
-    const g = this.flags & Pg.GLOBAL;
-    const l = idx * TLB_ENTRIES + n;
-    if (!(this.listed[l]! & (1 << g))) {
-      this.listed[l]! |= 1 << g;
-      const t = idx * 2 + g;
-      this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
-      this.counts[t]!++;
-    }
+    if (off >= 0) this.tlb.enter(idx, lo, hi, off, this.flags, write, ram && !write);
     return off;
-  }
-
-  private dropEntry(e: number): void {
-    const V = this.V;
-    V[e] = V[e + 1] = V[e + 2] = V[e + 3] = -1;
-    V[e + 7] = 0;
-  }
-
-  /** Drops the entries of list t (table * 2 + global). */
-  private dropList(t: number): void {
-    const c = this.counts[t]!;
-    if (c === 0) return;
-    const g = t & 1;
-    const table = TLB_W + (t >> 1) * TABLE_W;
-    const l = (t >> 1) * TLB_ENTRIES;
-    const base = t * TLB_ENTRIES;
-    for (let i = 0; i < c; i++) {
-      const n = this.lists[base + i]!;
-      const e = table + n * 8;
-      // The entry may have been taken over by a translation of the other kind meanwhile.
-      if ((this.V[e + 6]! & Pg.GLOBAL) === g) this.dropEntry(e);
-      this.listed[l + n]! &= ~(1 << g);
-    }
-    this.counts[t] = 0;
   }
 
   /** Everything, global pages too. */
   flushAll(): void {
-    for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
-    dropHints(this.V);
+    this.tlb.dropAll();
     this.dropSmall();
     this.owner.onFlush(FlushKind.ALL, 0, 0);
   }
 
   /** Everything but global pages. */
   flushNonGlobal(): void {
-    for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
-    dropHints(this.V);
+    this.tlb.dropNonGlobal();
     if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!this.iglobal[i]) this.itagLo[i] = -1;
+    this.fetchesDropped();
     this.dropXc();
     this.owner.onFlush(FlushKind.NON_GLOBAL, 0, 0);
   }
@@ -199,18 +141,14 @@ export abstract class SoftMmu {
   /** One page of 4 KiB, in every table. Larger pages are entered as the small ones that were used. */
   flushPage(lo: number, hi: number): void {
     const pageLo = lo & ~0xfff;
-    const n = (lo >>> 12) & IDX_MASK;
-    for (let idx = 0; idx < MMU_INDEXES; idx++) {
-      const e = TLB_W + idx * TABLE_W + n * 8;
-      if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
-    }
-    dropHints(this.V);
+    this.tlb.dropPage(lo, hi);
     this.dropSmallPage(pageLo, hi);
     this.owner.onFlush(FlushKind.PAGE, pageLo, hi);
   }
 
   /** One page in the instruction TLB and the cache of translations. */
   private dropSmallPage(pageLo: number, hi: number): void {
+    this.fetchesDropped();
     if (this.itlbUsed) {
       const first = ((pageLo >>> 12) & 127) << 2;
       for (let i = first; i < first + 4; i++) if ((this.itagLo[i]! & ~0xfff) === pageLo && this.itagHi[i] === hi) this.itagLo[i] = -1;
@@ -222,6 +160,11 @@ export abstract class SoftMmu {
     }
   }
 
+  /** Entries have gone from the instruction TLB: what is made of it has to forget them, too. */
+  protected fetchesDropped(): void {
+    // Nothing is.
+  }
+
   private dropXc(): void {
     if (this.xcUsed) this.xtagLo.fill(-1);
     this.xcUsed = false;
@@ -231,32 +174,12 @@ export abstract class SoftMmu {
     this.dropXc();
     if (this.itlbUsed) this.itagLo.fill(-1);
     this.itlbUsed = false;
+    this.fetchesDropped();
   }
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
-    const page = ramOffset >>> 12;
-    const only = this.writeTags.take(page);
-    if (only === 0) return;
-    dropHints(this.V);
-    if (only > 0) {
-      if (this.writeTags.writes(only, page)) this.dropWriteTag(only);
-      return;
-    }
-    for (let t = 0; t < MMU_INDEXES * 2; t++) {
-      const table = TLB_W + (t >> 1) * TABLE_W;
-      const base = t * TLB_ENTRIES;
-      const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) {
-        const e = table + this.lists[base + i]! * 8;
-        if (this.writeTags.writes(e, page)) this.dropWriteTag(e);
-      }
-    }
-  }
-
-  private dropWriteTag(e: number): void {
-    this.V[e + 2] = this.V[e + 3] = -1;
-    this.V[e + 6]! |= TLB_CODE;
+    this.tlb.noteCodePage(ramOffset);
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */
@@ -274,8 +197,11 @@ export abstract class SoftMmu {
         }
       }
     }
+    this.wide = false;
     const pa = this.translate(lo, hi, acc, idx);
     this.fill(idx, lo, hi, pa);
+    // What watches data wants its pages to have no entry.
+    if (this.wide && (this.flags & Pg.UNCACHED) === 0 && !this.guarded && !this.watchpoints.any) this.tlb.enterAround(idx, lo, hi, pa, this.flags, acc === Acc.WRITE);
     return pa;
   }
 
@@ -316,18 +242,12 @@ export abstract class SoftMmu {
 
   /** Byte offset in RAM for a read of n bytes that the TLB covers, or -1. */
   hitRead(lo: number, hi: number, idx: number, n: number): number {
-    const V = this.V;
-    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
-    if (V[e] === (lo & ~0xfff) && V[e + 1] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
-    return -1;
+    return this.tlb.read(lo, hi, idx, n);
   }
 
   /** The same for a write. */
   hitWrite(lo: number, hi: number, idx: number, n: number): number {
-    const V = this.V;
-    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
-    if (V[e + 2] === (lo & ~0xfff) && V[e + 3] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
-    return -1;
+    return this.tlb.write(lo, hi, idx, n);
   }
 
   /** Reads size bytes (1, 2, 4) on the slow path, page crossings and MMIO included. */
@@ -511,6 +431,13 @@ export abstract class SoftMmu {
   }
 
   // ---- instruction fetch -------------------------------------------------------------------------------------------
+
+  /** The instruction TLB has the page at hi:lo for the current privilege. */
+  knowsFetch(lo: number, hi: number): boolean {
+    const idx = this.fetchIndex();
+    const i = (((lo >>> 12) & 127) << 2) | (idx & 3);
+    return this.itagLo[i] === ((lo & ~0xfff) | idx) && this.itagHi[i] === hi;
+  }
 
   /** Physical address of the code at hi:lo for the current privilege. */
   fetch(lo: number, hi: number): number {

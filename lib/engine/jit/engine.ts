@@ -17,9 +17,9 @@ import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
 import { addPageGroup } from './add-group.js';
 import { ChainSites } from './chain-sites.js';
+import { ColdCounts } from './cold-counts.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
-import { MetCode } from './met-code.js';
 import { findLoop, Heat, regionBlock } from './regions.js';
 import { TimeScale } from './time-scale.js';
 
@@ -47,7 +47,7 @@ export interface EngineOptions {
   fpHelperBit: number;
   /** True if linear addresses wrap at 32 bits in this mode. */
   mask32: (mode: number) => boolean;
-  /** Code that is met for the first time is executed by the CPU's `runFirst` (docs/adr/0065). Default false. */
+  /** Cold code is executed by the CPU's `runFirst` (docs/adr/0070). Default false. */
   firstRun?: boolean;
 }
 
@@ -70,7 +70,7 @@ export interface EngineStats {
   chained: number;
   codeWrites: number;
   restarts: number;
-  /** Instructions executed where they were met for the first time, without being translated. */
+  /** Instructions executed without being translated. */
   firstRuns: number;
   /** Loops compiled as one piece, and the time that took, which is part of `translateNs`. */
   regions: number;
@@ -177,12 +177,10 @@ export class Engine {
   /** Of the block linked last: row of a chain site that leads to no block yet, and the page offset it wants, in turn. */
   private readonly openSites: number[] = [];
   private readonly jumps: JumpCache;
+  private readonly cold: ColdCounts;
   private stops: Stops | null = null;
-  private readonly met: MetCode | null;
-  /** RAM page and mode of the code that `runFirst` executes. */
-  private firstPage = 0;
-  private firstMode = 0;
-  private readonly fresh = (offset: number): boolean => this.blocks.find(this.firstPage, blockKey(offset, this.firstMode)) === 0 && this.met!.fresh(this.firstPage, offset);
+  /** Executes cold code; null if everything is translated at once. */
+  private readonly runCold: ((cpu: GuestCpu) => number) | null;
 
   constructor(
     private readonly map: PhysicalMap,
@@ -192,8 +190,9 @@ export class Engine {
     this.ir = new IrBuilder(this.consts);
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
-    this.met = o.firstRun === true && o.host !== null ? new MetCode() : null;
+    this.runCold = o.firstRun === true && o.host?.runCold !== undefined ? (cpu): number => this.o.host!.runCold!(cpu) : null;
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
+    this.cold = new ColdCounts(cpus);
     this.jumps = new JumpCache(cpus, () => o.host, this.blocks, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
@@ -321,6 +320,7 @@ export class Engine {
       if (known >= 0) return this.runHost(cpu, known, this.o.host);
     }
     const row = this.lookup(cpu);
+    if (row === 0) return ExitCode.NEXT;
     if (this.tool !== null && this.tool.run !== null) return this.runTool(cpu, row, this.tool.run);
     const entry = this.entry(row);
     if (this.o.host === null || entry < 0) return this.interpret(cpu, row);
@@ -420,14 +420,13 @@ export class Engine {
           const code = V[Slot.X_AUX * 2]!;
           if (code === ExitCode.CHAIN && this.onBlock === null) {
             const id = V[Slot.X_ADDR * 2]!;
-            const { flushes } = s;
+            const { flushes, firstRuns } = s;
             // It is reached by the jump from now on: the jump cache need not know it.
-            this.jumps.use(cpu);
-            const lo = V[Slot.PC * 2]!;
-            const hi = V[Slot.PC * 2 + 1]!;
             const target = this.find(cpu, false);
+            this.jumps.use(cpu);
+            if (target === 0) return ExitCode.NEXT;
             // Looking up may have dropped all code, and then another site may have this number; or executed what the jump leads to.
-            if (s.flushes === flushes && V[Slot.PC * 2] === lo && V[Slot.PC * 2 + 1] === hi && this.sites.chain(id, target)) s.chained++;
+            if (s.flushes === flushes && s.firstRuns === firstRuns && this.sites.chain(id, target)) s.chained++;
             const to = this.entry(target);
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || to < 0) return ExitCode.NEXT;
             y = host.enter(cpu, to);
@@ -451,16 +450,24 @@ export class Engine {
     }
   }
 
+  /** The run loop has to look at something before the next block. */
+  private comesFirst(cpu: GuestCpu): boolean {
+    const V = cpu.V;
+    return V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0 || cpu.halted || cpu.shutdown;
+  }
+
   /** Where generated code goes on at PC; -1: something else comes first. */
   private entryAtPc(cpu: GuestCpu): number {
     const V = cpu.V;
-    if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || (cpu.mode & this.o.stepBit) !== 0) return -1;
-    if (this.onBlock !== null || cpu.halted || cpu.shutdown) return -1;
+    if (this.comesFirst(cpu) || this.onBlock !== null) return -1;
     this.jumps.use(cpu);
     const known = this.jumps.entry(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!);
     if (known >= 0) return known;
     const f = cpu.tryFetch === undefined ? null : cpu.tryFetch();
-    if (f === null) return this.entry(this.findAndPut(cpu));
+    if (f === null) {
+      const row = this.findAndPut(cpu);
+      return row === 0 ? -1 : this.entry(row);
+    }
     this.deliver(cpu, f);
     return -1;
   }
@@ -623,7 +630,7 @@ export class Engine {
 
   // ---- finding and making blocks -----------------------------------------------------------------------------
 
-  /** Block at PC through the jump cache; fills the cache. */
+  /** Block at PC through the jump cache; fills the cache. 0: as of `find`. */
   private lookup(cpu: GuestCpu): number {
     const V = cpu.V;
     const lo = V[Slot.PC * 2]!;
@@ -639,22 +646,23 @@ export class Engine {
     // The fetch may have changed the mode.
     this.jumps.use(cpu);
     // Translating may have flushed everything: only now is the entry ours to fill.
-    this.jumps.put(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!, block);
+    if (block !== 0) this.jumps.put(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!, block);
     return block;
   }
 
   /**
-   * Row of the block at PC by physical address and mode; translates if there is none, unless the code there is met for the first time: that is executed, and what PC is then counts.
-   * `single`: one instruction, interpreter only.
+   * Row of the block at PC by physical address and mode; translates if there is none, unless the code there is cold: that is executed, and what PC is then counts.
+   * `single`: one instruction, interpreter only; otherwise 0 if cold code has been executed, and the run loop has to look at something before the next block (`comesFirst`).
    */
   private find(cpu: GuestCpu, single: boolean): number {
     for (;;) {
       const row = this.findOrRun(cpu, single);
       if (row !== 0) return row;
+      if (this.comesFirst(cpu)) return 0;
     }
   }
 
-  /** @returns 0 if code has been executed, and PC is somewhere else */
+  /** @returns 0 if code has been executed, and PC is somewhere else, or if it would be but for PENDING */
   private findOrRun(cpu: GuestCpu, single: boolean): number {
     const V = cpu.V;
     const pcOff = V[Slot.PC * 2]! & 0xfff;
@@ -675,20 +683,19 @@ export class Engine {
     const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
     if (cached && !aot.verify) return this.bringIn(cpu, aot, pageOff, pcOff, mode);
     // With a code cache everything is translated: what is kept makes the next boot faster.
-    if (this.aot === null && !single && this.runFirst(cpu, pageOff, pcOff, mode)) return 0;
+    if (this.aot === null && !single && this.runFirst(cpu, pageOff, pcOff)) return 0;
     if (aot !== null && !cached) aot.stats.misses++;
     return this.translate(cpu, pageOff, pcOff, mode, single, aot, cached);
   }
 
-  /** Executes code at PC that is met for the first time. @returns false if it is not, or no such code */
-  private runFirst(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number): boolean {
+  /** Executes code at PC that is cold, or would but for PENDING. @returns false if it is not, or no such code */
+  private runFirst(cpu: GuestCpu, pageOff: number, pcOff: number): boolean {
     const { V } = cpu;
-    const { met } = this;
-    if (met === null || cpu.runFirst === undefined || this.tool !== null || this.stops !== null || this.onBlock !== null) return false;
-    if (V[Slot.PENDING * 2] !== 0 || V[Slot.PENDING * 2 + 1] !== 0 || !met.fresh(pageOff / PAGE, pcOff)) return false;
-    this.firstPage = pageOff / PAGE;
-    this.firstMode = mode;
-    const n = cpu.runFirst(pageOff, this.fresh);
+    const { runCold } = this;
+    if (runCold === null || this.o.host === null || cpu.runFirst === undefined || this.tool !== null || this.stops !== null || this.onBlock !== null) return false;
+    if (!this.cold.is(cpu, pageOff / PAGE, pcOff)) return false;
+    if (V[Slot.PENDING * 2] !== 0 || V[Slot.PENDING * 2 + 1] !== 0) return true;
+    const n = cpu.runFirst(pageOff, runCold);
     this.stats.firstRuns += n;
     return n !== 0;
   }
@@ -704,6 +711,7 @@ export class Engine {
   /** @param cached what the cache has found is to be compared */
   private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean, aot: CodeCache | null, cached: boolean): number {
     const stops = single ? null : this.stops;
+    if (!single) this.cold.translated(cpu, pageOff / PAGE, pcOff);
     const t0 = performance.now();
     const w = this.win;
     w.buf = this.map.ram8;
@@ -1072,7 +1080,7 @@ export class Engine {
       this.map.codePages[page] = 0;
     }
     this.blocks.clear();
-    this.met?.clear();
+    this.cold.clear();
     this.emptied.clear();
     this.replaced.clear();
     this.spoiled.clear();

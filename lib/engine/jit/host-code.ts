@@ -32,6 +32,10 @@ export interface HostCode {
   forgetReturns(cpu: GuestCpu, all: boolean): void;
   /** Runs from a block entry until the first yield. @returns `Yield` kind. */
   enter(cpu: GuestCpu, entry: number): number;
+  /**
+   * Executes cold code of a RISC-V guest from its bytes, from PC on (docs/adr/0070); sets PC and ColdAt.EXECUTED. Absent: this host cannot. @returns `ColdEnd`
+   */
+  runCold?(cpu: GuestCpu): number;
   /** The host's time-stamp counter, the one op TIME reads. */
   readCounter(cpu: GuestCpu): bigint;
   /** Goes on after a yield other than EXIT and HOST_FAULT. */

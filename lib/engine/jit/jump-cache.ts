@@ -18,8 +18,8 @@ const PAGES = 4096;
 const MOST_MODES = 32;
 /** Per MMU index: mode of the blocks in the table, -1 before it is first used. */
 const MODE = Slot.JC_MODE * 2;
-/** Index in `pages` of the page that holds the address. */
-const pageMark = (table: number, lo: number): number => table * PAGES + ((lo >>> 12) & (PAGES - 1));
+/** Index in `pages` of the page that holds the address. With bits 31..28, by which a kernel's code differs from that of programs. */
+const pageMark = (table: number, lo: number): number => table * PAGES + (((lo >>> 12) ^ (lo >>> 20 & 0xf00)) & (PAGES - 1));
 const entryOf = (lo: number): number => (lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1);
 /** Word of the state region at which an entry begins: address, then host address. */
 const wordOf = (mmuIdx: number, entry: number): number => (JC_BASE + mmuIdx * JC_TABLE_BYTES + entry * 16) >> 2;

@@ -3,7 +3,7 @@ import { RISCV_RAM, type RiscvBoardHost, VirtRiscvBoard } from '../../boards/vir
 import { RiscvCpu, TIMEBASE_HZ } from '../../engine/guest/riscv/cpu.js';
 import { Mode, X } from '../../engine/guest/riscv/defs.js';
 import { RISCV_PINNED, riscvHelpers, riscvLifter } from '../../engine/guest/riscv/guest.js';
-import { parseRiscvCpu } from '../../engine/guest/riscv/model.js';
+import { OPTIONAL, parseRiscvCpu } from '../../engine/guest/riscv/model.js';
 import { describeRiscvMode, riscvSlotName } from '../../engine/guest/riscv/names.js';
 import type { HelperRegistry } from '../../engine/helpers.js';
 import { Pending, Slot } from '../../engine/state.js';
@@ -36,7 +36,7 @@ const debug: GuestDebug = {
 
 function build(env: GuestEnv): Guest {
   const { config, memory, clock } = env;
-  const { vlen } = parseRiscvCpu(config.cpu);
+  const { vlen, optional } = parseRiscvCpu(config.cpu);
   const cpus: RiscvCpu[] = [];
   const host: RiscvBoardHost = {
     ...env.board,
@@ -49,7 +49,7 @@ function build(env: GuestEnv): Guest {
   };
   const board = new VirtRiscvBoard(host);
   const helpers = riscvHelpers();
-  const lifter = riscvLifter(helpers, vlen !== undefined);
+  const lifter = riscvLifter(helpers, optional);
   env.states.forEach((state, index) => {
     cpus.push(
       new RiscvCpu({
@@ -65,7 +65,7 @@ function build(env: GuestEnv): Guest {
     for (const c of cpus) c.reset(pc, 0);
     if (sbi !== null && supervisor !== null) sbi.boot(supervisor.entry, supervisor.tree);
   };
-  return { cpus, board, reset, resume: reset, features: new Set(vlen === undefined ? [] : ['v']), gdb: riscvGdbOf(vlen, board.irq.imsics !== null) };
+  return { cpus, board, reset, resume: reset, features: new Set(optional), gdb: riscvGdbOf(vlen, board.irq.imsics !== null) };
 }
 
 export const riscv: GuestArch = {
@@ -78,7 +78,7 @@ export const riscv: GuestArch = {
   debug,
   translator: (features) => {
     const helpers = riscvHelpers();
-    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers, features.includes('v')), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
+    return { helpers: helpers as unknown as HelperRegistry<never>, lifter: riscvLifter(helpers, OPTIONAL.filter((e) => features.includes(e))), mmuIndex: (mode) => (mode >> Mode.MMU_SHIFT) & 7 };
   },
   // Firmware, kernel, and at the top of the first 2 GiB device tree and initramfs (boot/linux-image.ts).
   usedFirst: (config) => usedByKernel(config, 0, Math.min(config.memory, 0x8000_0000)),

@@ -56,3 +56,44 @@ describe('fast floating point', () => {
     }
   });
 });
+
+describe('half precision', () => {
+  const BOX = 0xffff_0000 | 0;
+  const op = (f7: number, rs2: number, rm: number): number => ((f7 << 25) | (rs2 << 20) | (rm << 12) | 0x53) | 0;
+  const [INVALID, DIVIDE, OVERFLOW, UNDERFLOW, INEXACT] = [1, 4, 8, 16, 32];
+
+  // Low words of operands and result, the latter's high word, flags (at their places in MXCSR, without the one for denormals).
+  it.each([
+    ['one and one are two', op(0x02, 0, 0), 0x3c00, 0x3c00, 0x4000, 0],
+    ['what is not boxed counts as a NaN', op(0x02, 0, 0), 0x3c00 - BOX, 0x3c00, 0x7e00, 0],
+    ['a signalling NaN is invalid', op(0x0a, 0, 0), 0x7c01, 0x3c00, 0x7e00, INVALID],
+    ['the largest and half its step overflow to nearest', op(0x02, 0, 0), 0x7bff, 0x4c00, 0x7c00, OVERFLOW | INEXACT],
+    ['and do not towards zero', op(0x02, 0, 1), 0x7bff, 0x4c00, 0x7bff, INEXACT],
+    ['the smallest times a half underflows', op(0x0a, 0, 0), 0x0001, 0x3800, 0, UNDERFLOW | INEXACT],
+    ['one by zero', op(0x0e, 0, 0), 0xbc00, 0, 0xfc00, DIVIDE],
+    ['square root of two', op(0x2e, 0, 0), 0x4000, 0, 0x3da8, INEXACT],
+    ['the smaller of zeros is the negative one', op(0x16, 0, 0), 0, 0x8000, 0x8000, 0],
+  ])('%s', (_name, insn, a, b, want, flags) => {
+    const { V, float } = setup();
+    for (const [s, v] of [[A, a], [B, b]] as const) {
+      V[s * 2] = v < 0x1_0000 ? v | BOX : v & 0xffff;
+      V[s * 2 + 1] = -1;
+    }
+    float.execute(insn, FAST, A, B, B);
+    expect([(V[FAST * 2]! & 0xffff).toString(16), V[FAST * 2]! >> 16, V[FAST * 2 + 1], V[Slot.MXCSR * 2]! & FLAGS]).toEqual([want.toString(16), -1, -1, flags]);
+  });
+
+  it.each([
+    ['single to half rounds once', op(0x22, 0, 0), 0x477f_f000, -1, 0xffff_7c00 | 0, -1, OVERFLOW | INEXACT],
+    ['half to double is exact', op(0x21, 2, 0), 0xffff_0001 | 0, -1, 0, 0x3e70_0000, 0],
+    ['to a word', op(0x62, 0, 0), 0xffff_c100 | 0, -1, -2, -1, INEXACT],
+    ['a NaN to an unsigned long is the largest', op(0x62, 3, 0), 0xffff_7e00 | 0, -1, -1, -1, INVALID],
+    ['from a long that is too large', op(0x6a, 2, 0), 0, 1, 0xffff_7c00 | 0, -1, OVERFLOW | INEXACT],
+  ])('%s', (_name, insn, lo, hi, wantLo, wantHi, flags) => {
+    const { V, float } = setup();
+    V[A * 2] = lo;
+    V[A * 2 + 1] = hi;
+    float.execute(insn, FAST, A, B, B);
+    expect([V[FAST * 2], V[FAST * 2 + 1], V[Slot.MXCSR * 2]! & FLAGS]).toEqual([wantLo, wantHi, flags]);
+  });
+});

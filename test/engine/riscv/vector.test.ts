@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { GuestFault } from '#lib/engine/cpu.js';
 import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
 import { Cause, Csr, Ms, Priv, X, xreg } from '#lib/engine/guest/riscv/defs.js';
+import { UsageError } from '#lib/errors.js';
 import { isaString, riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
 import { parseRiscvCpu } from '#lib/engine/guest/riscv/model.js';
 import { FORMS, Kind, VECTOR_INSNS } from '#lib/engine/guest/riscv/vector-table.js';
@@ -35,7 +36,7 @@ function make(vectors = true): Parts {
   const helpers = riscvHelpers();
   const cpu = new RiscvCpu({
     index: 0, state: { buffer: new ArrayBuffer(STATE_BYTES), address: 0 }, map: memory, isDevice: () => false, clock: { now: () => 0 }, time: () => 0, helpers,
-    timer: () => ({ arm: () => undefined, disarm: () => undefined }), lifter: riscvLifter(helpers, vectors), vlen,
+    timer: () => ({ arm: () => undefined, disarm: () => undefined }), lifter: riscvLifter(helpers, vectors ? ['v'] : []), vlen,
   });
   cpu.csr.write(Csr.PMPADDR0, -1, -1);
   cpu.csr.write(Csr.PMPCFG0, 0x1f, 0);
@@ -94,8 +95,8 @@ describe('vector state', () => {
     expect(csr(cpu, Csr.MISA) & (1 << 21)).toBe(0);
     cpu.csr.write(Csr.MSTATUS, Ms.VS, 0);
     expect(csr(cpu, Csr.MSTATUS) & Ms.VS).toBe(0);
-    expect(isaString(false, false)).toMatch(/^rv64imafdc_/);
-    expect(isaString(false, true)).toMatch(/^rv64imafdcv_/);
+    expect(isaString(false, [])).toMatch(/^rv64imafdc_/);
+    expect(isaString(false, ['v'])).toMatch(/^rv64imafdcv_/);
   });
 
   it('has mstatus.VS: Off is illegal, everything else makes it Dirty', () => {
@@ -405,6 +406,13 @@ describe('--cpu of RISC-V guests', () => {
   it('has vectors when asked for', () => {
     const vlen = (text: string): number | undefined => parseRiscvCpu(text).vlen;
     expect(['rv64', 'max', 'rv64,v=on', 'rv64,+v', 'max,-v', 'max,v=off', 'max,vlen=256', 'rv64,vlen=256,v=on'].map(vlen)).toEqual([undefined, 128, 128, 128, undefined, undefined, 256, 256]);
+  });
+
+  it('has half precision when asked for, and says so', () => {
+    const optional = (text: string): readonly string[] => parseRiscvCpu(text).optional;
+    expect(['rv64', 'max', 'rv64,zfh=on', 'rv64,+zfh,v=on', 'max,-zfh', 'max,zfh=off,-v'].map(optional)).toEqual([[], ['v', 'zfh'], ['zfh'], ['v', 'zfh'], ['v'], []]);
+    expect(isaString(false, ['v', 'zfh'])).toMatch(/^rv64imafdcv_.*_zihpm_zfh_zba_/);
+    for (const bad of ['rv64,zfh', 'rv64,zfh=1', 'rv64,zfa=on']) expect(() => parseRiscvCpu(bad), bad).toThrow(UsageError);
   });
 
   it('runs without operands that have a slot', () => {

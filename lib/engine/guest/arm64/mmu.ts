@@ -5,16 +5,13 @@
  * Rights are given as an MMU index (`Mmu`); the ALIGN indexes share translations with EL0 and EL1 but have no entries.
  */
 import { FlushKind, type PhysicalMap } from '../../cpu.js';
-import { Access, dropHints, initHints, initTlb, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, Slot } from '../../state.js';
 import type { Arm64Cpu } from './cpu.js';
 import { LargeRegions } from './large-regions.js';
 import { A, MMU_TABLES, Mmu, Mode } from './regs.js';
 import { Watchpoints } from '../watchpoints.js';
-import { WriteTags } from '../write-tags.js';
+import { TlbTables } from '../tlb-tables.js';
 
-const TLB_W = TLB_BASE >> 2;
-const TABLE_W = TLB_TABLE_BYTES >> 2;
-const IDX_MASK = (1 << TLB_BITS) - 1;
 const ITLB_ENTRIES = 512;
 const XC_ENTRIES = 64;
 const WC_ENTRIES = 128;
@@ -56,12 +53,7 @@ export class Arm64Mmu {
   private readonly ram32: Int32Array;
   private readonly view: DataView;
 
-  private readonly writeTags: WriteTags;
-
-  /** Filled entries of each table, non-global and global ones. */
-  private readonly lists = new Uint16Array(MMU_TABLES * 2 * TLB_ENTRIES);
-  private readonly counts = new Int32Array(MMU_TABLES * 2);
-  private readonly listed = new Uint8Array(MMU_TABLES * TLB_ENTRIES);
+  private readonly tlb: TlbTables;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -92,9 +84,7 @@ export class Arm64Mmu {
     this.ram8 = cpu.map.ram8;
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
-    initTlb(this.V);
-    initHints(this.V);
-    this.writeTags = new WriteTags(this.map.codePages.length, this.V);
+    this.tlb = new TlbTables(this.map, this.V, MMU_TABLES);
   }
 
   // ---- faults ----------------------------------------------------------------------------------------------------
@@ -271,58 +261,12 @@ export class Arm64Mmu {
       this.xcUsed = true;
     }
     if (off < 0 || this.flags & Pg.DEVICE || idx >= MMU_TABLES || (this.cpu.debug.watching && this.cpu.debug.watches(lo, hi)) || (this.watchpoints.any && this.watchpoints.covers(pageLo, hi))) return off;
-    const V = this.V;
-    const n = (lo >>> 12) & IDX_MASK;
-    const e = TLB_W + idx * TABLE_W + n * 8;
-    V[e] = pageLo;
-    V[e + 1] = hi;
-    if (write) this.writeTags.note(off >>> 12, e);
-    if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
-    V[e + 2] = write ? pageLo : -1;
-    V[e + 3] = write ? hi : -1;
-    const host = this.map.ramAddress + off;
-    const hostLo = host | 0;
-    V[e + 4] = hostLo - pageLo;
-    V[e + 5] = Math.floor(host / TWO32) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
-    V[e + 6] = off | (this.flags & 3) | (ram && !write ? TLB_CODE : 0);
-    V[e + 7] = pageLo | 1;
-    const g = this.flags & Pg.GLOBAL;
-    const l = idx * TLB_ENTRIES + n;
-    if (!(this.listed[l]! & (1 << g))) {
-      this.listed[l]! |= 1 << g;
-      const t = idx * 2 + g;
-      this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
-      this.counts[t]!++;
-    }
+    this.tlb.enter(idx, lo, hi, off, this.flags & (Pg.GLOBAL | Pg.WRITE), write, ram && !write);
     return off;
   }
 
-  private dropEntry(e: number): void {
-    const V = this.V;
-    V[e] = V[e + 1] = V[e + 2] = V[e + 3] = -1;
-    V[e + 7] = 0;
-  }
-
-  private dropList(t: number): void {
-    const c = this.counts[t]!;
-    if (c === 0) return;
-    const g = t & 1;
-    const table = TLB_W + (t >> 1) * TABLE_W;
-    const l = (t >> 1) * TLB_ENTRIES;
-    const base = t * TLB_ENTRIES;
-    for (let i = 0; i < c; i++) {
-      const n = this.lists[base + i]!;
-      const e = table + n * 8;
-      // The entry may have been taken over by a translation of the other kind meanwhile.
-      if ((this.V[e + 6]! & Pg.GLOBAL) === g) this.dropEntry(e);
-      this.listed[l + n]! &= ~(1 << g);
-    }
-    this.counts[t] = 0;
-  }
-
   flushAll(): void {
-    for (let t = 0; t < MMU_TABLES * 2; t++) this.dropList(t);
-    dropHints(this.V);
+    this.tlb.dropAll();
     this.dropCaches();
     if (this.itlbUsed) this.itagLo.fill(-1);
     this.itlbUsed = false;
@@ -332,8 +276,7 @@ export class Arm64Mmu {
 
   /** Entries with an ASID: a new ASID or TTBR0_EL1, TLBI ASIDE1. */
   flushNonGlobal(): void {
-    for (let t = 0; t < MMU_TABLES * 2; t += 2) this.dropList(t);
-    dropHints(this.V);
+    this.tlb.dropNonGlobal();
     this.dropCaches();
     if (this.itlbUsed) for (let i = 0; i < ITLB_ENTRIES; i++) if (!(this.iflags[i]! & Pg.GLOBAL)) this.itagLo[i] = -1;
     this.cpu.onFlush(FlushKind.NON_GLOBAL, 0, 0);
@@ -350,12 +293,7 @@ export class Arm64Mmu {
     }
     const pageLo = lo & ~0xfff;
     const page = lo >>> 12;
-    const n = page & IDX_MASK;
-    for (let idx = 0; idx < MMU_TABLES; idx++) {
-      const e = TLB_W + idx * TABLE_W + n * 8;
-      if (this.V[e] === pageLo && ((this.V[e + 1]! ^ hi) & 0xff_ffff) === 0) this.dropEntry(e);
-    }
-    dropHints(this.V);
+    this.tlb.dropPage(lo, hi, 0xff_ffff);
     if (!leaf) this.dropWalks();
     if (this.xcUsed) {
       for (let idx = 0; idx < 8; idx++) {
@@ -385,28 +323,7 @@ export class Arm64Mmu {
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
-    const page = ramOffset >>> 12;
-    const only = this.writeTags.take(page);
-    if (only === 0) return;
-    dropHints(this.V);
-    if (only > 0) {
-      if (this.writeTags.writes(only, page)) this.dropWriteTag(only);
-      return;
-    }
-    for (let t = 0; t < MMU_TABLES * 2; t++) {
-      const table = TLB_W + (t >> 1) * TABLE_W;
-      const base = t * TLB_ENTRIES;
-      const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) {
-        const e = table + this.lists[base + i]! * 8;
-        if (this.writeTags.writes(e, page)) this.dropWriteTag(e);
-      }
-    }
-  }
-
-  private dropWriteTag(e: number): void {
-    this.V[e + 2] = this.V[e + 3] = -1;
-    this.V[e + 6]! |= TLB_CODE;
+    this.tlb.noteCodePage(ramOffset);
   }
 
   /** Physical address for a data access of `size` bytes on the slow path; fills the TLB. */
@@ -467,11 +384,7 @@ export class Arm64Mmu {
   /** Byte offset in RAM for an access of n bytes that the TLB covers, or -1. */
   private hit(lo: number, hi: number, idx: Mmu, n: number, write: boolean): number {
     if (idx >= MMU_TABLES) return -1;
-    const V = this.V;
-    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
-    const t = write ? e + 2 : e;
-    if (V[t] === (lo & ~0xfff) && V[t + 1] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
-    return -1;
+    return write ? this.tlb.write(lo, hi, idx, n) : this.tlb.read(lo, hi, idx, n);
   }
 
   private watch(lo: number, hi: number, n: number, write: boolean, idx: Mmu): void {

@@ -501,8 +501,8 @@ export class RiscvCpu implements GuestCpu {
     this.mmu.fetchGlobal = on;
   }
 
-  runFirst(pageOff: number, fresh: (offset: number) => boolean): number {
-    return runFirst(this, pageOff, fresh);
+  runFirst(pageOff: number, run: (cpu: GuestCpu) => number): number {
+    return runFirst(this, pageOff, run);
   }
 
   tryLoad(w: number, addr: number, dst: number, acc: number): GuestFault | null | undefined {

@@ -61,6 +61,9 @@ export const enum Mode {
   COUNT = 1 << 12,
 }
 
+/** Modes in which code leaves what it otherwise does inline to helpers, and blocks end there. */
+export const WATCHED = Mode.STEP | Mode.COUNT;
+
 /** MMU indexes: privilege of data accesses, by mstatus.MPRV and SUM. */
 export const enum Mmu { U = 0, S = 1, S_SUM = 2, M = 3, MPRV_U = 4, MPRV_S = 5, MPRV_S_SUM = 6 }
 

@@ -1,20 +1,25 @@
 /**
- * F and D arithmetic as the specification has it (vol. I, chapters 22 and 23), on exact software floating point: for the interpreter
+ * F, D and Zfh arithmetic as the specification has it (vol. I, chapters 22, 23 and 25), on exact software floating point: for the interpreter
  * and for everything that the host does not do alike. Flags go to the sticky bits of slot MXCSR.
  */
-import { add, Cls, compare, convert, div, F32, F64, fma, type FpFormat, type FpStatus, fromInt, fpStatus, mul, Rm, sqrt, sub, toInt, unpack } from '../../softfloat/softfloat.js';
+import { add, Cls, compare, convert, div, F16, F32, F64, fma, type FpFormat, type FpStatus, fromInt, fpStatus, mul, Rm, sqrt, sub, toInt, unpack } from '../../softfloat/softfloat.js';
 import { Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { FastFloat } from './float-fast.js';
 
-const CANONICAL_S = 0x7fc0_0000n;
-const CANONICAL_D = 0x7ff8_0000_0000_0000n;
-const BOX = 0xffff_ffff_0000_0000n;
+/** By the fmt field of instructions; Q is not there. */
+const FORMATS: readonly FpFormat[] = [F32, F64, F16, F32];
+const ALL = 0xffff_ffff_ffff_ffffn;
 const MASK32 = 0xffff_ffffn;
 const FP_INVALID = 1;
 /** Rounding mode of instructions to that of the software floating point. */
 const RM: readonly Rm[] = [Rm.NEAREST, Rm.ZERO, Rm.DOWN, Rm.UP, Rm.AWAY];
 const INT_BITS: readonly number[] = [32, 32, 64, 64];
+
+/** Of fmt: half precision. */
+const FMT_H = 2 << 25;
+
+const canonical = (f: FpFormat): bigint => f.infinity | f.quietBit;
 
 export class Float {
   private readonly st: FpStatus = fpStatus();
@@ -33,11 +38,12 @@ export class Float {
     this.cpu.setReg(slot, Number(v & MASK32) | 0, Number((v >> 32n) & MASK32) | 0);
   }
 
-  /** An operand of format f: single precision that is not boxed counts as the canonical NaN. */
+  /** An operand of format f: one that is narrower than the register and not boxed counts as the canonical NaN. */
   private operand(f: FpFormat, slot: number): bigint {
     const v = this.get(slot);
     if (f === F64) return v;
-    return v >= BOX ? v & MASK32 : CANONICAL_S;
+    const mask = (1n << BigInt(f.width)) - 1n;
+    return (v | mask) === ALL ? v & mask : canonical(f);
   }
 
   private isNaN(f: FpFormat, v: bigint): boolean {
@@ -47,15 +53,15 @@ export class Float {
 
   /** Result of format f: every NaN is the canonical one. */
   private result(f: FpFormat, slot: number, v: bigint): void {
-    if (this.isNaN(f, v)) v = f === F64 ? CANONICAL_D : CANONICAL_S;
-    this.put(slot, f === F64 ? v : v | BOX);
+    if (this.isNaN(f, v)) v = canonical(f);
+    this.put(slot, f === F64 ? v : v | (ALL << BigInt(f.width)));
   }
 
   /** Executes one OP-FP or fused instruction. dst, a, b, c are slots. */
   execute(insn: number, dst: number, a: number, b: number, c: number): void {
     const rm = (insn >>> 12) & 7;
     const rounding = rm === 7 ? this.cpu.csr.frm : rm;
-    if ((insn & 0x7f) === 0x53 && this.fast.execute(insn, rounding, dst, a, b)) {
+    if ((insn & 0x7f) === 0x53 && (insn & FMT_H) === 0 && this.fast.execute(insn, rounding, dst, a, b)) {
       this.cpu.V[Slot.MXCSR * 2]! |= this.fast.flags;
       return;
     }
@@ -65,7 +71,7 @@ export class Float {
   /** The same in software throughout: what the faster ways are compared with. */
   exact(insn: number, rounding: number, dst: number, a: number, b: number, c: number): void {
     const { st } = this;
-    const f = (insn >>> 25) & 3 ? F64 : F32;
+    const f = FORMATS[(insn >>> 25) & 3]!;
     const rm = (insn >>> 12) & 7;
     st.rm = RM[rounding] ?? Rm.NEAREST;
     st.flags = 0;
@@ -101,7 +107,7 @@ export class Float {
       case 0x0b: this.result(f, dst, sqrt(f, this.operand(f, a), st)); break;
       case 0x05: this.minmax(f, rm === 1, dst, a, b); break;
       case 0x08: {
-        const from = f === F64 ? F32 : F64;
+        const from = FORMATS[(insn >>> 20) & 3]!;
         this.result(f, dst, convert(from, f, this.operand(from, a), st));
         break;
       }

@@ -4,6 +4,7 @@ import { Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { riscvHelpers } from './helpers.js';
 import { RiscvLifter } from './lifter.js';
+import type { OptionalExt } from './model.js';
 import type { Ext } from './table.js';
 
 export { riscvHelpers };
@@ -17,26 +18,27 @@ const RISCV_EXTENSIONS: readonly string[] = [
 /** Of harts with an IMSIC; in the order of ISA strings they come before Sstc. */
 const AIA_EXTENSIONS: readonly string[] = ['smaia', 'ssaia'];
 
-/** riscv,isa-extensions of the device tree. @param imsic the harts have one @param vector they have vectors */
-export function isaExtensions(imsic: boolean, vector: boolean): readonly string[] {
+/** riscv,isa-extensions of the device tree. @param imsic the harts have one @param optional what else they have */
+export function isaExtensions(imsic: boolean, optional: readonly OptionalExt[]): readonly string[] {
   const first = RISCV_EXTENSIONS.indexOf('sstc');
   const all = [...RISCV_EXTENSIONS.slice(0, first), ...(imsic ? AIA_EXTENSIONS : []), ...RISCV_EXTENSIONS.slice(first)];
   // The last of the single letters.
-  if (vector) all.splice(all.indexOf('c') + 1, 0, 'v');
+  if (optional.includes('v')) all.splice(all.indexOf('c') + 1, 0, 'v');
+  if (optional.includes('zfh')) all.splice(all.indexOf('zba'), 0, 'zfh');
   return all;
 }
 
 /** riscv,isa of the device tree. */
-export function isaString(imsic: boolean, vector: boolean): string {
-  const all = isaExtensions(imsic, vector);
+export function isaString(imsic: boolean, optional: readonly OptionalExt[]): string {
+  const all = isaExtensions(imsic, optional);
   return [`rv64${all.filter((e) => e.length === 1).join('')}`, ...all.filter((e) => e.length > 1)].join('_');
 }
 
 const INSTRUCTIONS: ReadonlySet<Ext> = new Set<Ext>(['i', 'm', 'a', 'f', 'd', 'zba', 'zbb', 'zbs', 'zbc', 'zicbom', 'zicboz', 'zbkb', 'zbkx', 'zbkc', 'zknd', 'zkne', 'zknh', 'svinval', 'zicond']);
 
-/** @param vector the CPU has vectors */
-export function riscvLifter(helpers: HelperRegistry<RiscvCpu>, vector = false): RiscvLifter {
-  return new RiscvLifter(helpers, vector ? new Set<Ext>([...INSTRUCTIONS, 'v']) : INSTRUCTIONS);
+/** @param optional what the CPU has of the extensions that not all have */
+export function riscvLifter(helpers: HelperRegistry<RiscvCpu>, optional: readonly OptionalExt[] = []): RiscvLifter {
+  return new RiscvLifter(helpers, new Set<Ext>([...INSTRUCTIONS, ...optional]));
 }
 
 const x = (r: number): number => Slot.GPR + r;

@@ -3,13 +3,13 @@ import { type HelperFn, HelperRegistry, HelperResult } from '../../helpers.js';
 import { NONE, Pending, Slot } from '../../state.js';
 import type { RiscvCpu } from './cpu.js';
 import { aes64, brev8, clmul, out, xperm } from './crypto.js';
-import { Cause, Csr, Env, Ms, Priv, xreg } from './defs.js';
+import { Cause, Csr, Env, Ms, Priv, WATCHED, xreg } from './defs.js';
 import { Kind } from './triggers.js';
 
 const BLOCK = 64;
 
 /** CSRRW, CSRRS, CSRRC and their immediate forms: a is the slot of the operand. */
-function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
+export function csr(cpu: RiscvCpu, dst: number, a: number, _b: number, _c: number, insn: number): HelperResult {
   const V = cpu.V;
   const n = insn >>> 20;
   const kind = (insn >>> 12) & 3;
@@ -63,13 +63,16 @@ function fpOff(cpu: RiscvCpu, _dst: number, _a: number, _b: number, _c: number, 
 }
 
 /** SFENCE.VMA and the instructions of Svinval. a, b: slots of address and ASID; there are no ASIDs in the TLB. */
-function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, insn: number): HelperResult {
+export function fence(cpu: RiscvCpu, _dst: number, a: number, b: number, _c: number, insn: number): HelperResult {
   const ordering = (insn & 0xffef_ffff) === 0x1800_0073;
   if (cpu.priv === Priv.U || (!ordering && cpu.priv === Priv.S && cpu.csr.mstatus & Ms.TVM)) throw cpu.illegal(insn);
   if (!ordering) {
     const V = cpu.V;
-    if ((insn >>> 15) & 31) cpu.mmu.flushPage(V[a * 2]!, V[a * 2 + 1]!);
-    else if ((insn >>> 20) & 31 && b >= 0) cpu.mmu.flushNonGlobal();
+    if ((insn >>> 15) & 31) {
+      const alone = cpu.mmu.flushPage(V[a * 2]!, V[a * 2 + 1]!);
+      // Jumps within a page do not ask where it is: code that may itself be elsewhere now is looked up.
+      if (alone && (cpu.mode & WATCHED) === 0 && (V[a * 2]! & ~0xfff) !== V[Slot.PCBASE * 2]!) return HelperResult.CONTINUE;
+    } else if ((insn >>> 20) & 31 && b >= 0) cpu.mmu.flushNonGlobal();
     else cpu.mmu.flushAll();
   }
   cpu.retired();

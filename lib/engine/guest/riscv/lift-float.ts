@@ -1,5 +1,5 @@
 /**
- * F and D. Registers are plain 64-bit slots; moves, sign operations, loads and stores are integer operations. Arithmetic goes
+ * F and D (Zfh: lift-half.ts). Registers are plain 64-bit slots; moves, sign operations, loads and stores are integer operations. Arithmetic goes
  * through the helper `fp` unless the host does it exactly.
  */
 import { FloatOp, Op } from '../../ir/ops.js';
@@ -10,20 +10,23 @@ import { type Ext, M, row, type Row } from './table.js';
 
 type H = (c: LiftContext) => void;
 
-/** Upper half of a single-precision value in a register (NaN boxing, vol. I, 22.2). */
-const boxed = (c: LiftContext, dst: number, t: number): void => c.b.alu(Op.OR, 3, dst, t, c.b.k64(0, -1));
+/** Widths of values in registers of 64 bits: 1 half, 2 single, 3 double precision. */
+export type FpWidth = 1 | 2 | 3;
 
-/** An unboxed operand counts as the canonical NaN. @returns a temporary with the low half right. */
-function single(c: LiftContext, s: number): number {
+/** The bits above a narrower value in a register (NaN boxing, vol. I, 22.2). */
+export const boxed = (c: LiftContext, w: 1 | 2, dst: number, t: number): void => c.b.alu(Op.OR, 3, dst, t, c.b.k64(w === 1 ? -0x1_0000 : 0, -1));
+
+/** An operand that is not boxed counts as the canonical NaN. @returns a temporary with the low 16 or 32 bits right. */
+function unboxed(c: LiftContext, w: 1 | 2, s: number): number {
   const { b } = c;
   const [hi, bad, t] = [b.temp(), b.temp(), b.temp()];
-  b.alu(Op.SAR, 3, hi, s, b.k(32));
+  b.alu(Op.SAR, 3, hi, s, b.k(8 << w));
   b.emit(Op.NOT, 3, 0, 0, bad, hi, NONE, NONE, 0, 0);
-  b.alu3(Op.SELNZ, 3, t, bad, b.k(0x7fc0_0000), s);
+  b.alu3(Op.SELNZ, 3, t, bad, b.k(w === 1 ? 0x7e00 : 0x7fc0_0000), s);
   return t;
 }
 
-const load = (w: 2 | 3): H => (c) => {
+export const load = (w: FpWidth): H => (c) => {
   if (!c.fpReady(true, true)) return;
   const addr = c.address(c.immI);
   if (w === 3) {
@@ -31,17 +34,17 @@ const load = (w: 2 | 3): H => (c) => {
     return;
   }
   const t = c.b.temp();
-  c.load(2, t, addr);
-  boxed(c, c.frd, t);
+  c.load(w, t, addr);
+  boxed(c, w, c.frd, t);
 };
 
-const store = (w: 2 | 3): H => (c) => {
+export const store = (w: FpWidth): H => (c) => {
   if (!c.fpReady(false, true)) return;
   c.b.st(w, c.address(c.immS), c.frs2);
 };
 
 /** funct3: 0 copies the sign of rs2, 1 its inverse, 2 the exclusive or of both signs. */
-const signInject = (w: 2 | 3): H => (c) => {
+export const signInject = (w: FpWidth): H => (c) => {
   if (c.funct3 > 2) {
     c.illegal();
     return;
@@ -53,8 +56,9 @@ const signInject = (w: 2 | 3): H => (c) => {
     b.mov(3, c.frd, c.frs1);
     return;
   }
-  const sign = w === 3 ? b.k64(0, 0x8000_0000 | 0) : b.k64(0x8000_0000 | 0, 0);
-  const [v, s] = w === 3 ? [c.frs1, c.frs2] : [single(c, c.frs1), single(c, c.frs2)];
+  const top = w === 1 ? 0x8000 : 0x8000_0000 | 0;
+  const sign = w === 3 ? b.k64(0, top) : b.k64(top, 0);
+  const [v, s] = w === 3 ? [c.frs1, c.frs2] : [unboxed(c, w, c.frs1), unboxed(c, w, c.frs2)];
   const result = w === 3 ? c.frd : b.temp();
   if (same && c.funct3 === 1) {
     b.alu(Op.XOR, 3, result, v, sign);
@@ -64,7 +68,7 @@ const signInject = (w: 2 | 3): H => (c) => {
     b.alu(Op.XOR, 3, result, v, t);
   } else {
     const [magnitude, inverse, t] = [b.temp(), b.temp(), b.temp()];
-    b.alu(Op.AND, 3, magnitude, v, w === 3 ? b.k64(-1, 0x7fff_ffff) : b.k64(0x7fff_ffff, -1));
+    b.alu(Op.AND, 3, magnitude, v, w === 3 ? b.k64(-1, ~top) : b.k64(~top, -1));
     let from = s;
     if (c.funct3 === 1) {
       b.emit(Op.NOT, 3, 0, 0, inverse, s, NONE, NONE, 0, 0);
@@ -73,7 +77,7 @@ const signInject = (w: 2 | 3): H => (c) => {
     b.alu(Op.AND, 3, t, from, sign);
     b.alu(Op.OR, 3, result, magnitude, t);
   }
-  if (w === 2) boxed(c, c.frd, result);
+  if (w !== 3) boxed(c, w, c.frd, result);
 };
 
 /** A rounding mode that is reserved, in the instruction or in frm, makes it illegal. */
@@ -83,7 +87,7 @@ function roundingOk(c: LiftContext): boolean {
 }
 
 /** By helper. `toInt`: the result goes to an integer register. `round`: funct3 is a rounding mode. */
-const slow = (o: { toInt?: boolean; fromInt?: boolean; round?: boolean }): H => (c) => {
+export const slow = (o: { toInt?: boolean; fromInt?: boolean; round?: boolean }): H => (c) => {
   if (!(c.mode & Mode.FP)) {
     c.noFp();
     return;
@@ -132,10 +136,10 @@ const fromWord = (w: 2 | 3, signed: boolean): H => {
 };
 
 const OP_FP = 0x53;
-const fp = (name: string, f7: number, ext: Ext, h: H): Row => row(name, M.FP, OP_FP | (f7 << 25), ext, h);
-const fpRm = (name: string, f7: number, f3: number, ext: Ext, h: H): Row => row(name, M.R, OP_FP | (f3 << 12) | (f7 << 25), ext, h);
-const fp1 = (name: string, f7: number, rs2: number, ext: Ext, h: H): Row => row(name, M.FP1, OP_FP | (rs2 << 20) | (f7 << 25), ext, h);
-const fp1Rm = (name: string, f7: number, rs2: number, f3: number, ext: Ext, h: H): Row => row(name, M.R2, OP_FP | (f3 << 12) | (rs2 << 20) | (f7 << 25), ext, h);
+export const fp = (name: string, f7: number, ext: Ext, h: H): Row => row(name, M.FP, OP_FP | (f7 << 25), ext, h);
+export const fpRm = (name: string, f7: number, f3: number, ext: Ext, h: H): Row => row(name, M.R, OP_FP | (f3 << 12) | (f7 << 25), ext, h);
+export const fp1 = (name: string, f7: number, rs2: number, ext: Ext, h: H): Row => row(name, M.FP1, OP_FP | (rs2 << 20) | (f7 << 25), ext, h);
+export const fp1Rm = (name: string, f7: number, rs2: number, f3: number, ext: Ext, h: H): Row => row(name, M.R2, OP_FP | (f3 << 12) | (rs2 << 20) | (f7 << 25), ext, h);
 const fused = (name: string, op: number, fmt: number, ext: Ext, kind: FloatOp): Row => row(name, M.FP4, op | (fmt << 25), ext, fast(kind, fmt === 0 ? 2 : 3, { round: true }));
 
 /** What F and D have alike; fmt 0: single, 1: double. */
@@ -187,7 +191,7 @@ export const FLOAT_ROWS: readonly Row[] = [
     if (!c.fpReady(true)) return;
     const t = c.b.temp();
     c.b.zx(2, t, c.rs1);
-    boxed(c, c.frd, t);
+    boxed(c, 2, c.frd, t);
   }),
   fp1Rm('fmv.x.d', 0x71, 0, 0, 'd', (c) => {
     if (c.fpReady(false)) c.b.mov(3, c.rd, c.frs1);

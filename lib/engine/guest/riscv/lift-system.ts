@@ -1,7 +1,7 @@
 /** Atomics, CSR access, system instructions, cache blocks. */
 import { Op } from '../../ir/ops.js';
 import { Access, Cc, Fl, NONE } from '../../state.js';
-import { X } from './defs.js';
+import { WATCHED, X } from './defs.js';
 import type { LiftContext } from './lift-context.js';
 import { ecall, inlineCsr, sret } from './lift-trap.js';
 import { M, row, type Row } from './table.js';
@@ -101,7 +101,8 @@ const csr: H = (c) => {
 };
 const csrCall: H = (c) => c.call('csr', c.rdNum === 0 ? NONE : c.rd, c.funct3 & 4 ? c.b.k(c.rs1Num) : c.rs1, NONE, NONE, c.insn);
 const system = (name: string, insn: number, h: H): Row => row(name, M.ALL, insn, 'i', h);
-const fence: H = (c) => c.leave('sfence_vma', c.rs1, c.rs2, c.insn);
+/** The fence of a page other than the one that the code is in goes on in the block. */
+const fence: H = (c) => (c.rs1Num === 0 || (c.mode & WATCHED) !== 0 ? c.leave('sfence_vma', c.rs1, c.rs2, c.insn) : c.call('sfence_vma', NONE, c.rs1, c.rs2, NONE, c.insn));
 const cbo = (name: string, op: number, ext: 'zicbom' | 'zicboz'): Row => row(name, 0xfff0_7fff, 0x200f | (op << 20), ext, (c) => c.call('cbo', NONE, c.rs1, NONE, NONE, c.insn));
 
 export const SYSTEM_ROWS: readonly Row[] = [

@@ -5,11 +5,9 @@
 import { Op } from '../../ir/ops.js';
 import { NONE, Slot } from '../../state.js';
 import { plainMask, plainSlot, SD_HI, SSTATUS, SSTATUS_HI } from './csr.js';
-import { Cause, Csr, Mmu, Mode, Ms, Priv, X } from './defs.js';
+import { Cause, Csr, Mmu, Mode, Ms, Priv, WATCHED, X } from './defs.js';
 import type { LiftContext } from './lift-context.js';
 
-/** Mode bits with which helpers do all of it. */
-const WATCHED = Mode.STEP | Mode.COUNT;
 const enum Kind { WRITE = 1, SET = 2, CLEAR = 3 }
 
 /** @returns false if the helper has to do this CSR access */

@@ -5,6 +5,7 @@ import type { IrBuilder } from '../../ir/builder.js';
 import { Mode, Ms } from './defs.js';
 import { HELPER_NAMES, type HelperName, LiftContext } from './lift-context.js';
 import { FLOAT_ROWS } from './lift-float.js';
+import { HALF_ROWS } from './lift-half.js';
 import { INTEGER_ROWS } from './lift-int.js';
 import { SYSTEM_ROWS } from './lift-system.js';
 import { VECTOR_ROWS } from './lift-vector.js';
@@ -19,7 +20,7 @@ const LUI = 0x37;
 const JUMPS: ReadonlySet<number> = new Set([0x63, 0x67, 0x6f]);
 
 /** Every instruction there is. */
-export const ALL_ROWS: readonly Row[] = [...SYSTEM_ROWS, ...INTEGER_ROWS, ...FLOAT_ROWS, ...VECTOR_ROWS];
+export const ALL_ROWS: readonly Row[] = [...SYSTEM_ROWS, ...INTEGER_ROWS, ...FLOAT_ROWS, ...HALF_ROWS, ...VECTOR_ROWS];
 
 export class RiscvLifter implements Lifter {
   readonly context: LiftContext;

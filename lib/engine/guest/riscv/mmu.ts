@@ -1,6 +1,8 @@
 /** Address translation: Sv39, Sv48, Sv57 (vol. II, 12.3 to 12.5) with Svnapot, Svpbmt, Svade and Svadu, and PMP. */
+import { ColdAt, ColdPage } from '../../cold-state.js';
 import { Access } from '../../state.js';
 import { Acc, Pg, SoftMmu } from '../soft-mmu.js';
+import { AROUND_BYTES } from '../tlb-tables.js';
 import { Cause, Mmu, Ms, Priv } from './defs.js';
 import { Pmp } from './pmp.js';
 import type { RiscvCpu } from './cpu.js';
@@ -49,9 +51,21 @@ export class RiscvMmu extends SoftMmu {
     this.anyLarge = this.anyGiant = false;
   }
 
-  override flushPage(lo: number, hi: number): void {
-    if (this.anyGiant || (this.anyLarge && (this.largeSeen[RiscvMmu.largeIndex(lo, hi, 1)] || this.largeSeen[RiscvMmu.largeIndex(lo, hi, 2)]))) this.flushAll();
-    else super.flushPage(lo, hi);
+  /** The cache of code pages (docs/adr/0070) may hold something. */
+  coldPages = false;
+  protected override fetchesDropped(): void {
+    if (this.coldPages) this.V.fill(0, ColdAt.PAGES >> 2, (ColdAt.PAGES + (ColdPage.ENTRIES << ColdPage.SHIFT)) >> 2);
+    this.coldPages = false;
+  }
+
+  /** @returns false if more than the page has been dropped */
+  override flushPage(lo: number, hi: number): boolean {
+    if (this.anyGiant || (this.anyLarge && (this.largeSeen[RiscvMmu.largeIndex(lo, hi, 1)] || this.largeSeen[RiscvMmu.largeIndex(lo, hi, 2)]))) {
+      this.flushAll();
+      return false;
+    }
+    super.flushPage(lo, hi);
+    return true;
   }
 
   /** Takes over satp. Flushes nothing. */
@@ -108,11 +122,13 @@ export class RiscvMmu extends SoftMmu {
       // Numbers hold 52 bits of address; no machine has memory beyond.
       if (hi & 0xfff0_0000) this.accessFault(lo, hi, acc);
       pa = (hi >>> 0) * 2 ** 32 + (lo >>> 0);
+      this.wide = true;
     } else {
       do pa = this.walk(lo, hi, acc, priv, sumOf(idx));
       while (pa < 0);
     }
     const page = pa - (pa % 4096);
+    if (this.wide && !this.pmp.uniform(page - (page % AROUND_BYTES), priv, AROUND_BYTES)) this.wide = false;
     if (!this.pmp.uniform(page, priv)) this.flags |= Pg.UNCACHED;
     else if (!this.pmp.allows(page, 4096, acc, priv)) this.accessFault(lo, hi, acc);
     else if (this.flags & Pg.WRITE && !this.pmp.allows(page, 4096, Acc.WRITE, priv)) this.flags &= ~Pg.WRITE;
@@ -181,6 +197,7 @@ export class RiscvMmu extends SoftMmu {
     // What is only executable or only writable must not be read by a hit on the other kind of access.
     if (acc === Acc.WRITE && !readable) this.flags |= Pg.UNCACHED;
     if (level > 0) {
+      this.wide = true;
       this.anyLarge = true;
       if (level > 2) this.anyGiant = true;
       else this.largeSeen[RiscvMmu.largeIndex(lo, hi, level)] = 1;

@@ -96,14 +96,14 @@ export class Pmp {
     return priv === Priv.M;
   }
 
-  /** True if one answer holds for the whole page. */
-  uniform(page: number, priv: Priv): boolean {
+  /** True if one answer holds for all bytes from `start` on, by default of a page. */
+  uniform(start: number, priv: Priv, bytes = 4096): boolean {
     if (!this.used || this.free(priv)) return true;
     for (let i = 0; i < PMP_ENTRIES; i++) {
       const s = this.start[i]!;
       const e = this.end[i]!;
-      if (page >= e || page + 4096 <= s) continue;
-      return page >= s && page + 4096 <= e;
+      if (start >= e || start + bytes <= s) continue;
+      return start >= s && start + bytes <= e;
     }
     return true;
   }

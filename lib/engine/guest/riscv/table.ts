@@ -2,7 +2,7 @@
 import type { LiftContext } from './lift-context.js';
 
 /** Extensions that a CPU may lack. Those of RV64IMA, Zicsr and Zifencei are always there. */
-export type Ext = 'i' | 'm' | 'a' | 'f' | 'd' | 'zba' | 'zbb' | 'zbs' | 'zbc' | 'zicbom' | 'zicboz' | 'zbkb' | 'zbkx' | 'zbkc' | 'zknd' | 'zkne' | 'zknh' | 'svinval' | 'zicond' | 'zfa' | 'v';
+export type Ext = 'i' | 'm' | 'a' | 'f' | 'd' | 'zba' | 'zbb' | 'zbs' | 'zbc' | 'zicbom' | 'zicboz' | 'zbkb' | 'zbkx' | 'zbkc' | 'zknd' | 'zkne' | 'zknh' | 'svinval' | 'zicond' | 'zfh' | 'v';
 
 export interface Row {
   readonly name: string;

@@ -11,7 +11,7 @@ import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
 import { TlbContexts } from './contexts.js';
 import type { X86Cpu } from './cpu.js';
-import { WriteTags } from './write-tags.js';
+import { WriteTags } from '../write-tags.js';
 
 /** Word index of the first TLB entry, and words per table. */
 const TLB_W = TLB_BASE >> 2;

@@ -39,7 +39,8 @@ import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
-import { emitStubs, type Abi, type Stubs } from './stubs.js';
+import { emitRiscvCold } from './riscv-cold.js';
+import { emitStubs, type Abi, savedRegisters, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
 
 /** Host registers for pinned guest registers, in the order of `X64Options.pinned`. */
@@ -133,6 +134,7 @@ export class X64Backend {
   private nextHint = 0;
   /** The block that is compiled begins with `roomToRetire`. */
   private padded = false;
+  private readonly abi: Abi;
   private readonly tables = new Map<HelperRegistry<never>, VopTable>();
   private table: VopTable | null = null;
   private tableOf: HelperRegistry<never> | null = null;
@@ -153,7 +155,8 @@ export class X64Backend {
     this.u8 = new Uint8Array(exec.buffer);
     this.e = new Emitter(this.u8, this.pinned, regs, options.passes?.lazyFlags !== false);
     this.e.asm.p = 0;
-    this.stubs = emitStubs(this.e.asm, this.pinned, regs, options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv'));
+    this.abi = options.abi ?? (process.platform === 'win32' ? 'win64' : 'sysv');
+    this.stubs = emitStubs(this.e.asm, this.pinned, regs, this.abi);
     this.firstFree = this.e.asm.fixedEnd = this.stubs.end;
     this.x = { stubs: this.stubs, mmuIdx: 0, mask32: false, newMode: flow.SAME_MODE, mode: 0, returns: this.returns, sites: [] };
   }
@@ -174,6 +177,16 @@ export class X64Backend {
     const a = this.exec.address + offset;
     V[slot * 2] = a | 0;
     V[slot * 2 + 1] = Math.floor(a / 0x1_0000_0000);
+  }
+
+  /** Emits the executor of cold RISC-V code at offset `at`, rounded up: 8 KiB are enough. @returns offsets of its entry and its end */
+  emitCold(at: number): { entry: number; end: number } {
+    const { asm } = this.e;
+    asm.p = at;
+    asm.relocs.begin();
+    const win64 = this.abi === 'win64';
+    const entry = emitRiscvCold(asm, savedRegisters(this.abi), win64 ? R.RCX : R.RDI, this.exec.address);
+    return { entry, end: asm.p };
   }
 
   /** Upper bound of the room that `compile` needs. */

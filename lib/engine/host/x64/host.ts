@@ -40,6 +40,8 @@ export class X64Host implements HostCode {
   private backed = 0;
   private readonly images: CodeImages;
   private last: CompiledBlock | null = null;
+  /** Offset of what `runCold` runs; -1: it has not been made. */
+  private cold = -1;
   private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true, mode: 0 };
 
   /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
@@ -112,6 +114,15 @@ export class X64Host implements HostCode {
     V[Slot.X_ENTRY * 2 + 1] = Math.floor(a / 0x1_0000_0000);
     this.enters[cpu.index]!();
     return V[Slot.X_INSN * 2 + 1]!;
+  }
+
+  runCold(cpu: GuestCpu): number {
+    if (this.cold < 0) {
+      const { entry, end } = this.backend.emitCold(this.next);
+      this.cold = entry;
+      this.next = end;
+    }
+    return this.contexts[cpu.index]!.run(this.address + this.cold);
   }
 
   readCounter(cpu: GuestCpu): bigint {
@@ -248,5 +259,6 @@ export class X64Host implements HostCode {
 
   reset(): void {
     this.next = this.backend.firstFree;
+    this.cold = -1;
   }
 }

@@ -106,9 +106,14 @@ function align16(asm: Asm): void {
   while (asm.p & 15) asm.b(0xcc);
 }
 
+/** Registers that the native caller wants back. */
+export function savedRegisters(abi: Abi): readonly number[] {
+  return abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
+}
+
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
-  const saved = abi === 'win64' ? [R.RBP, R.RBX, R.RDI, R.RSI, R.R12, R.R13, R.R14, R.R15] : [R.RBP, R.RBX, R.R12, R.R13, R.R14, R.R15];
+  const saved = savedRegisters(abi);
   const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, missInsn: 0, missEntry: 0, transfers: [], fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], slowLoad: [], slowRmw: [], slowStore: [], slowStoreImm: [], readTime: 0, end: 0 };
 
   const align = (): void => align16(asm);
