@@ -57,6 +57,7 @@ export class Recompiler {
   constructor(private readonly host: HostCode, private readonly o: RecompileOptions) {
     this.ir = new IrBuilder(this.pool);
     this.ir.symbolic = true;
+    this.ir.idioms = this.o.passes.idioms !== false;
     this.regionIr = new IrBuilder(this.pool);
   }
 

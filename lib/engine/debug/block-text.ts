@@ -27,7 +27,9 @@ export class BlockText {
   // A pool of its own: reading a block must not use up the engine's.
   private readonly ir = new IrBuilder(new ConstPool());
 
-  constructor(private readonly host: HostCode | null, private readonly o: BlockTextOptions) {}
+  constructor(private readonly host: HostCode | null, private readonly o: BlockTextOptions) {
+    this.ir.idioms = o.passes.idioms !== false;
+  }
 
   /**
    * Lifts the block again and prints everything about it.

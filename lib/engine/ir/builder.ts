@@ -115,6 +115,9 @@ export class ConstPool {
   }
 }
 
+/** `registers` of a guest whose lifter does not say. */
+const GENERAL = 24;
+
 export class IrBuilder {
   /** Records, REC words each. */
   buf: Int32Array<ArrayBuffer>;
@@ -124,8 +127,12 @@ export class IrBuilder {
   insns = 0;
   /** The guest has no flags: none are live where the block may be left. Set by the lifter after `begin`. */
   flagless = false;
+  /** Slots from Slot.GPR on that are general registers: nothing but an op's operands reads or writes them. Set by the lifter after `begin`. */
+  registers = GENERAL;
   /** Highest temporary slot in use + 1. */
   tempEnd: number = Slot.TEMP;
+  /** Lifters look for idioms (PassOptions.idioms). */
+  idioms = true;
   /** Lifters make symbols of what looks like an address (`symbol`). */
   symbolic = false;
   /** Symbols of the block: offset of the 32-bit field from the block's first byte, and the slot. */
@@ -146,12 +153,14 @@ export class IrBuilder {
     b.n = this.n;
     b.insns = this.insns;
     b.flagless = this.flagless;
+    b.registers = this.registers;
     b.tempEnd = this.tempEnd;
     return b;
   }
 
   begin(): void {
     this.flagless = false;
+    this.registers = GENERAL;
     this.n = 0;
     this.insns = 0;
     this.tempEnd = Slot.TEMP;
@@ -164,10 +173,15 @@ export class IrBuilder {
     this.insns++;
   }
 
-  /** Forgets the ops from record n on (an instruction that turned out not to fit in this block). */
-  rewind(n: number, insns: number): void {
-    this.n = n;
-    this.insns = insns;
+  /** Word index of the last record if it is `op`, 64 bits wide and without flags, with destination `dst`; otherwise -1. */
+  last(op: Op, dst: number): number {
+    const p = (this.n - 1) * REC;
+    return p >= 0 && this.buf[p] === (op | (3 << 8)) && this.buf[p + F.DST] === dst ? p : -1;
+  }
+
+  /** Forgets the last record: what comes next makes up for it. */
+  takeBack(): void {
+    this.n--;
   }
 
   /** True when there may be no room for another instruction. */

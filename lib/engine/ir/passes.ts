@@ -27,6 +27,8 @@ export interface PassOptions {
   pageHints?: boolean;
   /** In blocks: accesses at constant distances from one register share a look-up in the TLB (docs/adr/0064). Default true. */
   sharedChecks?: boolean;
+  /** Lifters make one op of what takes a guest several instructions, and results that nothing can see are dropped; RISC-V (docs/adr/0073). Default true. */
+  idioms?: boolean;
   /** No pass, but switched with them, in machines: code that is met for the first time is executed without being translated (docs/adr/0065). Default true. */
   firstRun?: boolean;
 }
@@ -100,6 +102,15 @@ let calls = 0;
 let epoch = 0;
 /** Temporaries read later on in the block numbered by `useEpoch`. */
 const useEpoch = new Int32Array(TEMPS);
+/** Registers that are written again, with all their bits, before anything reads them or the block may be left, in the stretch numbered by `stretch`. */
+const unseen = new Int32Array(Slot.X_CALL);
+let stretch = 0;
+/** 1 for ops that leave bits of their destination alone at width 3, or at any. */
+const KEEPS = new Uint8Array(Op.COUNT);
+KEEPS[Op.INSH] = KEEPS[Op.SETCC] = 1;
+/** 1 for ops whose `w` is not the width of their result, which is 32 bits or more. */
+const WIDENS = new Uint8Array(Op.COUNT);
+WIDENS[Op.SX] = WIDENS[Op.ZX] = WIDENS[Op.EXTH] = WIDENS[Op.CRC32] = WIDENS[Op.SELNZ] = 1;
 
 /**
  * Runs the passes on a complete block. `helpers` tells what CALL and VOP do.
@@ -108,7 +119,7 @@ const useEpoch = new Int32Array(TEMPS);
 export function runPasses(b: IrBuilder, helpers: HelperRegistry<never>, o: PassOptions = ALL, fpFaults = false): void {
   epoch++;
   if (o.fold !== false) fold(b);
-  backwards(b, helpers, o.deadFlags !== false, o.deadTemps !== false, fpFaults);
+  backwards(b, helpers, o.deadFlags !== false, o.deadTemps !== false, fpFaults, b.flagless && o.idioms !== false);
 }
 
 /** What to read instead of slot s in an operand of which bits up to width w count. */
@@ -292,7 +303,7 @@ function unusedVector(s: number): boolean {
 }
 
 /** Flag and temporary liveness from the end; surviving records are packed towards the end, then moved to the front. */
-function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: boolean, deadTemps: boolean, fpFaults: boolean): void {
+function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: boolean, deadTemps: boolean, fpFaults: boolean, deadRegisters: boolean): void {
   const B = b.buf;
   const end = b.n * REC;
   const pool = b.consts;
@@ -300,6 +311,7 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
   const exact: number = b.flagless ? 0 : Fl.ALL;
   let live = exact;
   let out = end;
+  stretch++;
   for (let p = end - REC; p >= 0; p -= REC) {
     let w0 = B[p]!;
     const op: Op = w0 & 0xff;
@@ -335,6 +347,7 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
       }
       if (dead) continue;
     }
+    if (deadRegisters && unseenResult(B, p, op, (w0 >>> 8) & 15, fx)) continue;
 
     // State of the flags before this op.
     live &= ~written;
@@ -349,6 +362,12 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
     } else if (op === Op.VOP) live |= helpers.list[B[p + F.AUX]!]!.readsFlags;
 
     for (let i = 0, u = USES[op]!; u !== 0; i++, u >>>= 4) if (u & 15) use(B[p + F.A + i]!);
+    if (deadRegisters) {
+      for (let i = 0, u = USES[op]!; u !== 0; i++, u >>>= 4) {
+        const s = B[p + F.A + i]!;
+        if (u & 15 && s >= Slot.GPR && s < Slot.X_CALL) unseen[s] = 0;
+      }
+    }
 
     out -= REC;
     if (out !== p) {
@@ -366,6 +385,26 @@ function backwards(b: IrBuilder, helpers: HelperRegistry<never>, deadFlags: bool
     B.copyWithin(0, out, end);
     b.n = (end - out) / REC;
   }
+}
+
+/**
+ * For a guest without flags: notes what the op does to registers, from the end of a block.
+ * @returns true if it does nothing but write a register that is written again before anything may see it
+ */
+function unseenResult(B: Int32Array, p: number, op: Op, w: number, fx: number): boolean {
+  if ((fx & (Fx.FAULTS | Fx.EFFECT | Fx.TERM)) !== 0 || op === Op.VOP) {
+    stretch++;
+    return false;
+  }
+  const dst = B[p + F.DST]!;
+  if (HAS_DST[op] === 0 || dst < Slot.GPR || dst >= Slot.X_CALL || (fx & (Fx.VDST | Fx.DST2)) !== 0) return false;
+  if (KEEPS[op] !== 0 || (w < 2 && WIDENS[op] === 0)) {
+    unseen[dst] = 0;
+    return false;
+  }
+  if (unseen[dst] === stretch) return true;
+  unseen[dst] = stretch;
+  return false;
 }
 
 /** Masked count of a shift if it is constant, else -1. */

@@ -71,6 +71,7 @@ export function appendBlock(to: IrBuilder, from: IrBuilder): boolean {
   to.insns += from.insns;
   to.tempEnd = from.tempEnd + shift;
   to.flagless = from.flagless;
+  to.registers = from.registers;
   return true;
 }
 

@@ -188,6 +188,7 @@ export class Engine {
     private readonly o: EngineOptions,
   ) {
     this.ir = new IrBuilder(this.consts);
+    this.ir.idioms = o.passes.idioms !== false;
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
     this.runCold = o.firstRun === true && o.host?.runCold !== undefined ? (cpu): number => this.o.host!.runCold!(cpu) : null;

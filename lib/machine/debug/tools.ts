@@ -17,7 +17,7 @@ import { Tracer } from './trace.js';
 import type { VirtualClock } from './virtual-clock.js';
 
 /** IR passes by the names users switch them off with. */
-export const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps', returns: 'returns', 'lazy-flags': 'lazyFlags', regions: 'regions', 'page-hints': 'pageHints', 'shared-checks': 'sharedChecks', 'first-run': 'firstRun' };
+export const PASSES: Readonly<Record<string, keyof PassOptions>> = { 'dead-flags': 'deadFlags', fold: 'fold', 'dead-temps': 'deadTemps', returns: 'returns', 'lazy-flags': 'lazyFlags', regions: 'regions', 'page-hints': 'pageHints', 'shared-checks': 'sharedChecks', idioms: 'idioms', 'first-run': 'firstRun' };
 
 export function passOptions(disabled: readonly string[]): PassOptions {
   const o: PassOptions = {};

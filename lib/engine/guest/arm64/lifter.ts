@@ -40,6 +40,7 @@ export class Arm64Lifter implements Lifter {
     const buf = win.buf;
     if ((mode & Mode.STEP) !== 0) maxInsns = 1;
     out.begin();
+    out.registers = 32;
     c.b = out;
     c.mode = mode;
     for (let count = 1; ; count++) {

@@ -4,6 +4,7 @@ import type { IrBuilder } from '../../ir/builder.js';
 import { type FloatOp, Op } from '../../ir/ops.js';
 import { Access, ExitCode, NONE, Slot } from '../../state.js';
 import { freg, Mode, Ms, Priv, X, xreg } from './defs.js';
+import { Idioms } from './idioms.js';
 
 /** Helpers that the lifter calls, by name; the registry must define them all. */
 export const HELPER_NAMES = [
@@ -33,7 +34,17 @@ export class LiftContext {
   /** Position in the window after the last byte that a decision was made from. */
   used = 0;
 
+  /** What registers are known to hold, or null: idioms are not looked for. */
+  idioms: Idioms | null = null;
+  private readonly known = new Idioms();
+
   constructor(private readonly ids: Readonly<Record<HelperName, number>>) {}
+
+  /** At the start of a block. */
+  lookForIdioms(on: boolean): void {
+    this.idioms = on ? this.known : null;
+    this.known.begin();
+  }
 
   // ---- fields
 
@@ -107,7 +118,18 @@ export class LiftContext {
     }
     const t = this.b.temp();
     this.b.alu(op, 2, t, a, b);
+    this.word(t);
+  }
+
+  /** rd = temporary t, sign-extended from 32 bits. */
+  word(t: number): void {
     this.b.sx(2, 64, this.rd, t);
+    this.idioms?.word(this.rdNum, t);
+  }
+
+  /** Slot whose low 32 bits are register r's, for an operation on words. */
+  low(r: number): number {
+    return this.idioms === null ? this.x(r) : this.idioms.low(this, r);
   }
 
   /** Address rs1 + imm. */

@@ -16,9 +16,42 @@ const sh = (name: string, op: number, f3: number, f6: number, ext: Ext | readonl
 /** One source: the whole immediate is part of the opcode. */
 const r2 = (name: string, op: number, f3: number, imm: number, ext: Ext | readonly Ext[], h: H): Row => row(name, M.R2, op | (f3 << 12) | (imm << 20), ext, h);
 
-const rr = (op: Op, w: number): H => (c) => c.op(op, w, c.rs1, c.rs2);
+const rr = (op: Op, w: number): H => (c) => {
+  if (w === 2) c.op(op, 2, c.low(c.rs1Num), c.low(c.rs2Num));
+  else c.op(op, 3, c.rs1, c.rs2);
+};
 const ri = (op: Op): H => (c) => c.op(op, 3, c.rs1, c.b.k(c.immI));
-const shift = (op: Op, w: number): H => (c) => c.op(op, w, c.rs1, c.b.k(c.immI & (w === 3 ? 63 : 31)));
+const shift = (op: Op, w: number): H => (c) => {
+  const n = c.immI & (w === 3 ? 63 : 31);
+  if (op === Op.SHR && w === 3 && c.idioms?.extends(c, n) === true) return;
+  // The upper half of a result of 32 bits is 0, and with the top bit clear that is its sign extension.
+  if (op === Op.SHR && w === 2 && n > 0) c.b.alu(Op.SHR, 2, c.rd, c.low(c.rs1Num), c.b.k(n));
+  else if (w === 2) c.op(op, 2, c.low(c.rs1Num), c.b.k(n));
+  else c.op(op, 3, c.rs1, c.b.k(n));
+  c.idioms?.shifted(c, op, w, n);
+};
+
+/** rd = register r */
+const move = (c: LiftContext, r: number): void => {
+  c.b.mov(3, c.rd, c.x(r));
+  c.idioms?.moved(c.rdNum, r);
+};
+
+/** ADD, SUB, OR and XOR: with x0 a move or a negation, of two shifts perhaps a rotation. */
+const sum = (op: Op, w: number): H => {
+  const plain = rr(op, w);
+  return (c) => {
+    const s = c.rs2Num === 0 ? c.rs1Num : c.rs1Num === 0 && op !== Op.SUB ? c.rs2Num : -1;
+    if (s >= 0) {
+      if (w === 3) move(c, s);
+      else c.b.sx(2, 64, c.rd, c.low(s));
+    } else if (c.rs1Num === 0) {
+      const t = w === 3 ? c.rd : c.b.temp();
+      c.b.emit(Op.NEG, w, 0, 0, t, w === 3 ? c.rs2 : c.low(c.rs2Num), NONE, NONE, 0, 0);
+      if (w === 2) c.word(t);
+    } else if (w === 2 || op === Op.SUB || c.idioms?.rotates(c) !== true) plain(c);
+  };
+};
 
 const compare = (cc: Cc, imm: boolean): H => (c) => {
   c.b.alu(Op.SUB, 3, NONE, c.rs1, imm ? c.b.k(c.immI) : c.rs2, cc === Cc.L ? SIGNED : Fl.CF);
@@ -188,41 +221,47 @@ const BASE: readonly Row[] = [
   i('sw', 0x23, 2, 'i', store(2)),
   i('sd', 0x23, 3, 'i', store(3)),
   i('addi', 0x13, 0, 'i', (c) => {
-    if (c.immI === 0) c.b.mov(3, c.rd, c.rs1);
-    else c.b.lea(3, c.rd, c.rs1, NONE, 0, c.immI);
+    if (c.immI === 0) move(c, c.rs1Num);
+    else if (c.rs1Num === 0) c.b.mov(3, c.rd, c.b.k(c.immI));
+    else if (c.idioms?.adds(c, 3, c.immI) !== true) c.b.lea(3, c.rd, c.rs1, NONE, 0, c.immI);
   }),
   i('slti', 0x13, 2, 'i', compare(Cc.L, true)),
   i('sltiu', 0x13, 3, 'i', compare(Cc.B, true)),
-  i('xori', 0x13, 4, 'i', ri(Op.XOR)),
+  i('xori', 0x13, 4, 'i', (c) => {
+    if (c.immI === -1) c.b.emit(Op.NOT, 3, 0, 0, c.rd, c.rs1, NONE, NONE, 0, 0);
+    else c.op(Op.XOR, 3, c.rs1, c.b.k(c.immI));
+  }),
   i('ori', 0x13, 6, 'i', ri(Op.OR)),
   i('andi', 0x13, 7, 'i', ri(Op.AND)),
   sh('slli', 0x13, 1, 0, 'i', shift(Op.SHL, 3)),
   sh('srli', 0x13, 5, 0, 'i', shift(Op.SHR, 3)),
   sh('srai', 0x13, 5, 0x10, 'i', shift(Op.SAR, 3)),
-  r('add', 0x33, 0, 0, 'i', rr(Op.ADD, 3)),
-  r('sub', 0x33, 0, 0x20, 'i', rr(Op.SUB, 3)),
+  r('add', 0x33, 0, 0, 'i', sum(Op.ADD, 3)),
+  r('sub', 0x33, 0, 0x20, 'i', sum(Op.SUB, 3)),
   r('sll', 0x33, 1, 0, 'i', rr(Op.SHL, 3)),
   r('slt', 0x33, 2, 0, 'i', compare(Cc.L, false)),
   r('sltu', 0x33, 3, 0, 'i', compare(Cc.B, false)),
-  r('xor', 0x33, 4, 0, 'i', rr(Op.XOR, 3)),
+  r('xor', 0x33, 4, 0, 'i', sum(Op.XOR, 3)),
   r('srl', 0x33, 5, 0, 'i', rr(Op.SHR, 3)),
   r('sra', 0x33, 5, 0x20, 'i', rr(Op.SAR, 3)),
-  r('or', 0x33, 6, 0, 'i', rr(Op.OR, 3)),
+  r('or', 0x33, 6, 0, 'i', sum(Op.OR, 3)),
   r('and', 0x33, 7, 0, 'i', rr(Op.AND, 3)),
   i('addiw', 0x1b, 0, 'i', (c) => {
     if (c.immI === 0) {
-      c.b.sx(2, 64, c.rd, c.rs1);
+      c.b.sx(2, 64, c.rd, c.low(c.rs1Num));
       return;
     }
+    // Of what LUI has made every sum of 64 bits that is an int32 is that of 32 bits, too.
+    if (c.idioms?.adds(c, 2, c.immI) === true) return;
     const t = c.b.temp();
-    c.b.lea(2, t, c.rs1, NONE, 0, c.immI);
-    c.b.sx(2, 64, c.rd, t);
+    c.b.lea(2, t, c.low(c.rs1Num), NONE, 0, c.immI);
+    c.word(t);
   }),
   r('slliw', 0x1b, 1, 0, 'i', shift(Op.SHL, 2)),
   r('srliw', 0x1b, 5, 0, 'i', shift(Op.SHR, 2)),
   r('sraiw', 0x1b, 5, 0x20, 'i', shift(Op.SAR, 2)),
-  r('addw', 0x3b, 0, 0, 'i', rr(Op.ADD, 2)),
-  r('subw', 0x3b, 0, 0x20, 'i', rr(Op.SUB, 2)),
+  r('addw', 0x3b, 0, 0, 'i', sum(Op.ADD, 2)),
+  r('subw', 0x3b, 0, 0x20, 'i', sum(Op.SUB, 2)),
   r('sllw', 0x3b, 1, 0, 'i', rr(Op.SHL, 2)),
   r('srlw', 0x3b, 5, 0, 'i', rr(Op.SHR, 2)),
   r('sraw', 0x3b, 5, 0x20, 'i', rr(Op.SAR, 2)),

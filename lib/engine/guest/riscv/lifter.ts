@@ -41,12 +41,14 @@ export class RiscvLifter implements Lifter {
     if ((mode & Mode.STEP) !== 0) maxInsns = 1;
     out.begin();
     out.flagless = true;
+    out.registers = 32;
     c.b = out;
     c.mode = mode;
     c.win = win;
     c.used = 0;
     c.uncounted = 0;
     c.constantOf = 0;
+    c.lookForIdioms(out.idioms);
     for (let count = 1; ; count++) {
       const at = win.pos;
       // Instructions are 2-byte aligned, so the first half is always there.
@@ -70,11 +72,13 @@ export class RiscvLifter implements Lifter {
       const op = c.insn & 0x7f;
       const jump = JUMPS.has(op);
       if (jump) c.uncounted++;
-      if (!PLAIN_OPS.has(op)) c.retire();
+      const plain = PLAIN_OPS.has(op);
+      if (!plain) c.retire();
       const row = c.insn === 0 ? null : this.table.find(c.insn);
       if (row === null) c.unknown();
       else row.h(c);
       if (out.ended) return this.done(win);
+      c.idioms?.after(c.rdNum, plain);
       if (op === LUI) {
         c.constantOf = c.rdNum;
         c.constant = c.immU;

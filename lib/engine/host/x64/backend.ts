@@ -28,7 +28,7 @@ import { COLD_REC, Emitter, VopHow } from './emitter.js';
 import { afterFlags, beforeFlags } from './emit-flags.js';
 import * as flow from './emit-flow.js';
 import { emitChecked, emitColdChecked } from './emit-checked.js';
-import { emitFop } from './emit-fop.js';
+import { boxes, emitBox, emitColdNaN, emitFop } from './emit-fop.js';
 import { emitColdAddend, emitColdHint, HintPlan } from './emit-hint.js';
 import * as int from './emit-int.js';
 import * as memory from './emit-mem.js';
@@ -312,6 +312,7 @@ export class X64Backend {
   private cold(r: number, x: flow.FlowContext, block: BlockInfo): void {
     const e = this.e;
     if (e.cold[r]! >= memory.Cold.CHAIN) flow.emitColdFlow(e, r, x);
+    else if (e.cold[r]! === memory.Cold.NAN) emitColdNaN(e, r);
     else if (e.cold[r]! === memory.Cold.VOP) emitColdChecked(e, r, this.stubs);
     else if (e.cold[r]! >= memory.Cold.CALLIF) sys.emitColdSys(e, r, this.stubs);
     else memory.emitColdMem(e, r, this.stubs, block.mmuIdx);
@@ -400,7 +401,10 @@ export class X64Backend {
         case Op.ADC: int.emitAlu(e, p, w, Alu.ADC, fw); break;
         case Op.SBB: int.emitAlu(e, p, w, Alu.SBB, fw); break;
         case Op.AND: int.emitAlu(e, p, w, Alu.AND, fw); break;
-        case Op.OR: int.emitAlu(e, p, w, Alu.OR, fw); break;
+        case Op.OR:
+          if (e.floating && w === 3 && fw === 0 && boxes(e, p)) emitBox(e, p);
+          else int.emitAlu(e, p, w, Alu.OR, fw);
+          break;
         case Op.XOR: int.emitAlu(e, p, w, Alu.XOR, fw); break;
         case Op.NEG: int.emitNeg(e, p, w, fw); break;
         case Op.NOT: int.emitNot(e, p, w); break;
@@ -437,7 +441,10 @@ export class X64Backend {
         case Op.GETF: int.emitGetf(e, p); break;
         case Op.PUTF: int.emitPutf(e, p, fw); break;
         case Op.SETCF: int.emitSetcf(e, p); break;
-        case Op.LD: memory.emitLoad(e, p, w, idx); break;
+        case Op.LD:
+          if (e.floating && w === 3 && ir[p + F.DST]! >= Slot.VEC && ir[p + F.DST]! < Slot.TEMP) vec.ensureSaved(e, p);
+          memory.emitLoad(e, p, w, idx);
+          break;
         case Op.ST: memory.emitStore(e, p, w, idx); break;
         case Op.LDV: vec.emitLoadVec(e, p, w, idx, this.readsTemp(i + 1, ir[p + F.DST]!)); break;
         case Op.STV: vec.emitStoreVec(e, p, w, idx); break;
@@ -455,7 +462,10 @@ export class X64Backend {
         case Op.TIME: sys.emitTime(e, p); break;
         case Op.FOP:
           e.useMxcsr();
-          if (!emitFop(e, p, w, cc as FloatOp, this.fma)) memory.emitCall(e, p, this.stubs);
+          if (!emitFop(e, p, w, cc as FloatOp, this.fma, this.avx)) {
+            memory.emitCall(e, p, this.stubs);
+            e.floats.forget();
+          }
           break;
         case Op.COPY: case Op.FILL: sys.emitBulk(e, p, op, w, idx, this.stubs); break;
         case Op.SETMODE: sys.emitSetMode(e, p, x); break;
@@ -477,6 +487,7 @@ export class X64Backend {
           throw new Error(`x64 back end: no op ${op}`);
       }
       if (fw !== 0 && e.lazyFlags) afterFlags(e, p, op, w, fw);
+      if (e.floating) e.floats.after(op, ir[p + F.DST]!);
       e.endOp();
     }
     if (end < e.n) return end;

@@ -38,6 +38,8 @@ export const enum Cold {
   /** A: index of the record in the IR. A conditional helper call; the counter. */
   CALLIF,
   TIME,
+  /** A: vector register, B: width. It becomes the canonical NaN (emit-fop.ts). */
+  NAN,
   /** A: index of the record in the IR. The host's result may be wrong: emit-checked.ts. */
   VOP,
   /** A: page offset of the target. The jump there had no target yet; JUMP is the rel32's position. */
@@ -58,9 +60,9 @@ export const enum Cold {
 
 /**
  * Fields of a cold record. JUMP, JUMP2..4: positions of the rel32s of jumps to it (0 = none); BACK: where hot code goes on;
- * RECIPE, RECIPE_A, RECIPE_B: the emitter's; ZERO: of LOAD and STORE, what becomes of an addend that later accesses ask for (Emitter.addendPlace); XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FIP: `Emitter.fip` (base: `Emitter.fipBase`).
+ * RECIPE, RECIPE_A, RECIPE_B: the emitter's; ZERO: of LOAD and STORE, what becomes of an addend that later accesses ask for (Emitter.addendPlace); XMM: host registers hold the pinned vector registers; FPU: the host's FPU holds the x87 state; FLOATS: what registers hold for FOP (FloatCache.list); FIP: `Emitter.fip` (base: `Emitter.fipBase`).
  */
-export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13, RECIPE = 14, RECIPE_A = 15, RECIPE_B = 16, ZERO = 17 }
+export const enum CF { KIND = 0, JUMP = 1, BACK = 2, INSN = 3, A = 4, B = 5, C = 6, D = 7, JUMP2 = 8, JUMP3 = 9, JUMP4 = 10, XMM = 11, FPU = 12, FIP = 13, RECIPE = 14, RECIPE_A = 15, RECIPE_B = 16, ZERO = 17, FLOATS = 18 }
 
 /** Appends a cold record; @returns its index in `e.cold`. */
 export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: number, b: number, c: number, d: number): number {
@@ -84,6 +86,7 @@ export function addCold(e: Emitter, kind: Cold, jump: number, insn: number, a: n
   C[q + CF.RECIPE_A] = e.recipeA;
   C[q + CF.RECIPE_B] = e.recipeB;
   C[q + CF.ZERO] = 0;
+  C[q + CF.FLOATS] = e.floating && kind <= Cold.STORE ? e.floats.list() : 0;
   return q;
 }
 
@@ -170,7 +173,10 @@ export function emitLoad(e: Emitter, p: number, w: number, mmuIdx: number): void
   e.cold[q + CF.BACK] = asm.p;
   if (last >= 0) e.keepAddend(probe.addend, last);
   if (dst >= Slot.TEMP) e.assign(dst, r);
-  else if (pd < 0 && dst >= 0) asm.store(w < 2 ? w : 3, mem(dst), r);
+  else if (pd < 0 && dst >= 0) {
+    asm.store(w < 2 ? w : 3, mem(dst), r);
+    if (w === 3 && e.floating && dst >= Slot.VEC && e.xmm === Fpu.SLOTS) e.floats.loaded(asm, dst, r);
+  }
 }
 
 export function emitStore(e: Emitter, p: number, w: number, mmuIdx: number): void {
@@ -460,6 +466,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
   if (direct) dropAddend(asm, C[q + CF.ZERO]!);
   if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, direct);
   if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, direct);
+  if (direct && C[q + CF.FLOATS] !== 0) e.floats.again(asm, C[q + CF.FLOATS]!);
   asm.jmp(C[q + CF.BACK]!);
 }
 
@@ -481,13 +488,14 @@ function shortAccess(e: Emitter, q: number, stubs: Stubs, mmuIdx: number): boole
   const value = imm ? c : C[q + CF.B]!;
   if (!load && !imm && c >= MEM) asm.load(3, value, c);
   const zero = C[q + CF.ZERO]!;
-  const plain = (zero & ADDEND_HOME) === 0 && C[q + CF.XMM] !== Fpu.HOST && C[q + CF.FPU] !== Fpu.HOST;
+  const plain = (zero & ADDEND_HOME) === 0 && C[q + CF.XMM] !== Fpu.HOST && C[q + CF.FPU] !== Fpu.HOST && C[q + CF.FLOATS] === 0;
   const stub = load ? (rmw ? stubs.slowRmw : stubs.slowLoad)[mmuIdx]! : (imm ? stubs.slowStoreImm : stubs.slowStore)[mmuIdx]!;
   callSlow(asm, stub, imm, insn, w, C[q + CF.A]!, value, load && c === 1, zero > 0 && zero < ADDEND_HOME ? zero - 1 : NO_ADDEND, plain ? C[q + CF.BACK]! : -1);
   if (plain) return true;
   if ((zero & ADDEND_HOME) !== 0) dropAddend(asm, zero);
   if (C[q + CF.XMM] === Fpu.HOST) again(asm, 1, stubs.vecLoad, true);
   if (C[q + CF.FPU] === Fpu.HOST) again(asm, 0, stubs.fpuLoad, true);
+  if (C[q + CF.FLOATS] !== 0) e.floats.again(asm, C[q + CF.FLOATS]!);
   asm.jmp(C[q + CF.BACK]!);
   return true;
 }

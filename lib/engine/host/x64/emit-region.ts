@@ -16,9 +16,6 @@ import { testSlot } from './emit-move.js';
 import type { Emitter } from './emitter.js';
 import { pendingCheck } from './templates.js';
 
-/** Slots that may be pinned: general registers, which no code but an op's own reads or writes. */
-const PINNABLE_END = Slot.GPR + 24;
-
 interface Entry {
   recipe: number;
   a: number;
@@ -62,7 +59,7 @@ export class RegionPlan {
 export function choosePins(r: Region, pinned: readonly number[]): number[] {
   const uses = countUses(r.ir);
   const all: number[] = [];
-  for (let s: number = Slot.GPR; s < PINNABLE_END; s++) if (uses[s]! > 0 || pinned.includes(s)) all.push(s);
+  for (let s: number = Slot.GPR; s < Slot.GPR + r.ir.registers; s++) if (uses[s]! > 0 || pinned.includes(s)) all.push(s);
   all.sort((x, y) => uses[y]! - uses[x]! || Number(pinned.includes(y)) - Number(pinned.includes(x)) || x - y);
   const chosen = all.slice(0, pinned.length);
   const free = chosen.filter((s) => !pinned.includes(s));

@@ -12,6 +12,7 @@ import { Cc, Fl, NONE, Slot, VEC_STRIDE } from '../../state.js';
 import { Alu, Asm, MEM, R, mem } from './asm.js';
 import type { HintPlan } from './emit-hint.js';
 import type { SharePlan } from './emit-share.js';
+import { FloatCache } from './float-cache.js';
 
 /** Operand kinds per op, precomputed from the forms in the op table. */
 export const enum Opnd { A = 1, B = 2, C = 4, DST = 8, DST_C = 16, DST_IMM = 32, VDST = 64 }
@@ -85,7 +86,7 @@ const RECORDS = 4096;
 export const ADDEND_HOME = 0x20;
 
 /** Words of one cold-path record (see `cold`). */
-export const COLD_REC = 18;
+export const COLD_REC = 19;
 
 /** Where the guest's x87 state, or its pinned vector registers, are, as far as code at this point can know. */
 export const enum Fpu { UNKNOWN = 0, HOST = 1, SLOTS = 2 }
@@ -177,6 +178,10 @@ export class Emitter {
   /** Which accesses of the block share a look-up, or null: `storeAfter` finds pairs. */
   share: SharePlan | null = null;
 
+  /** The block has op FOP: `floats` is kept up to date. */
+  floating = false;
+  readonly floats = new FloatCache();
+
   /** Cold paths to emit after the block: COLD_REC words each, coldN of them. */
   cold = new Int32Array(COLD_REC * 2 * RECORDS);
   coldN = 0;
@@ -240,6 +245,7 @@ export class Emitter {
   /** At the start of a node of a region: nothing is in scratch registers, flags are in their slot or what the recipe says. */
   startNode(recipe: number, a: number, b: number): void {
     this.forget();
+    if (this.floating) this.floats.forget();
     this.fpu = this.xmm = Fpu.UNKNOWN;
     this.mxcsrUsed = false;
     this.vecTemp = NONE;
@@ -328,12 +334,14 @@ export class Emitter {
     this.mxcsrUsed = false;
     this.vecTemp = NONE;
     this.mixed = false;
+    this.floating = false;
     this.fip = -1;
     const exact: number = this.flagless ? 0 : Fl.ALL;
     this.liveIn[this.n] = this.readIn[this.n] = exact;
     this.inRegion = nodes !== null;
     if (nodes === null) this.scan(how, 0, this.n, exact, exact);
     else this.scanRegion(how, nodes, exact);
+    if (this.floating) this.floats.begin();
   }
 
   /** Until nothing changes: flags are live at the end of a node if they are at the start of one that follows it. */
@@ -387,6 +395,7 @@ export class Emitter {
       } else if (op === Op.COPY || op === Op.FILL || op === Op.FOP) {
         // They keep the flags in the slot.
         read |= exact;
+        if (op === Op.FOP) this.floating = true;
       } else {
         let reads = 0;
         if (fx & Fx.READS_CC) reads |= CC_READS[(w0 >> 12) & 15]!;
