@@ -138,6 +138,7 @@ export class JumpCache {
     cpu.V[MODE + cpu.mmuIdx] = cpu.mode;
     const host = this.host();
     let table = this.current(cpu);
+    table.makeRoom(lo);
     if (!table.used) {
       if (cpu.addressSpace !== undefined && host !== null) table = this.recall(cpu, table);
       table.space = cpu.addressSpace?.() ?? -1;

@@ -14,6 +14,10 @@ const PAGE = 4096;
 const PAGES = 4096;
 /** Entries from which on all of the table is filled with zeros instead. */
 const MANY = JC_ENTRIES / 4;
+/** Most pages of a table, most of them with one mark, and most blocks that reach into another page: a guest can have any number of each. */
+const MOST_PAGES = 8192;
+const MOST_MARKED = 32;
+const MOST_SPANS = 4096;
 /** Words of a page's record in `P`. */
 const RECORD = 5;
 const enum Pf {
@@ -106,6 +110,13 @@ export class JumpTable {
   /** The entry that an address belongs to: index in `Rows`. */
   index(lo: number): number {
     return entryOf(lo);
+  }
+
+  /** Before `put`, and before it is said what kind of page that is: a table that knows too many pages is emptied. */
+  makeRoom(lo: number): void {
+    let marked = 0;
+    for (let at = this.marks[markOf(lo)]! - 1; at >= 0; at = this.P[at + Pf.NEXT]!) marked++;
+    if (marked >= MOST_MARKED || this.pages >= MOST_PAGES || this.spans.length >= MOST_SPANS) this.clear();
   }
 
   /**

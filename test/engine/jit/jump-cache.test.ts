@@ -377,6 +377,28 @@ describe('the jump cache', () => {
     });
   });
 
+  it('knows a bounded number of pages, of those that differ in high bits, and of blocks that reach into the next page', () => {
+    const a = block(0x3010);
+    const spans = block(0x3ff8);
+    blocks.R[spans * ROW + Bf.PAGE2] = 4;
+    const many: [string, number, (i: number) => number, number][] = [
+      ['pages', 10_000, (i) => 0x10_0010 + i * 0x1000, a],
+      ['spans', 5000, () => 0x10_0ff8, spans],
+    ];
+    for (const [name, n, at, row] of many) {
+      put(0x800_0010, a);
+      for (let i = 0; i < n; i++) put(at(i), row);
+      expect(probe(0x800_0010), name).toBe(0);
+      expect(get(at(n - 1)), name).toBe(row);
+      // And it has not forgotten that these are no global pages.
+      flush(FlushKind.SWITCH, -1, -1);
+      expect(probe(at(n - 1)), name).toBe(0);
+    }
+    put(0x800_0010, a);
+    for (let hi = 0; hi < 40; hi++) jumps.put(cpu as Partial<GuestCpu> as GuestCpu, 0x10_0010, hi, a);
+    expect(probe(0x800_0010)).toBe(0);
+  });
+
   it('forgets what has been aside for longest when all tables are taken', () => {
     const n = JC_TABLES - MMU_INDEXES + 4;
     const a = block(0x3010);
