@@ -6,7 +6,7 @@
  * next one's address; RAX operand rs1 and result, R11 number of rd; R10 instructions executed; R13 TLB of the MMU index; R15 handlers. RCX and RDX are scratch.
  */
 import { COLD_COUNT_LIMIT, ColdAt, ColdEnd, ColdFetch, ColdPage } from '../../cold-state.js';
-import { Cc, ExitCode, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField, Yield } from '../../state.js';
+import { Cc, ExitCode, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField, Yield } from '../../state.js';
 import { Alu, type Asm, mem, NO_INDEX, R, Sh } from './asm.js';
 
 const PAGE = 4096;
@@ -449,7 +449,7 @@ function emitLinked(asm: Asm, argument: number, stub: number, enter: number, col
   asm.opm(2, 0x8b, R.RDX, R.RBX, NO_INDEX, 0, Slot.MODE * 8);
   asm.opm(2, 0x3b, R.RDX, R.RBX, R.RCX, 2, Slot.JC_MODE * 8);
   leaveIf(Cc.NE);
-  asm.imuli(2, R.RCX, R.RCX, JC_TABLE_BYTES);
+  asm.opm(2, 0x8b, R.RCX, R.RBX, R.RCX, 2, Slot.JC_TABLE * 8);
   asm.opm(3, 0x8b, R.RDX, R.RBX, NO_INDEX, 0, Slot.PC * 8);
   asm.movrr(2, R.RAX, R.RDX);
   asm.shi(2, Sh.SHR, R.RAX, JC_FOLD);
