@@ -15,7 +15,7 @@ const { values: o } = commandLine(import.meta.url, {
   },
 });
 const tree = o.tree ?? '';
-const names = existsSync(tree) ? readdirSync(tree).filter((n) => /^rv64\w+-(p|v)-\w+$/.test(n) && statSync(join(tree, n)).isFile()) : [];
+const names = existsSync(tree) ? readdirSync(tree).filter((n) => /^rv64\w+-[pv]-[\w-]+$/.test(n) && statSync(join(tree, n)).isFile()) : [];
 if (names.length === 0) badUsage(import.meta.url, '--tree: has to name the built folder isa/ of a checkout of riscv-tests');
 const commit = (() => {
   try {

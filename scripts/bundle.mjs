@@ -9,9 +9,15 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 const { engineBuild } = await import('../dist/cache/identity.js');
-const ENTRIES = { worker: 'machine/worker.js', cli: 'cli/program.js' };
+const ENTRIES = { worker: 'machine/worker.js', cli: 'cli/program.js', 'boot-here': 'cli/boot-here.js' };
 /** Modules of which there must be one in the thread: the command line starts the worker before its program is there. */
 const SHARED = /\/(worker-start|timeline)\.js$/;
+
+/**
+ * Enumerations as objects: the compiler has put the numbers where they are used (`const enum`), and nobody asks for the objects but tests. Without them a program
+ * has 500 objects of names less to make when it starts.
+ */
+const ENUMERATION = /^((?:export )?var (\w+);)\n\(function \(\2\) \{\n(?:    (?:\/\*.*|\*.*| \*.*|\/\/.*|\2\[.*)\n)*\}\)\(\2 \|\| \(\2 = \{\}\)\);\n/gm;
 
 /** A module's own address is where it lies in dist/. */
 const addresses = {
@@ -20,7 +26,7 @@ const addresses = {
     b.onLoad({ filter: /\.js$/, namespace: 'file' }, (a) => {
       if (!a.path.startsWith(dist)) return undefined;
       const file = relative(dist, a.path).replaceAll('\\', '/');
-      return { contents: readFileSync(a.path, 'utf8').replaceAll('import.meta.url', `__url(${JSON.stringify(file)})`) };
+      return { contents: readFileSync(a.path, 'utf8').replace(ENUMERATION, '$1\n').replaceAll('import.meta.url', `__url(${JSON.stringify(file)})`) };
     });
   },
 };
@@ -30,7 +36,7 @@ mkdirSync(join(dist, 'program'), { recursive: true });
 for (const [name, entry] of Object.entries(ENTRIES)) {
   const r = await build({
     absWorkingDir: root, entryPoints: [join(dist, entry)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs',
-    target: 'node20', packages: 'external', minifySyntax: true, charset: 'ascii', legalComments: 'none', logLevel: 'warning', plugins: [shared, addresses],
+    target: 'node20', packages: 'external', minifySyntax: true, minifyWhitespace: true, lineLimit: 160, charset: 'ascii', legalComments: 'none', logLevel: 'warning', plugins: [shared, addresses],
     define: { ENGINE_BUILD: JSON.stringify(engineBuild()) },
   });
   const body = `(function (exports, require, module, __url) {\n${r.outputFiles[0].text}\n})`;
@@ -40,10 +46,10 @@ for (const [name, entry] of Object.entries(ENTRIES)) {
   writeFileSync(`${file}.new`, `//${JSON.stringify(head)}\n${body}`);
   renameSync(`${file}.new`, file);
 }
-// What a thread starts with is a script that loads the program, which takes a module's address as it comes.
-const starters = { 'worker-entry': ['machine', 'worker.js'], main: ['cli', 'program.js'] };
-for (const [name, [folder, program]] of Object.entries(starters)) {
-  const module = { name: 'module', setup: (b) => b.onResolve({ filter: new RegExp(`^\\./${program.replace('.', '\\.')}$`) }, (a) => (a.kind === 'dynamic-import' ? { path: `../${folder}/${program}`, external: true } : undefined)) };
+// What a thread starts with is a script that loads the program; as modules it loads it by their addresses.
+const starters = { 'worker-entry': 'machine', main: 'cli' };
+for (const [name, folder] of Object.entries(starters)) {
+  const module = { name: 'module', setup: (b) => b.onResolve({ filter: /^\.\// }, (a) => (a.kind === 'dynamic-import' ? { path: `../${folder}/${a.path.slice(2)}`, external: true } : undefined)) };
   await build({
     absWorkingDir: root, entryPoints: [join(dist, folder, `${name}.js`)], outfile: join(dist, 'program', `${name}.cjs`), bundle: true, platform: 'node', format: 'cjs', target: 'node20',
     packages: 'external', charset: 'ascii', legalComments: 'none', logLevel: 'warning', banner: { js: "const __url = (f) => require('node:url').pathToFileURL(require('node:path').join(__dirname, '..', f)).href;" },

@@ -24,7 +24,7 @@ beforeEach(() => {
   writeFileSync(
     join(dir, 'run.mjs'),
     `import { loadProgram } from './dist/machine/program.js';
-const p = loadProgram('part', 'some', { other: { name: 'other' } });
+const p = loadProgram('part', 'some', ['one', 'two'], { other: { name: 'other' } });
 if (process.argv[2] !== undefined) p?.keep(process.argv[2]);
 console.log(JSON.stringify(p === null ? null : { compiled: p.compiled, ...p.exports.get() }));\n`,
   );

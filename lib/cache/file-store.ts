@@ -86,7 +86,7 @@ export class FileStore implements CacheStore {
     }
     // What was used last is likely to be used again.
     found.sort((a, b) => b.usedMs - a.usedMs);
-    for (const { seg, chunks } of found) for (const f of chunks) if (!this.ahead.begin(f, seg.fd, f.payloadAt, f.payloadBytes)) return;
+    for (const { seg, chunks } of found) if (!this.ahead.begin(seg.fd, chunks.map((f) => ({ what: f, at: f.payloadAt, bytes: f.payloadBytes })))) return;
   }
 
   private load(seg: OpenSegment, f: FrameInfo): Int32Array | null {

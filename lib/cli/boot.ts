@@ -349,8 +349,6 @@ export function plainBoot(argv: readonly string[]): BootArgs | null {
 
 export async function runBoot(a: BootArgs): Promise<void> {
   process.exitCode = await boot(a);
-  // Standard input may still hold the event loop.
-  process.stdin.unref?.();
 }
 
 export const bootCommand: CommandModule<object, BootArgs> = {

@@ -48,6 +48,7 @@ export class TermDisplay {
     process.stdout.off('resize', this.onResize);
     process.stdin.setRawMode(false);
     process.stdin.pause();
+    process.stdin.unref();
     process.stdout.write('\x1b[0m\x1b[?25h\x1b[?1049l');
   }
 

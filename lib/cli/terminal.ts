@@ -1,5 +1,5 @@
 /** Joins the guest's serial port to standard input and output (or a file, or a socket), with the Ctrl-A escape. */
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { createWriteStream, fstatSync, statSync, type WriteStream } from 'node:fs';
 import { type Endpoint, parseEndpoint } from '../control/endpoint.js';
 import { UsageError } from '../errors.js';
 import { mark } from '../machine/timeline.js';
@@ -10,6 +10,17 @@ import type { VirtualMachine } from '../machine/virtual-machine.js';
 const CTRL_A = 1;
 const HELP = '\r\nCtrl-A H this help, Ctrl-A X quit, Ctrl-A C monitor and back, Ctrl-A P power button, Ctrl-A R reset, Ctrl-A Ctrl-A sends Ctrl-A\r\n';
 
+/** Standard input is /dev/null. Node loads modules for some ms to find nothing there. */
+function noInput(): boolean {
+  try {
+    const st = fstatSync(0);
+    return st.isCharacterDevice() && st.rdev === statSync('/dev/null').rdev;
+  } catch {
+    // No such device, or no standard input: Node knows what to do.
+    return false;
+  }
+}
+
 export class Terminal {
   /** The text of --exit-on has appeared. */
   matched = false;
@@ -17,6 +28,7 @@ export class Terminal {
   private escape = false;
   private tail = '';
   private raw = false;
+  private listens = false;
   /** Where clients of the port are served; null: nowhere. */
   readonly endpoint: Endpoint | null;
   private readonly onInput = (chunk: Buffer): void => this.input(chunk);
@@ -46,6 +58,8 @@ export class Terminal {
     if (this.mode !== 'stdio') return;
     // Whoever reads our output has gone: so does the machine.
     process.stdout.on('error', () => void vm.stop());
+    if (noInput()) return;
+    this.listens = true;
     if (process.stdin.isTTY) {
       process.stdin.setRawMode(true);
       this.raw = true;
@@ -113,9 +127,13 @@ export class Terminal {
   }
 
   async close(): Promise<void> {
-    process.stdin.off('data', this.onInput);
-    process.stdin.pause();
-    if (this.raw) process.stdin.setRawMode(false);
+    if (this.listens) {
+      process.stdin.off('data', this.onInput);
+      process.stdin.pause();
+      if (this.raw) process.stdin.setRawMode(false);
+      // It may still hold the event loop.
+      process.stdin.unref?.();
+    }
     const f = this.file;
     if (f !== null) await new Promise<void>((resolve) => f.end(() => resolve()));
   }

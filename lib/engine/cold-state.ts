@@ -5,16 +5,16 @@ export const COLD_COUNT_LIMIT = 24;
 
 export const enum ColdAt {
   /** By 16-bit pattern, a word each: the instruction that a compressed one stands for; 0: not known, or illegal. */
-  EXPAND = 0x110_0000,
+  EXPAND = 0x210_0000,
   /** By a hash of the place in RAM (`coldCount`), a byte each: how often a block has begun there. */
-  COUNTS = 0x114_0000,
+  COUNTS = 0x214_0000,
   /** Code pages, see `ColdPage`. */
-  PAGES = 0x124_0000,
+  PAGES = 0x224_0000,
   /** Word: instructions that the last run has executed. */
   EXECUTED = 0x124_0800,
   /** 64 bits: what tags of pages have in their low bits now (the privilege of instruction fetches). */
   FETCH = 0x124_0808,
-  END = 0x125_0000,
+  END = 0x225_0000,
 }
 
 /** Places to count at: a power of two. */

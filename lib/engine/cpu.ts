@@ -131,6 +131,13 @@ export interface GuestCpu {
   fetchGlobal: boolean;
   /** All of the page of the last fetch may be executed, and does not depend on where in it that was; absent: not known. */
   readonly fetchWhole?: boolean;
+  /** A number that tells address spaces apart, as a hint: which translations were good may be good again. Absent with `codePage`. */
+  addressSpace?(): number;
+  /**
+   * RAM page of the code in a linear page (hi:lo, page-aligned) if the processor may know it now: it may be executed in the present mode and has been accessed.
+   * Changes nothing. @returns its number, with GLOBAL_PAGE if the translation is global, or -1. Absent: what has been flushed is forgotten.
+   */
+  codePage?(lo: number, hi: number): number;
   /** The RAM page at this byte offset has got its first translation: no TLB entry may let writes to it pass unseen. */
   noteCodePage(ramOffset: number): void;
   /**
@@ -171,8 +178,11 @@ export interface GuestCpu {
   onFlush: (kind: FlushKind, lo: number, hi: number) => void;
 }
 
+/** Added to a RAM page: the translation is global. */
+export const GLOBAL_PAGE = 0x4000_0000;
+
 export const enum FlushKind {
-  /** Everything, all MMU indexes. */
+  /** Everything, all MMU indexes: more than translations may have changed. */
   ALL = 0,
   /** Everything but global pages (CR3 write). */
   NON_GLOBAL = 1,
@@ -183,4 +193,6 @@ export const enum FlushKind {
    * (-1: nothing) is back.
    */
   SWITCH = 3,
+  /** Translations, all of them. */
+  TRANSLATIONS = 4,
 }

@@ -11,7 +11,7 @@
 /** Generated code addresses the state through a register that points this many bytes past its start. */
 export const STATE_BIAS = 128;
 /** Size of the region in bytes. */
-export const STATE_BYTES = 0x125_0000;
+export const STATE_BYTES = 0x225_0000;
 
 /** Slots that every guest architecture shares. */
 export const enum Slot {
@@ -77,6 +77,8 @@ export const enum Slot {
 
   /** Vector registers that the native caller wants back (10 of 16 bytes; Windows only). */
   X_NATIVE_XMM = 200,
+  /** 32-bit words, one per MMU index: where its jump cache table is, bytes from JC_BASE. */
+  JC_TABLE = 220,
   /** 32-bit words, one per MMU index: the mode whose blocks its jump cache holds. */
   JC_MODE = 232,
   /**
@@ -198,13 +200,15 @@ export function initHints(V: Int32Array): void {
   dropHints(V);
 }
 
-/** Jump caches: one direct-mapped table per MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
+/** Jump caches: direct-mapped tables, of which slot JC_TABLE names one for each MMU index; entry = { linear pc (8 bytes), host address (8 bytes) }. */
 export const JC_BASE = 0x90_0000;
 /** 65,536 entries: the kernel and the libraries of a running system together jump to tens of thousands of places. */
 export const JC_BITS = 16;
 export const JC_ENTRIES = 1 << JC_BITS;
 export const JC_ENTRY_SHIFT = 4;
 export const JC_TABLE_BYTES = JC_ENTRIES << JC_ENTRY_SHIFT;
+/** One for each MMU index, the others for address spaces and modes that do not run. */
+export const JC_TABLES = MMU_INDEXES + 16;
 /**
  * Jump cache index of a linear pc: (pc ^ (pc >>> JC_FOLD)) & (JC_ENTRIES - 1), on the low 32 bits.
  * The same in TypeScript and in generated code.

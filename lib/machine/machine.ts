@@ -12,7 +12,7 @@ import { CODE_GRANULE } from '../engine/cpu.js';
 import { X64Host } from '../engine/host/x64/host.js';
 import { Engine, SliceEnd } from '../engine/jit/engine.js';
 import type { HostCode } from '../engine/jit/host-code.js';
-import { Pending, Slot, STATE_BYTES } from '../engine/state.js';
+import { JC_BASE, Pending, Slot, STATE_BYTES } from '../engine/state.js';
 import { UsageError, VmxError } from '../errors.js';
 import { PhysicalMemory } from '../memory/physical.js';
 import { loadNative, type NativeContext, type NativeExec, type NativeMemory } from '../native.js';
@@ -143,6 +143,9 @@ export class Machine {
     const engineName = exec === null || config.accel.name === 'interp' ? 'interp' : 'jit';
     this.accel = kvm !== null && (config.accel.name === 'kvm' || config.accel.name === 'auto') ? 'kvm' : engineName;
     const ram = (this.ram = native.allocRam(config.memory + extraBytes(config)));
+    const states = Array.from({ length: config.cpus }, () => native.allocState(STATE_BYTES));
+    // Each CPU's TLBs are made empty when it is made, and be it with one entry.
+    if (engineName === 'jit') for (const state of states) native.backAhead(state, 0, JC_BASE);
     this.streams = new MachineStreams((id, m) => host.stream(id, m));
     const map = native.allocState(Math.ceil((config.memory + extraBytes(config)) / CODE_GRANULE / 8 / 4096) * 4096);
     this.memory = new PhysicalMemory(ram.buffer, ram.address, { words: new Int32Array(map.buffer), address: map.address });
@@ -154,7 +157,6 @@ export class Machine {
     this.clock = this.virtual ?? tscClock ?? new HostClock(() => native.now());
     this.random = this.virtual === null ? (buf): void => void randomFillSync(buf) : repeatableRandom();
     this.timers = new TimerQueue(this.clock);
-    const states = Array.from({ length: config.cpus }, () => native.allocState(STATE_BYTES));
     for (const state of states) this.contexts.push(native.createContext(state, exec));
     this.guest = arch.build({
       config,

@@ -91,6 +91,14 @@ class CompiledCode {
   }
 }
 
+/**
+ * V8 drops the code of functions that have not run for a while: what starts a machine would be gone by the time that code is kept. A run that will keep
+ * some holds on to all of it.
+ */
+function flushing(on: boolean): void {
+  (createRequire(import.meta.url)('node:v8') as typeof import('node:v8')).setFlagsFromString(on ? '--flush-bytecode' : '--no-flush-bytecode');
+}
+
 /** Modules that take some ms to load and that most runs never call. */
 const RARE: readonly string[] = ['node:child_process', 'node:dgram', 'node:dns', 'node:fs/promises', 'node:http', 'node:net', 'node:zlib', 'pngjs', 'ws'];
 
@@ -112,10 +120,11 @@ function onUse(load: () => object): object {
 /**
  * @param name file in dist/program, without its ending
  * @param kind what this run is expected to use of it: V8's code is kept for each by itself, since all that is kept is loaded
+ * @param parts the names under which such runs will keep code
  * @param externals modules that are not part of it, by the name it asks for
  * @returns null if it has to be loaded as modules
  */
-export function loadProgram<T extends object>(name: string, kind: string, externals: Readonly<Record<string, unknown>> = {}): Program<T> | null {
+export function loadProgram<T extends object>(name: string, kind: string, parts: readonly string[], externals: Readonly<Record<string, unknown>> = {}): Program<T> | null {
   if (process.env['VMX_ACCEL_PROGRAM'] === 'modules') return null;
   const file = join(dist, 'program', `${name}.cjs`);
   const made = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
@@ -127,6 +136,7 @@ export function loadProgram<T extends object>(name: string, kind: string, extern
   const compiled = CompiledCode.open(`${name}-${kind}`, head.hash);
   const script = new Script(source, { filename: file, cachedData: compiled?.data });
   if (script.cachedDataRejected === true) compiled!.parts = [];
+  if (compiled !== null && !parts.every((p) => compiled.parts.includes(p))) flushing(false);
   const module = { exports: {} };
   const require = createRequire(pathToFileURL(join(dist, 'index.js')));
   (script.runInThisContext() as Body)(module.exports, (id) => externals[id] ?? (RARE.includes(id) ? onUse(() => require(id) as object) : require(id)), module, (f) => pathToFileURL(join(dist, f)).href);
@@ -136,6 +146,8 @@ export function loadProgram<T extends object>(name: string, kind: string, extern
     keep: (part) => {
       if (compiled === null || compiled.parts.includes(part)) return;
       try {
+        // What is kept fits V8's flags as they are now.
+        flushing(true);
         compiled.write([...compiled.parts, part], script.createCachedData());
       } catch (e) {
         // A full or read-only disk; the next run compiles again.

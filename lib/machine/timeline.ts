@@ -35,9 +35,9 @@ export interface TimelineEntry {
   what: string;
 }
 
-/** This thread's moments and the machine's thread's in one list. */
+/** This thread's moments and the machine's thread's in one list; that thread may be this one. */
 export function wholeTimeline(machine: readonly Moment[]): TimelineEntry[] {
   const began = now() - process.uptime() * 1e3;
   const entry = (thread: TimelineEntry['thread']) => ({ at, what }: Moment): TimelineEntry & { at: number } => ({ ms: Math.round((at - began) * 10) / 10, thread, what, at });
-  return [...moments.map(entry('main')), ...machine.map(entry('machine'))].sort((a, b) => a.at - b.at).map(({ ms, thread, what }) => ({ ms, thread, what }));
+  return [...moments.map(entry('main')), ...(machine === moments ? [] : machine).map(entry('machine'))].sort((a, b) => a.at - b.at).map(({ ms, thread, what }) => ({ ms, thread, what }));
 }

@@ -1,7 +1,6 @@
 /** The public API: a virtual machine that runs in a worker of its own, so the caller's event loop stays free. */
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
-import type { Worker } from 'node:worker_threads';
 import { type KvmHost, kvmHost } from '../accel/kvm/system.js';
 import { engineBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
@@ -23,6 +22,7 @@ import type { PanicEvent } from '../devices/misc/pvpanic.js';
 import type { WatchdogAction } from '../boards/board.js';
 import { mark } from './timeline.js';
 import { isWorkerStarting, takeWorker } from './worker-start.js';
+import type { MachineWorker } from './local-worker.js';
 import type { PciInfo } from '../devices/pci/pci.js';
 import type { ActiveAccel, BalloonInfo, ConsoleReply, ConsoleRequest, DebugReply, DebugRequest, DebugStop, DeviceReply, DeviceRequest, DriveInfo, GuestEvent, DriveRequest, EndState, FromWorker, Inspection, MachineStats, ScreenState, ToWorker, WorkerInit } from './protocol.js';
 
@@ -154,7 +154,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   private constructor(
     /** What the options came to. */
     readonly config: Readonly<MachineConfig>,
-    private readonly worker: Worker,
+    private readonly worker: MachineWorker,
     private readonly contextId: number,
     private active: ActiveAccel,
     /** What is worth knowing about how the machine was set up; logged at the start. */

@@ -3,10 +3,13 @@
  * command line has it begin at once; which machine it runs the worker learns by its first message.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { ArchName } from './config.js';
+import { LocalWorker, type MachineWorker, type Serve } from './local-worker.js';
+import type { AtEnd } from './worker.js';
 
 /** What the worker is told when it starts. */
 export interface WorkerStart {
@@ -18,6 +21,8 @@ export interface WorkerStart {
 const HELPERS_NICE = 5;
 
 let spare: Worker | null = null;
+/** What makes the next machine's worker of this thread. */
+let here: (() => LocalWorker) | null = null;
 
 /** The worker's first module: as a script (scripts/bundle.mjs) a thread starts with it sooner, without the loader of modules. */
 function entry(): URL {
@@ -34,7 +39,9 @@ function entry(): URL {
 
 function start(arch: ArchName | null): Worker {
   const workerData: WorkerStart = { arch };
-  return new Worker(entry(), { workerData, stdout: false, stderr: false });
+  // A process whose machine runs in its own thread never asks for it.
+  const { Worker: Thread } = createRequire(import.meta.url)('node:worker_threads') as typeof import('node:worker_threads');
+  return new Thread(entry(), { workerData, stdout: false, stderr: false });
 }
 
 /**
@@ -74,13 +81,23 @@ export function prestart(arch: ArchName): void {
   spare.unref();
 }
 
+/** The next machine runs in this thread, which has loaded what it needs. The process is there for that machine. */
+export function runHere(serve: Serve, atEnd: AtEnd): void {
+  here = () => new LocalWorker(serve, atEnd);
+}
+
 /** `prestart` has been called, and no machine has taken the worker yet. */
 export function isWorkerStarting(): boolean {
   return spare !== null;
 }
 
 /** A worker that waits for `WorkerInit`; one that cannot be loaded tells its taker. */
-export function takeWorker(): Worker {
+export function takeWorker(): MachineWorker {
+  if (here !== null) {
+    const local = here();
+    here = null;
+    return local;
+  }
   const w = spare ?? start(null);
   spare = null;
   w.ref();

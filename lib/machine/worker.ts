@@ -1,5 +1,4 @@
-/** Entry of the worker that runs one machine. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** What runs one machine and answers its owner's messages: in a worker of its own, or (local-worker.ts) beside its owner. */
 import { assumeKvmHost } from '../accel/kvm/system.js';
 import { assumeBuild } from '../cache/identity.js';
 import { UsageError, VmxError } from '../errors.js';
@@ -7,12 +6,19 @@ import { Machine } from './machine.js';
 import type { ArchName } from './config.js';
 import { loadArch } from './guests/load.js';
 import type { EndState, FromWorker, ToWorker, WorkerInit } from './protocol.js';
+import { machinePart } from './program-parts.js';
 import { mark } from './timeline.js';
-import type { WorkerStart } from './worker-start.js';
 
-if (parentPort === null) throw new VmxError('ERR_INTERNAL', 'worker.js is started by VirtualMachine only');
-const port = parentPort;
-const send = (m: FromWorker): void => port.postMessage(m);
+/** The line to the machine's owner. `once` gets the first message. */
+export interface OwnerPort {
+  postMessage(m: FromWorker): void;
+  once(event: 'message', listener: (m: WorkerInit) => void): unknown;
+  on(event: 'message', listener: (m: ToWorker) => void): unknown;
+}
+
+type Send = (m: FromWorker) => void;
+/** Told what a machine that has run has used of the program. */
+export type AtEnd = (part: string) => void;
 
 /** Output is gathered for one turn of the event loop or this many bytes. */
 const CHUNK = 16384;
@@ -24,7 +30,7 @@ class Output {
   private scheduled = false;
   wantTurn: () => void = () => {};
 
-  constructor(private readonly type: 'serial' | 'debug') {}
+  constructor(private readonly type: 'serial' | 'debug', private readonly send: Send) {}
 
   add(bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; i++) {
@@ -40,24 +46,20 @@ class Output {
   flush(): void {
     this.scheduled = false;
     if (this.used === 0) return;
-    send({ type: this.type, bytes: Uint8Array.from(this.bytes.subarray(0, this.used)) });
+    this.send({ type: this.type, bytes: Uint8Array.from(this.bytes.subarray(0, this.used)) });
     this.used = 0;
   }
 }
 
-const serial = new Output('serial');
-const debug = new Output('debug');
-
-function fail(e: unknown): void {
+function failed(e: unknown): FromWorker {
   const err = e instanceof Error ? e : new Error(String(e));
-  send({ type: 'failed', name: err.name, code: err instanceof VmxError ? err.code : 'ERR_INTERNAL', message: err.message, stack: err.stack ?? '' });
+  return { type: 'failed', name: err.name, code: err instanceof VmxError ? err.code : 'ERR_INTERNAL', message: err.message, stack: err.stack ?? '' };
 }
 
-const ask = (workerData as WorkerStart).arch;
-// The machine's configuration asks again, and reports what goes wrong.
-if (ask !== null) loadArch(ask).catch(() => undefined);
-
-async function start({ config, build, kvm }: WorkerInit, atEnd: (arch: ArchName) => void): Promise<void> {
+async function start(port: OwnerPort, { config, build, kvm }: WorkerInit, atEnd: AtEnd): Promise<void> {
+  const send: Send = (m) => port.postMessage(m);
+  const serial = new Output('serial', send);
+  const debug = new Output('debug', send);
   mark('configuration received');
   if (build !== null) assumeBuild(build);
   if (kvm !== null) assumeKvmHost(kvm);
@@ -85,10 +87,11 @@ async function start({ config, build, kvm }: WorkerInit, atEnd: (arch: ArchName)
           .then((end: EndState) => {
             serial.flush();
             debug.flush();
-            atEnd(config.arch);
-            send({ type: 'ended', end, stats: machine.stats(), screen: machine.console.last() });
+            const stats = machine.stats();
+            atEnd(machinePart(config.arch, (stats.aot?.hits ?? 0) > 0));
+            send({ type: 'ended', end, stats, screen: machine.console.last() });
           })
-          .catch(fail);
+          .catch((e: unknown) => send(failed(e)));
         break;
       case 'accel':
         try {
@@ -160,8 +163,11 @@ async function start({ config, build, kvm }: WorkerInit, atEnd: (arch: ArchName)
 
 /**
  * Waits for `WorkerInit` and does what it is told.
+ * @param ask guest architecture to load meanwhile: a guess; null: none
  * @param atEnd called when a machine has run
  */
-export function serve(atEnd: (arch: ArchName) => void): void {
-  port.once('message', (init: WorkerInit) => void start(init, atEnd).catch(fail));
+export function serve(port: OwnerPort, ask: ArchName | null, atEnd: AtEnd): void {
+  // The machine's configuration asks again, and reports what goes wrong.
+  if (ask !== null) loadArch(ask).catch(() => undefined);
+  port.once('message', (init) => void start(port, init, atEnd).catch((e: unknown) => port.postMessage(failed(e))));
 }

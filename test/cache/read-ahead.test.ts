@@ -36,10 +36,9 @@ describe('reading ahead', () => {
     const fd = file();
     const r = new ReadAhead();
     const [a, b, c] = [{}, {}, {}];
-    expect(r.begin(a, fd, 100, 400)).toBe(true);
-    expect(r.begin(b, fd, 4000, 1000)).toBe(true);
+    expect(r.begin(fd, [{ what: a, at: 100, bytes: 400 }, { what: b, at: 4000, bytes: 1000 }])).toBe(true);
     // Past the end of the file.
-    expect(r.begin(c, fd, 4900, 200)).toBe(true);
+    expect(r.begin(fd, [{ what: c, at: 4900, bytes: 200 }])).toBe(true);
     expect(r.take({})).toBeNull();
     let got: Uint8Array | null = null;
     r.close(fd);
@@ -52,11 +51,27 @@ describe('reading ahead', () => {
     r.clear();
   });
 
+  it('reads neighbours together, and gives each its own', async () => {
+    const path = join(tempDir(), 'large');
+    const large = Buffer.alloc(10 << 20, 'a pattern of seventeen');
+    writeFileSync(path, large);
+    const fd = openSync(path, 'r');
+    const r = new ReadAhead();
+    // Close by, far away, of nothing, over the size of one read, and beyond the end of the file.
+    const parts = [[10, 300_000], [300_100, 5], [400_000, 0], [400_000, 100_000], [2 << 20, 1 << 20], [(3 << 20) + 9, 2 << 20], [(10 << 20) - 100, 200]].map(([at, n]) => ({ what: {}, at: at!, bytes: n! }));
+    expect(r.begin(fd, parts)).toBe(true);
+    r.close(fd);
+    await until(() => !isOpen(fd));
+    for (const p of parts.slice(0, -1)) expect(Buffer.compare(r.take(p.what)!, large.subarray(p.at, p.at + p.bytes)), `${p.at}`).toBe(0);
+    expect(r.take(parts.at(-1)!.what)).toBeNull();
+    r.clear();
+  });
+
   it('leaves to others what is asked for too early', async () => {
     const fd = file();
     const r = new ReadAhead();
     const a = {};
-    r.begin(a, fd, 0, 400);
+    r.begin(fd, [{ what: a, at: 0, bytes: 400 }]);
     expect(r.take(a)).toBeNull();
     r.close(fd);
     expect(isOpen(fd)).toBe(true);
@@ -68,7 +83,7 @@ describe('reading ahead', () => {
   it('takes no more memory than it may', () => {
     const fd = file();
     const r = new ReadAhead();
-    expect(r.begin({}, fd, 0, MOST_AHEAD + 1)).toBe(false);
+    expect(r.begin(fd, [{ what: {}, at: 0, bytes: MOST_AHEAD + 1 }])).toBe(false);
     r.clear();
     closeSync(fd);
   });

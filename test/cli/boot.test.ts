@@ -103,7 +103,25 @@ describe.skipIf(skipFor(noAddon)).concurrent('vmx-accel boot', () => {
     const moments = line.map((m) => m.ms);
     expect(moments).toEqual([...moments].sort((a, b) => a - b));
     const reached = line.map((m) => `${m.thread}: ${m.what}`);
-    for (const m of ['main: first statement', 'main: configuration posted', 'machine: program loaded', 'machine: kernel loaded', 'machine: first instruction']) expect(reached).toContain(m);
+    for (const m of ['first statement', 'program loaded', 'configuration posted', 'kernel loaded', 'first instruction']) expect(reached).toContain(`main: ${m}`);
+    expect(reached.filter((m) => m.startsWith('machine: '))).toEqual([]);
+  });
+
+  it('runs the machine in a thread of its own if the main thread has others to serve', async () => {
+    await run(boot('served', { kind: 'power-off' }, '--qmp', `unix:${at('qmp')}`, '--stats', at('served.json')));
+    const s = JSON.parse(readFileSync(at('served.json'), 'utf8')) as { timeline: { thread: string; what: string }[] };
+    const reached = s.timeline.map((m) => `${m.thread}: ${m.what}`);
+    for (const m of ['main: configuration posted', 'machine: program loaded', 'machine: first instruction']) expect(reached).toContain(m);
+    expect(reached).not.toContain('main: first instruction');
+  });
+
+  it('reports what the machine cannot be made with, in either thread', async () => {
+    writeFileSync(at('short'), 'MZ');
+    for (const more of [[], ['--qmp', `unix:${at('qmp2')}`]]) {
+      const r = await run(['boot', '--arch', 'riscv64', '--kernel', at('short'), '--initrd', at('short'), ...more]);
+      expect(r).toMatchObject({ status: 2, stdout: '' });
+      expect(r.stderr).toMatch(/^vmx-accel: [^\n]*short[^\n]*\n$/);
+    }
   });
 
   it('falls back to the interpreter and says so', async () => {

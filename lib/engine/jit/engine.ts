@@ -21,7 +21,8 @@ import { ColdCounts } from './cold-counts.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
 import { findLoop, Heat, regionBlock } from './regions.js';
-import { TimeScale } from './time-scale.js';
+import { nowMs, TimeScale } from './time-scale.js';
+import { WriteRun } from './write-run.js';
 
 /** What a slice of execution ended with. */
 export const enum SliceEnd {
@@ -86,8 +87,6 @@ const PATCHED_OFTEN = 4;
 const STAYS_CODE = 64;
 /** The code cache keeps no code of a page whose code the guest has replaced so often: a program that makes code as it goes, and no later run will have it at all. */
 const NOT_KEPT = 4;
-/** So many writes to code in a row, each near the end of the one before, overwrite the page: none of its blocks is worth keeping. */
-const OVERWRITES = 8;
 /** A hint that misses more often costs more than it saves: a miss may be a branch that the host did not predict. */
 const HINT_MISSES_PER_MS = 4000;
 const HINT_CHECK_MS = 20;
@@ -509,7 +508,7 @@ export class Engine {
   /** Regions whose hints miss too often are made again with less of these. */
   private checkHints(cpu: GuestCpu, host: HostCode): void {
     // Not more often than could be judged: asking for CPU time is a system call.
-    const wall = performance.now();
+    const wall = nowMs();
     if (wall - this.hintsAsked < HINT_CHECK_MS) return;
     this.hintsAsked = wall;
     // CPU time: on a busy host little of the time has been the guest's.
@@ -534,7 +533,7 @@ export class Engine {
   }
 
   private makeRegion(cpu: GuestCpu, host: HostCode, head: Block, hintsOff = 0, addendsOff = 0): void {
-    const t0 = performance.now();
+    const t0 = nowMs();
     const pageOff = head.ram - head.offset;
     const mode = head.mode;
     const fp = (mode & this.o.fpHelperBit) !== 0;
@@ -586,7 +585,7 @@ export class Engine {
     }
     this.enterRegion(head.row, block, pageOff);
     this.sites.add(block.row, sites);
-    const ns = (performance.now() - t0) * 1e6;
+    const ns = (nowMs() - t0) * 1e6;
     this.stats.translateNs += ns;
     this.stats.regionNs += ns;
   }
@@ -713,7 +712,7 @@ export class Engine {
   private translate(cpu: GuestCpu, pageOff: number, pcOff: number, mode: number, single: boolean, aot: CodeCache | null, cached: boolean): number {
     const stops = single ? null : this.stops;
     if (!single) this.cold.translated(cpu, pageOff / PAGE, pcOff);
-    const t0 = performance.now();
+    const t0 = nowMs();
     const w = this.win;
     w.buf = this.map.ram8;
     w.pos = pageOff + pcOff;
@@ -771,7 +770,7 @@ export class Engine {
     const s = this.stats;
     s.insns += this.ir.insns;
     s.irOps += irOps;
-    s.translateNs += (performance.now() - t0) * 1e6;
+    s.translateNs += (nowMs() - t0) * 1e6;
     return block.row;
   }
 
@@ -960,9 +959,7 @@ export class Engine {
 
   // ---- invalidation ------------------------------------------------------------------------------------------
 
-  /** End of the last write to code, and how many have followed one another there. */
-  private writtenTo = -1;
-  private inRow = 0;
+  private readonly writes = new WriteRun();
 
   /** Bytes [off, off+n) of RAM change. `cpuStore`: by an instruction, which is restarted alone if it changes its own block. */
   private codeWrite(off: number, n: number, cpuStore: boolean): void {
@@ -977,9 +974,7 @@ export class Engine {
       return;
     }
     const end = start + n;
-    this.inRow = off >= this.writtenTo && off - this.writtenTo <= CODE_GRANULE && start !== 0 ? this.inRow + 1 : 0;
-    this.writtenTo = off + n;
-    const overwrites = this.inRow >= OVERWRITES;
+    const overwrites = this.writes.overwrites(off, n);
     for (let row = page.first; row !== 0; ) {
       const p = row * ROW;
       const next = R[p + Bf.NEXT]!;

@@ -1,9 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest';
-import { FlushKind, type GuestCpu } from '#lib/engine/cpu.js';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FlushKind, GLOBAL_PAGE, type GuestCpu } from '#lib/engine/cpu.js';
 import { Bf, BlockTable, CodePage, ROW } from '#lib/engine/jit/block-table.js';
 import type { HostCode } from '#lib/engine/jit/host-code.js';
 import { JumpCache } from '#lib/engine/jit/jump-cache.js';
-import { JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, STATE_BYTES } from '#lib/engine/state.js';
+import { JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, JC_TABLES, MMU_INDEXES, Slot, STATE_BYTES } from '#lib/engine/state.js';
 
 const MISS = 0x7f00_0000_0040;
 const retired = new Set<number>();
@@ -54,7 +54,7 @@ const inMode = (mode: number): void => {
 
 /** Where generated code that looks for hi:lo comes to: an address, 0 if there is no entry. */
 function probe(lo: number, mmuIdx = 0): number {
-  const e = (JC_BASE + mmuIdx * JC_TABLE_BYTES + ((lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1)) * 16) >> 2;
+  const e = (JC_BASE + V[Slot.JC_TABLE * 2 + mmuIdx]! + ((lo ^ (lo >>> JC_FOLD)) & (JC_ENTRIES - 1)) * 16) >> 2;
   return V[e] === lo && V[e + 1] === HI ? (V[e + 2]! >>> 0) + V[e + 3]! * 2 ** 32 : 0;
 }
 
@@ -232,19 +232,202 @@ describe('the jump cache', () => {
     expect(get(0x40_1020)).toBe(0);
   });
 
-  it('keeps entries of demand, not guesses, and guesses again', () => {
+  it('keeps guesses of an address space, and makes them again in a new one', () => {
     const rows = [block(0x3010), block(0x3020)];
     putTwice(0x40_0010, rows[0]!);
     putTwice(0x40_0020, rows[1]!);
     flush(FlushKind.SWITCH, -1, -1);
-    put(0x40_0010, rows[0]!);
-    expect(get(0x40_0020)).toBe(rows[1]);
-    flush(FlushKind.SWITCH, 0, 1);
-    flush(FlushKind.SWITCH, 1, 0);
-    expect(get(0x40_0010)).toBe(rows[0]);
     expect(get(0x40_0020)).toBe(0);
     put(0x40_0010, rows[0]!);
     expect(get(0x40_0020)).toBe(rows[1]);
+    flush(FlushKind.SWITCH, 0, 1);
+    expect(get(0x40_0020)).toBe(0);
+    put(0x40_0010, rows[0]!);
+    expect(get(0x40_0020)).toBe(rows[1]);
+    flush(FlushKind.SWITCH, 1, 0);
+    expect([get(0x40_0010), get(0x40_0020)]).toEqual(rows);
+  });
+
+  describe('of a CPU that can look at translations', () => {
+    /** Linear to RAM pages; what is not there may not be executed. */
+    const pages = new Map<number, number>();
+    let looks = 0;
+    let space = 1;
+    beforeEach(() => {
+      pages.clear();
+      looks = 0;
+      space = 1;
+      Object.assign(cpu, {
+        addressSpace: () => space,
+        codePage: (lo: number, hi: number) => {
+          looks++;
+          return hi === HI ? pages.get(lo) ?? -1 : -1;
+        },
+      });
+    });
+    afterEach(() => Object.assign(cpu, { addressSpace: undefined, codePage: undefined }));
+    const fill = (): number[] => {
+      const rows = [block(0x3010), block(0x4020), block(0x5030)];
+      rows.forEach((row, i) => {
+        pages.set(0x40_0000 + i * 0x1000, 3 + i);
+        put(0x40_0010 + i * 0x1010, row);
+      });
+      return rows;
+    };
+    const at = [0x40_0010, 0x40_1020, 0x40_2030];
+
+    it('brings back after a flush what is where it was, with the first miss', () => {
+      for (const kind of [FlushKind.NON_GLOBAL, FlushKind.TRANSLATIONS, FlushKind.SWITCH]) {
+        const rows = fill();
+        flush(kind, -1, -1);
+        expect(at.map((lo) => probe(lo))).toEqual([0, 0, 0]);
+        pages.set(0x40_1000, 9);
+        put(at[2]!, rows[2]!);
+        expect(at.map((lo) => get(lo))).toEqual([rows[0], 0, rows[2]]);
+        pages.delete(0x40_0000);
+        flush(kind, -1, -1);
+        put(at[2]!, rows[2]!);
+        expect(at.map((lo) => get(lo))).toEqual([0, 0, rows[2]]);
+        flush(FlushKind.ALL);
+        rows.forEach(drop);
+      }
+    });
+
+    it('brings nothing back after FlushKind.ALL, nor when all code is dropped', () => {
+      const rows = fill();
+      flush(FlushKind.TRANSLATIONS);
+      flush(FlushKind.ALL);
+      put(at[0]!, rows[0]!);
+      expect(at.map((lo) => get(lo))).toEqual([rows[0], 0, 0]);
+      flush(FlushKind.TRANSLATIONS);
+      jumps.clear();
+      put(at[1]!, rows[1]!);
+      expect(at.map((lo) => get(lo))).toEqual([0, rows[1], 0]);
+      expect(looks).toBe(0);
+    });
+
+    it('looks only at what belongs to the address space, or is global, and to the mode', () => {
+      const rows = fill();
+      flush(FlushKind.NON_GLOBAL);
+      space = 2;
+      put(at[0]!, rows[0]!);
+      expect(at.map((lo) => get(lo))).toEqual([rows[0], 0, 0]);
+      flush(FlushKind.NON_GLOBAL);
+      space = 1;
+      cpu.mode = 2;
+      jumps.use(cpu as Partial<GuestCpu> as GuestCpu);
+      const other = block(0x3010, 2);
+      put(at[0]!, other);
+      expect(at.map((lo) => get(lo))).toEqual([other, 0, 0]);
+      inMode(1);
+      flush(FlushKind.NON_GLOBAL);
+      put(at[0]!, rows[0]!);
+      expect(at.map((lo) => get(lo))).toEqual(rows);
+      // The kernel's pages are global and are in all address spaces.
+      for (const [lo, ram] of pages) pages.set(lo, ram | GLOBAL_PAGE);
+      flush(FlushKind.TRANSLATIONS);
+      cpu.fetchGlobal = true;
+      put(at[0]!, rows[0]!);
+      flush(FlushKind.TRANSLATIONS);
+      space = 3;
+      put(at[1]!, rows[1]!);
+      expect(at.map((lo) => get(lo))).toEqual(rows);
+      flush(FlushKind.NON_GLOBAL);
+      expect(at.map((lo) => get(lo))).toEqual(rows);
+    });
+
+    it('brings back no block that reaches into another page, nor where more than translation counts', () => {
+      const rows = fill();
+      const spans = block(0x5ff8);
+      blocks.R[spans * ROW + Bf.PAGE2] = 6;
+      put(0x40_2ff8, spans);
+      cpu.fetchWhole = false;
+      put(at[1]!, rows[1]!);
+      cpu.fetchWhole = true;
+      flush(FlushKind.TRANSLATIONS);
+      put(at[0]!, rows[0]!);
+      expect([...at, 0x40_2ff8].map((lo) => probe(lo) !== 0)).toEqual([true, false, true, false]);
+    });
+
+    it('drops what it has of a page that turns out to be elsewhere', () => {
+      const rows = fill();
+      // Nobody has said so: the old translation was still good. Now it is not, or could not be told apart later.
+      const moved = block(0x8040);
+      put(0x40_1040, moved);
+      expect(get(at[1]!)).toBe(0);
+      pages.set(0x40_1000, 8);
+      flush(FlushKind.TRANSLATIONS);
+      put(at[0]!, rows[0]!);
+      expect([get(at[1]!), get(0x40_1040), get(at[2]!)]).toEqual([0, moved, rows[2]]);
+    });
+
+    it('looks at a space whose number another one has got', () => {
+      const rows = fill();
+      flush(FlushKind.SWITCH, 0, -1);
+      space = 2;
+      const other = block(0x6010);
+      put(at[0]!, other);
+      flush(FlushKind.SWITCH, 0, -1);
+      space = 1;
+      pages.delete(0x40_2000);
+      put(at[1]!, rows[1]!);
+      expect(at.map((lo) => get(lo))).toEqual([rows[0], rows[1], 0]);
+      flush(FlushKind.SWITCH, 1, 0);
+      expect(get(at[0]!)).toBe(other);
+    });
+  });
+
+  it('knows a bounded number of pages, of those that differ in high bits, and of blocks that reach into the next page', () => {
+    const a = block(0x3010);
+    const spans = block(0x3ff8);
+    blocks.R[spans * ROW + Bf.PAGE2] = 4;
+    const many: [string, number, (i: number) => number, number][] = [
+      ['pages', 10_000, (i) => 0x10_0010 + i * 0x1000, a],
+      ['spans', 5000, () => 0x10_0ff8, spans],
+    ];
+    for (const [name, n, at, row] of many) {
+      put(0x800_0010, a);
+      for (let i = 0; i < n; i++) put(at(i), row);
+      expect(probe(0x800_0010), name).toBe(0);
+      expect(get(at(n - 1)), name).toBe(row);
+      // And it has not forgotten that these are no global pages.
+      flush(FlushKind.SWITCH, -1, -1);
+      expect(probe(at(n - 1)), name).toBe(0);
+    }
+    put(0x800_0010, a);
+    for (let hi = 0; hi < 40; hi++) jumps.put(cpu as Partial<GuestCpu> as GuestCpu, 0x10_0010, hi, a);
+    expect(probe(0x800_0010)).toBe(0);
+  });
+
+  it('forgets what has been aside for longest when all tables are taken', () => {
+    const n = JC_TABLES - MMU_INDEXES + 4;
+    const a = block(0x3010);
+    for (let k = 0; k < n; k++) {
+      put(0x40_0010 + k * 16, a);
+      flush(FlushKind.SWITCH, k, -1);
+      expect(probe(0x40_0010 + k * 16)).toBe(0);
+    }
+    for (let k = 0; k < n; k++) {
+      flush(FlushKind.SWITCH, -1, k);
+      expect(probe(0x40_0010 + k * 16) !== 0).toBe(k >= 4);
+    }
+    // Each table is one of the state region's, and none is in two places.
+    const used = Array.from({ length: MMU_INDEXES }, (_, i) => V[Slot.JC_TABLE * 2 + i]! / JC_TABLE_BYTES);
+    expect(new Set(used).size).toBe(MMU_INDEXES);
+    expect(Math.max(...used)).toBeLessThan(JC_TABLES);
+  });
+
+  it('takes a table for each of many modes', () => {
+    const a = block(0x3010);
+    for (let mode = 1; mode < 64; mode++) {
+      inMode(mode);
+      expect(probe(0x40_0010)).toBe(0);
+      put(0x40_0010, a);
+    }
+    inMode(62);
+    expect(get(0x40_0010)).toBe(a);
+    inMode(1);
+    expect(probe(0x40_0010)).toBe(0);
   });
 
   it('knows rows without generated code, and that one is used again', () => {

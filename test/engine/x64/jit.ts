@@ -70,7 +70,10 @@ export class Jit {
   clearJumpCache(): void {
     const V = this.cpu.V;
     V.fill(0, JC_BASE >> 2, (JC_BASE + 8 * JC_TABLE_BYTES) >> 2);
-    for (let i = 0; i < 8; i++) V[(JC_BASE + i * JC_TABLE_BYTES) >> 2] = 1;
+    for (let i = 0; i < 8; i++) {
+      V[(JC_BASE + i * JC_TABLE_BYTES) >> 2] = 1;
+      V[Slot.JC_TABLE * 2 + i] = i * JC_TABLE_BYTES;
+    }
   }
 
   /** Compiles the block that `make` writes. */

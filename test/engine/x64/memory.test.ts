@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { GuestFault } from '#lib/engine/cpu.js';
 import { HelperResult } from '#lib/engine/helpers.js';
 import { Op } from '#lib/engine/ir/ops.js';
-import { Access, Cc, ExitCode, Fl, flagsToEflags, JC_BASE, JC_ENTRIES, JC_FOLD, JC_TABLE_BYTES, NONE, Slot, Yield } from '#lib/engine/state.js';
+import { Access, Cc, ExitCode, Fl, flagsToEflags, JC_BASE, JC_ENTRIES, JC_FOLD, NONE, Slot, Yield } from '#lib/engine/state.js';
 import { canRun, Jit, UNPINNED } from './jit.js';
 
 const [R0, R1, R2, R3] = [8, 9, 10, 11] as const;
@@ -425,7 +425,7 @@ describe.skipIf(!canRun)('control flow in x64 code', () => {
     const from = jit.block((b) => b.jmpi(R0));
     cpu.set(R0, 0x9010n);
     const at = 0x9010;
-    const e = (JC_BASE + cpu.mmuIdx * JC_TABLE_BYTES + ((at ^ (at >>> JC_FOLD)) & (JC_ENTRIES - 1)) * 16) >> 2;
+    const e = (JC_BASE + cpu.V[Slot.JC_TABLE * 2 + cpu.mmuIdx]! + ((at ^ (at >>> JC_FOLD)) & (JC_ENTRIES - 1)) * 16) >> 2;
     cpu.V[e] = at;
     cpu.V[e + 1] = 0;
     jit.backend.writeAddress(cpu.V, (e + 2) >> 1, callee.entryA);

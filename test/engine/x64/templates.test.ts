@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Asm, R } from '#lib/engine/host/x64/asm.js';
 import { dumpHostCode } from '#lib/engine/host/x64/dump.js';
 import * as t from '#lib/engine/host/x64/templates.js';
-import { JC_ENTRIES, TLB_OFFSETS, TlbField } from '#lib/engine/state.js';
+import { JC_ENTRIES, Slot, STATE_BIAS, TLB_OFFSETS, TlbField } from '#lib/engine/state.js';
 
 const N64 = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
 const N32 = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi', ...N64.slice(8).map((r) => `${r}d`)];
@@ -47,7 +47,7 @@ for (let at = 0; at < 16; at++) {
   add((asm) => t.accessRecord(asm, at, 0x102, 0x123_0456), `mov QWORD PTR [rbp-0x58],${N64[at]}`, 'mov DWORD PTR [rbp-0x48],0x102', 'mov DWORD PTR [rbp-0x60],0x1230456');
 }
 add((asm) => t.pendingCheck(asm), 'cmp QWORD PTR [rbp-0x68],0x0', 'jne 0x10');
-add((asm) => t.jumpCacheProbe(asm, 2), 'rorx ecx,eax,0x9', 'xor ecx,eax', `and ecx,0x${(JC_ENTRIES - 1).toString(16)}`, 'shl ecx,0x4', `cmp rax,QWORD PTR [rbp+rcx*1+0x${(t.jumpCacheTarget(2) - 8).toString(16)}]`, 'jne 0x10');
+add((asm) => t.jumpCacheProbe(asm, 2), 'rorx ecx,eax,0x9', 'xor ecx,eax', `and ecx,0x${(JC_ENTRIES - 1).toString(16)}`, 'shl ecx,0x4', `add ecx,DWORD PTR [rbp+0x${(Slot.JC_TABLE * 8 + 8 - STATE_BIAS).toString(16)}]`, `cmp rax,QWORD PTR [rbp+rcx*1+0x${(t.JUMP_TARGETS - 8).toString(16)}]`, 'jne 0x10');
 add((asm) => t.transfer(asm, -0x1234, 0x40_0030, false, TARGET), 'mov eax,0xffffedcc', 'mov edx,0x400030', 'jmp 0x10');
 add((asm) => t.transfer(asm, 0x1234, 0x40_0030, true, TARGET), 'mov eax,0x1234', 'mov edx,0x400030', 'call 0x10');
 add((asm) => t.linearPc(asm, 0x1234, false), 'mov rax,QWORD PTR [rbp-0x78]', 'add rax,0x1234');

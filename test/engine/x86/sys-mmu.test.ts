@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { FlushKind } from '#lib/engine/cpu.js';
+import { FlushKind, GLOBAL_PAGE } from '#lib/engine/cpu.js';
 import { Access, HINT_BASE, HINT_USED, Slot, TLB_BASE, TLB_ENTRIES, TLB_TABLE_BYTES } from '#lib/engine/state.js';
 import { Cr0, Cr4, Efer } from '#lib/engine/guest/x86/defs.js';
-import { MMU_ALIGN, Mmu, X } from '#lib/engine/guest/x86/mode.js';
+import { MMU_ALIGN, Mmu, Mode, X } from '#lib/engine/guest/x86/mode.js';
 import { Acc } from '#lib/engine/guest/x86/mmu.js';
 import { Machine, ROM_PAGE } from './sys-util.js';
 
@@ -256,13 +256,63 @@ describe('TLB', () => {
     expect(gone(() => mmu.noteCodePage(0x30_0000))).toBe(true);
   });
 
+  // Leaf, its upper word, bits of the level above -> page for user code, for the kernel's with SMEP.
+  const codes: [string, number, number, number, number, number][] = [
+    ['user page', 0x30_0027, 0, 0x27, 0x300, -1],
+    ['supervisor page', 0x30_0023, 0, 0x27, -1, 0x300],
+    ['page of a supervisor table', 0x30_0027, 0, 0x23, -1, 0x300],
+    ['global page', 0x30_0123, 0, 0x27, -1, 0x300 | GLOBAL_PAGE],
+    ['page that has not been accessed', 0x30_0003, 0, 0x27, -1, -1],
+    ['table that has not been accessed', 0x30_0023, 0, 0x7, -1, -1],
+    ['absent page', 0x30_0026, 0, 0x27, -1, -1],
+    ['page without code', 0x30_0023, 0x8000_0000, 0x27, -1, -1],
+    ['reserved bit', 0x30_0023, 0x8_0000, 0x27, -1, -1],
+    ['page that is no RAM', 0xfee0_0023 | 0, 0, 0x27, -1, -1],
+    ['2 MiB page', 0x20_00a3, 0, 0, -1, 0x200],
+    ['2 MiB page with a reserved bit', 0x20_20a3, 0, 0, -1, -1],
+  ];
+  for (const [name, lo, hi, upper, user, kernel] of codes) {
+    it(`tells where code is and marks nothing: ${name}`, () => {
+      const m = paged(lo, hi, upper);
+      const { cpu } = m;
+      cpu.control.setCr4(cpu.cr4 | Cr4.PGE | Cr4.SMEP);
+      for (const at of [0x10_0000, 0x10_1000, 0x10_2000]) m.w64(at, m.r32(at) | 0x20);
+      if (upper === 0) m.w64(0x10_2010, lo, hi);
+      const before = [0x10_0000, 0x10_1000, 0x10_2010, 0x20_3000].map((at) => m.r32(at));
+      cpu.mode = Mode.CODE64 | Mode.CSFLAT;
+      expect(cpu.codePage(0x40_0000, 0)).toBe(kernel);
+      cpu.mode |= Mode.USER;
+      expect(cpu.codePage(0x40_0000, 0)).toBe(user);
+      expect([0x10_0000, 0x10_1000, 0x10_2010, 0x20_3000].map((at) => m.r32(at))).toEqual(before);
+      cpu.mode = Mode.CODE32 | Mode.CSFLAT;
+      expect(cpu.codePage(0x40_0000, 0)).toBe(-1);
+      cpu.mode = Mode.CODE64 | Mode.CSFLAT;
+      expect(cpu.codePage(0x40_0000, 0x8000)).toBe(-1);
+    });
+  }
+
+  it('takes INVLPG of a large page for all that codePage has told of it', () => {
+    const m = paged(0, 0, 0);
+    m.w64(0x10_2010, 0x20_00a3);
+    for (const at of [0x10_0000, 0x10_1000]) m.w64(at, m.r32(at) | 0x20);
+    const { cpu } = m;
+    cpu.mode = Mode.CODE64 | Mode.CSFLAT;
+    const seen: number[] = [];
+    cpu.onFlush = (k): void => void seen.push(k);
+    cpu.mmu.flushPage(0x41_0000, 0);
+    expect(seen).toEqual([FlushKind.PAGE]);
+    expect(cpu.codePage(0x40_0000, 0)).toBe(0x200);
+    cpu.mmu.flushPage(0x41_0000, 0);
+    expect(seen).toContain(FlushKind.TRANSLATIONS);
+  });
+
   it('drops what it must', () => {
     const m = paged(0x30_0107);
     m.w64(0x20_3008, 0x30_1007);
     const seen: number[] = [];
     m.cpu.onFlush = (k): void => void seen.push(k);
     m.cpu.control.setCr4(m.cpu.cr4 | Cr4.PGE);
-    expect(seen).toEqual([FlushKind.ALL]);
+    expect(seen).toEqual([FlushKind.TRANSLATIONS]);
     const { mmu } = m.cpu;
     const both = (): [boolean, boolean] => [m.tlb(Mmu.KERNEL, 0x40_0000).r, m.tlb(Mmu.KERNEL, 0x40_1000).r];
     const touch = (): void => {

@@ -130,7 +130,7 @@ export class Control {
     // PE changes no translation: paging is off before and after.
     if ((old ^ v) & (Cr0.PG | Cr0.WP)) {
       cpu.mmu.configure();
-      cpu.mmu.flushAll();
+      cpu.mmu.flushTranslations();
     }
     cpu.updateMode();
   }
@@ -199,7 +199,7 @@ export class Control {
     if ((v ^ old) & Cr4.OSXSAVE) cpu.answers.forget();
     if ((v ^ old) & CR4_FLUSH) {
       cpu.mmu.configure();
-      cpu.mmu.flushAll();
+      cpu.mmu.flushTranslations();
     }
     cpu.updateMode();
   }
@@ -213,7 +213,7 @@ export class Control {
     cpu.efer = (lo & ~Efer.LMA) | (old & Efer.LMA);
     if ((old ^ cpu.efer) & Efer.NXE) {
       cpu.mmu.configure();
-      cpu.mmu.flushAll();
+      cpu.mmu.flushTranslations();
     }
     cpu.updateMode();
   }
@@ -249,7 +249,7 @@ export class Control {
     if (typeLo <= 1 && pcidLo !== present) cpu.mmu.forgetContext(pcidLo);
     else if (typeLo === 0) cpu.mmu.flushPage(lo, hi);
     else if (typeLo === 1) cpu.mmu.switchContext(present, present, false);
-    else if (typeLo === 2) cpu.mmu.flushAll();
+    else if (typeLo === 2) cpu.mmu.flushTranslations();
     else cpu.mmu.flushNonGlobal();
   }
 }

@@ -12,6 +12,7 @@ import { Answers } from './answers.js';
 import { Control } from './control.js';
 import { type CpuModel, Cpuid } from './cpuid.js';
 import { Debug } from './debug.js';
+import { codePage } from './code-page.js';
 import { At, Cr0, Cr4, Ef, Efer, Vec, canonical } from './defs.js';
 import { divide } from './divide.js';
 import { Eflags } from './eflags.js';
@@ -592,6 +593,14 @@ export class X86Cpu implements GuestCpu {
   /** Beside paging there is the limit of CS. */
   get fetchWhole(): boolean {
     return (this.mode & Mode.CSFLAT) !== 0;
+  }
+
+  addressSpace(): number {
+    return this.mmu.root;
+  }
+
+  codePage(lo: number, hi: number): number {
+    return codePage(this, lo, hi);
   }
 
   // ---- what vector and x87 helpers ask for ---------------------------------------------------------------------------------

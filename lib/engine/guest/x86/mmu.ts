@@ -63,6 +63,8 @@ export class X86Mmu {
   flags = 0;
   /** False while the A20 gate masks address bit 20. */
   a20 = true;
+  /** Physical address of the first paging structure. */
+  root = 0;
 
   private readonly V: Int32Array;
   private readonly U8: Uint8Array;
@@ -81,7 +83,6 @@ export class X86Mmu {
   private smep = false;
   private smap = false;
   private pge = false;
-  private root = 0;
   private lin64 = false;
   private linBits = 48;
   private rsvdHi = 0;
@@ -228,7 +229,7 @@ export class X86Mmu {
     for (;;) {
       const pa = this.levels === 2 ? this.walk32(lo, acc, user, idx) : this.walk64(lo, hi, acc, user, idx);
       if (pa >= 0) {
-        if (this.pageSize !== 0) this.noteLarge(lo, hi);
+        if (this.pageSize !== 0) this.noteLarge(lo, hi, this.pageSize === 2);
         return this.gate(pa);
       }
       if (pa === Walk.FAULT) return pa;
@@ -537,15 +538,24 @@ export class X86Mmu {
 
   /** Everything, global pages too. Whatever changes more of a CPU than an instruction can does it. */
   flushAll(): void {
+    this.dropTranslations();
+    this.cpu.onFlush(FlushKind.ALL, 0, 0);
+  }
+
+  /** The same where nothing but translations has changed: MOV to CR0, CR4, INVPCID. */
+  flushTranslations(): void {
+    this.dropTranslations();
+    this.cpu.onFlush(FlushKind.TRANSLATIONS, 0, 0);
+  }
+
+  private dropTranslations(): void {
     this.cpu.answers.forget();
     this.contexts.dropAll();
     for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
     this.dropSmall();
-    if (this.anyLarge) {
-      this.largeSeen.fill(0);
-      this.anyLarge = false;
-    }
-    this.cpu.onFlush(FlushKind.ALL, 0, 0);
+    if (!this.anyLarge) return;
+    this.largeSeen.fill(0);
+    this.anyLarge = false;
   }
 
   /** Everything but global pages, of every address space (MOV to CR3, SDM vol. 3, 4.10.4.1). */
@@ -609,8 +619,9 @@ export class X86Mmu {
     return giant ? LARGE + (((lo >>> 30) ^ (hi << 2) ^ (hi >>> 5)) & (LARGE - 1)) : ((lo >>> 22) ^ (hi << 5) ^ (hi >>> 7)) & (LARGE - 1);
   }
 
-  private noteLarge(lo: number, hi: number): void {
-    this.largeSeen[this.largeIndex(lo, hi, this.pageSize === 2)] = 1;
+  /** Something is known of a large page at hi:lo. */
+  noteLarge(lo: number, hi: number, giant: boolean): void {
+    this.largeSeen[this.largeIndex(lo, hi, giant)] = 1;
     this.anyLarge = true;
   }
 
@@ -626,7 +637,7 @@ export class X86Mmu {
     }
     this.dropSmall();
     // Code reached through the region: the jump caches have no index by region.
-    this.cpu.onFlush(FlushKind.ALL, 0, 0);
+    this.cpu.onFlush(FlushKind.TRANSLATIONS, 0, 0);
   }
 
   /** One page, in every table (INVLPG). */

@@ -10,7 +10,7 @@ import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
 import { emitCrossing } from './crossing.js';
 import { emitSlow, GRANULE_SHIFT, Slow } from './slow-access.js';
-import { CHAIN_DELTA, jumpCacheProbe, jumpCacheTarget, pendingCheck } from './templates.js';
+import { CHAIN_DELTA, JUMP_TARGETS, jumpCacheProbe, pendingCheck } from './templates.js';
 
 /**
  * Byte offset in the state region of the top of the private stack (it grows down): the return stack, then what a yield has pushed. Above
@@ -373,7 +373,6 @@ function emitTransfers(asm: Asm, mmuIdx: number, stubs: Stubs): Transfers {
       asm.alu(3, Alu.ADD, R.RAX, mem(Slot.PCBASE));
     }
   };
-  const known = jumpCacheTarget(mmuIdx);
   /** Goes where the jump cache says. */
   const through = (): void => {
     asm.patch32(jumpCacheProbe(asm, mmuIdx), stubs.missInsn);
@@ -381,7 +380,7 @@ function emitTransfers(asm: Asm, mmuIdx: number, stubs: Stubs): Transfers {
     asm.store(2, mem(Slot.X_INSN), R.RDX);
     asm.load(3, R.RDI, mem(Slot.PCBASE));
     setPage(asm);
-    asm.opm(2, 0xff, 4, R.RBP, R.RCX, 0, known);
+    asm.opm(2, 0xff, 4, R.RBP, R.RCX, 0, JUMP_TARGETS);
   };
   t.jumpOff32 = asm.p;
   fromOff(true);

@@ -5,7 +5,7 @@
  *
  * Registers named t and u are scratch registers below R8 that are no stack or frame pointer; `at` is any register.
  */
-import { JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, JC_TABLE_BYTES, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField } from '../../state.js';
+import { JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField } from '../../state.js';
 import type { Asm } from './asm.js';
 
 /** Displacements, from RBP, of slots that all fit 8 bits. */
@@ -110,14 +110,14 @@ export function pendingCheck(asm: Asm): number {
   return p + 7;
 }
 
-/** Displacement from RBP of the tags of the jump cache of an MMU index. */
-const jumpCacheTags = (mmuIdx: number): number => JC_BASE + mmuIdx * JC_TABLE_BYTES - STATE_BIAS;
+/** Displacement from RBP of the first jump cache's tags. */
+const JUMP_TAGS = JC_BASE - STATE_BIAS;
 
-/** Displacement of the host addresses. */
-export const jumpCacheTarget = (mmuIdx: number): number => jumpCacheTags(mmuIdx) + 8;
+/** The same of the host addresses. */
+export const JUMP_TARGETS = JUMP_TAGS + 8;
 
 /**
- * Looks for the linear pc in RAX in the jump cache of an MMU index: [RBP + RCX + jumpCacheTarget] is where to go.
+ * Looks for the linear pc in RAX in the jump cache of an MMU index: [RBP + RCX + JUMP_TARGETS] is where to go.
  * @returns position of the rel32 of the jump for a miss
  */
 export function jumpCacheProbe(asm: Asm, mmuIdx: number): number {
@@ -129,12 +129,15 @@ export function jumpCacheProbe(asm: Asm, mmuIdx: number): number {
   v.setInt16(p + 8, 0xe181, true);
   v.setInt32(p + 10, JC_ENTRIES - 1, true);
   v.setInt32(p + 14, 0xe1c1 | (JC_ENTRY_SHIFT << 16), true);
+  // add ecx, [JC_TABLE of the MMU index]: clears the upper half
+  v.setInt16(p + 17, 0x8d03, true);
+  v.setInt32(p + 19, Slot.JC_TABLE * 8 + mmuIdx * 4 - STATE_BIAS, true);
   // cmp rax, [rbp + rcx + table]; jne
-  v.setInt32(p + 17, 0x0d843b48, true);
-  v.setInt32(p + 21, jumpCacheTags(mmuIdx), true);
-  v.setInt16(p + 25, 0x850f, true);
-  asm.p = p + 31;
-  return p + 27;
+  v.setInt32(p + 23, 0x0d843b48, true);
+  v.setInt32(p + 27, JUMP_TAGS, true);
+  v.setInt16(p + 31, 0x850f, true);
+  asm.p = p + 37;
+  return p + 33;
 }
 
 /** RAX = PCBASE + offset, as the linear addresses of the guest wrap. */
