@@ -1,7 +1,7 @@
 /** The part of a vCPU's state region that belongs to the execution of cold code from its bytes (docs/adr/0070): byte offsets, shared by generated code and TypeScript. */
 
 /** Code that has been met so often is translated. */
-export const COLD_COUNT_LIMIT = 24;
+export const COLD_COUNT_LIMIT = 48;
 
 export const enum ColdAt {
   /** By 16-bit pattern, a word each: the instruction that a compressed one stands for; 0: not known, or illegal. */
@@ -11,9 +11,12 @@ export const enum ColdAt {
   /** Code pages, see `ColdPage`. */
   PAGES = 0x224_0000,
   /** Word: instructions that the last run has executed. */
-  EXECUTED = 0x124_0800,
+  EXECUTED = 0x224_2000,
   /** 64 bits: what tags of pages have in their low bits now (the privilege of instruction fetches). */
-  FETCH = 0x124_0808,
+  FETCH = 0x224_2008,
+  /** Word: not 0 if generated code may go on to cold code and back without TypeScript, and how many instructions have been executed so. */
+  LINKED = 0x224_2010,
+  LINKED_EXECUTED = 0x224_2014,
   END = 0x225_0000,
 }
 
@@ -27,13 +30,21 @@ export function coldCount(page: number, offset: number): number {
 
 /** The cache of code pages, direct-mapped by page number: entries of 1 << SHIFT bytes, all fields of 64 bits. */
 export const enum ColdPage {
-  ENTRIES = 64,
+  ENTRIES = 256,
   SHIFT = 5,
   /** Linear address | ColdAt.FETCH; 0: empty. */
   TAG = 0,
   /** Host addresses of its bytes and of its counts. */
   HOST = 8,
   COUNTS = 16,
+}
+
+/** What ColdAt.FETCH is made of. */
+export const enum ColdFetch {
+  /** Mode bits: the privilege. */
+  PRIV = 3,
+  /** Always set: no tag is 0. */
+  ANY = 4,
 }
 
 /** Why a run of cold code has ended. */

@@ -152,7 +152,7 @@ export interface GuestCpu {
    * Executes cold code (docs/adr/0070) from PC on, which lies in the RAM page at `pageOff`, and sets PC. @param run executes what generated code can @returns instructions executed: 0 if the
    * first one is not for here. @throws GuestFault
    */
-  runFirst?(pageOff: number, run: (cpu: GuestCpu) => number): number;
+  runFirst?(pageOff: number, run: (cpu: GuestCpu, watched: number) => number): number;
   /** Memory access by slots, w = 0..3. Fill the TLB on the way. Throw GuestFault. */
   load(w: number, addr: number, dst: number, acc: number): void;
   store(w: number, addr: number, val: number, acc: number): void;

@@ -148,7 +148,7 @@ export abstract class SoftMmu {
 
   /** One page in the instruction TLB and the cache of translations. */
   private dropSmallPage(pageLo: number, hi: number): void {
-    this.fetchesDropped();
+    this.fetchDropped(pageLo, hi);
     if (this.itlbUsed) {
       const first = ((pageLo >>> 12) & 127) << 2;
       for (let i = first; i < first + 4; i++) if ((this.itagLo[i]! & ~0xfff) === pageLo && this.itagHi[i] === hi) this.itagLo[i] = -1;
@@ -160,8 +160,11 @@ export abstract class SoftMmu {
     }
   }
 
-  /** Entries have gone from the instruction TLB: what is made of it has to forget them, too. */
+  /** Entries have gone from the instruction TLB, or one page's: what is made of it has to forget them, too. */
   protected fetchesDropped(): void {
+    // Nothing is.
+  }
+  protected fetchDropped(_pageLo: number, _hi: number): void {
     // Nothing is.
   }
 

@@ -17,7 +17,7 @@ import { Block, blockKey } from './block.js';
 import { Bf, BlockIs, BlockTable, CodePage, ROW } from './block-table.js';
 import { addPageGroup } from './add-group.js';
 import { ChainSites } from './chain-sites.js';
-import { ColdCounts } from './cold-counts.js';
+import { ColdCode } from './cold-code.js';
 import { type GuestBytes, type HostCode, SITE_CHANGES_MODE } from './host-code.js';
 import { JumpCache } from './jump-cache.js';
 import { findLoop, Heat, regionBlock } from './regions.js';
@@ -176,10 +176,8 @@ export class Engine {
   /** Of the block linked last: row of a chain site that leads to no block yet, and the page offset it wants, in turn. */
   private readonly openSites: number[] = [];
   private readonly jumps: JumpCache;
-  private readonly cold: ColdCounts;
+  private readonly cold: ColdCode;
   private stops: Stops | null = null;
-  /** Executes cold code; null if everything is translated at once. */
-  private readonly runCold: ((cpu: GuestCpu) => number) | null;
 
   constructor(
     private readonly map: PhysicalMap,
@@ -190,9 +188,8 @@ export class Engine {
     this.ir.idioms = o.passes.idioms !== false;
     this.regionIr = new IrBuilder(this.consts);
     this.interp = new Interpreter();
-    this.runCold = o.firstRun === true && o.host?.runCold !== undefined ? (cpu): number => this.o.host!.runCold!(cpu) : null;
     this.helperFns = (cpus[0]?.helpers.list ?? []).map((h) => (h as HelperInfo<GuestCpu>).fn);
-    this.cold = new ColdCounts(cpus);
+    this.cold = new ColdCode(cpus, () => o.host, o.firstRun === true, this.stats);
     this.jumps = new JumpCache(cpus, () => o.host, this.blocks, () => this.onBlock !== null || (this.tool !== null && this.tool.run !== null));
     for (const cpu of cpus) {
       this.consts.attach(cpu.V);
@@ -353,6 +350,7 @@ export class Engine {
   private runHost(cpu: GuestCpu, first: number, host: HostCode): ExitCode {
     const V = cpu.V;
     const s = this.stats;
+    this.cold.link(cpu, this.mayRunCold);
     let y = host.enter(cpu, first);
     s.entries++;
     for (;;) {
@@ -420,13 +418,18 @@ export class Engine {
           const code = V[Slot.X_AUX * 2]!;
           if (code === ExitCode.CHAIN && this.onBlock === null) {
             const id = V[Slot.X_ADDR * 2]!;
-            const { flushes, firstRuns } = s;
-            // It is reached by the jump from now on: the jump cache need not know it.
+            const { flushes } = s;
+            this.cold.ran = false;
             const target = this.find(cpu, false);
             this.jumps.use(cpu);
             if (target === 0) return ExitCode.NEXT;
-            // Looking up may have dropped all code, and then another site may have this number; or executed what the jump leads to.
-            if (s.flushes === flushes && s.firstRuns === firstRuns && this.sites.chain(id, target)) s.chained++;
+            if (this.cold.ran) {
+              // PC is where cold code leads to, not the jump.
+              this.jumps.put(cpu, V[Slot.PC * 2]!, V[Slot.PC * 2 + 1]!, target);
+            } else if (s.flushes === flushes && this.sites.chain(id, target)) {
+              // It is reached by the jump from now on: the jump cache need not know it. (Looking up may have dropped all code, and then another site may have this number.)
+              s.chained++;
+            }
             const to = this.entry(target);
             if (V[Slot.PENDING * 2]! !== 0 || V[Slot.PENDING * 2 + 1]! !== 0 || to < 0) return ExitCode.NEXT;
             y = host.enter(cpu, to);
@@ -682,22 +685,14 @@ export class Engine {
     const aot = single || this.tool !== null || this.stops !== null ? null : this.aot;
     const cached = aot !== null && aot.find(this.map.ram8, pageOff, pcOff, mode, this.secondOfActive);
     if (cached && !aot.verify) return this.bringIn(cpu, aot, pageOff, pcOff, mode);
-    // With a code cache everything is translated: what is kept makes the next boot faster.
-    if (this.aot === null && !single && this.runFirst(cpu, pageOff, pcOff)) return 0;
+    if (!single && this.mayRunCold && this.cold.run(cpu, pageOff, pcOff)) return 0;
     if (aot !== null && !cached) aot.stats.misses++;
     return this.translate(cpu, pageOff, pcOff, mode, single, aot, cached);
   }
 
-  /** Executes code at PC that is cold, or would but for PENDING. @returns false if it is not, or no such code */
-  private runFirst(cpu: GuestCpu, pageOff: number, pcOff: number): boolean {
-    const { V } = cpu;
-    const { runCold } = this;
-    if (runCold === null || this.o.host === null || cpu.runFirst === undefined || this.tool !== null || this.stops !== null || this.onBlock !== null) return false;
-    if (!this.cold.is(cpu, pageOff / PAGE, pcOff)) return false;
-    if (V[Slot.PENDING * 2] !== 0 || V[Slot.PENDING * 2 + 1] !== 0) return true;
-    const n = cpu.runFirst(pageOff, runCold);
-    this.stats.firstRuns += n;
-    return n !== 0;
+  /** Nobody wants to see blocks. With a code cache everything is translated, too: what is kept makes the next boot faster. */
+  private get mayRunCold(): boolean {
+    return this.aot === null && this.tool === null && this.stops === null && this.onBlock === null && this.o.host !== null;
   }
 
   /** Ram offset of the page after the one PC is in, checked for execution. */

@@ -33,9 +33,10 @@ export interface HostCode {
   /** Runs from a block entry until the first yield. @returns `Yield` kind. */
   enter(cpu: GuestCpu, entry: number): number;
   /**
-   * Executes cold code of a RISC-V guest from its bytes, from PC on (docs/adr/0070); sets PC and ColdAt.EXECUTED. Absent: this host cannot. @returns `ColdEnd`
+   * Executes cold code of a RISC-V guest from its bytes, from PC on (docs/adr/0070); sets PC and ColdAt.EXECUTED. From then on `enter` and `resume` do so,
+   * too, while ColdAt.LINKED is set. Absent: this host cannot. @param watched mode bits with which cold code must not run @returns `ColdEnd`
    */
-  runCold?(cpu: GuestCpu): number;
+  runCold?(cpu: GuestCpu, watched: number): number;
   /** The host's time-stamp counter, the one op TIME reads. */
   readCounter(cpu: GuestCpu): bigint;
   /** Goes on after a yield other than EXIT and HOST_FAULT. */

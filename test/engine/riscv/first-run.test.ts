@@ -6,7 +6,7 @@ import { Cause, Csr, Priv, X, xreg } from '#lib/engine/guest/riscv/defs.js';
 import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
 import { X64Host } from '#lib/engine/host/x64/host.js';
 import { Engine, SliceEnd } from '#lib/engine/jit/engine.js';
-import { ColdCounts } from '#lib/engine/jit/cold-counts.js';
+import { ColdCode } from '#lib/engine/jit/cold-code.js';
 import { Slot, STATE_BYTES } from '#lib/engine/state.js';
 import { riscv } from '#lib/machine/guests/riscv.js';
 import { PhysicalMemory } from '#lib/memory/physical.js';
@@ -178,10 +178,10 @@ describe.skipIf(skipFor(noAddon))('code that has been met a few times only', () 
   });
 });
 
-describe.skipIf(skipFor(noAddon))('ColdCounts', () => {
+describe.skipIf(skipFor(noAddon))('ColdCode', () => {
   it('knows what has generated code, and begins anew when much has', () => {
     const { cpu } = new Guest(true);
-    const cold = new ColdCounts([cpu]);
+    const cold = new ColdCode([cpu], () => null, true, { firstRuns: 0 });
     expect(cold.is(cpu, 3, 2)).toBe(true);
     cold.translated(cpu, 3, 2);
     expect([cold.is(cpu, 3, 2), cold.is(cpu, 3, 4), cold.is(cpu, 4, 2)]).toEqual([false, true, true]);

@@ -501,7 +501,7 @@ export class RiscvCpu implements GuestCpu {
     this.mmu.fetchGlobal = on;
   }
 
-  runFirst(pageOff: number, run: (cpu: GuestCpu) => number): number {
+  runFirst(pageOff: number, run: (cpu: GuestCpu, watched: number) => number): number {
     return runFirst(this, pageOff, run);
   }
 

@@ -2,7 +2,7 @@
  * Executes code that has been met a few times only, instruction by instruction from its bytes (docs/adr/0065, 0070): most of a boot's blocks run hardly more than ten times, and
  * translating one takes as long as executing hundreds of instructions. What is rare (floating point, vectors, what changes privilege) is left to be translated.
  */
-import { ColdAt, ColdEnd, coldCount, ColdPage } from '../../cold-state.js';
+import { ColdAt, ColdEnd, ColdFetch, coldCount, ColdPage } from '../../cold-state.js';
 import { Access, NONE, Slot } from '../../state.js';
 import { HelperResult } from '../../helpers.js';
 import type { RiscvCpu } from './cpu.js';
@@ -12,6 +12,8 @@ import { csr, fence } from './helpers.js';
 import { expand } from './rvc.js';
 
 const PAGE = 4096;
+/** Mode bits with which everything is translated. */
+const WATCHED = Mode.STEP | Mode.COUNT;
 const PC = Slot.PC * 2;
 const PENDING = Slot.PENDING * 2;
 const GPR = Slot.GPR * 2;
@@ -22,8 +24,6 @@ const SCRATCH_W = SCRATCH * 2;
 const FETCH = ColdAt.FETCH >> 2;
 const EXECUTED = ColdAt.EXECUTED >> 2;
 const EXPAND = ColdAt.EXPAND >> 2;
-/** In every tag of the cache of code pages, which is 0 where there is none. */
-const ANY = 4;
 
 const enum Opc { LOAD = 0x03, STORE = 0x23, AMO = 0x2f, OP = 0x33, OP_32 = 0x3b, SYSTEM = 0x73 }
 const enum Amo { ADD = 0, SWAP = 1, LR = 2, SC = 3, XOR = 4, OR = 8, AND = 12, MIN = 16, MAX = 20, MINU = 24, MAXU = 28 }
@@ -280,13 +280,13 @@ function setAddress(V: Int32Array, at: number, a: number): void {
  * @returns instructions executed: 0 if already the first one is not for here
  * @throws GuestFault of the instruction at X_INSN
  */
-export function runFirst(cpu: RiscvCpu, pageOff: number, run: (cpu: RiscvCpu) => number): number {
+export function runFirst(cpu: RiscvCpu, pageOff: number, run: (cpu: RiscvCpu, watched: number) => number): number {
   const { V, mode } = cpu;
-  if ((mode & (Mode.STEP | Mode.COUNT)) !== 0 || !cpu.mmu.knowsFetch(V[PC]!, V[PC + 1]!)) return 0;
-  V[FETCH] = cpu.priv | ANY;
+  if ((mode & WATCHED) !== 0 || !cpu.mmu.knowsFetch(V[PC]!, V[PC + 1]!)) return 0;
+  V[FETCH] = cpu.priv | ColdFetch.ANY;
   enterPage(cpu, pageOff);
   for (let n = 0; ; ) {
-    const end: ColdEnd = run(cpu);
+    const end: ColdEnd = run(cpu, WATCHED);
     n += V[EXECUTED]!;
     if (end === ColdEnd.OUT || !step(cpu, cpu.map.pageOffset(cpu.fetchAddress()))) return n;
     n++;

@@ -57,6 +57,11 @@ export class RiscvMmu extends SoftMmu {
     if (this.coldPages) this.V.fill(0, ColdAt.PAGES >> 2, (ColdAt.PAGES + (ColdPage.ENTRIES << ColdPage.SHIFT)) >> 2);
     this.coldPages = false;
   }
+  protected override fetchDropped(pageLo: number, hi: number): void {
+    const { V } = this;
+    const at = (ColdAt.PAGES + (((pageLo >>> 12) & (ColdPage.ENTRIES - 1)) << ColdPage.SHIFT) + ColdPage.TAG) >> 2;
+    if ((V[at]! & ~0xfff) === pageLo && V[at + 1] === hi) V[at] = V[at + 1] = 0;
+  }
 
   /** @returns false if more than the page has been dropped */
   override flushPage(lo: number, hi: number): boolean {

@@ -39,7 +39,7 @@ import * as sys from './emit-sys.js';
 import * as vec from './emit-vec.js';
 import * as x87 from './emit-x87.js';
 import type { RelocList } from './relocs.js';
-import { emitRiscvCold } from './riscv-cold.js';
+import { type ColdCode, emitRiscvCold } from './riscv-cold.js';
 import { emitStubs, type Abi, savedRegisters, type Stubs } from './stubs.js';
 import { VopTable, hostHas } from './vop-table.js';
 
@@ -179,14 +179,13 @@ export class X64Backend {
     V[slot * 2 + 1] = Math.floor(a / 0x1_0000_0000);
   }
 
-  /** Emits the executor of cold RISC-V code at offset `at`, rounded up: 8 KiB are enough. @returns offsets of its entry and its end */
-  emitCold(at: number): { entry: number; end: number } {
+  /** Emits the executor of cold RISC-V code at offset `at`, rounded up: 8 KiB are enough. */
+  emitCold(at: number, watched: number): ColdCode {
     const { asm } = this.e;
     asm.p = at;
     asm.relocs.begin();
     const win64 = this.abi === 'win64';
-    const entry = emitRiscvCold(asm, savedRegisters(this.abi), win64 ? R.RCX : R.RDI, this.exec.address);
-    return { entry, end: asm.p };
+    return emitRiscvCold(asm, savedRegisters(this.abi), win64 ? R.RCX : R.RDI, this.exec.address, this.stubs.enter, this.stubs.resume, watched);
   }
 
   /** Upper bound of the room that `compile` needs. */

@@ -40,8 +40,8 @@ export class X64Host implements HostCode {
   private backed = 0;
   private readonly images: CodeImages;
   private last: CompiledBlock | null = null;
-  /** Offset of what `runCold` runs; -1: it has not been made. */
-  private cold = -1;
+  /** Address of what `runCold` runs; 0: it has not been made. */
+  private cold = 0;
   private readonly info: BlockInfo = { mmuIdx: 0, mask32: false, startOffset: 0, helpers: null as never, nativeFp: true, mode: 0 };
 
   /** @throws VmxError ERR_HOST_CPU if the host lacks features the back end relies on. */
@@ -60,8 +60,8 @@ export class X64Host implements HostCode {
     this.address = exec.address;
     this.missAddress = this.backend.address(this.backend.stubs.missEntry);
     const { stubs } = this.backend;
+    this.setEntries(stubs.enter, stubs.resume);
     for (const c of contexts) {
-      c.setEntries(this.backend.address(stubs.enter), this.backend.address(stubs.resume));
       // Methods of a context belong to it, not to what they are called on.
       this.enters.push(c.enter);
       this.resumes.push(c.resume);
@@ -73,6 +73,10 @@ export class X64Host implements HostCode {
     this.images = new CodeImages(this.u8);
     this.identity = this.describe(features);
     this.backAhead();
+  }
+
+  private setEntries(enter: number, resume: number): void {
+    for (const c of this.contexts) c.setEntries(this.backend.address(enter), this.backend.address(resume));
   }
 
   /** The stubs stand for the calling convention, the pinned registers and the layout of the state region. */
@@ -116,13 +120,14 @@ export class X64Host implements HostCode {
     return V[Slot.X_INSN * 2 + 1]!;
   }
 
-  runCold(cpu: GuestCpu): number {
-    if (this.cold < 0) {
-      const { entry, end } = this.backend.emitCold(this.next);
-      this.cold = entry;
-      this.next = end;
+  runCold(cpu: GuestCpu, watched: number): number {
+    if (this.cold === 0) {
+      const code = this.backend.emitCold(this.next, watched);
+      this.cold = this.address + code.run;
+      this.next = code.end;
+      this.setEntries(code.enter, code.resume);
     }
-    return this.contexts[cpu.index]!.run(this.address + this.cold);
+    return this.contexts[cpu.index]!.run(this.cold);
   }
 
   readCounter(cpu: GuestCpu): bigint {
@@ -259,6 +264,7 @@ export class X64Host implements HostCode {
 
   reset(): void {
     this.next = this.backend.firstFree;
-    this.cold = -1;
+    if (this.cold !== 0) this.setEntries(this.backend.stubs.enter, this.backend.stubs.resume);
+    this.cold = 0;
   }
 }

@@ -5,8 +5,8 @@
  * RBP state region + STATE_BIAS; RBX host address of the code page, RDI its linear address, R14 its counts; RSI host address of the instruction, R8 the instruction, R9 the
  * next one's address; RAX operand rs1 and result, R11 number of rd; R10 instructions executed; R13 TLB of the MMU index; R15 handlers. RCX and RDX are scratch.
  */
-import { COLD_COUNT_LIMIT, ColdAt, ColdEnd, ColdPage } from '../../cold-state.js';
-import { Cc, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField } from '../../state.js';
+import { COLD_COUNT_LIMIT, ColdAt, ColdEnd, ColdFetch, ColdPage } from '../../cold-state.js';
+import { Cc, ExitCode, JC_BASE, JC_ENTRIES, JC_ENTRY_SHIFT, JC_FOLD, Slot, STATE_BIAS, TLB_BASE, TLB_OFFSETS, TLB_SHIFT, TLB_TABLE_BYTES, TlbField, Yield } from '../../state.js';
 import { Alu, type Asm, mem, NO_INDEX, R, Sh } from './asm.js';
 
 const PAGE = 4096;
@@ -22,13 +22,23 @@ class Label {
   readonly from: number[] = [];
 }
 
+/** Offsets of what has been emitted. */
+export interface ColdCode {
+  /** Runs cold code: returns `ColdEnd`. */
+  run: number;
+  /** In place of the stubs of these names: with ColdAt.LINKED they go on to cold code where translated code ends, and back. */
+  enter: number;
+  resume: number;
+  end: number;
+}
+
 /**
  * Emits it at the cursor.
  * @param saved registers that the native caller wants back @param argument register that has the state region's address
- * @param base executable address of code offset 0
- * @returns offset of its entry
+ * @param base executable address of code offset 0 @param enter @param resume stubs
+ * @param watched mode bits with which cold code must not run
  */
-export function emitRiscvCold(asm: Asm, saved: readonly number[], argument: number, base: number): number {
+export function emitRiscvCold(asm: Asm, saved: readonly number[], argument: number, base: number, enter: number, resume: number, watched: number): ColdCode {
   const jmp = (l: Label): void => void (l.at >= 0 ? asm.jmp(l.at) : l.from.push(asm.jmpLater()));
   const jcc = (cc: Cc, l: Label): void => void (l.at >= 0 ? asm.jcc(cc, l.at) : l.from.push(asm.jccLater(cc)));
   const bind = (l: Label): void => {
@@ -383,5 +393,79 @@ export function emitRiscvCold(asm: Asm, saved: readonly number[], argument: numb
     asm.v.setUint32(table + i * 8, a % 0x1_0000_0000, true);
     asm.v.setUint32(table + i * 8 + 4, Math.floor(a / 0x1_0000_0000), true);
   });
-  return entry;
+  const linked = (stub: number): number => emitLinked(asm, argument, stub, enter, entry, watched);
+  return { run: entry, enter: linked(enter), resume: linked(resume), end: asm.p };
+}
+
+/** Calls `stub`; where the code it runs ends at cold code that is executed (by `cold`), and then known code follows, that is entered, and so on. @returns its offset */
+function emitLinked(asm: Asm, argument: number, stub: number, enter: number, cold: number, watched: number): number {
+  const done: number[] = [];
+  const leaveIf = (cc: Cc): void => void done.push(asm.jccLater(cc));
+  /** cmp [state + at], imm8 */
+  const compare = (w: number, at: number, imm: number): void => {
+    asm.opm(w, 0x83, Alu.CMP, R.RBX, NO_INDEX, 0, at);
+    asm.b(imm);
+  };
+  while ((asm.p & 15) !== 0) asm.b(0xcc);
+  const start = asm.p;
+  asm.push(R.RBX);
+  asm.movrr(3, R.RBX, argument);
+  asm.call(stub);
+  const again = asm.p;
+  compare(2, Slot.X_INSN * 8 + 4, Yield.EXIT);
+  leaveIf(Cc.NE);
+  compare(2, ColdAt.LINKED, 0);
+  leaveIf(Cc.E);
+  compare(3, Slot.PENDING * 8, 0);
+  leaveIf(Cc.NE);
+  asm.opm(2, 0x8b, R.RAX, R.RBX, NO_INDEX, 0, Slot.X_AUX * 8);
+  asm.alui(2, Alu.CMP, R.RAX, ExitCode.NEXT);
+  const next = asm.jccLater(Cc.E);
+  asm.alui(2, Alu.CMP, R.RAX, ExitCode.CHAIN);
+  leaveIf(Cc.NE);
+  asm.patch32(next, asm.p);
+  asm.opm(2, 0x8b, R.RAX, R.RBX, NO_INDEX, 0, Slot.MODE * 8);
+  asm.testi(2, R.RAX, watched);
+  leaveIf(Cc.NE);
+  // The privilege may have changed since TypeScript set it.
+  asm.alui(2, Alu.AND, R.RAX, ColdFetch.PRIV);
+  asm.alui(2, Alu.OR, R.RAX, ColdFetch.ANY);
+  asm.opm(2, 0x89, R.RAX, R.RBX, NO_INDEX, 0, ColdAt.FETCH);
+  asm.movrr(3, argument, R.RBX);
+  asm.call(cold);
+  asm.opm(2, 0x8b, R.RCX, R.RBX, NO_INDEX, 0, ColdAt.EXECUTED);
+  asm.test(2, R.RCX, R.RCX);
+  leaveIf(Cc.E);
+  asm.opm(2, 0x01, R.RCX, R.RBX, NO_INDEX, 0, ColdAt.LINKED_EXECUTED);
+  // From here on PC is somewhere else than where a chain site leads to.
+  asm.opm(2, 0xc7, 0, R.RBX, NO_INDEX, 0, Slot.X_AUX * 8);
+  asm.d(ExitCode.NEXT);
+  asm.alui(2, Alu.CMP, R.RAX, ColdEnd.OUT);
+  leaveIf(Cc.NE);
+  compare(3, Slot.PENDING * 8, 0);
+  leaveIf(Cc.NE);
+  // The jump cache of the MMU index, if it is this mode's.
+  asm.opm(2, 0x8b, R.RCX, R.RBX, NO_INDEX, 0, Slot.MODE * 8 + 4);
+  asm.opm(2, 0x8b, R.RDX, R.RBX, NO_INDEX, 0, Slot.MODE * 8);
+  asm.opm(2, 0x3b, R.RDX, R.RBX, R.RCX, 2, Slot.JC_MODE * 8);
+  leaveIf(Cc.NE);
+  asm.opm(2, 0x8b, R.RCX, R.RBX, R.RCX, 2, Slot.JC_TABLE * 8);
+  asm.opm(3, 0x8b, R.RDX, R.RBX, NO_INDEX, 0, Slot.PC * 8);
+  asm.movrr(2, R.RAX, R.RDX);
+  asm.shi(2, Sh.SHR, R.RAX, JC_FOLD);
+  asm.alu(2, Alu.XOR, R.RAX, R.RDX);
+  asm.alui(2, Alu.AND, R.RAX, JC_ENTRIES - 1);
+  asm.shi(2, Sh.SHL, R.RAX, JC_ENTRY_SHIFT);
+  asm.alu(2, Alu.ADD, R.RCX, R.RAX);
+  asm.opm(3, 0x3b, R.RDX, R.RBX, R.RCX, 0, JC_BASE);
+  leaveIf(Cc.NE);
+  asm.opm(3, 0x8b, R.RDX, R.RBX, R.RCX, 0, JC_BASE + 8);
+  asm.opm(3, 0x89, R.RDX, R.RBX, NO_INDEX, 0, Slot.X_ENTRY * 8);
+  asm.movrr(3, argument, R.RBX);
+  asm.call(enter);
+  asm.jmp(again);
+  for (const pos of done) asm.patch32(pos, asm.p);
+  asm.pop(R.RBX);
+  asm.ret();
+  return start;
 }
