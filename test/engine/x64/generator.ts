@@ -173,15 +173,18 @@ export function defineHelper(cpu: FakeCpu): number {
 /** Maps the pages; every slow access also logs the flags that it sees. */
 export function prepare(cpu: FakeCpu): void {
   const { load, store } = cpu;
-  const seen = (): number => cpu.log.push(`flags ${cpu.V[0]! & 0xffff}`);
-  cpu.load = (w, addr, dst, acc): void => {
-    seen();
-    load.call(cpu, w, addr, dst, acc);
+  /** Logs the flags before what `access` logs, if that is anything. */
+  const seen = (access: () => void): void => {
+    const flags = `flags ${cpu.V[0]! & 0xffff}`;
+    const at = cpu.log.length;
+    try {
+      access();
+    } finally {
+      if (cpu.log.length > at) cpu.log.splice(at, 0, flags);
+    }
   };
-  cpu.store = (w, addr, val, acc): void => {
-    seen();
-    store.call(cpu, w, addr, val, acc);
-  };
+  cpu.load = (w, addr, dst, acc): void => seen(() => load.call(cpu, w, addr, dst, acc));
+  cpu.store = (w, addr, val, acc): void => seen(() => store.call(cpu, w, addr, val, acc));
   cpu.flushTlb();
   cpu.mapPage(0x1000n, 0x1000, true);
   cpu.mapPage(0x2000n, 0x2000, false);

@@ -75,6 +75,58 @@ describe.skipIf(!canRun)('memory in x64 code', () => {
     }
   });
 
+  it('accesses that cross from one known page to another do not yield; a page that may not be written does', () => {
+    const jit = new Jit();
+    const cpu = jit.cpu;
+    const base = 0xffff_8000_1234_5000n;
+    // In RAM they do not follow each other; the third page is read-only.
+    cpu.mapPage(base, 0x2000, true);
+    cpu.mapPage(base + 0x1000n, 0x7000, true);
+    cpu.mapPage(base + 0x2000n, 0x4000, false);
+    const ram = (off: number): number => (off < 0x1000 ? 0x2000 + off : off < 0x2000 ? 0x7000 + off - 0x1000 : 0x4000 + off - 0x2000);
+    for (const w of [1, 2, 3]) {
+      const n = 1 << w;
+      const load = jit.block((b) => {
+        b.ld(w, R0, R1);
+        b.ld(w, UNPINNED, R1);
+      });
+      const store = jit.block((b) => b.st(w, R1, R3));
+      const storeImm = jit.block((b) => b.st(w, R1, b.k(-0x12345679)));
+      for (const end of [0x1000, 0x2000]) {
+        for (let off = end - n + 1; off < end; off++) {
+          for (let i = -8; i < 16; i++) cpu.map.ram8[ram(end + i)] = (off * 31 + i * 7) & 0xff;
+          const bytes = (): number[] => Array.from({ length: 24 }, (_, i) => cpu.map.ram8[ram(end - 8 + i)]!);
+          const before = bytes();
+          const asked = jit.yields[Yield.LOAD]! + jit.yields[Yield.STORE]!;
+          const value = (all: readonly number[]): bigint => all.slice(off - end + 8, off - end + 8 + n).reduceRight((v, x) => (v << 8n) | BigInt(x), 0n);
+          cpu.set(R1, base + BigInt(off));
+          cpu.set(R0, OLD);
+          cpu.set(UNPINNED, OLD);
+          cpu.set(R3, 0xf1e2d3c4b5a69788n);
+          cpu.setFlags(0x8d5);
+          jit.run(load);
+          expect(cpu.get(R0)).toBe(merged(w, OLD, value(before)));
+          expect(cpu.get(UNPINNED)).toBe(merged(w, OLD, value(before)));
+          expect(jit.yields[Yield.LOAD]! + jit.yields[Yield.STORE]!).toBe(asked);
+          if (end === 0x2000) {
+            expect(() => jit.run(store)).toThrow(GuestFault);
+            expect(cpu.log).toEqual([`store ${w} 0`]);
+            expect(bytes()).toEqual(before);
+            cpu.log.length = 0;
+            continue;
+          }
+          for (const [code, v] of [[store, 0xf1e2d3c4b5a69788n], [storeImm, BigInt.asUintN(64, -0x12345679n)]] as const) {
+            jit.run(code);
+            expect(value(bytes())).toBe(v & mask(w));
+            expect(bytes().filter((_, i) => i < off - end + 8 || i >= off - end + 8 + n)).toEqual(before.filter((_, i) => i < off - end + 8 || i >= off - end + 8 + n));
+          }
+          expect(jit.yields[Yield.LOAD]! + jit.yields[Yield.STORE]! - asked).toBe(0);
+          expect(flagsToEflags(cpu.V[0]!)).toBe(0x8d5);
+        }
+      }
+    }
+  });
+
   it('misses yield, resume with everything intact, and deliver exact flags', () => {
     const jit = new Jit();
     const cpu = jit.cpu;

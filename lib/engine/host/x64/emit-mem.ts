@@ -414,7 +414,7 @@ export function emitColdMem(e: Emitter, q: number, stubs: Stubs, mmuIdx: number)
   switch (kind) {
     case Cold.LOAD: {
       // The load of a read-modify-write misses on pages with code, too.
-      access(e, a, aux, insn, aux >> 8 === (Access.RMW as number) ? stubs.codeLoad[mmuIdx]! : stubs.yields[Yield.LOAD]!);
+      access(e, a, aux, insn, aux >> 8 === (Access.RMW as number) ? stubs.codeLoad[mmuIdx]! : stubs.crossLoad[mmuIdx]!);
       const w = aux & 0xff;
       if (c === 1) asm.load(w, b, mem(Slot.X_VAL));
       else asm.movzx(w, b, mem(Slot.X_VAL));

@@ -8,6 +8,7 @@ import { Cc, ExitCode, MMU_INDEXES, Slot, STATE_BIAS, TLB_BASE, TLB_CODE, TLB_OF
 import { Alu, Asm, NO_INDEX, R, Sh, mem } from './asm.js';
 import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
+import { emitCrossing } from './crossing.js';
 import { emitSlow, GRANULE_SHIFT, Slow } from './slow-access.js';
 import { CHAIN_DELTA, JUMP_TARGETS, jumpCacheProbe, pendingCheck } from './templates.js';
 
@@ -57,6 +58,9 @@ export interface Stubs {
   /** Ops COPY and FILL, by width: see emitBulk. RAX = elements done; RCX, RDX, RDI are lost. */
   copy: number[];
   fill: number[];
+  /** By MMU index: in place of the yields LOAD and STORE. They do accesses that cross the end of a page, if the TLB knows both, and yield otherwise (crossing.ts). */
+  crossLoad: number[];
+  crossStore: number[];
   /**
    * By MMU index: in place of the yields LOAD (of a read-modify-write) and STORE. They do the access if only code on the page has
    * kept it from the TLB, and yield otherwise.
@@ -114,7 +118,7 @@ export function savedRegisters(abi: Abi): readonly number[] {
 /** Emits all stubs at the cursor. */
 export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: readonly number[], abi: Abi): Stubs {
   const saved = savedRegisters(abi);
-  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, missInsn: 0, missEntry: 0, transfers: [], fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], codeLoad: [], codeStore: [], slowLoad: [], slowRmw: [], slowStore: [], slowStoreImm: [], readTime: 0, end: 0 };
+  const stubs: Stubs = { enter: 0, resume: 0, abort: 0, yields: [], exit: 0, exitOff: 0, exitOff32: 0, chain: 0, pendingOff: 0, pendingPc: 0, missPc: 0, missInsn: 0, missEntry: 0, transfers: [], fpuLoad: 0, fpuSave: 0, vecLoad: 0, vecSave: 0, copy: [], fill: [], crossLoad: [], crossStore: [], codeLoad: [], codeStore: [], slowLoad: [], slowRmw: [], slowStore: [], slowStoreImm: [], readTime: 0, end: 0 };
 
   const align = (): void => align16(asm);
   /** Saves the native context and sets up RBP, MXCSR and the pinned registers. */
@@ -313,21 +317,25 @@ export function emitStubs(asm: Asm, pinned: readonly number[], pinnedRegs: reado
   }
   for (let idx = 0; idx < MMU_INDEXES; idx++) {
     align();
+    stubs.crossLoad[idx] = emitCrossing(asm, idx, stubs.yields[Yield.LOAD]!, false);
+    align();
+    stubs.crossStore[idx] = emitCrossing(asm, idx, stubs.yields[Yield.STORE]!, true);
+    align();
     stubs.codeLoad[idx] = asm.p;
     emitCodeAccess(asm, idx, stubs.yields[Yield.LOAD]!, false);
     align();
     stubs.codeStore[idx] = asm.p;
-    emitCodeAccess(asm, idx, stubs.yields[Yield.STORE]!, true);
+    emitCodeAccess(asm, idx, stubs.crossStore[idx]!, true);
   }
   for (let idx = 0; idx < MMU_INDEXES; idx++) {
     align();
-    stubs.slowLoad[idx] = emitSlow(asm, Slow.LOAD, false, idx, stubs.yields[Yield.LOAD]!);
+    stubs.slowLoad[idx] = emitSlow(asm, Slow.LOAD, false, idx, stubs.crossLoad[idx]!);
     align();
     stubs.slowRmw[idx] = emitSlow(asm, Slow.LOAD, true, idx, stubs.yields[Yield.LOAD]!);
     align();
-    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, idx, stubs.yields[Yield.STORE]!);
+    stubs.slowStore[idx] = emitSlow(asm, Slow.STORE, false, idx, stubs.crossStore[idx]!);
     align();
-    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, idx, stubs.yields[Yield.STORE]!);
+    stubs.slowStoreImm[idx] = emitSlow(asm, Slow.STORE_IMM, false, idx, stubs.crossStore[idx]!);
   }
   align();
   stubs.readTime = asm.p;
