@@ -1,13 +1,10 @@
 /** Runs cases of runner.c's format on our executors: U-mode code, traps to a WFI in M-mode. */
 import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
 import { Csr, Ms, X, xreg } from '#lib/engine/guest/riscv/defs.js';
-import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
-import { X64Host } from '#lib/engine/host/x64/host.js';
 import { Engine, SliceEnd } from '#lib/engine/jit/engine.js';
-import { NONE, Slot, STATE_BYTES } from '#lib/engine/state.js';
-import { riscv } from '#lib/machine/guests/riscv.js';
+import { NONE, Slot } from '#lib/engine/state.js';
 import { PhysicalMemory } from '#lib/memory/physical.js';
-import { loadNative } from '#lib/native.js';
+import { Hart } from '../engine/riscv/hart.js';
 import { CODE, DATA, DATA_BYTES, checksum, fillData } from '../arm64-diff/state.js';
 import { At, RECORD, VECTOR_RECORD } from './state.js';
 
@@ -33,22 +30,12 @@ export class Emulator {
    * @param first what is simple is executed where it is met for the first time, as in machines (docs/adr/0065)
    */
   constructor(jit: boolean, private readonly vlen?: number, private readonly first = false) {
-    const native = loadNative();
-    const ram = native.allocRam(RAM);
-    const state = native.allocState(STATE_BYTES);
-    this.memory = new PhysicalMemory(ram.buffer, ram.address);
-    this.memory.mapRam(BASE, RAM, 0);
-    const helpers = riscvHelpers();
-    this.cpu = new RiscvCpu({
-      index: 0, state, map: this.memory, isDevice: () => false, clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
-      lifter: riscvLifter(helpers, vlen === undefined ? ['zfh'] : ['v']), vlen,
-    });
-    const exec = jit ? native.allocExec(64 * 1024 * 1024, false) : null;
-    const context = exec === null ? null : native.createContext(state, exec);
-    const host = exec === null ? null : new X64Host(exec, [context!], native.cpuFeatures(), riscv.pinned);
-    this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false, firstRun: first });
+    const hart = new Hart({ base: BASE, bytes: RAM, jit, firstRun: first, optional: vlen === undefined ? ['zfh'] : ['v'], vlen });
+    this.cpu = hart.cpu;
+    this.engine = hart.engine;
+    this.memory = hart.memory;
     this.memory.write32(VECTOR, WFI);
-    this.data = new BigUint64Array(ram.buffer, DATA - BASE, DATA_BYTES / 8);
+    this.data = new BigUint64Array(hart.ram, DATA - BASE, DATA_BYTES / 8);
   }
 
   /** Instructions executed where they were met for the first time. */

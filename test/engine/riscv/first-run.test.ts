@@ -1,16 +1,10 @@
 /** Code that has been met a few times only is executed without being translated (docs/adr/0065, 0070); what instructions do is compared with qemu-user in test/riscv-diff. */
 import { describe, expect, it } from 'vitest';
 import { COLD_COUNT_LIMIT } from '#lib/engine/cold-state.js';
-import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
 import { Cause, Csr, Priv, X, xreg } from '#lib/engine/guest/riscv/defs.js';
-import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
-import { X64Host } from '#lib/engine/host/x64/host.js';
-import { Engine, SliceEnd } from '#lib/engine/jit/engine.js';
+import { SliceEnd } from '#lib/engine/jit/engine.js';
 import { ColdCode } from '#lib/engine/jit/cold-code.js';
-import { Slot, STATE_BYTES } from '#lib/engine/state.js';
-import { riscv } from '#lib/machine/guests/riscv.js';
-import { PhysicalMemory } from '#lib/memory/physical.js';
-import { loadNative } from '#lib/native.js';
+import { Slot } from '#lib/engine/state.js';
 import { noAddon, skipFor } from '../../boot/guests.js';
 
 const BASE = 0x1000_0000;
@@ -25,25 +19,9 @@ const jal = (rd: number, by: number): number => (((by & 0x10_0000) << 11) | ((by
 const bne = (rs1: number, rs2: number, by: number): number => (((by & 0x1000) << 19) | ((by & 0x7e0) << 20) | (rs2 << 20) | (rs1 << 15) | 0x1000 | ((by & 0x1e) << 7) | ((by & 0x800) >> 4) | 0x63) >>> 0;
 const sw = (rs2: number, rs1: number, imm: number): number => (((imm >> 5) << 25) | (rs2 << 20) | (rs1 << 15) | 0x2000 | ((imm & 31) << 7) | 0x23) >>> 0;
 
-class Guest {
-  readonly memory: PhysicalMemory;
-  readonly cpu: RiscvCpu;
-  readonly engine: Engine;
-
+class Guest extends Hart {
   constructor(firstRun: boolean) {
-    const native = loadNative();
-    const ram = native.allocRam(RAM);
-    const state = native.allocState(STATE_BYTES);
-    this.memory = new PhysicalMemory(ram.buffer, ram.address);
-    this.memory.mapRam(BASE, RAM, 0);
-    const helpers = riscvHelpers();
-    this.cpu = new RiscvCpu({
-      index: 0, state, map: this.memory, isDevice: () => false, clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
-      lifter: riscvLifter(helpers),
-    });
-    const exec = native.allocExec(64 * 1024 * 1024, false);
-    const host = new X64Host(exec, [native.createContext(state, exec)], native.cpuFeatures(), riscv.pinned);
-    this.engine = new Engine(this.memory, [this.cpu], { host, passes: {}, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false, firstRun });
+    super({ base: BASE, bytes: RAM, jit: true, firstRun });
   }
 
   put(at: number, words: readonly number[]): void {

@@ -3,18 +3,13 @@
  * loads and stores between them, some of which fault. Generated code with all passes against the interpreter with none; single instructions are compared with qemu-user in test/riscv-diff.
  */
 import { describe, expect, it } from 'vitest';
-import { RiscvCpu } from '#lib/engine/guest/riscv/cpu.js';
 import { freg, Priv, xreg } from '#lib/engine/guest/riscv/defs.js';
 import { riscvHelpers, riscvLifter } from '#lib/engine/guest/riscv/guest.js';
-import { X64Host } from '#lib/engine/host/x64/host.js';
 import { ConstPool, IrBuilder } from '#lib/engine/ir/builder.js';
 import { OPS, REC } from '#lib/engine/ir/ops.js';
 import { type PassOptions, runPasses } from '#lib/engine/ir/passes.js';
-import { Engine, SliceEnd } from '#lib/engine/jit/engine.js';
-import { Slot, STATE_BYTES } from '#lib/engine/state.js';
-import { riscv } from '#lib/machine/guests/riscv.js';
-import { PhysicalMemory } from '#lib/memory/physical.js';
-import { loadNative } from '#lib/native.js';
+import { SliceEnd } from '#lib/engine/jit/engine.js';
+import { Slot } from '#lib/engine/state.js';
 import { noAddon, skipFor } from '../../boot/guests.js';
 
 const BASE = 0x1000_0000;
@@ -129,25 +124,9 @@ function float(r: Random): number[] {
   }
 }
 
-class Guest {
-  private readonly memory: PhysicalMemory;
-  readonly cpu: RiscvCpu;
-  private readonly engine: Engine;
-
+class Guest extends Hart {
   constructor(jit: boolean, passes: PassOptions) {
-    const native = loadNative();
-    const ram = native.allocRam(RAM);
-    const state = native.allocState(STATE_BYTES);
-    this.memory = new PhysicalMemory(ram.buffer, ram.address);
-    this.memory.mapRam(BASE, RAM, 0);
-    const helpers = riscvHelpers();
-    this.cpu = new RiscvCpu({
-      index: 0, state, map: this.memory, isDevice: () => false, clock: { now: () => 0 }, timer: () => ({ arm: () => undefined, disarm: () => undefined }), time: () => 0, helpers,
-      lifter: riscvLifter(helpers),
-    });
-    const exec = native.allocExec(64 * 1024 * 1024, false);
-    const host = jit ? new X64Host(exec, [native.createContext(state, exec)], native.cpuFeatures(), riscv.pinned, passes) : null;
-    this.engine = new Engine(this.memory, [this.cpu], { host, passes, maxInsns: 64, stepBit: riscv.stepBit, fpHelperBit: riscv.fpHelperBit, mask32: () => false });
+    super({ base: BASE, bytes: RAM, jit, passes });
   }
 
   /** Runs `code`, with registers and data made of `seed`, to its WFI or the handler's. @returns all that it may have changed */

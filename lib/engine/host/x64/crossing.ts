@@ -1,7 +1,7 @@
 /** Accesses that cross the end of a page. The inline look-up in the TLB misses them by construction; if the TLB knows both pages, a stub does them byte by byte. */
 import { Cc, Slot, TLB_OFFSETS, TLB_SHIFT, TlbField } from '../../state.js';
 import { Alu, type Asm, NO_INDEX, R, Sh, mem } from './asm.js';
-import { tlbTable } from './templates.js';
+import { returnOrElse, tlbTable } from './templates.js';
 
 /** Widths that X_AUX has for accesses without flags: 0..3. */
 const PLAIN = 4;
@@ -65,11 +65,6 @@ export function emitCrossing(asm: Asm, mmuIdx: number, otherwise: number, store:
   asm.alu(3, Alu.CMP, R.RAX, R.R9);
   asm.jcc(Cc.NE, loop);
   if (!store) asm.store(3, mem(Slot.X_VAL), R.RCX);
-  const restore = [...saved].reverse();
-  for (const r of restore) asm.pop(r);
-  asm.ret();
-  for (const pos of out) asm.patch32(pos, asm.p);
-  for (const r of restore) asm.pop(r);
-  asm.jmp(otherwise);
+  returnOrElse(asm, saved, out, otherwise);
   return start;
 }

@@ -10,7 +10,7 @@ import { emitVecLoad, emitVecSave } from './emit-vec.js';
 import { emitFpuLoad, emitFpuSave } from './emit-x87.js';
 import { emitCrossing } from './crossing.js';
 import { emitSlow, GRANULE_SHIFT, Slow } from './slow-access.js';
-import { CHAIN_DELTA, JUMP_TARGETS, jumpCacheProbe, pendingCheck } from './templates.js';
+import { CHAIN_DELTA, JUMP_TARGETS, jumpCacheProbe, pendingCheck, returnOrElse } from './templates.js';
 
 /**
  * Byte offset in the state region of the top of the private stack (it grows down): the return stack, then what a yield has pushed. Above
@@ -494,12 +494,7 @@ function emitCodeAccess(asm: Asm, mmuIdx: number, otherwise: number, store: bool
   }
   for (const pos of done) asm.patch32(pos, asm.p);
   if (!store) asm.store(3, mem(Slot.X_VAL), R.RAX);
-  const restore = [...saved].reverse();
-  for (const r of restore) asm.pop(r);
-  asm.ret();
-  for (const pos of out) asm.patch32(pos, asm.p);
-  for (const r of restore) asm.pop(r);
-  asm.jmp(otherwise);
+  returnOrElse(asm, saved, out, otherwise);
 }
 
 /** Most pages that one COPY or FILL goes on for: an interrupt may wait. */

@@ -232,3 +232,13 @@ export function transfer(asm: Asm, a: number, b: number, call: boolean, target: 
   if (call) asm.call(target);
   else asm.jmp(target);
 }
+
+/** The end of a stub that has pushed `saved`: it returns, or, where the jumps at `out` come from, goes on at `otherwise`. */
+export function returnOrElse(asm: Asm, saved: readonly number[], out: readonly number[], otherwise: number): void {
+  const restore = [...saved].reverse();
+  for (const r of restore) asm.pop(r);
+  asm.ret();
+  for (const pos of out) asm.patch32(pos, asm.p);
+  for (const r of restore) asm.pop(r);
+  asm.jmp(otherwise);
+}
