@@ -27,12 +27,12 @@ export class TlbTables {
   private readonly listed: Uint8Array;
   private readonly writeTags: WriteTags;
 
-  /** @param tables how many MMU indexes, from 0 on, may have entries */
-  constructor(private readonly map: PhysicalMap, private readonly V: Int32Array, private readonly tables = MMU_INDEXES) {
+  /** @param tables how many MMU indexes, from 0 on, may have entries @param probed how many are ever used */
+  constructor(private readonly map: PhysicalMap, private readonly V: Int32Array, private readonly tables = MMU_INDEXES, probed = MMU_INDEXES) {
     this.lists = new Uint16Array(tables * 2 * TLB_ENTRIES);
     this.counts = new Int32Array(tables * 2);
     this.listed = new Uint8Array(tables * TLB_ENTRIES);
-    initTlb(V);
+    initTlb(V, probed);
     initHints(V);
     this.writeTags = new WriteTags(map.codePages.length, V);
   }
@@ -62,13 +62,35 @@ export class TlbTables {
     V[e + 5] = Math.floor(host / TWO32) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
     V[e + 6] = off | flags | (code ? TLB_CODE : 0);
     V[e + 7] = pageLo | 1;
-    const g = flags & GLOBAL;
+    this.list(idx, n, flags & GLOBAL);
+  }
+
+  /** Notes that entry n of a table is filled. */
+  private list(idx: number, n: number, g: number): void {
     const l = idx * TLB_ENTRIES + n;
     if (this.listed[l]! & (1 << g)) return;
     this.listed[l]! |= 1 << g;
     const t = idx * 2 + g;
     this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
     this.counts[t]!++;
+  }
+
+  /** Entries in the list of a table: t = 2 * MMU index, + 1 for global ones. Some may have gone, or be of the other kind by now. */
+  count(t: number): number {
+    return this.counts[t]!;
+  }
+
+  /** Index in V of entry i of list t. */
+  entry(t: number, i: number): number {
+    return TLB_W + (t >> 1) * TABLE_W + this.lists[t * TLB_ENTRIES + i]! * 8;
+  }
+
+  /** A non-global entry has been put back at word e of V. */
+  putBack(e: number): void {
+    const { V } = this;
+    if (V[e + 2] !== -1) this.writeTags.note(V[e + 6]! >>> 12, e);
+    const at = (e - TLB_W) / 8;
+    this.list(Math.floor(at / TLB_ENTRIES), at % TLB_ENTRIES, 0);
   }
 
   /** Where the last miss of a read and of a write was in a large page: number of the first page around it. */
@@ -141,6 +163,18 @@ export class TlbTables {
     dropHints(V);
   }
 
+  /** Every entry whose address has the bits of hi:lo that `mask` (of the low word) and the whole high word are. */
+  dropRegion(lo: number, hi: number, mask: number): void {
+    const { V } = this;
+    for (let t = 0; t < this.tables * 2; t++) {
+      for (let i = 0, c = this.counts[t]!; i < c; i++) {
+        const e = this.entry(t, i);
+        if (((V[e]! ^ lo) & mask) === 0 && V[e + 1] === hi) this.dropEntry(e);
+      }
+    }
+    dropHints(V);
+  }
+
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
     const page = (ramOffset & ~0xfff) | 0;
@@ -148,12 +182,7 @@ export class TlbTables {
     if (!writeTags.any(page)) return;
     dropHints(this.V);
     if (writeTags.drop(page)) return;
-    for (let t = 0; t < this.tables * 2; t++) {
-      const table = TLB_W + (t >> 1) * TABLE_W;
-      const base = t * TLB_ENTRIES;
-      const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) writeTags.dropFrom(table + this.lists[base + i]! * 8, page);
-    }
+    for (let t = 0; t < this.tables * 2; t++) for (let i = 0, c = this.counts[t]!; i < c; i++) writeTags.dropFrom(this.entry(t, i), page);
   }
 
   private dropEntry(e: number): void {

@@ -5,13 +5,13 @@
  * Access rights are given as an MMU index: Mmu.USER, Mmu.KERNEL (also implicit supervisor accesses: SMAP applies whatever
  * EFLAGS.AC says), Mmu.KERNEL_AC, or MMU_ALIGN (user, alignment checking on; its table is never filled).
  */
-import { Access, dropHints, initHints, initTlb, MMU_INDEXES, Slot, TLB_BASE, TLB_BITS, TLB_CODE, TLB_ENTRIES, TLB_TABLE_BYTES } from '../../state.js';
+import { Access, Slot, TLB_BASE, TLB_BITS, TLB_TABLE_BYTES } from '../../state.js';
 import { FlushKind, type GuestFault, type PhysicalMap } from '../../cpu.js';
 import { Cr0, Cr4, Efer, Vec, canonical } from './defs.js';
 import { MMU_ALIGN, Mmu as Ix, Mode, Seg, X } from './mode.js';
 import { TlbContexts } from './contexts.js';
 import type { X86Cpu } from './cpu.js';
-import { WriteTags } from '../write-tags.js';
+import { TlbTables } from '../tlb-tables.js';
 
 /** Word index of the first TLB entry, and words per table. */
 const TLB_W = TLB_BASE >> 2;
@@ -87,15 +87,8 @@ export class X86Mmu {
   private linBits = 48;
   private rsvdHi = 0;
 
-  /** Filled entries of each table, as two lists: non-global and global ones. An entry may be in both after reuse. */
-  private readonly lists = new Uint16Array(MMU_INDEXES * 2 * TLB_ENTRIES);
-  private readonly counts = new Int32Array(MMU_INDEXES * 2);
-  /** Bit 0: entry is in the non-global list; bit 1: in the global list. */
-  private readonly listed = new Uint8Array(MMU_INDEXES * TLB_ENTRIES);
-
+  private readonly tlb: TlbTables;
   private readonly contexts = new TlbContexts();
-
-  private readonly writeTags: WriteTags;
 
   private readonly itagLo = new Int32Array(ITLB_ENTRIES).fill(-1);
   private readonly itagHi = new Int32Array(ITLB_ENTRIES);
@@ -148,9 +141,7 @@ export class X86Mmu {
     this.ram16 = cpu.map.ram16;
     this.ram32 = cpu.map.ram32;
     this.view = cpu.map.ramView;
-    this.writeTags = new WriteTags(cpu.map.codePages.length, cpu.V);
-    initTlb(this.V, MMU_ALIGN + 1);
-    initHints(this.V);
+    this.tlb = new TlbTables(cpu.map, cpu.V, MMU_ALIGN + 1, MMU_ALIGN + 1);
   }
 
   /** Takes over CR0, CR3, CR4 and EFER. Flushes nothing. */
@@ -483,57 +474,8 @@ export class X86Mmu {
       this.xcUsed = true;
     }
     if (off < 0 || idx === MMU_ALIGN || this.cpu.debug.watches(pageLo, hi)) return off;
-    const V = this.V;
-    const n = (lo >>> 12) & IDX_MASK;
-    const e = TLB_W + idx * TABLE_W + n * 8;
-    V[e] = pageLo;
-    V[e + 1] = hi;
-    if (write) this.writeTags.note(off >>> 12, e);
-    if (write && this.map.written?.[off >>> 21] === 0) this.map.firstWrite!(off >>> 21);
-    V[e + 2] = write ? pageLo : -1;
-    V[e + 3] = write ? hi : -1;
-    const host = this.map.ramAddress + off;
-    const hostLo = host | 0;
-    V[e + 4] = hostLo - pageLo;
-    V[e + 5] = Math.floor(host / 4294967296) - hi - ((hostLo >>> 0) < (pageLo >>> 0) ? 1 : 0);
-    V[e + 6] = off | this.flags | (ram && !write ? TLB_CODE : 0);
-    V[e + 7] = pageLo | 1;
-    this.list(idx, n, this.flags & Pg.GLOBAL);
+    this.tlb.enter(idx, lo, hi, off, this.flags, write, ram && !write);
     return off;
-  }
-
-  /** Notes that entry n of a table is filled. */
-  private list(idx: number, n: number, g: number): void {
-    const l = idx * TLB_ENTRIES + n;
-    if (this.listed[l]! & (1 << g)) return;
-    this.listed[l]! |= 1 << g;
-    const t = idx * 2 + g;
-    this.lists[t * TLB_ENTRIES + this.counts[t]!] = n;
-    this.counts[t]!++;
-  }
-
-  private dropEntry(e: number): void {
-    const V = this.V;
-    V[e] = V[e + 1] = V[e + 2] = V[e + 3] = -1;
-    V[e + 7] = 0;
-  }
-
-  /** Drops the entries of list t (table * 2 + global). */
-  private dropList(t: number): void {
-    const c = this.counts[t]!;
-    if (c === 0) return;
-    const g = t & 1;
-    const table = TLB_W + (t >> 1) * TABLE_W;
-    const l = (t >> 1) * TLB_ENTRIES;
-    const base = t * TLB_ENTRIES;
-    for (let i = 0; i < c; i++) {
-      const n = this.lists[base + i]!;
-      const e = table + n * 8;
-      // The entry may have been taken over by a translation of the other kind meanwhile.
-      if ((this.V[e + 6]! & Pg.GLOBAL) === g) this.dropEntry(e);
-      this.listed[l + n]! &= ~(1 << g);
-    }
-    this.counts[t] = 0;
   }
 
   /** Everything, global pages too. Whatever changes more of a CPU than an instruction can does it. */
@@ -551,7 +493,7 @@ export class X86Mmu {
   private dropTranslations(): void {
     this.cpu.answers.forget();
     this.contexts.dropAll();
-    for (let t = 0; t < MMU_INDEXES * 2; t++) this.dropList(t);
+    this.tlb.dropAll();
     this.dropSmall();
     if (!this.anyLarge) return;
     this.largeSeen.fill(0);
@@ -566,7 +508,7 @@ export class X86Mmu {
   }
 
   private dropNonGlobal(): void {
-    for (let t = 0; t < MMU_INDEXES * 2; t += 2) this.dropList(t);
+    this.tlb.dropNonGlobal();
     const n = this.icount;
     this.icount = 0;
     for (let k = 0; k < n; k++) {
@@ -582,17 +524,15 @@ export class X86Mmu {
    * new one is still good (bit 63); otherwise it is forgotten.
    */
   switchContext(from: number, to: number, keep: boolean): void {
-    const { contexts, V } = this;
+    const { contexts, tlb, V } = this;
     if (from === to || !keep) contexts.drop(to);
     contexts.touch(to);
     let saved = -1;
     if (from !== to) {
       saved = contexts.take(from);
-      for (let t = 0; t < MMU_INDEXES * 2; t += 2) {
-        const c = this.counts[t]!;
-        const table = TLB_W + (t >> 1) * TABLE_W;
-        for (let i = 0; i < c; i++) {
-          const e = table + this.lists[t * TLB_ENTRIES + i]! * 8;
+      for (let t = 0; t <= MMU_ALIGN * 2; t += 2) {
+        for (let i = 0, c = tlb.count(t); i < c; i++) {
+          const e = tlb.entry(t, i);
           if (V[e + 7] !== 0 && (V[e + 6]! & Pg.GLOBAL) === 0) contexts.add(saved, e, V);
         }
       }
@@ -601,10 +541,7 @@ export class X86Mmu {
     const known = contexts.find(to);
     for (let i = 0, c = known < 0 ? 0 : contexts.count(known); i < c; i++) {
       const e = contexts.put(known, i, V, this.map.codePages);
-      if (e < 0) continue;
-      if ((V[e + 2]! & 1) === 0) this.writeTags.note(V[e + 6]! >>> 12, e);
-      const at = (e - TLB_W) / 8;
-      this.list(Math.floor(at / TLB_ENTRIES), at % TLB_ENTRIES, 0);
+      if (e >= 0) tlb.putBack(e);
     }
     this.cpu.onFlush(FlushKind.SWITCH, saved, known);
   }
@@ -628,13 +565,7 @@ export class X86Mmu {
   /** Drops every entry of the region around hi:lo that a large page may have filled. */
   private flushRegion(lo: number, hi: number, giant: boolean): void {
     const mask = giant ? 0xc000_0000 | 0 : 0xffc0_0000 | 0;
-    for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
-      const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) {
-        const e = TLB_W + (t >> 1) * TABLE_W + this.lists[t * TLB_ENTRIES + i]! * 8;
-        if (((this.V[e]! ^ lo) & mask) === 0 && this.V[e + 1] === hi) this.dropEntry(e);
-      }
-    }
+    this.tlb.dropRegion(lo, hi, mask);
     this.dropSmall();
     // Code reached through the region: the jump caches have no index by region.
     this.cpu.onFlush(FlushKind.TRANSLATIONS, 0, 0);
@@ -647,18 +578,13 @@ export class X86Mmu {
       if (this.largeSeen[this.largeIndex(lo, hi, true)]) this.flushRegion(lo, hi, true);
       else if (this.largeSeen[this.largeIndex(lo, hi, false)]) this.flushRegion(lo, hi, false);
     }
-    const n = (lo >>> 12) & IDX_MASK;
-    for (let idx = 0; idx <= MMU_ALIGN; idx++) {
-      const e = TLB_W + idx * TABLE_W + n * 8;
-      if (this.V[e] === pageLo && this.V[e + 1] === hi) this.dropEntry(e);
-    }
+    this.tlb.dropPage(lo, hi);
     this.dropHere(pageLo, hi);
     this.cpu.onFlush(FlushKind.PAGE, pageLo, hi);
   }
 
   /** INVLPG in the small caches: what they have of the page, and all paging-structure caches (SDM vol. 3, 4.10.4.1). */
   private dropHere(pageLo: number, hi: number): void {
-    dropHints(this.V);
     if (this.wcUsed) this.wtagLo.fill(-1);
     this.wcUsed = false;
     const n = pageLo >>> 12;
@@ -673,7 +599,6 @@ export class X86Mmu {
 
   /** The caches that hold no global translations apart: dropped by every flush. */
   private dropXc(): void {
-    dropHints(this.V);
     if (this.wcUsed) this.wtagLo.fill(-1);
     this.wcUsed = false;
     if (this.xcUsed) this.xtagLo.fill(-1);
@@ -689,17 +614,7 @@ export class X86Mmu {
 
   /** The RAM page at ramOffset has got its first translation: writes to it must take the slow path from now on. */
   noteCodePage(ramOffset: number): void {
-    const page = (ramOffset & ~0xfff) | 0;
-    const { writeTags } = this;
-    if (!writeTags.any(page)) return;
-    dropHints(this.V);
-    if (writeTags.drop(page)) return;
-    for (let t = 0; t < (MMU_ALIGN + 1) * 2; t++) {
-      const table = TLB_W + (t >> 1) * TABLE_W;
-      const base = t * TLB_ENTRIES;
-      const c = this.counts[t]!;
-      for (let i = 0; i < c; i++) writeTags.dropFrom(table + this.lists[base + i]! * 8, page);
-    }
+    this.tlb.noteCodePage(ramOffset);
   }
 
   /** Physical address for a data access on the slow path; fills the TLB. */
@@ -759,17 +674,11 @@ export class X86Mmu {
 
   /** Byte offset in RAM for a read of n bytes that the TLB covers, or -1. */
   private hitRead(lo: number, hi: number, idx: number, n: number): number {
-    const V = this.V;
-    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
-    if (V[e] === (lo & ~0xfff) && V[e + 1] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
-    return -1;
+    return this.tlb.read(lo, hi, idx, n);
   }
 
   private hitWrite(lo: number, hi: number, idx: number, n: number): number {
-    const V = this.V;
-    const e = TLB_W + idx * TABLE_W + ((lo >>> 12) & IDX_MASK) * 8;
-    if (V[e + 2] === (lo & ~0xfff) && V[e + 3] === hi && (lo & 0xfff) + n <= 4096) return ((V[e + 6]! & ~0xfff) >>> 0) + (lo & 0xfff);
-    return -1;
+    return this.tlb.write(lo, hi, idx, n);
   }
 
   /** Slow-path read of 1, 2 or 4 bytes, page crossings and MMIO included. acc = WRITE checks for write permission. */
