@@ -126,7 +126,18 @@ export class Terminal {
     }
   }
 
+  /** Resolves when all that the guest has printed has been passed on. A server of clients sees to that itself. */
+  private async printed(): Promise<void> {
+    const { serial } = this.vm;
+    if (this.endpoint !== null || serial.readableEnded || serial.destroyed) return;
+    await new Promise<void>((resolve) => {
+      serial.once('end', resolve).once('close', resolve);
+    });
+  }
+
+  /** After the machine's end. */
   async close(): Promise<void> {
+    await this.printed();
     if (this.listens) {
       process.stdin.off('data', this.onInput);
       process.stdin.pause();
