@@ -6,6 +6,7 @@ import { SliceEnd } from '#lib/engine/jit/engine.js';
 import { ColdCode } from '#lib/engine/jit/cold-code.js';
 import { Slot } from '#lib/engine/state.js';
 import { noAddon, skipFor } from '../../boot/guests.js';
+import { Hart } from './hart.js';
 
 const BASE = 0x1000_0000;
 const RAM = 0x10_0000;
